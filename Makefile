@@ -1,0 +1,67 @@
+# trailsink: `make help` lists the targets.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# Any Python 3.11 or newer; the first that runs.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+READY := .venv/.ready
+
+# `make test OPENSEARCH=2.19.1` runs against another server than the newest.
+ifdef OPENSEARCH
+export TRAILSINK_TEST_OPENSEARCH_VERSION := $(OPENSEARCH)
+endif
+
+.PHONY: help setup demo test unit check lint up down status bench lock clean
+
+help: ## List the targets.
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+
+$(READY): requirements/dev.txt pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and was not found: install it, or set PYTHON." >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+setup: $(READY) ## Make the virtual environment with everything that is needed.
+
+demo: $(READY) ## Show the main road on real parts: files in, events found, a broken file redriven.
+	@$(BIN)/python -m infra.local.demo
+
+test: $(READY) ## Run all tests; OPENSEARCH=2.19.1 runs them against the oldest supported server.
+	$(BIN)/python -m pytest
+
+unit: $(READY) ## Run the unit tests: seconds, no network.
+	$(BIN)/python -m pytest tests/unit
+
+lint: $(READY) ## Run ruff and mypy.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+check: lint test ## Run everything that CI runs.
+
+up: $(READY) ## Start OpenSearch, S3 and SQS in the background; then `. .local/env`.
+	@$(BIN)/python -m infra.local up
+
+down: $(READY) ## Stop them.
+	@$(BIN)/python -m infra.local down
+
+status: $(READY) ## Say whether they run.
+	@$(BIN)/python -m infra.local status
+
+bench: $(READY) ## Measure the client's cost per record beside two references.
+	@$(BIN)/python -m tests.bench
+
+lock: $(READY) ## Pin the dependencies anew, with hashes and without addresses.
+	$(PYTHON) -m venv .local/lock && .local/lock/bin/python -m pip install --quiet uv
+	.local/lock/bin/uv pip compile --quiet pyproject.toml --group dev --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --upgrade --output-file requirements/dev.txt
+	.local/lock/bin/uv pip compile --quiet requirements/lambda.in --constraint requirements/dev.txt --universal \
+		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --output-file requirements/lambda.txt
+
+clean: ## Remove everything that was made here.
+	@test ! -x $(BIN)/python || $(BIN)/python -m infra.local down
+	rm -rf .venv .local build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

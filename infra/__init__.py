@@ -1,0 +1,1 @@
+"""What runs around the worker: its cloud resources, and stand-ins for them on one machine."""

@@ -1,0 +1,360 @@
+"""AWS: objects from S3, messages and dead letters of SQS, the cluster's password from Secrets Manager."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
+
+import msgspec
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from urllib3.exceptions import HTTPError
+
+from worker import __version__
+from worker.errors import QueueUnavailable, Reason, SetupError, StoreUnavailable, UnreadableObject
+from worker.pipeline import DeadLetter, HandBack, Message, Stored
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from types_boto3_s3 import S3Client
+    from types_boto3_secretsmanager import SecretsManagerClient
+    from types_boto3_sqs import SQSClient
+    from types_boto3_sqs.literals import QueueAttributeNameType
+    from types_boto3_sqs.type_defs import MessageAttributeValueTypeDef
+
+    from worker.messages import ObjectRef
+
+# botocore is the one retry layer for calls; a body that breaks off is read again here, because botocore hands it over
+# before it is complete.
+_BODY_ATTEMPTS = 3
+
+# Everything of a queue message counts against 1 MiB, attributes too; a body of nearly that size leaves little.
+# docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
+_MESSAGE_BYTES = 1 << 20
+_REJECTED_BYTES = 16 << 10
+_DETAIL_CHARACTERS = 1_000
+
+# What SQS takes as text: XML 1.0 characters.
+_NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+_BATCH = 10  # SQS: entries of one batch call
+
+T = TypeVar("T")
+
+
+def config(*, connections: int, read_seconds: float = 30.0) -> Config:
+    """Client configuration: timeouts, botocore's own retries, and no checksums that nobody asked for."""
+    return Config(
+        connect_timeout=5,
+        read_timeout=read_seconds,
+        retries={"mode": "standard", "total_max_attempts": 4},
+        max_pool_connections=connections,
+        request_checksum_calculation="when_required",
+        response_checksum_validation="when_required",
+    )
+
+
+class S3Store:
+    """Objects in S3."""
+
+    def __init__(self, client: S3Client) -> None:
+        self._s3 = client
+
+    def fetch(self, ref: ObjectRef, limit: int) -> Stored:
+        """Read one object of at most `limit` bytes, the version that was announced.
+
+        Raises UnreadableObject `not_found`, `archived` or `too_large`, and StoreUnavailable for everything that time or
+        an operator can mend: refused access, a disabled key, throttling, a connection that breaks off.
+        """
+        cause: Exception | None = None
+        for _ in range(_BODY_ATTEMPTS):
+            try:
+                return self._read(ref, limit)
+            except ClientError as error:
+                raise _store_error(error) from error
+            except (HTTPClientError, HTTPError) as error:
+                cause = error
+            except BotoCoreError as error:
+                raise StoreUnavailable(f"s3:{type(error).__name__}") from error
+        raise StoreUnavailable(f"s3:{type(cause).__name__}") from cause
+
+    def _read(self, ref: ObjectRef, limit: int) -> Stored:
+        if ref.version_id:
+            answer = self._s3.get_object(Bucket=ref.bucket, Key=ref.key, VersionId=ref.version_id)
+        else:
+            answer = self._s3.get_object(Bucket=ref.bucket, Key=ref.key)
+        with answer["Body"] as body:
+            if answer["ContentLength"] > limit:
+                raise UnreadableObject(Reason.TOO_LARGE, f"{answer['ContentLength']} bytes, more than the limit of {limit}")
+            return Stored(body.read(), answer["LastModified"])
+
+
+def _store_error(error: ClientError) -> StoreUnavailable | UnreadableObject:
+    code = _code(error)
+    if code in ("NoSuchKey", "NoSuchVersion", "404"):
+        return UnreadableObject(Reason.NOT_FOUND, f"S3 says {code}")
+    if code == "InvalidObjectState":
+        return UnreadableObject(Reason.ARCHIVED, "the object is archived; restore it, then redrive")
+    return StoreUnavailable(f"s3:{code}")
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", "unknown"))
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A letter found in the dead-letter queue.
+
+    `reason` is "" for one that SQS moved itself; `sent_at` is in epoch seconds; `source` the ARN of the queue that SQS
+    moved it from.
+    """
+
+    id: str
+    receipt: str
+    body: str
+    attributes: Mapping[str, str]
+    sent_at: float
+    source: str = ""
+
+    @property
+    def reason(self) -> str:
+        """The reason code, or what SQS did."""
+        return self.attributes.get("reason") or ("max_receives" if self.source else "unknown")
+
+
+class SqsQueue:
+    """The source queue and its dead-letter queue."""
+
+    def __init__(self, client: SQSClient, url: str, dead_letter_url: str) -> None:
+        self._sqs, self._url, self._dead_letter_url = client, url, dead_letter_url
+
+    # What the pipeline asks for
+
+    def dead_letter(self, letter: DeadLetter) -> None:
+        """Send one dead letter, its attributes cut to what fits; raises QueueUnavailable."""
+        for attributes in _attribute_sets(letter):
+            try:
+                self._sqs.send_message(
+                    QueueUrl=self._dead_letter_url, MessageBody=letter.body, MessageAttributes=attributes
+                )
+            except ClientError as error:
+                # Queues made before August 2025 may still allow 256 KiB only: try with less beside the body.
+                if _code(error) not in ("InvalidParameterValue", "InvalidMessageContents"):
+                    raise QueueUnavailable(f"sqs:{_code(error)}") from error
+                cause = error
+            except BotoCoreError as error:
+                raise QueueUnavailable(f"sqs:{type(error).__name__}") from error
+            else:
+                return
+        raise QueueUnavailable(f"sqs:{_code(cause)}") from cause
+
+    def hand_back(self, messages: Sequence[HandBack]) -> None:
+        """Set when each message may be received again; what fails keeps the visibility timeout of its receive."""
+        for batch in _batches(messages):
+            entries = [
+                {"Id": str(at), "ReceiptHandle": one.message.receipt, "VisibilityTimeout": one.seconds}
+                for at, one in enumerate(batch)
+            ]
+            try:
+                self._sqs.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)  # type: ignore[arg-type]
+            except (ClientError, BotoCoreError):
+                continue
+
+    # What the container's loop does in place of Lambda
+
+    def receive(self, *, most: int, wait_seconds: int, hidden_seconds: int) -> list[Message]:
+        """Receive up to `most` (at most 10) messages, hidden from others for `hidden_seconds`; raises QueueUnavailable."""
+        try:
+            answer = self._sqs.receive_message(
+                QueueUrl=self._url,
+                MaxNumberOfMessages=min(most, _BATCH),
+                WaitTimeSeconds=wait_seconds,
+                VisibilityTimeout=hidden_seconds,
+                MessageSystemAttributeNames=["ApproximateReceiveCount"],
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise QueueUnavailable(_said(error)) from error
+        return [
+            Message(
+                one["MessageId"], one["ReceiptHandle"], one["Body"], int(one["Attributes"].get("ApproximateReceiveCount", 1))
+            )
+            for one in answer.get("Messages", [])
+        ]
+
+    def delete(self, messages: Sequence[Message]) -> int:
+        """Delete messages that are done; returns how many could not be deleted: they come again, which changes nothing."""
+        failed = 0
+        for batch in _batches(messages):
+            entries = [{"Id": str(at), "ReceiptHandle": one.receipt} for at, one in enumerate(batch)]
+            try:
+                answer = self._sqs.delete_message_batch(QueueUrl=self._url, Entries=entries)  # type: ignore[arg-type]
+                failed += len(answer.get("Failed", []))
+            except (ClientError, BotoCoreError):
+                failed += len(batch)
+        return failed
+
+    def depth(self) -> tuple[int, int]:
+        """Count the source queue's messages, approximately: deliverable ones, and hidden or delayed ones."""
+        names: list[QueueAttributeNameType] = [
+            "ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed",
+        ]  # fmt: skip
+        found = self._attributes(self._url, names)
+        visible, hidden, delayed = (int(found.get(name, 0)) for name in names)
+        return visible, hidden + delayed
+
+    # What the operator does with dead letters
+
+    def letters(self, *, hidden_seconds: int = 60, most: int = 100_000) -> Iterator[Letter]:
+        """Receive the letters of the dead-letter queue, each once; each stays hidden until `release` or its time.
+
+        Receiving raises a letter's receive count, which nothing acts on: a dead-letter queue has no redrive policy.
+        """
+        seen: set[str] = set()
+        while len(seen) < most:
+            try:
+                answer = self._sqs.receive_message(
+                    QueueUrl=self._dead_letter_url,
+                    MaxNumberOfMessages=_BATCH,
+                    WaitTimeSeconds=1,
+                    VisibilityTimeout=hidden_seconds,
+                    MessageSystemAttributeNames=["All"],
+                    MessageAttributeNames=["All"],
+                )
+            except (ClientError, BotoCoreError) as error:
+                raise QueueUnavailable(_said(error)) from error
+            fresh = [one for one in answer.get("Messages", []) if one["MessageId"] not in seen]
+            if not fresh:
+                return
+            for one in fresh:
+                seen.add(one["MessageId"])
+                system = {str(name): value for name, value in one["Attributes"].items()}
+                yield Letter(
+                    one["MessageId"],
+                    one["ReceiptHandle"],
+                    one["Body"],
+                    {name: value.get("StringValue", "") for name, value in one.get("MessageAttributes", {}).items()},
+                    int(system.get("SentTimestamp", 0)) / 1000,
+                    system.get("DeadLetterQueueSourceArn", ""),
+                )
+
+    def release(self, letters: Sequence[Letter]) -> None:
+        """Make letters that were only looked at visible again."""
+        for batch in _batches(letters):
+            entries = [
+                {"Id": str(at), "ReceiptHandle": one.receipt, "VisibilityTimeout": 0} for at, one in enumerate(batch)
+            ]
+            try:
+                self._sqs.change_message_visibility_batch(QueueUrl=self._dead_letter_url, Entries=entries)  # type: ignore[arg-type]
+            except (ClientError, BotoCoreError):
+                continue  # they become visible by themselves
+
+    def redrive_one(self, letter: Letter) -> None:
+        """Move one letter back: sent first, deleted after, so that a crash between doubles it and loses nothing."""
+        try:
+            self._sqs.send_message(QueueUrl=self._url, MessageBody=letter.body)
+            self._sqs.delete_message(QueueUrl=self._dead_letter_url, ReceiptHandle=letter.receipt)
+        except (ClientError, BotoCoreError) as error:
+            raise QueueUnavailable(_said(error)) from error
+
+    def start_redrive(self, per_second: int | None) -> str:
+        """Start SQS's own move task for all letters; returns the dead-letter queue's ARN, by which it can be followed.
+
+        The destination is always named: letters that we sent ourselves have no source that SQS could find
+        (CouldNotDetermineMessageSource). Raises QueueUnavailable, and SetupError where SQS refuses.
+        """
+        source, destination = self._arn(self._dead_letter_url), self._arn(self._url)
+        try:
+            if per_second is None:
+                self._sqs.start_message_move_task(SourceArn=source, DestinationArn=destination)
+            else:
+                self._sqs.start_message_move_task(
+                    SourceArn=source, DestinationArn=destination, MaxNumberOfMessagesPerSecond=per_second
+                )
+        except ClientError as error:
+            raise SetupError(f"SQS refuses to move the letters: {_said(error)}") from error
+        except BotoCoreError as error:
+            raise QueueUnavailable(_said(error)) from error
+        return source
+
+    def redrive_state(self, source: str) -> tuple[str, int, str]:
+        """Ask for the latest move task: its status, letters moved, and why it failed."""
+        try:
+            results = self._sqs.list_message_move_tasks(SourceArn=source, MaxResults=1).get("Results", [])
+        except (ClientError, BotoCoreError) as error:
+            raise QueueUnavailable(_said(error)) from error
+        if not results:
+            return "UNKNOWN", 0, ""
+        task = results[0]
+        return task.get("Status", ""), task.get("ApproximateNumberOfMessagesMoved", 0), task.get("FailureReason", "")
+
+    def _arn(self, url: str) -> str:
+        return self._attributes(url, ["QueueArn"])["QueueArn"]
+
+    def _attributes(self, url: str, names: Sequence[QueueAttributeNameType]) -> dict[str, str]:
+        try:
+            answer = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)
+        except (ClientError, BotoCoreError) as error:
+            raise QueueUnavailable(_said(error)) from error
+        return {str(name): value for name, value in answer.get("Attributes", {}).items()}
+
+
+def _attribute_sets(letter: DeadLetter) -> Iterator[dict[str, MessageAttributeValueTypeDef]]:
+    """Yield ever fewer attributes: what is cut is the least needed, and the body is never touched."""
+    short = {
+        "reason": letter.reason,
+        "attempts": str(letter.attempts),
+        "source_message_id": letter.source_message_id,
+        "trailsink_version": __version__,
+    }
+    full = short | {"detail": _NOT_XML.sub("?", letter.detail)[:_DETAIL_CHARACTERS] or "-"}
+    room = min(_REJECTED_BYTES, _MESSAGE_BYTES - len(letter.body.encode()) - sum(len(k) + len(v.encode()) + 6 for k, v in full.items()))
+    rejected = _fitted(letter.rejected, room - len("rejectedString"))
+    if rejected:
+        yield _typed(full | {"rejected": rejected})
+    yield _typed(full)
+    yield _typed(short)
+    yield _typed({"reason": letter.reason})
+    yield {}
+
+
+def _fitted(rejected: Sequence[tuple[int, str]], room: int) -> str:
+    """Write as many [position, reason] pairs as fit into `room` bytes, as JSON."""
+    pairs: list[str] = []
+    for pair in rejected:
+        text = msgspec.json.encode(pair).decode()
+        room -= len(text) + 1
+        if room < 1:
+            break
+        pairs.append(text)
+    return f"[{','.join(pairs)}]" if pairs else ""
+
+
+def _typed(attributes: Mapping[str, str]) -> dict[str, MessageAttributeValueTypeDef]:
+    return {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
+
+
+def _batches(several: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (several[at : at + _BATCH] for at in range(0, len(several), _BATCH))
+
+
+def _said(error: ClientError | BotoCoreError) -> str:
+    """One sentence of what AWS said."""
+    if isinstance(error, ClientError):
+        given = error.response.get("Error", {})
+        return f"{given.get('Code', 'unknown')}: {given.get('Message', '').rstrip('.')}"
+    return str(error).rstrip(".")
+
+
+def read_secret(client: SecretsManagerClient, arn: str) -> tuple[str, str]:
+    """Read user name and password from a secret with the JSON members `username` and `password`; raises SetupError."""
+    try:
+        text = client.get_secret_value(SecretId=arn)["SecretString"]
+    except (ClientError, BotoCoreError) as error:
+        raise SetupError(f"The secret of the cluster's password cannot be read: {_said(error)}.") from error
+    match msgspec.json.decode(text):
+        case {"username": str(username), "password": str(password)}:
+            return username, password
+    raise SetupError("The secret of the cluster's password has no JSON members `username` and `password`.")

@@ -1,0 +1,71 @@
+"""What can go wrong, arranged by what to do next.
+
+TrailsinkError
+├── MalformedMessage      not a notification we know; redelivery will not help: dead letter, body verbatim
+├── UnreadableObject      the object is not what its key promises, here and everywhere: dead letter with a reason
+├── Unavailable           a neighbour did not answer, or refuses for now: hand the message back, ask again
+│   ├── StoreUnavailable  S3
+│   ├── IndexUnavailable  OpenSearch
+│   └── QueueUnavailable  SQS
+└── SetupError            the operator must change something; the text is one sentence that says what
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why something is in the dead-letter queue: stable codes, the `reason` attribute of a dead letter."""
+
+    MALFORMED_MESSAGE = "malformed_message"
+    NOT_FOUND = "not_found"
+    EMPTY = "empty"
+    TRUNCATED = "truncated"
+    CORRUPT = "corrupt"
+    TOO_LARGE = "too_large"
+    NOT_JSON = "not_json"
+    NO_RECORDS = "no_records"
+    RECORDS_REJECTED = "records_rejected"
+    TOO_SCATTERED = "too_scattered"
+    ARCHIVED = "archived"
+
+
+class TrailsinkError(Exception):
+    """Root of every error that trailsink raises on purpose."""
+
+
+class MalformedMessage(TrailsinkError):  # noqa: N818 - named for what was found, as in the tree above
+    """A message body that is no notification of any known shape."""
+
+
+class UnreadableObject(TrailsinkError):  # noqa: N818
+    """An object that will never be readable as it is.
+
+    `reason` is the dead letter's code, `detail` one line for people.
+    """
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class Unavailable(TrailsinkError):  # noqa: N818
+    """A neighbour did not answer, or answered that it cannot now."""
+
+
+class StoreUnavailable(Unavailable):
+    """S3 did not give the object, for a cause that can pass or be mended."""
+
+
+class IndexUnavailable(Unavailable):
+    """OpenSearch did not take a request, for a cause that can pass or be mended."""
+
+
+class QueueUnavailable(Unavailable):
+    """SQS did not do what was asked."""
+
+
+class SetupError(TrailsinkError):
+    """Something the operator has to change; the text is one sentence and says what."""

@@ -1,0 +1,53 @@
+"""The Lambda door: an SQS event in, the messages that must stay in the queue out.
+
+The event source mapping must have `ReportBatchItemFailures`, or the answer is ignored and everything is deleted.
+docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+from typing import TYPE_CHECKING, Any, Protocol
+
+from worker.metrics import log_lines, metrics_line
+from worker.pipeline import Message
+from worker.settings import load_settings
+from worker.wiring import make_consumer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from worker.pipeline import Consumer
+
+
+class Context(Protocol):
+    """The part of Lambda's context object that is used."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Milliseconds until Lambda ends the invocation."""
+
+
+@cache
+def _consumer() -> Consumer:
+    # Made at the first invocation, not at import; it keeps connections, and nothing of a batch.
+    return make_consumer(load_settings())
+
+
+def handler(event: Mapping[str, Any], context: Context) -> dict[str, list[dict[str, str]]]:
+    """Consume one batch of SQS messages; returns Lambda's partial batch response.
+
+    Raises SetupError when the function's environment is wrong: then the whole batch stays in the queue.
+    """
+    messages = [_message(record) for record in event.get("Records") or ()]
+    if not messages:
+        return {"batchItemFailures": []}
+    result = _consumer().consume(messages, lambda: context.get_remaining_time_in_millis() / 1000)
+    lines = [*log_lines(result), *([metrics_line(result)] if load_settings().emf else [])]
+    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    return {"batchItemFailures": [{"itemIdentifier": id_} for id_ in result.failed]}
+
+
+def _message(record: Mapping[str, Any]) -> Message:
+    received = record.get("attributes", {}).get("ApproximateReceiveCount", "1")
+    return Message(record["messageId"], record["receiptHandle"], record["body"], int(received))

@@ -1,0 +1,81 @@
+"""What an object is, by its key: a CloudTrail file to read, or something to leave alone by name.
+
+Layout: docs.aws.amazon.com/awscloudtrail/latest/userguide/get-and-view-cloudtrail-log-files.html
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from worker.messages import ObjectRef
+
+# Organisation trails insert the organisation's id; the part after the account is the kind of file.
+_LAYOUT = re.compile(r"(?:^|/)AWSLogs/(?:o-[a-z0-9]{10,32}/)?\d{12}/(?P<kind>[^/]+)/")
+
+_DELIVERED = re.compile(r"_(\d{8}T\d{4})Z_[^/]+$")
+
+# Other services that write below AWSLogs/, each by the folder its own documentation names. One that is not listed is
+# read, and its content decides: not recognising a key must never mean losing its events.
+_OTHER_SERVICES = frozenset(
+    {
+        "amazonmq",
+        "cloudfront",
+        "Config",
+        "elasticloadbalancing",
+        "GuardDuty",
+        "network-firewall",
+        "redshift",
+        "route53resolver",
+        "S3",
+        "SecurityHub",
+        "verified-access",
+        "vpcdnsquerylogs",
+        "vpcflowlogs",
+        "vpclattice",
+        "WAFLogs",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """An object that holds no events, and the name under which it is counted."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """An object to read: its kind (`CloudTrail`, `CloudTrail-Insight`, ..., `unknown`) and its delivery time in UTC.
+
+    The delivery time is the one in the file's name, None where the name holds none.
+    """
+
+    kind: str
+    delivered_at: datetime | None
+
+
+def classify(ref: ObjectRef) -> Readable | Ignored:
+    """Say by its key what an object is."""
+    # The folders that consoles and CloudTrail make are empty objects; one with content is somebody's file.
+    if ref.key.endswith("/") and not ref.size:
+        return Ignored("folder_marker")
+    layout = _LAYOUT.search(ref.key)
+    kind = layout["kind"] if layout else "unknown"
+    if kind == "CloudTrail-Digest":
+        return Ignored("digest")
+    if kind in _OTHER_SERVICES:
+        return Ignored(f"service_{kind}")
+    return Readable(kind, _delivered_at(ref.key))
+
+
+def _delivered_at(key: str) -> datetime | None:
+    found = _DELIVERED.search(key)
+    try:
+        return datetime.strptime(found[1], "%Y%m%dT%H%M").replace(tzinfo=UTC) if found else None
+    except ValueError:  # digits that are no date
+        return None

@@ -1,0 +1,218 @@
+"""OpenSearch: connections, and bulk requests until each action has an outcome."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from opensearchpy import OpenSearch, RequestsHttpConnection, Urllib3HttpConnection
+from opensearchpy.exceptions import OpenSearchException, SSLError, TransportError
+from requests_aws4auth import AWS4Auth
+from tenacity import Retrying, retry_if_exception_type, stop_any, wait_random_exponential
+
+from worker.bulk import Answer, Delivery, Receipt, compressed
+from worker.errors import IndexUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from tenacity import RetryCallState
+
+    from worker.documents import Action
+
+# 26 bytes for each action that went well in place of 200; without the status of every item, positions would be lost.
+_BULK = {"filter_path": "errors,items.*.status,items.*.error.type"}
+_HEADERS = {"content-type": "application/x-ndjson", "content-encoding": "gzip"}
+
+# The client logs a line per request at INFO, whole bodies at DEBUG, and each of our retries as a warning.
+logging.getLogger("opensearch").setLevel(logging.CRITICAL)
+
+
+class _SignedConnection(RequestsHttpConnection):  # type: ignore[misc]
+    """RequestsHttpConnection that obeys its own `ca_certs`.
+
+    With REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE in the environment, requests prefers those to what the session says
+    (github.com/psf/requests/issues/3829).
+    """
+
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - handed through
+        super().__init__(**options)
+        self.session.trust_env = False
+
+
+class Client:
+    """How to reach one cluster. `sign_in` returns what `http_auth` takes, afresh whenever it is asked.
+
+    The client's own retries are switched off: tenacity is the one retry layer, so attempts add up, not multiply.
+    """
+
+    def __init__(
+        self, url: str, *, sign_in: Callable[[], AWS4Auth | tuple[str, str] | None], ca_file: Path | None, seconds: float
+    ) -> None:
+        self._url, self._sign_in, self._ca_file, self._seconds = url, sign_in, ca_file, seconds
+
+    def connect(self) -> OpenSearch:
+        """Open a client of one connection; AWS4Auth is not thread-safe, so each thread has its own."""
+        auth = self._sign_in()
+        tls: dict[str, Any] = {"use_ssl": self._url.startswith("https://")}
+        if tls["use_ssl"]:
+            tls |= {"verify_certs": True} | ({"ca_certs": str(self._ca_file)} if self._ca_file else {})
+        return OpenSearch(
+            [self._url],
+            http_auth=auth,
+            connection_class=_SignedConnection if isinstance(auth, AWS4Auth) else Urllib3HttpConnection,
+            timeout=self._seconds,
+            max_retries=0,
+            retry_on_status=(),
+            retry_on_timeout=False,
+            **tls,
+        )
+
+
+class Cluster:
+    """An index to deliver to; safe to use from several threads.
+
+    `request_seconds` bounds one answer, `retry_seconds` all attempts of one request.
+    """
+
+    def __init__(  # noqa: PLR0913
+        self,
+        client: Client,
+        *,
+        request_seconds: float,
+        retry_seconds: float,
+        max_bytes: int,
+        tick: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
+        self._client, self._max_bytes = client, max_bytes
+        self._request_seconds, self._retry_seconds = request_seconds, retry_seconds
+        self._tick, self._sleep = tick, sleep
+        self._mine = threading.local()
+
+    def deliver(self, request: Sequence[Action], left: Callable[[], float]) -> Receipt:
+        """Send one bulk request until each action has an outcome, or the time or the patience is over."""
+        began = self._tick()
+        delivery = Delivery(request, max_bytes=self._max_bytes)
+        post = _Posting(self, delivery, left)
+        try:
+            self._patience(began, left)(post.round)
+        except IndexUnavailable as cause:
+            post.halt = str(cause)
+        outcomes = delivery.give_up(post.halt or delivery.cause)
+        return Receipt(
+            outcomes, post.halt, post.requests, post.retries, post.throttled, post.wire_bytes, self._tick() - began
+        )
+
+    def _patience(self, began: float, left: Callable[[], float]) -> Retrying:
+        """Build the one retry policy towards OpenSearch: jittered exponential, inside the invocation's clock."""
+
+        def patience_over(_: RetryCallState) -> bool:
+            return self._tick() - began >= self._retry_seconds
+
+        def time_over(state: RetryCallState) -> bool:
+            return left() <= state.upcoming_sleep
+
+        return Retrying(
+            retry=retry_if_exception_type(IndexUnavailable),
+            wait=wait_random_exponential(multiplier=0.5, max=20),
+            stop=stop_any(patience_over, time_over),
+            sleep=self._sleep,
+            reraise=True,
+        )
+
+    def post(self, body: bytes, seconds: float) -> Answer:
+        """Send one gzipped body; every way in which that can end is an Answer."""
+        answer = self._post(body, seconds)
+        if answer.status in (401, 403) and answer.cause not in ("throttled", "cluster_block_exception"):
+            self._mine.client = None  # a rotated secret or an expired token: sign in afresh, once
+            answer = self._post(body, seconds)
+        return answer
+
+    def _post(self, body: bytes, seconds: float) -> Answer:
+        try:
+            given = self._connection().transport.perform_request(
+                "POST", "/_bulk", params=_BULK, body=body, headers=_HEADERS, timeout=min(seconds, self._request_seconds)
+            )
+        except SSLError:
+            return Answer(0, "tls_failure")
+        except TransportError as error:
+            return _answer_of_error(error)
+        except OpenSearchException:
+            return Answer(0, "unreadable_answer")
+        return Answer(200, items=_items(given))
+
+    def _connection(self) -> OpenSearch:
+        client: OpenSearch | None = getattr(self._mine, "client", None)
+        if client is None:
+            client = self._mine.client = self._client.connect()
+        return client
+
+
+class _Posting:
+    """The rounds of one delivery, and what they cost."""
+
+    def __init__(self, cluster: Cluster, delivery: Delivery, left: Callable[[], float]) -> None:
+        self._cluster, self._delivery, self._left = cluster, delivery, left
+        self.requests = self.retries = self.throttled = self.wire_bytes = 0
+        self.halt = ""
+
+    def round(self) -> None:
+        """Send all that can be sent now; raises IndexUnavailable when some of it has to be asked again."""
+        again = self._delivery.waiting
+        self._delivery.resume()
+        while (body := self._delivery.next_body()) is not None:
+            seconds = self._left()
+            if seconds <= 0:
+                self.halt = "deadline"
+                return
+            packed = compressed(body)
+            answer = self._cluster.post(packed, seconds)
+            self._delivery.settle(answer)
+            self._count(answer, packed, again=again)
+            if answer.status in (401, 403) or answer.cause == "tls_failure":
+                self.halt = answer.cause  # credentials, policy or trust: the next request would be answered the same
+        if self._delivery.waiting and not self.halt:
+            raise IndexUnavailable(self._delivery.cause or "refused")
+
+    def _count(self, answer: Answer, packed: bytes, *, again: bool) -> None:
+        self.requests += 1
+        self.retries += again
+        self.throttled += answer.status == 429 or any(status == 429 for status, _ in answer.items)
+        self.wire_bytes += len(packed)
+
+
+def _items(given: Any) -> tuple[tuple[int, str], ...]:  # noqa: ANN401 - a foreign answer
+    """Read the items of a bulk answer; () when it is none, which settles as a failed request."""
+    try:
+        items = [next(iter(item.values())) for item in given["items"]]
+        return tuple((int(item["status"]), str(item.get("error", {}).get("type", ""))) for item in items)
+    except (LookupError, TypeError, ValueError, AttributeError, StopIteration):
+        return ()
+
+
+def _answer_of_error(error: TransportError) -> Answer:
+    """Read status and error type of a refused request; the text of a refusal is looked at, never kept."""
+    if not isinstance(error.status_code, int):  # "N/A" or "TIMEOUT": there was no answer
+        return Answer(0, "timeout" if error.status_code == "TIMEOUT" else "no_connection")
+    info = error.info
+    if error.status_code == 403 and "throttled" in str(info).lower():
+        # docs.aws.amazon.com/opensearch-service/latest/developerguide/handling-errors.html
+        return Answer(403, "throttled")
+    return Answer(error.status_code, _type_of(info))
+
+
+def _type_of(info: Any) -> str:  # noqa: ANN401 - a foreign answer
+    if isinstance(info, str):
+        try:
+            info = msgspec.json.decode(info)
+        except (msgspec.DecodeError, RecursionError):
+            return ""
+    match info:
+        case {"error": {"type": str(kind)}}:
+            return kind
+    return ""

@@ -1,0 +1,537 @@
+"""The road: a batch of messages in, every object and record accounted for, verdicts per message out.
+
+Per file, always: read = indexed + duplicate + degraded + rejected. A message is done only when that holds for all its files;
+whatever else happens, it goes back to the queue. Nothing here knows SQS, S3 or OpenSearch: the doors bring them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Protocol
+
+from worker.bulk import Outcome, Receipt, Verdict, requests
+from worker.documents import Action, Origin, Partition, Routing, actions
+from worker.errors import MalformedMessage, QueueUnavailable, Reason, StoreUnavailable, UnreadableObject
+from worker.files import read_text
+from worker.messages import Announcement, ObjectRef, announce, read_message
+from worker.objects import Ignored, classify
+from worker.records import Record, Rejection, read_record
+from worker.slicing import cut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+# Rejected records that a dead letter can name: more than fit into its attribute anyway.
+_NAMED_REJECTIONS = 1_000
+
+# A message that could not be started for want of time is no worse than the others: it comes back at once.
+_NOT_STARTED_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One SQS message of a batch."""
+
+    id: str
+    receipt: str
+    body: str
+    receive_count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object as S3 keeps it."""
+
+    content: bytes
+    modified_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """What goes to the dead-letter queue: a body that can be moved back as it is, and why it is there."""
+
+    body: str
+    reason: Reason
+    detail: str
+    source_message_id: str
+    attempts: int
+    rejected: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class HandBack:
+    """A message that stays in the queue, and the seconds until it may be received again."""
+
+    message: Message
+    seconds: int
+
+
+class Store(Protocol):
+    """Where objects are kept."""
+
+    def fetch(self, ref: ObjectRef, limit: int) -> Stored:
+        """Read an object of at most `limit` bytes; raises UnreadableObject or StoreUnavailable."""
+
+
+class Index(Protocol):
+    """Where documents go."""
+
+    def deliver(self, request: Sequence[Action], left: Callable[[], float]) -> Receipt:
+        """Send one bulk request, retrying while `left` says that there is time; never raises for an answer."""
+
+
+class Queue(Protocol):
+    """Where messages come from and dead letters go."""
+
+    def dead_letter(self, letter: DeadLetter) -> None:
+        """Send to the dead-letter queue; raises QueueUnavailable."""
+
+    def hand_back(self, messages: Sequence[HandBack]) -> None:
+        """Set when messages may be received again; a failure here changes nothing but the time, so none is raised."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The bounds of one consumer; `settings` says why each number is what it is."""
+
+    index_prefix: str = "cloudtrail"
+    index_partition: Partition = Partition.DAY
+    max_inflated_bytes: int = 256 << 20
+    max_depth: int = 64
+    max_days_per_file: int = 100
+    bulk_bytes: int = 5 << 20
+    bulk_max_bytes: int = 19 << 19
+    bulk_actions: int = 2_000
+    bulk_in_flight: int = 2
+    fetch_ahead: int = 8
+    fetch_ahead_bytes: int = 32 << 20
+    reserve_seconds: float = 10.0
+    backoff_seconds: int = 30
+    backoff_max_seconds: int = 3_600
+
+
+class FileOutcome(StrEnum):
+    """How one object that was read ended."""
+
+    INDEXED = "indexed"
+    HANDED_BACK = "handed_back"
+    DEAD_LETTER = "dead_letter"
+
+
+@dataclass(slots=True)
+class FileTally:
+    """The account of one object in one batch."""
+
+    ref: ObjectRef
+    kind: str
+    delivered_at: datetime | None
+    read: int = 0
+    indexed: int = 0
+    duplicate: int = 0
+    degraded: int = 0
+    rejected: int = 0
+    complete: bool = False  # all its records are read, and handed on
+    problem: UnreadableObject | None = None
+    unavailable: str = ""  # why it has to go back
+    note: str = ""
+    rejections: list[tuple[int, str]] = field(default_factory=list)
+    fetch_seconds: float = 0.0
+    stored_bytes: int = 0
+    text_bytes: int = 0
+    oldest: str | None = None  # event times, ISO 8601 in UTC
+    newest: str | None = None
+
+    def take(self, position: int, outcome: Outcome) -> None:
+        """Count the outcome of one record."""
+        match outcome.verdict:
+            case Verdict.INDEXED:
+                self.indexed += 1
+            case Verdict.DUPLICATE:
+                self.duplicate += 1
+            case Verdict.DEGRADED:
+                self.degraded += 1
+            case Verdict.REJECTED:
+                self.reject(position, outcome.cause)
+            case Verdict.UNAVAILABLE:
+                self.unavailable = self.unavailable or outcome.cause
+
+    def reject(self, position: int, reason: str) -> None:
+        """Count one rejected record."""
+        self.rejected += 1
+        if len(self.rejections) < _NAMED_REJECTIONS:
+            self.rejections.append((position, reason))
+
+    def refuse(self, problem: UnreadableObject) -> None:
+        """Count the object as refused whole: none of its records is handed on."""
+        self.problem, self.read, self.rejected = problem, 0, 0
+        self.rejections.clear()
+
+    @property
+    def balanced(self) -> bool:
+        """Whether every record has ended: the invariant."""
+        return self.complete and self.read == self.indexed + self.duplicate + self.degraded + self.rejected
+
+    @property
+    def outcome(self) -> FileOutcome:
+        """How the object ended, as far as anyone knows now: handed back unless all of it is accounted for."""
+        if self.unavailable or not (self.balanced or (self.problem and not self.read)):
+            return FileOutcome.HANDED_BACK
+        return FileOutcome.DEAD_LETTER if self.problem or self.rejected else FileOutcome.INDEXED
+
+    @property
+    def reason(self) -> str:
+        """Why it did not end well, "" if it did."""
+        match self.outcome:
+            case FileOutcome.HANDED_BACK:
+                return self.unavailable
+            case FileOutcome.DEAD_LETTER:
+                return self.problem.reason if self.problem else Reason.RECORDS_REJECTED
+            case _:
+                return ""
+
+
+@dataclass(slots=True)
+class Effort:
+    """What one batch cost: requests, bytes, and seconds by stage (stages overlap, so they can add up to more)."""
+
+    bulk_requests: int = 0
+    bulk_retries: int = 0
+    bulk_throttled: int = 0
+    bulk_bytes: int = 0
+    fetch_seconds: float = 0.0
+    read_seconds: float = 0.0
+    send_seconds: float = 0.0
+    total_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """What became of a batch: `failed` are the ids of the messages that must stay in the queue."""
+
+    failed: tuple[str, ...]
+    messages: int
+    files: tuple[FileTally, ...]
+    ignored: Counter[str]
+    malformed: tuple[tuple[str, str], ...]  # message id, detail
+    dead_letters: int
+    crashes: tuple[str, ...]
+    effort: Effort
+    ended_at: datetime
+
+
+class Consumer:
+    """Takes batches of messages from a queue to an index. One instance serves many batches, one after the other.
+
+    `now` is the wall clock in UTC, `tick` a monotonic one in seconds, `jitter` a random factor between 0 and 1.
+    """
+
+    def __init__(  # noqa: PLR0913 - three neighbours, the limits, and what makes a core testable: clocks and chance
+        self,
+        store: Store,
+        index: Index,
+        queue: Queue,
+        limits: Limits,
+        *,
+        now: Callable[[], datetime],
+        tick: Callable[[], float],
+        jitter: Callable[[], float],
+    ) -> None:
+        self.store, self.index, self.queue, self.limits = store, index, queue, limits
+        self.now, self.tick, self.jitter = now, tick, jitter
+        self.fetchers = ThreadPoolExecutor(limits.fetch_ahead, "fetch")
+        self.senders = ThreadPoolExecutor(limits.bulk_in_flight, "send")
+
+    def consume(self, messages: Sequence[Message], left: Callable[[], float]) -> BatchResult:
+        """Take one batch down the road; `left` is the seconds until it must have ended (0 stops it gently)."""
+        return _Batch(self, messages, left).run()
+
+    def close(self) -> None:
+        """End the threads."""
+        self.fetchers.shutdown(cancel_futures=True)
+        self.senders.shutdown(cancel_futures=True)
+
+
+class _Batch:
+    """One batch on its way."""
+
+    def __init__(self, consumer: Consumer, messages: Sequence[Message], left: Callable[[], float]) -> None:
+        self._to = consumer
+        self._limits = consumer.limits
+        self._messages = {message.id: message for message in messages}
+        self._left = left
+        self._began = consumer.tick()
+        self._announcements: dict[str, Announcement | MalformedMessage] = {}
+        self._files: list[FileTally] = []
+        self._places: dict[ObjectRef, int] = {}  # the same object announced twice is read once
+        self._ignored: Counter[str] = Counter()
+        self._flights: deque[tuple[list[Action], Future[Receipt]]] = deque()
+        self._halted = ""  # why nothing more is started
+        self._crashes: list[str] = []
+        self._letters: set[int] = set()  # the files whose dead letter is sent
+        self._buried = 0
+        self._effort = Effort()
+
+    def run(self) -> BatchResult:
+        self._read_messages()
+        for request in requests(self._actions(), self._limits.bulk_bytes, self._limits.bulk_actions):
+            self._send(request)
+            if self._halted:
+                break
+        self._land_all()
+        return self._settle()
+
+    # Messages to objects
+
+    def _read_messages(self) -> None:
+        for message in self._messages.values():
+            try:
+                announcement = read_message(message.body)
+            except MalformedMessage as cause:
+                self._announcements[message.id] = cause
+                continue
+            self._announcements[message.id] = announcement
+            self._ignored.update(announcement.ignored)
+            for ref in announcement.objects:
+                self._place(ref)
+
+    def _place(self, ref: ObjectRef) -> None:
+        found = classify(ref)
+        if isinstance(found, Ignored):
+            self._ignored[found.name] += 1
+        elif ref not in self._places:
+            self._places[ref] = len(self._files)
+            self._files.append(FileTally(ref, found.kind, found.delivered_at))
+
+    # Objects to actions
+
+    def _actions(self) -> Iterator[Action]:
+        """Yield the actions of all files, in order."""
+        for file, fetched in self._fetched():
+            if self._must_stop():
+                return
+            with self._border(self._files[file]):
+                yield from self._actions_of(file, fetched)
+            del fetched  # its bytes, while the next one is read
+
+    def _fetched(self) -> Iterator[tuple[int, Future[Stored]]]:
+        """Fetch objects a little ahead of their use: so many, and so many bytes, however large the batch."""
+        ahead: deque[tuple[int, int, Future[Stored]]] = deque()
+        waiting = deque(range(len(self._files)))
+        try:
+            while waiting or ahead:
+                while waiting and self._fits(waiting[0], ahead):
+                    file = waiting.popleft()
+                    ahead.append((file, self._expected(file), self._to.fetchers.submit(self._fetch, file)))
+                file, _, fetched = ahead.popleft()
+                yield file, fetched
+                del fetched
+        finally:
+            for _, _, fetched in ahead:
+                fetched.cancel()
+
+    def _expected(self, file: int) -> int:
+        size = self._files[file].ref.size
+        return self._limits.fetch_ahead_bytes if size is None else size
+
+    def _fits(self, file: int, ahead: Sequence[tuple[int, int, Future[Stored]]]) -> bool:
+        if not ahead:
+            return True
+        total = sum(size for _, size, _ in ahead) + self._expected(file)
+        return len(ahead) < self._limits.fetch_ahead and total <= self._limits.fetch_ahead_bytes
+
+    def _must_stop(self) -> bool:
+        if not self._halted and self._left() <= self._limits.reserve_seconds:
+            self._halted = "deadline"
+        return bool(self._halted)
+
+    def _fetch(self, file: int) -> Stored:
+        began = self._to.tick()
+        try:
+            return self._to.store.fetch(self._files[file].ref, self._limits.max_inflated_bytes)
+        finally:
+            self._files[file].fetch_seconds = self._to.tick() - began
+
+    def _actions_of(self, file: int, fetched: Future[Stored]) -> Iterator[Action]:
+        tally = self._files[file]
+        try:
+            stored = fetched.result()
+            del fetched
+            began = self._to.tick()
+            origin = self._origin(tally, stored)
+            records = self._records(tally, stored)
+            del stored
+            routing = self._routing()
+            routing.check(records)
+        except StoreUnavailable as cause:
+            tally.unavailable = str(cause)
+            return
+        except UnreadableObject as cause:
+            tally.refuse(cause)
+            return
+        self._effort.read_seconds += self._to.tick() - began
+        yield from actions(records, file, origin, routing)
+        tally.complete = True
+
+    def _records(self, tally: FileTally, stored: Stored) -> list[Record]:
+        tally.stored_bytes = len(stored.content)
+        text = read_text(stored.content, self._limits.max_inflated_bytes)
+        tally.text_bytes, tally.note = len(text.content), text.note
+        slices = cut(text)
+        tally.problem, tally.read = slices.problem, len(slices.records)
+        records: list[Record] = []
+        for position, raw in enumerate(slices.records):
+            found = read_record(raw, position, self._limits.max_depth, self._limits.bulk_max_bytes)
+            if isinstance(found, Rejection):
+                tally.reject(position, found.reason)
+            else:
+                records.append(found)
+        times = {record.time for record in records if record.time}
+        tally.oldest, tally.newest = min(times, default=None), max(times, default=None)
+        return records
+
+    def _origin(self, tally: FileTally, stored: Stored) -> Origin:
+        uri = f"s3://{tally.ref.bucket}/{tally.ref.key}"
+        return Origin(uri, _iso(tally.delivered_at or stored.modified_at), _iso(self._to.now()))
+
+    def _routing(self) -> Routing:
+        latest = _iso(self._to.now() + timedelta(days=1))
+        return Routing(self._limits.index_prefix, self._limits.index_partition, latest, self._limits.max_days_per_file)
+
+    # Actions to outcomes
+
+    def _send(self, request: list[Action]) -> None:
+        while len(self._flights) >= self._limits.bulk_in_flight:
+            self._land()
+        if not self._must_stop():
+            self._flights.append((request, self._to.senders.submit(self._to.index.deliver, request, self._patience)))
+
+    def _patience(self) -> float:
+        return self._left() - self._limits.reserve_seconds
+
+    def _land_all(self) -> None:
+        while self._flights:
+            self._land()
+
+    def _land(self) -> None:
+        request, flight = self._flights.popleft()
+        with self._border(*{action.file: self._files[action.file] for action in request}.values()):
+            receipt = flight.result()
+            for action, outcome in zip(request, receipt.outcomes, strict=True):
+                self._files[action.file].take(action.position, outcome)
+            self._halted = self._halted or receipt.halt
+            self._count(receipt)
+
+    def _count(self, receipt: Receipt) -> None:
+        effort = self._effort
+        effort.bulk_requests += receipt.requests
+        effort.bulk_retries += receipt.retries
+        effort.bulk_throttled += receipt.throttled
+        effort.bulk_bytes += receipt.wire_bytes
+        effort.send_seconds += receipt.seconds
+
+    @contextmanager
+    def _border(self, *files: FileTally) -> Iterator[None]:
+        """Keep a fault of ours from costing more than these files: they go back to the queue, and it is reported."""
+        try:
+            yield
+        except Exception as fault:  # noqa: BLE001 - the one place that catches everything
+            for tally in files:
+                tally.unavailable = "crash"
+            self._crashes.append(_place_of(fault))
+
+    # Outcomes to verdicts
+
+    def _settle(self) -> BatchResult:
+        for tally in self._files:
+            if tally.outcome is FileOutcome.HANDED_BACK and not tally.unavailable:
+                tally.unavailable = self._halted or "unfinished"
+            self._effort.fetch_seconds += tally.fetch_seconds
+        back = [HandBack(message, delay) for message in self._messages.values() if (delay := self._verdict(message))]
+        if back:
+            self._to.queue.hand_back(back)
+        self._effort.total_seconds = self._to.tick() - self._began
+        return BatchResult(
+            failed=tuple(one.message.id for one in back),
+            messages=len(self._messages),
+            files=tuple(self._files),
+            ignored=self._ignored,
+            malformed=tuple((id_, detail) for id_ in self._messages if (detail := self._malformed(id_))),
+            dead_letters=self._buried,
+            crashes=tuple(self._crashes),
+            effort=self._effort,
+            ended_at=self._to.now(),
+        )
+
+    def _verdict(self, message: Message) -> int:
+        """Decide on one message: 0 when it is done, else the seconds until it may come back."""
+        files = self._files_of(message)
+        causes = [file.unavailable for _, file in files if file.outcome is FileOutcome.HANDED_BACK]
+        if not causes and not self._bury(message, files):
+            causes = ["dead_letter_queue"]
+        if not causes:
+            return 0
+        if set(causes) == {"deadline"}:
+            return _NOT_STARTED_SECONDS
+        # Doubling with each receive: a neighbour that is down all day costs few of the 40 receives. The jitter keeps a burst from coming back as one.
+        doubled = self._limits.backoff_seconds * 2 ** min(message.receive_count - 1, 20)
+        return max(1, round(min(doubled, self._limits.backoff_max_seconds) * (0.75 + 0.25 * self._to.jitter())))
+
+    def _files_of(self, message: Message) -> list[tuple[int, FileTally]]:
+        announcement = self._announcements[message.id]
+        if isinstance(announcement, MalformedMessage):
+            return []
+        places = dict.fromkeys(self._places[ref] for ref in announcement.objects if ref in self._places)
+        return [(place, self._files[place]) for place in places]
+
+    def _malformed(self, id_: str) -> str:
+        match self._announcements[id_]:
+            case MalformedMessage() as cause:
+                return str(cause)
+            case Announcement(malformed=parts):
+                return "; ".join(parts)
+
+    def _bury(self, message: Message, files: Iterable[tuple[int, FileTally]]) -> bool:
+        """Send the dead letters of a message that is otherwise settled; False when one could not be sent.
+
+        Not earlier: a message that goes back would bring the same letters again each time.
+        """
+        try:
+            if detail := self._malformed(message.id):
+                self._to.queue.dead_letter(
+                    DeadLetter(message.body, Reason.MALFORMED_MESSAGE, detail, message.id, message.receive_count)
+                )
+                self._buried += 1
+            for place, file in files:
+                if file.outcome is FileOutcome.DEAD_LETTER and place not in self._letters:
+                    self._to.queue.dead_letter(_letter(file, message))
+                    self._letters.add(place)
+                    self._buried += 1
+        except QueueUnavailable:
+            return False
+        return True
+
+
+def _letter(file: FileTally, message: Message) -> DeadLetter:
+    if file.problem:
+        reason, detail = file.problem.reason, file.problem.detail
+    else:
+        reason, detail = Reason.RECORDS_REJECTED, f"{file.rejected} of {file.read} records were rejected"
+    return DeadLetter(announce(file.ref), reason, detail, message.id, message.receive_count, tuple(file.rejections))
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _place_of(fault: Exception) -> str:
+    """Say what and where, without the text: it may quote a record."""
+    place = fault.__traceback__
+    while place and place.tb_next:
+        place = place.tb_next
+    where = f"{place.tb_frame.f_globals.get('__name__')}:{place.tb_lineno}" if place else "?"
+    return f"{type(fault).__name__} at {where}"

@@ -1,0 +1,164 @@
+"""From raw slices to records: who each one is and when it happened, validated by pydantic; the rest stays bytes.
+
+The models ask for nothing and keep to what identifies a record: CloudTrail adds fields without notice, and documents that
+its minor versions only ever add. docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import UTC, datetime
+from hashlib import sha256
+
+import msgspec
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
+
+from worker.slicing import BrokenJson, root_members
+
+# OpenSearch refuses a longer _id, and with it the whole bulk request.
+_MAX_ID_BYTES = 512
+
+_ISO_8601 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:?\d\d)")
+_LENGTH_OF_CLOUDTRAIL_TIME = len("2026-11-23T10:00:00Z")
+
+
+class _Event(TypedDict, total=False):
+    """API, network activity and Insights events; all of it may be missing (records of version 1.0 have no eventID)."""
+
+    eventID: str | None
+    eventTime: str | None
+
+
+class _Window(TypedDict, total=False):
+    windowStart: str | None
+
+
+class _AggregatedEvent(TypedDict, total=False):
+    """Aggregated events: another spelling of the id, and a window in place of a time."""
+
+    eventId: str | None
+    timeWindow: _Window | None
+
+
+_EVENT = TypeAdapter(_Event).validator.validate_json
+_AGGREGATED = TypeAdapter(_AggregatedEvent).validator.validate_json
+
+
+class Record(msgspec.Struct, frozen=True, gc=False):
+    """One CloudTrail record: its place in the file (0-based), identity, time and text.
+
+    `time` is UTC as ISO 8601 text ending in Z, or None where the record has none that can be read. `odd` says why it
+    must be indexed in degraded form, "" where it need not.
+    """
+
+    position: int
+    id: str
+    time: str | None
+    raw: msgspec.Raw | bytes
+    odd: str = ""
+
+
+class Rejection(msgspec.Struct, frozen=True, gc=False):
+    """A piece of a file that is no record, by its position, and why: a short code, never content."""
+
+    position: int
+    reason: str
+
+
+def read_record(raw: msgspec.Raw | bytes, position: int, max_depth: int, max_bytes: int) -> Record | Rejection:
+    """Validate one raw slice.
+
+    A record nested deeper than `max_depth` levels takes the degraded form: a node of OpenSearch 2.19 can lose the whole
+    request near 1,000 levels (github.com/opensearch-project/OpenSearch/issues/15985 is a relative). One of more than
+    `max_bytes` can never be sent, in whatever form.
+    """
+    text = bytes(raw)
+    if len(text) > max_bytes:
+        return Rejection(position, "too_large")
+    if isinstance(raw, bytes):
+        return _read_odd(text, raw, position, "not_representable")
+    # Levels cannot outnumber opening brackets; hardly a real record has so many, so hardly one is looked at twice.
+    if text.count(b"{") + text.count(b"[") > max_depth and _depth(text) > max_depth:
+        return _read_odd(text, raw, position, "too_deep")
+    try:
+        event = _EVENT(text)
+    except ValidationError as cause:
+        representable = cause.errors(include_url=False, include_input=False)[0]["type"] != "json_invalid"
+        return _read_odd(text, raw, position, "" if representable else "not_representable")
+    given, when = event.get("eventID"), event.get("eventTime")
+    if not given or not when:
+        return _read_rare(text, raw, position, event)
+    return _record(raw, text, position, given, when, "")
+
+
+def _read_rare(text: bytes, raw: msgspec.Raw, position: int, event: _Event) -> Record:
+    """Read a well-formed record without an `eventID` or `eventTime`: aggregated, of version 1.0, or of no family."""
+    given, when = event.get("eventID"), event.get("eventTime")
+    try:
+        aggregated = _AGGREGATED(text)
+    except ValidationError:
+        return _record(raw, text, position, given, when, "")
+    window = aggregated.get("timeWindow") or {}
+    return _record(raw, text, position, given or aggregated.get("eventId"), when or window.get("windowStart"), "")
+
+
+def _read_odd(text: bytes, raw: msgspec.Raw | bytes, position: int, odd: str) -> Record | Rejection:
+    """Read a record that pydantic's JSON parser or our models refuse: what can be read of its root is enough."""
+    try:
+        members = root_members(text)
+    except BrokenJson:
+        return Rejection(position, "not_a_json_object")
+    given = string_member(members, "eventID") or string_member(members, "eventId")
+    return _record(raw, text, position, given, string_member(members, "eventTime"), odd)
+
+
+def string_member(members: dict[str, bytes], name: str) -> str | None:
+    """Return a root member that is a string and can be stored as UTF-8 (lone surrogates are replaced), or None."""
+    token = members.get(name, b"")
+    if token[:1] != b'"':
+        return None
+    value: str = json.loads(token.decode("utf-8", "backslashreplace"), strict=False)
+    return value.encode("utf-8", "backslashreplace").decode()
+
+
+def _record(raw: msgspec.Raw | bytes, text: bytes, position: int, given: str | None, when: str | None, odd: str) -> Record:
+    time = _utc(when) if when else None
+    if not odd and (time is None or (when != time and not _ISO_8601.fullmatch(when or ""))):
+        # The server refuses an eventTime that it cannot read, and a record without a time can only be found by its
+        # file's: both are worth a word in the document.
+        odd = "event_time_unreadable" if when else "event_time_missing"
+    if not given or (len(given) * 4 > _MAX_ID_BYTES and len(given.encode()) > _MAX_ID_BYTES):
+        given = sha256(text).hexdigest()
+    return Record(position, given, time, raw, odd)
+
+
+def _utc(when: str) -> str | None:
+    """Normalise a time to UTC text, None where it is no time. A time without a zone is UTC: CloudTrail has no other."""
+    try:
+        moment = datetime.fromisoformat(when)
+    except ValueError:
+        return None
+    if len(when) == _LENGTH_OF_CLOUDTRAIL_TIME and when[-1] == "Z" and when[10] == "T":
+        return when
+    try:
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        return None
+    return moment.replace(tzinfo=None).isoformat() + "Z"
+
+
+def _depth(text: bytes) -> int:
+    """Count the levels of nesting of well-formed JSON."""
+    deepest = depth = 0
+    for token in _BRACKETS.findall(text):
+        if token in b"[{":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif token in b"]}":
+            depth -= 1
+    return deepest
+
+
+_BRACKETS = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)

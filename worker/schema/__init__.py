@@ -1,0 +1,52 @@
+"""Index template and retention policy as data, written for OpenSearch 2.19 and newer, and the form for other servers."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any
+
+import msgspec
+
+# Raised whenever the template changes; `trailsink setup` upgrades an older one and leaves a newer one alone.
+VERSION = 1
+
+
+def index_template(prefix: str, *, compatible: bool = False, replicas: int | None = None) -> dict[str, Any]:
+    """Return the body of the index template for indices `{prefix}-*`.
+
+    `compatible` is the form for servers without a trustworthy `flat_object`: free-form fields are stored and shown, but
+    cannot be searched.
+    """
+    template: dict[str, Any] = msgspec.json.decode(_text("index_template.json").replace("{prefix}", prefix))
+    if compatible:
+        template["template"]["mappings"]["properties"] = _compatible(template["template"]["mappings"]["properties"])
+        template["_meta"]["mapping"] = "compatibility"
+    if replicas is not None:
+        template["template"]["settings"]["number_of_replicas"] = replicas
+    return template
+
+
+def _compatible(properties: dict[str, Any]) -> dict[str, Any]:
+    replaced: dict[str, Any] = {}
+    for name, field in properties.items():
+        match field.get("type"):
+            case "flat_object":
+                replaced[name] = {"type": "object", "enabled": False}
+            case "match_only_text":  # OpenSearch 2.12
+                replaced[name] = field | {"type": "text"}
+            case _ if "properties" in field:
+                replaced[name] = field | {"properties": _compatible(field["properties"])}
+            case _:
+                replaced[name] = field
+    return replaced
+
+
+def retention_policy(prefix: str, days: int) -> dict[str, Any]:
+    """Return the body of the policy that deletes indices `{prefix}-*` `days` days after their creation."""
+    text = _text("retention_policy.json").replace("{prefix}", prefix).replace("{days}", str(days))
+    policy: dict[str, Any] = msgspec.json.decode(text)
+    return policy
+
+
+def _text(name: str) -> str:
+    return files(__name__).joinpath(name).read_text(encoding="utf-8")

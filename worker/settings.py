@@ -1,0 +1,122 @@
+"""Every setting, read once from TRAILSINK_* environment variables; only the doors know this module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from worker.documents import Partition
+from worker.errors import SetupError
+from worker.pipeline import Limits
+
+_MiB = 1 << 20
+
+# What OpenSearch allows in an index name, less what would need escaping in a pattern.
+_Prefix = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,99}$")]
+
+
+class Settings(BaseSettings):
+    """Settings of every door. Passwords are never among them: only where to find them."""
+
+    model_config = SettingsConfigDict(env_prefix="TRAILSINK_", frozen=True, extra="ignore", env_ignore_empty=True)
+
+    opensearch_url: str = Field("", description="Address of the cluster, `https://host[:port][/path]`. Required.")
+    opensearch_auth: Literal["auto", "sigv4", "basic", "none"] = Field(
+        "auto",
+        description="How to sign in. `auto`: basic when a username or secret is set, SigV4 for `*.amazonaws.com`, else none.",
+    )
+    opensearch_service: Literal["auto", "es", "aoss"] = Field(
+        "auto", description="SigV4 service: `es` for a domain, `aoss` for Serverless; `auto` goes by the host name."
+    )
+    opensearch_username: str = Field("", description="User name for basic authentication.")
+    opensearch_password_file: Path | None = Field(None, description="File that holds the password (outside Lambda).")
+    opensearch_secret_arn: str = Field(
+        "", description="Secrets Manager secret with JSON members `username` and `password`; read again when refused."
+    )
+    opensearch_ca_file: Path | None = Field(None, description="PEM file of the authority to trust, for a private CA.")
+    queue_url: str = Field("", description="URL of the source queue. Required.")
+    dead_letter_queue_url: str = Field("", description="URL of the dead-letter queue. Required.")
+    bucket: str = Field("", description="Trail bucket; only `make demo` and the operator's commands use it.")
+
+    index_prefix: _Prefix = Field("cloudtrail", description="Indices are named `{prefix}-YYYY-MM-DD`.")
+    index_partition: Partition = Field(Partition.DAY, description="`day` or `month`: how much time one index holds.")
+    retention_days: int = Field(
+        0, ge=0, description="Days after which `trailsink setup` has indices deleted; 0 keeps them for ever."
+    )
+
+    max_inflated_bytes: int = Field(
+        256 * _MiB,
+        ge=_MiB,
+        description="Largest file, inflated: five times CloudTrail's documented 50 MB. A larger one is `too_large`.",
+    )
+    max_depth: int = Field(
+        64, ge=8, le=190, description="Deepest nesting of a record indexed as it is; a node can lose a request near 1,000."
+    )
+    max_days_per_file: int = Field(
+        100, ge=1, description="Most days one file may hold; a corrupt file must not create a thousand indices."
+    )
+    bulk_bytes: int = Field(
+        5 * _MiB, ge=1024, description="Bytes, uncompressed, at which a bulk request is sent; AWS advises 3 to 5 MiB."
+    )
+    bulk_max_bytes: int = Field(
+        19 * _MiB // 2,
+        ge=1024,
+        description="Hard stop for one request: under the 10 MiB of small managed nodes. A larger record is rejected.",
+    )
+    bulk_actions: int = Field(2_000, ge=1, description="Most documents in one bulk request.")
+    bulk_in_flight: int = Field(2, ge=1, le=64, description="Bulk requests under way at once, per consumer.")
+    fetch_ahead: int = Field(8, ge=1, le=64, description="Objects fetched ahead at once, per consumer.")
+    fetch_ahead_bytes: int = Field(
+        32 * _MiB, ge=_MiB, description="Bytes of objects fetched ahead: bounds memory however large the batch."
+    )
+    request_seconds: float = Field(60.0, gt=0, description="Longest wait for one answer of the cluster.")
+    retry_seconds: float = Field(
+        60.0, gt=0, description="How long one bulk request is retried before its messages go back to the queue."
+    )
+    reserve_seconds: float = Field(
+        10.0, ge=1, description="Time kept at the end of an invocation for handing back; nothing is started in it."
+    )
+    backoff_seconds: int = Field(30, ge=1, le=43_200, description="First wait of a message that goes back; doubles.")
+    backoff_max_seconds: int = Field(
+        3_600, ge=1, le=43_200, description="Longest such wait: 40 receives then last more than a day."
+    )
+    batch_seconds: float = Field(
+        300.0, gt=0, description="Time for one batch of `trailsink run`; the Lambda function has its own timeout."
+    )
+    emf: bool = Field(True, description="Print CloudWatch EMF metrics, one line per batch.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.bulk_bytes > self.bulk_max_bytes:
+            raise ValueError("TRAILSINK_BULK_BYTES is above TRAILSINK_BULK_MAX_BYTES")
+        if self.opensearch_url and urlsplit(self.opensearch_url).scheme not in ("http", "https"):
+            raise ValueError("TRAILSINK_OPENSEARCH_URL must begin with http:// or https://")
+        return self
+
+    def required(self, name: str) -> str:
+        """Return a setting that must not be empty; raises SetupError that names its variable."""
+        value: str = getattr(self, name)
+        if not value:
+            raise SetupError(f"TRAILSINK_{name.upper()} is not set.")
+        return value
+
+    @property
+    def limits(self) -> Limits:
+        """The part that bounds the consumer."""
+        return Limits(**{name: getattr(self, name) for name in Limits.__dataclass_fields__})
+
+
+def load_settings() -> Settings:
+    """Read the environment; raises SetupError that names each variable that is wrong."""
+    try:
+        return Settings()
+    except ValidationError as cause:
+        parts = []
+        for error in cause.errors(include_url=False, include_input=False):
+            name = "".join(f"TRAILSINK_{part}".upper() for part in error["loc"][:1])
+            parts.append(f"{name}: {error['msg']}" if name else str(error["msg"]))
+        raise SetupError("Wrong settings: " + "; ".join(parts) + ".") from cause

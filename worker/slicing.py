@@ -1,0 +1,285 @@
+"""From a file's text to the raw bytes of each record, without building a Python object of any of them.
+
+msgspec cuts a good file at parse speed. It refuses the whole file for one lone surrogate, NaN, control character or too
+many levels; then the tolerant slicer here takes over, and the odd record alone pays.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+import msgspec
+
+from worker.errors import Reason, UnreadableObject
+from worker.files import Text
+
+# A closed string, or one that the end of the text cuts off; \Z so that no quote inside it is taken for a start.
+_STRING = rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'
+_STRUCTURE = re.compile(_STRING + rb"|[\[\]{},:]", re.DOTALL)
+_LEXEME = re.compile(
+    rb'[ \t\r\n]*+(?:(?P<string>"(?:[^"\\]++|\\.)*+")|(?P<mark>[{}\[\],:])|(?P<plain>[-+.\w]++))',
+    re.DOTALL,
+)
+# What Python's and JavaScript's writers produce beside JSON's own: the record is readable, the server's parser is not.
+_PLAIN = re.compile(rb"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?|true|false|null|NaN|-?Infinity")
+
+# Where one record ends and the next begins, for a text whose quotes cannot be trusted: inside a string these quotes
+# would be escaped.
+_NEXT_RECORD = re.compile(rb'(?<=\})[ \t\r\n]*,[ \t\r\n]*(?=\{[ \t\r\n]*"event[A-Z])')
+_LIST_END = re.compile(rb"\s*\]\s*\}\s*\Z")
+
+_OBJECT_START = re.compile(rb'\s*+\{\s*+(?:"|\}|\Z)')
+_CLOSES = {b"]": b"[", b"}": b"{"}
+
+# CloudTrail's events are 256 KB at most and 50 MB a file; a real file at our size limit has a fifth of this many. Each
+# record costs about 300 bytes of memory before it is sent, so a file of nothing but "{}," must not become a list.
+MAX_RECORDS = 1_000_000
+# A file below this size cannot hold enough records to matter.
+_COUNT_FROM = 4 << 20
+
+
+class _File(msgspec.Struct):
+    Records: list[msgspec.Raw]
+
+
+_FILE = msgspec.json.Decoder(_File)
+_WELL_FORMED = msgspec.json.Decoder(msgspec.Raw)
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """The records of a file in order: `Raw` where msgspec accepts the JSON, `bytes` where it does not.
+
+    `problem` says why the file as a whole needs a dead letter although these records are there.
+    """
+
+    records: list[msgspec.Raw | bytes]
+    problem: UnreadableObject | None = None
+
+
+class BrokenJson(ValueError):  # noqa: N818 - named for what was found
+    """A record whose text is not JSON, however kindly it is read."""
+
+
+def cut(text: Text) -> Slices:
+    """Cut `{"Records":[...]}` into its records.
+
+    Raises UnreadableObject `empty`, `not_json`, `no_records`, or `too_large` when there are more than MAX_RECORDS.
+    """
+    content = text.content
+    if not content and not text.truncated:
+        raise UnreadableObject(Reason.EMPTY, "the gzip stream holds 0 bytes")
+    if len(content) > _COUNT_FROM and _may_hold_too_many(content):
+        return _cut_tolerantly(text)
+    try:
+        records: list[msgspec.Raw | bytes] = list(_FILE.decode(content).Records)
+    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError):
+        return _cut_tolerantly(text)
+    if len(records) > MAX_RECORDS:
+        raise UnreadableObject(Reason.TOO_LARGE, f"more than {MAX_RECORDS} records")
+    if content.count(b'"Records"') > 1:
+        # Perhaps the same key twice: JSON parsers keep the last, and the first list's events would be gone.
+        again = _cut_tolerantly(text)
+        if len(again.records) > len(records):
+            return again
+    return Slices(records, UnreadableObject(Reason.TRUNCATED, "the gzip stream ends early") if text.truncated else None)
+
+
+def _may_hold_too_many(content: bytes | bytearray) -> bool:
+    # Objects cannot outnumber braces, other elements cannot outnumber commas; a real record has about 8 and 60.
+    braces = content.count(b"{")
+    return braces > 4 * MAX_RECORDS or content.count(b",") > min(16 * MAX_RECORDS, MAX_RECORDS + 32 * braces)
+
+
+def _cut_tolerantly(text: Text) -> Slices:
+    if not _OBJECT_START.match(text.content):
+        if text.truncated and not text.content.strip():
+            raise UnreadableObject(Reason.TRUNCATED, "the gzip stream ends before any content")
+        raise UnreadableObject(Reason.NOT_JSON, "the content is no JSON object")
+    scan = _Scan(text.content)
+    scan.run()
+    problem = _problem(scan, text)
+    if scan.lists == 0 and problem.reason is not Reason.TRUNCATED:
+        raise problem
+    records = [raw for one in scan.slices for raw in _checked(one)] + _rescued(scan.rest)
+    return Slices(records, None if problem.reason is Reason.NO_RECORDS else problem)
+
+
+def _problem(scan: _Scan, text: Text) -> UnreadableObject:
+    if text.truncated:
+        return UnreadableObject(Reason.TRUNCATED, "the gzip stream ends early")
+    if not scan.finished:
+        return UnreadableObject(Reason.TRUNCATED, f"the JSON text ends early, after {len(scan.slices)} records")
+    if text.content[scan.end :].strip():
+        return UnreadableObject(Reason.NOT_JSON, "there is more text behind the JSON object: JSON lines?")
+    return UnreadableObject(Reason.NO_RECORDS, "the JSON has no list named Records")
+
+
+def _checked(one: bytes) -> list[msgspec.Raw | bytes]:
+    """Judge one slice: well-formed, odd, or so broken (a quote too many) that the records behind it stick to it."""
+    try:
+        return [_WELL_FORMED.decode(one)]
+    except (msgspec.DecodeError, RecursionError):
+        parts = _NEXT_RECORD.split(one)
+    if len(parts) == 1 or _is_readable(one):
+        return [one]
+    return [raw for part in parts for raw in _checked(part)]
+
+
+def _rescued(rest: bytes) -> list[msgspec.Raw | bytes]:
+    """Find the complete records in what was left when the text ended inside a record; its last piece is none."""
+    *parts, last = _NEXT_RECORD.split(rest)
+    if parts and (end := _LIST_END.search(last)):
+        parts.append(last[: end.start()])
+    return [raw for part in parts for raw in _checked(part)]
+
+
+def _is_readable(one: bytes) -> bool:
+    try:
+        root_members(one)
+    except BrokenJson:
+        return False
+    return True
+
+
+class _Where(Enum):
+    """What the text around the next token is."""
+
+    ROOT = auto()  # in the file's own object
+    LIST = auto()  # in its list of records
+    DONE = auto()
+
+
+@dataclass(slots=True)
+class _Scan:
+    """A string-aware bracket scan that follows a file's structure and repairs what one broken record does to it."""
+
+    content: bytes | bytearray
+    slices: list[bytes] = field(default_factory=list)
+    lists: int = 0
+    finished: bool = False
+    end: int = 0
+    rest: bytes = b""  # the record that the end of the text cuts off
+    _where: _Where = _Where.ROOT
+    _open: list[bytes] = field(default_factory=list)  # brackets open below the root object, or below the list
+    _key: bytes = b""
+    _start: int = 0  # where the record in hand begins
+    _closed: int = 0  # where it was last complete
+    _before: bytes = b""  # the token before
+
+    def run(self) -> None:
+        for found in _STRUCTURE.finditer(self.content, self.content.index(b"{") + 1):
+            token = found[0]
+            if self._where is _Where.ROOT:
+                self._in_root(token, found.end())
+            else:
+                self._in_list(token, found.start(), found.end())
+            self._before = token
+            if self._where is _Where.DONE:
+                self.finished, self.end = True, found.end()
+                return
+        if self._where is _Where.LIST and self._closed > self._start:
+            self._emit(self._closed)
+        elif self._where is _Where.LIST:
+            self.rest = bytes(self.content[self._start :]).strip()
+
+    def _in_root(self, token: bytes, end: int) -> None:
+        if self._open:
+            self._follow(token)
+        elif token == b"}":
+            self._where = _Where.DONE
+        elif token == b"[" and self._before == b":" and self._key == b'"Records"':
+            self._where, self._start, self._closed = _Where.LIST, end, 0
+            self.lists += 1
+        elif token in b"[{":
+            self._open.append(token)
+        elif token[:1] == b'"':
+            self._key = token
+
+    def _in_list(self, token: bytes, start: int, end: int) -> None:
+        if token == b"{" and self._before == b"," and self._open and self._open[-1] == b"{":
+            # An object directly behind a comma in an object: the record before never closed. Cut there.
+            self._emit(start)
+            self._open.clear()
+            self._start = start
+        if not self._open and token == b",":
+            self._emit(start)
+            self._start = end
+        elif token == b"]" and b"[" not in self._open:
+            self._emit(start)  # the list's own end, whatever the record before left open
+            self._open.clear()
+            self._where = _Where.ROOT
+        else:
+            self._follow(token)
+            if token in _CLOSES and not self._open:
+                self._closed = end
+
+    def _follow(self, token: bytes) -> None:
+        if token in (b"[", b"{"):
+            self._open.append(token)
+        elif (opener := _CLOSES.get(token)) and opener in self._open:
+            while self._open.pop() != opener:
+                pass  # a bracket of the other kind was never closed: its record is broken, the next one is not
+
+    def _emit(self, end: int) -> None:
+        one = bytes(self.content[self._start : end]).strip(b" \t\r\n,")
+        if not one:
+            return
+        if len(self.slices) == MAX_RECORDS:
+            raise UnreadableObject(Reason.TOO_LARGE, f"more than {MAX_RECORDS} records")
+        self.slices.append(one)
+
+
+def root_members(record: bytes) -> dict[str, bytes]:
+    """Read one record however odd: the raw text of each root member by name, the last one of a name.
+
+    Follows JSON's grammar without recursion, so that any depth will do, and lets pass what the server's parser does not:
+    raw control characters, lone surrogates, NaN and Infinity. Raises BrokenJson for anything else, and for what is no
+    object.
+    """
+    members: dict[str, bytes] = {}
+    stack: list[bytes] = []
+    name, start, at, expected = "", 0, 0, "object"
+    while expected != "end":
+        found = _LEXEME.match(record, at)
+        if found is None:
+            raise BrokenJson(f"no JSON at byte {at}")
+        at = found.end()
+        token = found[0].lstrip()
+        closing = _CLOSES.get(token)
+        if expected in _KEYS and found["string"]:
+            if len(stack) == 1:
+                name = _text(token)
+            expected = "colon"
+        elif expected == "colon" and token == b":":
+            start, expected = (at if len(stack) == 1 else start), "value"
+        elif (expected in _VALUES and token in _OPENERS) or (expected == "object" and token == b"{"):
+            stack.append(token)
+            expected = _OPENERS[token]
+        elif expected == "comma" and token == b",":
+            expected = "key" if stack[-1] == b"{" else "value"
+        else:
+            if closing and expected in _MAY_CLOSE and stack[-1] == closing:
+                stack.pop()
+            elif expected not in _VALUES or closing or not (found["string"] or _PLAIN.fullmatch(token)):
+                raise BrokenJson(f"unexpected token at byte {at - len(token)}")
+            if len(stack) == 1:
+                members[name] = record[start:at].strip()
+            expected = "comma" if stack else "end"
+    if record[at:].strip():
+        raise BrokenJson(f"more text behind the object, at byte {at}")
+    return members
+
+
+_OPENERS = {b"{": "key or end", b"[": "value or end"}
+_KEYS = frozenset({"key", "key or end"})
+_VALUES = frozenset({"value", "value or end"})
+_MAY_CLOSE = frozenset({"comma", "key or end", "value or end"})
+
+
+def _text(token: bytes) -> str:
+    value: str = json.loads(token.decode("utf-8", "backslashreplace"), strict=False)
+    return value
