@@ -87,7 +87,9 @@ class S3Store:
             answer = self._s3.get_object(Bucket=ref.bucket, Key=ref.key)
         with answer["Body"] as body:
             if answer["ContentLength"] > limit:
-                raise UnreadableObject(Reason.TOO_LARGE, f"{answer['ContentLength']} bytes, more than the limit of {limit}")
+                raise UnreadableObject(
+                    Reason.TOO_LARGE, f"{answer['ContentLength']} bytes, more than the limit of {limit}"
+                )
             return Stored(body.read(), answer["LastModified"])
 
 
@@ -166,7 +168,10 @@ class SqsQueue:
     # What the container's loop does in place of Lambda
 
     def receive(self, *, most: int, wait_seconds: int, hidden_seconds: int) -> list[Message]:
-        """Receive up to `most` (at most 10) messages, hidden from others for `hidden_seconds`; raises QueueUnavailable."""
+        """Receive up to `most` (at most 10) messages, hidden from others for `hidden_seconds`.
+
+        Raises QueueUnavailable.
+        """
         try:
             answer = self._sqs.receive_message(
                 QueueUrl=self._url,
@@ -179,13 +184,16 @@ class SqsQueue:
             raise QueueUnavailable(_said(error)) from error
         return [
             Message(
-                one["MessageId"], one["ReceiptHandle"], one["Body"], int(one["Attributes"].get("ApproximateReceiveCount", 1))
+                one["MessageId"],
+                one["ReceiptHandle"],
+                one["Body"],
+                int(one["Attributes"].get("ApproximateReceiveCount", 1)),
             )
             for one in answer.get("Messages", [])
         ]
 
     def delete(self, messages: Sequence[Message]) -> int:
-        """Delete messages that are done; returns how many could not be deleted: they come again, which changes nothing."""
+        """Delete messages that are done; those that could not be (their number is returned) come again, harmlessly."""
         failed = 0
         for batch in _batches(messages):
             entries = [{"Id": str(at), "ReceiptHandle": one.receipt} for at, one in enumerate(batch)]
@@ -199,8 +207,10 @@ class SqsQueue:
     def depth(self) -> tuple[int, int]:
         """Count the source queue's messages, approximately: deliverable ones, and hidden or delayed ones."""
         names: list[QueueAttributeNameType] = [
-            "ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed",
-        ]  # fmt: skip
+            "ApproximateNumberOfMessages",
+            "ApproximateNumberOfMessagesNotVisible",
+            "ApproximateNumberOfMessagesDelayed",
+        ]
         found = self._attributes(self._url, names)
         visible, hidden, delayed = (int(found.get(name, 0)) for name in names)
         return visible, hidden + delayed
@@ -310,7 +320,10 @@ def _attribute_sets(letter: DeadLetter) -> Iterator[dict[str, MessageAttributeVa
         "trailsink_version": __version__,
     }
     full = short | {"detail": _NOT_XML.sub("?", letter.detail)[:_DETAIL_CHARACTERS] or "-"}
-    room = min(_REJECTED_BYTES, _MESSAGE_BYTES - len(letter.body.encode()) - sum(len(k) + len(v.encode()) + 6 for k, v in full.items()))
+    room = min(
+        _REJECTED_BYTES,
+        _MESSAGE_BYTES - len(letter.body.encode()) - sum(len(k) + len(v.encode()) + 6 for k, v in full.items()),
+    )
     rejected = _fitted(letter.rejected, room - len("rejectedString"))
     if rejected:
         yield _typed(full | {"rejected": rejected})

@@ -30,7 +30,7 @@ class Verdict(Enum):
 
 
 class Outcome(NamedTuple):
-    """A verdict and its cause: a short code or OpenSearch's error type, never the error's text, which quotes the record."""
+    """A verdict and its cause: a short code or OpenSearch's error type, not its text, which quotes the record."""
 
     verdict: Verdict
     cause: str = ""
@@ -42,8 +42,8 @@ DUPLICATE = Outcome(Verdict.DUPLICATE)
 # Below this a smaller request is no gentler: the node's limits are megabytes.
 _SMALLEST_HALF = 128 << 10
 
-# So many records refused alike, degraded form and all, are not that many bad records: the cluster refuses something else
-# (a Serverless collection that takes no document ids does).
+# So many records refused alike, degraded form and all, are not that many bad records: the cluster refuses something
+# else (a Serverless collection that takes no document ids does).
 _TOO_MANY_ALIKE = 20
 
 

@@ -80,8 +80,12 @@ def setup(retention_days: int | None, replicas: int) -> None:
 
 
 @main.command()
-@click.option("--concurrency", type=click.IntRange(1, 64), default=1, metavar="LOOPS", help="Batches worked on at once.")
-@click.option("--batch-size", type=click.IntRange(1, 1000), default=10, metavar="MESSAGES", help="Most messages in a batch.")
+@click.option(
+    "--concurrency", type=click.IntRange(1, 64), default=1, metavar="LOOPS", help="Batches worked on at once."
+)
+@click.option(
+    "--batch-size", type=click.IntRange(1, 1000), default=10, metavar="MESSAGES", help="Most messages in a batch."
+)
 @click.option("--until-idle", is_flag=True, help="End when the queue is empty, hidden messages included.")
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
               help="With --until-idle: give up after so long, with exit code 1.  [default: none]")  # fmt: skip
@@ -126,7 +130,7 @@ def _poll(
 
 
 def _loop(settings: Settings, polling: Polling, report: Callable[[BatchResult], None]) -> None:
-    consumer = make_consumer(settings, sleep=polling.stop.wait)
+    consumer = make_consumer(settings, sleep=polling.pause)
     poller = Poller(make_queue(settings), consumer, polling, report)
     try:
         while not polling.stop.is_set():
@@ -134,7 +138,7 @@ def _loop(settings: Settings, polling: Polling, report: Callable[[BatchResult], 
                 return poller.run()
             except QueueUnavailable as error:
                 click.echo(msgspec.json.encode({"level": "WARNING", "message": "queue", "detail": str(error)}).decode())
-                polling.stop.wait(_QUEUE_SILENT_SECONDS)
+                polling.pause(_QUEUE_SILENT_SECONDS)
     finally:
         consumer.close()
     return None
@@ -173,8 +177,9 @@ def _progress(totals: Counter[str], seconds: float) -> str:
     files = totals["FilesIndexed"] + totals["FilesDeadLettered"]
     rate = totals["RecordsRead"] / seconds if seconds else 0
     return (
-        f"{files:,.0f} files, {totals['RecordsRead']:,.0f} records ({rate:,.0f}/s): {totals['RecordsIndexed']:,.0f} indexed, "
-        f"{totals['RecordsDuplicate']:,.0f} duplicate, {totals['RecordsDegraded']:,.0f} degraded, "
+        f"{files:,.0f} files, {totals['RecordsRead']:,.0f} records ({rate:,.0f}/s): "
+        f"{totals['RecordsIndexed']:,.0f} indexed, {totals['RecordsDuplicate']:,.0f} duplicate, "
+        f"{totals['RecordsDegraded']:,.0f} degraded, "
         f"{totals['RecordsRejected']:,.0f} rejected; {totals['FilesHandedBack']:,.0f} handed back"
     )
 
@@ -213,7 +218,9 @@ def list_letters(*, as_json: bool, reason: str | None) -> None:
 
 @dlq.command()
 @click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option("--reason", metavar="CODE", help="Move only letters with this reason.  [default: all]  Example: truncated")
+@click.option(
+    "--reason", metavar="CODE", help="Move only letters with this reason.  [default: all]  Example: truncated"
+)
 @click.option("--rate", type=click.IntRange(1, 500), metavar="PER_SECOND",
               help="Letters moved in a second, when all are moved.  [default: as SQS likes]")  # fmt: skip
 def redrive(*, ids: tuple[str, ...], reason: str | None, rate: int | None) -> None:
@@ -261,7 +268,11 @@ def _letters(queue: SqsQueue) -> Iterator[list[Letter]]:
 
 
 def _described(letter: Letter) -> dict[str, Any]:
-    known = {name: letter.attributes[name] for name in ("detail", "rejected", "attempts", "source_message_id") if name in letter.attributes}
+    known = {
+        name: letter.attributes[name]
+        for name in ("detail", "rejected", "attempts", "source_message_id")
+        if name in letter.attributes
+    }
     return {
         "id": letter.id,
         "reason": letter.reason,
@@ -285,7 +296,14 @@ def _letter_table(letters: Sequence[Letter]) -> Table:
         table.add_column(name, overflow="fold", no_wrap=name in ("Reason", "Attempts", "Age"))
     for letter in sorted(letters, key=lambda one: one.sent_at):
         said = _described(letter)
-        table.add_row(said["id"], said["reason"], said["object"], said.get("attempts", "-"), _age(said["age_seconds"]), said.get("detail", "-"))
+        table.add_row(
+            said["id"],
+            said["reason"],
+            said["object"],
+            said.get("attempts", "-"),
+            _age(said["age_seconds"]),
+            said.get("detail", "-"),
+        )
     return table
 
 

@@ -33,7 +33,7 @@ _MASKED = (7, 0)
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What a server says it is: `version` as it writes it, `compatible` when it needs the compatibility mapping, and why."""
+    """What a server says it is; `compatible` when it needs the compatibility mapping, and why."""
 
     name: str
     version: str
@@ -103,7 +103,7 @@ def _retention(client: OpenSearch, wanted: Wanted) -> str:
         client.transport.perform_request("PUT", path, body=policy)
         return f"Retention: policy {name} made, {wanted.retention_days} days."
     except TransportError as error:
-        if error.status_code == 400:  # "no handler found": the plugin is not installed  # noqa: PLR2004
+        if error.status_code == 400:  # "no handler found": the plugin is not installed
             return "Retention: this server has no ISM plugin; indices are kept, delete old ones yourself."
         raise
     if _same_policy(there["policy"], policy["policy"]):
@@ -129,7 +129,9 @@ def _template(client: OpenSearch, wanted: Wanted, server: Server) -> str:
         return f"Index template {name} version {VERSION} made, for {wanted.prefix}-*."
     meta = there[name].get("_meta") or {}
     if meta.get("owner") != "trailsink":
-        raise SetupError(f"An index template {name} is there that trailsink did not make; rename it or change the prefix.")
+        raise SetupError(
+            f"An index template {name} is there that trailsink did not make; rename it or change the prefix."
+        )
     if meta.get("digest") == body["_meta"]["digest"]:
         return f"Index template {name} version {VERSION} is there already."
     if int(meta.get("version", 0)) > VERSION:

@@ -1,4 +1,4 @@
-"""From records to documents: the record's own bytes with `@timestamp` and `trailsink` spliced in before the closing brace.
+"""From records to documents: the record's own bytes, `@timestamp` and `trailsink` spliced in before the closing brace.
 
 Nothing is flattened or renamed: CloudTrail's own paths are what rules and people search for. A record that the cluster
 cannot take as it is goes in degraded form: what identifies it as fields, its whole text as one unindexed string.
@@ -28,14 +28,16 @@ _FIRST_EVENTS = "2013-11"
 # A member longer than this is left to the full text: identity is short.
 _MAX_MEMBER_BYTES = 64 << 10
 
+_LINES = 2  # of an action: its own, and its document's
+
 _encode = msgspec.json.Encoder().encode
 
 # Root members that the mapping knows as keywords: a string in them can never be refused.
 _ROOT_KEYWORDS = (
-    "eventVersion", "eventSource", "eventName", "awsRegion", "sourceIPAddress", "userAgent", "errorCode", "errorMessage",
-    "requestID", "eventID", "eventId", "eventType", "eventCategory", "apiVersion", "recipientAccountId", "accountId",
-    "sharedEventID", "vpcEndpointId", "vpcEndpointAccountId", "sessionCredentialFromConsole", "readOnly",
-    "managementEvent",
+    "eventVersion", "eventSource", "eventName", "awsRegion", "sourceIPAddress", "userAgent", "errorCode",
+    "errorMessage", "requestID", "eventID", "eventId", "eventType", "eventCategory", "apiVersion",
+    "recipientAccountId", "accountId", "sharedEventID", "vpcEndpointId", "vpcEndpointAccountId",
+    "sessionCredentialFromConsole", "readOnly", "managementEvent",
 )  # fmt: skip
 _CALLER_KEYWORDS = ("type", "principalId", "arn", "accountId", "accessKeyId", "userName", "invokedBy", "credentialId")
 
@@ -105,30 +107,23 @@ def actions(records: Sequence[Record], file: int, origin: Origin, routing: Routi
     The op is `create`: a second delivery of the same record is answered 409 and changes nothing.
     """
     heads: dict[str, bytes] = {}
-    tail = b'"trailsink":{"object":%b,"position":' % _encode(origin.uri)
+    tail = b'","trailsink":{"object":%b,"position":' % _encode(origin.uri)
     end = b',"indexed_at":"%b"}}\n' % origin.indexed_at.encode()
     for record in records:
         index = routing.index(record)
         head = heads.get(index)
         if head is None:
             head = heads[index] = b'{"create":{"_index":%b,"_id":' % _encode(index)
-        lines = b'%b%b}}\n%b,"@timestamp":"%b",%b%d%b' % (
-            head,
-            _encode(record.id),
-            memoryview(record.raw)[:-1],
-            (record.time or origin.delivered_at).encode(),
-            tail,
-            record.position,
-            end,
-        )
-        start = len(head) + len(_encode(record.id)) + 3
-        action = Action(file, record.position, lines, start, start + len(memoryview(record.raw)) - 1)
+        id_, own = _encode(record.id), memoryview(record.raw)[:-1]
+        time, position = (record.time or origin.delivered_at).encode(), b"%d" % record.position
+        lines = b"".join((head, id_, b"}}\n", own, b',"@timestamp":"', time, tail, position, end))
+        start = len(head) + len(id_) + 3
+        action = Action(file, record.position, lines, start, start + len(own))
         if record.odd:
-            yield degrade(action, record.odd)
-        elif b"\n" in memoryview(record.raw):
-            yield _on_one_line(action)
-        else:
-            yield action
+            action = degrade(action, record.odd)
+        elif lines.count(b"\n") > _LINES:
+            action = _on_one_line(action)
+        yield action
 
 
 def _on_one_line(action: Action) -> Action:
@@ -144,7 +139,13 @@ def degrade(action: Action, reason: str) -> Action:
     fields = _encode(_findable(raw))[:-1]
     tail = action.lines[action.raw_to + (0 if len(fields) > 1 else 1) : -3]
     text = _encode(raw.decode("utf-8", "backslashreplace"))
-    lines = b'%b%b%b,"degraded":%b,"raw":%b}}\n' % (action.lines[: action.raw_from], fields, tail, _encode(reason), text)
+    lines = b'%b%b%b,"degraded":%b,"raw":%b}}\n' % (
+        action.lines[: action.raw_from],
+        fields,
+        tail,
+        _encode(reason),
+        text,
+    )
     return Action(action.file, action.position, lines, action.raw_from, action.raw_to, reason)
 
 
@@ -155,7 +156,9 @@ def _findable(raw: bytes) -> dict[str, object]:
     except BrokenJson:  # cannot be: it was read before; but a document without fields is better than none
         return {}
     fields: dict[str, object] = {name: value for name in _ROOT_KEYWORDS if (value := string_member(members, name))}
-    fields |= {name: members[name] == b"true" for name in ("readOnly", "managementEvent") if members.get(name) in _BOOLEANS}
+    fields |= {
+        name: members[name] == b"true" for name in ("readOnly", "managementEvent") if members.get(name) in _BOOLEANS
+    }
     if caller := _caller(members.get("userIdentity", b"null")):
         fields["userIdentity"] = caller
     return fields

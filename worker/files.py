@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import codecs
 from dataclasses import dataclass
+from typing import cast
 
-from isal import igzip_lib, isal_zlib
+from isal import isal_zlib
 
 from worker.errors import Reason, UnreadableObject
+
+_GzipError = cast("type[Exception]", isal_zlib.error)  # its stub says less than it is
 
 _GZIP = b"\x1f\x8b"
 _GZIP_WRAPPER = 31  # zlib's wbits for "gzip header and trailer, checked"
@@ -60,7 +63,9 @@ def _unzipped(stored: bytes | bytearray, limit: int) -> Text:
         if not complete:
             return Text(content, truncated=True)
         at += read
-    return Text(content, note=f"{len(whole) - at} bytes after the gzip stream were left alone" if at < len(whole) else "")
+    return Text(
+        content, note=f"{len(whole) - at} bytes after the gzip stream were left alone" if at < len(whole) else ""
+    )
 
 
 def _member(stored: memoryview, content: bytes | bytearray, limit: int) -> tuple[bytes | bytearray, int, bool]:
@@ -76,7 +81,7 @@ def _member(stored: memoryview, content: bytes | bytearray, limit: int) -> tuple
                 if len(content) > limit:
                     raise UnreadableObject(Reason.TOO_LARGE, f"more than {limit} bytes when inflated")
                 chunk = stream.unconsumed_tail
-    except igzip_lib.IsalError as cause:
+    except _GzipError as cause:
         raise UnreadableObject(Reason.CORRUPT, f"gzip: {cause}") from cause
     return content, at - len(stream.unused_data), bool(stream.eof)
 

@@ -3,7 +3,8 @@
 Shapes (each may come inside an SNS envelope; `announce` writes the first):
   S3 event notification   docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
   EventBridge S3 event    docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
-  CloudTrail's own notice docs.aws.amazon.com/awscloudtrail/latest/userguide/configure-sns-notifications-for-cloudtrail.html
+  CloudTrail's own notice
+    docs.aws.amazon.com/awscloudtrail/latest/userguide/configure-sns-notifications-for-cloudtrail.html
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ _MAX_ENVELOPES = 3
 
 _VALIDATION_TEXT = "CloudTrail validation message."
 
-# Event families that S3 documents beside ObjectCreated: nothing new to read. A family not listed here is poison, because
-# "not recognised" must never mean "nothing to do".
+# Event families that S3 documents beside ObjectCreated: nothing new to read. A family not listed here is poison,
+# because "not recognised" must never mean "nothing to do".
 # docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-event-types-and-destinations.html
 _OTHER_S3_EVENTS = frozenset(
     {
@@ -89,6 +90,10 @@ def _decoded(key: str) -> str:
     return unquote_plus(key, errors="strict")
 
 
+def _in_utc(moment: datetime) -> datetime:
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
 def _major_2(version: str) -> str:
     # "The major version is incremented when ... not backward compatible": the documentation asks for equality.
     if version.partition(".")[0] != "2":
@@ -97,6 +102,7 @@ def _major_2(version: str) -> str:
 
 
 _Name = Annotated[str, Field(min_length=1)]
+_Moment = Annotated[datetime, AfterValidator(_in_utc)]
 _Size = Annotated[int, Field(ge=0)]
 
 
@@ -124,7 +130,7 @@ class _S3Record(_Lenient):
     eventSource: Literal["aws:s3"]  # noqa: N815
     eventName: _Name  # noqa: N815
     eventVersion: Annotated[str, AfterValidator(_major_2)] = "2.1"  # noqa: N815
-    eventTime: datetime | None = None  # noqa: N815
+    eventTime: _Moment | None = None  # noqa: N815
 
 
 class _S3Created(_S3Record):
@@ -145,7 +151,7 @@ class _BridgeDetail(_Lenient):
 
 class _BridgeEvent(_Lenient):
     detail: _BridgeDetail
-    time: datetime | None = None
+    time: _Moment | None = None
 
 
 class _CloudTrailNotice(_Lenient):
@@ -166,7 +172,7 @@ def read_message(body: str) -> Announcement:
     return _read(body, _MAX_ENVELOPES)
 
 
-def _read(body: str, envelopes: int) -> Announcement:
+def _read(body: str, envelopes: int) -> Announcement:  # noqa: PLR0911 - one return per shape
     if body.strip() == _VALIDATION_TEXT:
         return Announcement(ignored=("cloudtrail_validation",))
     try:
@@ -265,12 +271,10 @@ def announce(ref: ObjectRef) -> str:
 
     A dead letter, a backfill and a redrive all use it, so that every road is the same road.
     """
-    it: dict[str, str | int] = {"key": quote_plus(ref.key, safe="/")}
-    for name, value in (("size", ref.size), ("eTag", ref.etag), ("versionId", ref.version_id)):
-        if value is not None:
-            it[name] = value
+    known = {"size": ref.size, "eTag": ref.etag, "versionId": ref.version_id}
+    it = {"key": quote_plus(ref.key, safe="/")} | {name: value for name, value in known.items() if value is not None}
     record: dict[str, object] = {"eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put"}
     if ref.notified_at is not None:
-        record["eventTime"] = ref.notified_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        record["eventTime"] = ref.notified_at.isoformat().replace("+00:00", "Z")
     record["s3"] = {"s3SchemaVersion": "1.0", "bucket": {"name": ref.bucket}, "object": it}
     return msgspec.json.encode({"Records": [record]}).decode()

@@ -5,7 +5,7 @@ docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metri
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -94,8 +94,7 @@ def _lags(result: BatchResult) -> dict[str, list[float]]:
 
 
 def _seconds(later: datetime, earlier: datetime) -> float:
-    zoned = earlier if earlier.tzinfo else earlier.replace(tzinfo=UTC)
-    return round((later - zoned).total_seconds(), 3)
+    return round((later - earlier).total_seconds(), 3)
 
 
 def metrics_line(result: BatchResult) -> str:
@@ -123,10 +122,17 @@ def log_lines(result: BatchResult) -> Iterator[str]:
 
 def _file_line(result: BatchResult, file: FileTally) -> str:
     said: dict[str, Any] = {"object": f"s3://{file.ref.bucket}/{file.ref.key}", "version": file.ref.version_id}
-    said |= {"outcome": file.outcome, "reason": file.reason or None, "read": file.read, "rejected": file.rejected or None}
+    said |= {
+        "outcome": file.outcome,
+        "reason": file.reason or None,
+        "read": file.read,
+        "rejected": file.rejected or None,
+    }
     said["detail"] = (file.problem.detail if file.problem else "") or file.note or None
     said["positions"] = [position for position, _ in file.rejections[:20]] or None
-    level = {FileOutcome.INDEXED: "INFO", FileOutcome.HANDED_BACK: "WARNING", FileOutcome.DEAD_LETTER: "ERROR"}[file.outcome]
+    level = {FileOutcome.INDEXED: "INFO", FileOutcome.HANDED_BACK: "WARNING", FileOutcome.DEAD_LETTER: "ERROR"}[
+        file.outcome
+    ]
     return _line(result, level, "object", **{name: value for name, value in said.items() if value is not None})
 
 

@@ -11,7 +11,7 @@ import msgspec
 from opensearchpy import OpenSearch, RequestsHttpConnection, Urllib3HttpConnection
 from opensearchpy.exceptions import OpenSearchException, SSLError, TransportError
 from requests_aws4auth import AWS4Auth
-from tenacity import Retrying, retry_if_exception_type, stop_any, wait_random_exponential
+from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
 
 from worker.bulk import Answer, Delivery, Receipt, compressed
 from worker.errors import IndexUnavailable
@@ -32,7 +32,7 @@ _HEADERS = {"content-type": "application/x-ndjson", "content-encoding": "gzip"}
 logging.getLogger("opensearch").setLevel(logging.CRITICAL)
 
 
-class _SignedConnection(RequestsHttpConnection):  # type: ignore[misc]
+class _SignedConnection(RequestsHttpConnection):
     """RequestsHttpConnection that obeys its own `ca_certs`.
 
     With REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE in the environment, requests prefers those to what the session says
@@ -51,7 +51,12 @@ class Client:
     """
 
     def __init__(
-        self, url: str, *, sign_in: Callable[[], AWS4Auth | tuple[str, str] | None], ca_file: Path | None, seconds: float
+        self,
+        url: str,
+        *,
+        sign_in: Callable[[], AWS4Auth | tuple[str, str] | None],
+        ca_file: Path | None,
+        seconds: float,
     ) -> None:
         self._url, self._sign_in, self._ca_file, self._seconds = url, sign_in, ca_file, seconds
 
@@ -87,7 +92,7 @@ class Cluster:
         retry_seconds: float,
         max_bytes: int,
         tick: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], object] = time.sleep,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client, self._max_bytes = client, max_bytes
         self._request_seconds, self._retry_seconds = request_seconds, retry_seconds
@@ -111,16 +116,13 @@ class Cluster:
     def _patience(self, began: float, left: Callable[[], float]) -> Retrying:
         """Build the one retry policy towards OpenSearch: jittered exponential, inside the invocation's clock."""
 
-        def patience_over(_: RetryCallState) -> bool:
-            return self._tick() - began >= self._retry_seconds
-
-        def time_over(state: RetryCallState) -> bool:
-            return left() <= state.upcoming_sleep
+        def over(state: RetryCallState) -> bool:
+            return self._tick() - began >= self._retry_seconds or left() <= state.upcoming_sleep
 
         return Retrying(
             retry=retry_if_exception_type(IndexUnavailable),
             wait=wait_random_exponential(multiplier=0.5, max=20),
-            stop=stop_any(patience_over, time_over),
+            stop=over,
             sleep=self._sleep,
             reraise=True,
         )

@@ -1,7 +1,7 @@
 """The road: a batch of messages in, every object and record accounted for, verdicts per message out.
 
-Per file, always: read = indexed + duplicate + degraded + rejected. A message is done only when that holds for all its files;
-whatever else happens, it goes back to the queue. Nothing here knows SQS, S3 or OpenSearch: the doors bring them.
+Per file, always: read = indexed + duplicate + degraded + rejected. A message is done only when that holds for all its
+files; whatever else happens, it goes back to the queue. Nothing here knows SQS, S3 or OpenSearch: the doors bring them.
 """
 
 from __future__ import annotations
@@ -383,9 +383,10 @@ class _Batch:
         tally.text_bytes, tally.note = len(text.content), text.note
         slices = cut(text)
         tally.problem, tally.read = slices.problem, len(slices.records)
+        deepest, longest = self._limits.max_depth, self._limits.bulk_max_bytes
         records: list[Record] = []
         for position, raw in enumerate(slices.records):
-            found = read_record(raw, position, self._limits.max_depth, self._limits.bulk_max_bytes)
+            found = read_record(raw, position, max_depth=deepest, max_bytes=longest)
             if isinstance(found, Rejection):
                 tally.reject(position, found.reason)
             else:
@@ -477,8 +478,9 @@ class _Batch:
             return 0
         if set(causes) == {"deadline"}:
             return _NOT_STARTED_SECONDS
-        # Doubling with each receive: a neighbour that is down all day costs few of the 40 receives. The jitter keeps a burst from coming back as one.
-        doubled = self._limits.backoff_seconds * 2 ** min(message.receive_count - 1, 20)
+        # Doubling with each receive: a neighbour that is down all day costs fewer than the 40 receives that SQS allows.
+        # The jitter keeps a burst from coming back as one.
+        doubled = self._limits.backoff_seconds << min(message.receive_count - 1, 20)
         return max(1, round(min(doubled, self._limits.backoff_max_seconds) * (0.75 + 0.25 * self._to.jitter())))
 
     def _files_of(self, message: Message) -> list[tuple[int, FileTally]]:

@@ -1,7 +1,7 @@
 """The container's door: what Lambda's event source mapping does, as a loop that runs anywhere.
 
-Batches are received by long polling, handed to a consumer, and only what is done is deleted. A message is hidden for longer
-than its batch may take, so that no other consumer gets it meanwhile.
+Batches are received by long polling, handed to a consumer, and only what is done is deleted. A message is hidden for
+longer than its batch may take, so that no other consumer gets it meanwhile.
 """
 
 from __future__ import annotations
@@ -36,6 +36,10 @@ class Polling:
     batch_seconds: float = 300.0
     until_idle: bool = False
     stop: threading.Event = field(default_factory=threading.Event)
+
+    def pause(self, seconds: float) -> None:
+        """Wait, but not beyond the stop."""
+        self.stop.wait(seconds)
 
 
 class Poller:

@@ -1,7 +1,8 @@
 """From raw slices to records: who each one is and when it happened, validated by pydantic; the rest stays bytes.
 
-The models ask for nothing and keep to what identifies a record: CloudTrail adds fields without notice, and documents that
-its minor versions only ever add. docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html
+The models ask for nothing and keep to what identifies a record: CloudTrail adds fields without notice, and documents
+that its minor versions only ever add.
+docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class Rejection(msgspec.Struct, frozen=True, gc=False):
     reason: str
 
 
-def read_record(raw: msgspec.Raw | bytes, position: int, max_depth: int, max_bytes: int) -> Record | Rejection:
+def read_record(raw: msgspec.Raw | bytes, position: int, *, max_depth: int, max_bytes: int) -> Record | Rejection:
     """Validate one raw slice.
 
     A record nested deeper than `max_depth` levels takes the degraded form: a node of OpenSearch 2.19 can lose the whole
@@ -123,7 +124,9 @@ def string_member(members: dict[str, bytes], name: str) -> str | None:
     return value.encode("utf-8", "backslashreplace").decode()
 
 
-def _record(raw: msgspec.Raw | bytes, text: bytes, position: int, given: str | None, when: str | None, odd: str) -> Record:
+def _record(  # noqa: PLR0913, PLR0917 - called for every record; a parameter object would double its cost
+    raw: msgspec.Raw | bytes, text: bytes, position: int, given: str | None, when: str | None, odd: str
+) -> Record:
     time = _utc(when) if when else None
     if not odd and (time is None or (when != time and not _ISO_8601.fullmatch(when or ""))):
         # The server refuses an eventTime that it cannot read, and a record without a time can only be found by its

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - pydantic needs it at runtime
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -27,7 +27,7 @@ class Settings(BaseSettings):
     opensearch_url: str = Field("", description="Address of the cluster, `https://host[:port][/path]`. Required.")
     opensearch_auth: Literal["auto", "sigv4", "basic", "none"] = Field(
         "auto",
-        description="How to sign in. `auto`: basic when a username or secret is set, SigV4 for `*.amazonaws.com`, else none.",
+        description="How to sign in. `auto`: basic with a username or secret, SigV4 for `*.amazonaws.com`, else none.",
     )
     opensearch_service: Literal["auto", "es", "aoss"] = Field(
         "auto", description="SigV4 service: `es` for a domain, `aoss` for Serverless; `auto` goes by the host name."
@@ -54,7 +54,10 @@ class Settings(BaseSettings):
         description="Largest file, inflated: five times CloudTrail's documented 50 MB. A larger one is `too_large`.",
     )
     max_depth: int = Field(
-        64, ge=8, le=190, description="Deepest nesting of a record indexed as it is; a node can lose a request near 1,000."
+        64,
+        ge=8,
+        le=190,
+        description="Deepest nesting of a record indexed as it is; a node can lose a request near 1,000.",
     )
     max_days_per_file: int = Field(
         100, ge=1, description="Most days one file may hold; a corrupt file must not create a thousand indices."

@@ -52,7 +52,7 @@ def make_client(settings: Settings) -> Client:
     )
 
 
-def make_consumer(settings: Settings, *, sleep: Callable[[float], object] = time.sleep) -> Consumer:
+def make_consumer(settings: Settings, *, sleep: Callable[[float], None] = time.sleep) -> Consumer:
     """Build a consumer; `sleep` is how its retries wait, so that a door can cut the wait short."""
     cluster = Cluster(
         make_client(settings),

@@ -1,4 +1,4 @@
-"""Index template and retention policy as data, written for OpenSearch 2.19 and newer, and the form for other servers."""
+"""Index template and retention policy as data, for OpenSearch 2.19 and newer, and the form for other servers."""
 
 from __future__ import annotations
 

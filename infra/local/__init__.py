@@ -1,0 +1,1 @@
+"""A real OpenSearch node and a stand-in for AWS on one machine, without Docker."""

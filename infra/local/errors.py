@@ -1,0 +1,5 @@
+"""The one error of the local stack: a sentence for the person who started it."""
+
+
+class LocalStackError(RuntimeError):
+    """Something on this machine is missing or did not start; the text says what, and what to do about it."""

@@ -1,0 +1,116 @@
+"""Fixtures of all suites: the local stack once a session, and everything that is made from it fresh for each test."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import pytest
+from opensearchpy import OpenSearch
+
+from infra.local.errors import LocalStackError
+from infra.local.node import DEFAULT_VERSION
+from infra.local.stack import MISLEADING, Stack
+from worker.cluster_setup import Wanted, set_up
+from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from types_boto3_s3 import S3Client
+    from types_boto3_sqs import SQSClient
+
+DATA = Path(__file__).parent / "data"
+CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
+VERSION = os.environ.get("TRAILSINK_TEST_OPENSEARCH_VERSION", DEFAULT_VERSION)
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """A real OpenSearch node, and S3 and SQS over HTTP."""
+    try:
+        running = Stack(version=VERSION).start()
+    except LocalStackError as error:
+        pytest.exit(f"The local stack does not start: {error}", returncode=1)
+    with running:
+        yield running
+
+
+@pytest.fixture
+def environment(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The environment of a process that talks to the stack, set for this one; bucket and queues empty, a prefix of its own."""
+    stack.reset()
+    for name in MISLEADING:
+        monkeypatch.delenv(name, raising=False)
+    variables = stack.environment | {"TRAILSINK_INDEX_PREFIX": f"t{uuid.uuid4().hex[:8]}", "TRAILSINK_BACKOFF_SECONDS": "1"}
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return variables
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What an integration test works with: clients of the real parts, and a few words for what they are asked."""
+
+    settings: Settings
+    s3: S3Client
+    sqs: SQSClient
+    opensearch: OpenSearch
+
+    @property
+    def prefix(self) -> str:
+        return self.settings.index_prefix
+
+    def put(self, key: str, body: bytes, bucket: str = "") -> None:
+        """Upload an object; the bucket announces it to the queue."""
+        self.s3.put_object(Bucket=bucket or self.settings.bucket, Key=key, Body=body)
+
+    def documents(self) -> dict[str, dict[str, Any]]:
+        """All documents of this test's indices by id, at most 10,000: `_index` and `_source`."""
+        self.opensearch.indices.refresh(index=f"{self.prefix}-*")
+        found = self.opensearch.search(index=f"{self.prefix}-*", body={"size": 10_000, "query": {"match_all": {}}})
+        return {hit["_id"]: hit for hit in found["hits"]["hits"]}
+
+    def count(self) -> int:
+        """The number of documents in this test's indices."""
+        self.opensearch.indices.refresh(index=f"{self.prefix}-*")
+        return int(self.opensearch.count(index=f"{self.prefix}-*")["count"])
+
+    def letters(self) -> list[dict[str, Any]]:
+        """The dead letters: `Body`, and `MessageAttributes` as plain text by name. They stay hidden for 30 s."""
+        found: list[dict[str, Any]] = []
+        while True:
+            answer = self.sqs.receive_message(
+                QueueUrl=self.settings.dead_letter_queue_url,
+                MaxNumberOfMessages=10,
+                MessageAttributeNames=["All"],
+                VisibilityTimeout=30,
+            )
+            if not answer.get("Messages"):
+                return found
+            for one in answer["Messages"]:
+                attributes = {name: value["StringValue"] for name, value in one.get("MessageAttributes", {}).items()}
+                found.append({"Body": one["Body"], "MessageAttributes": attributes})
+
+
+@pytest.fixture
+def bench(environment: dict[str, str]) -> Iterator[Bench]:
+    """The real parts with an empty bucket and empty queues, and our index template for this test's prefix."""
+    settings = Settings()
+    client = OpenSearch([settings.opensearch_url], timeout=60)
+    list(set_up(client, Wanted(settings.index_prefix, replicas=0)))
+    yield Bench(settings, boto3.client("s3"), boto3.client("sqs"), client)
+    client.indices.delete(index=f"{settings.index_prefix}-*", ignore_unavailable=True)
+    client.indices.delete_index_template(name=f"trailsink-{settings.index_prefix}")
+
+
+@pytest.fixture(scope="session")
+def corpus() -> Path:
+    """The folder of real CloudTrail data beside the checkout, which only its developers have."""
+    if not CORPUS.is_dir():
+        pytest.skip("../shared/corpus is not here: real CloudTrail data that only the project's developers have")
+    return CORPUS
