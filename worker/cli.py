@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,6 @@ import msgspec
 from botocore.exceptions import BotoCoreError
 from rich.console import Console
 from rich.live import Live
-from rich.table import Table
 
 from worker import __version__
 from worker.cluster_setup import Wanted, set_up
@@ -31,7 +30,7 @@ from worker.settings import Settings, load_settings
 from worker.wiring import is_serverless, make_client, make_consumer, make_queue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from worker.aws import Letter, SqsQueue
     from worker.pipeline import BatchResult
@@ -90,7 +89,7 @@ def setup(retention_days: int | None, replicas: int) -> None:
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
               help="With --until-idle: give up after so long, with exit code 1.  [default: none]")  # fmt: skip
 @click.option("--progress/--no-progress", default=None,
-              help="Show a live line of counts in place of JSON lines.  [default: on a terminal]")  # fmt: skip
+              help="Show a live line of counts on standard error.  [default: on a terminal]")  # fmt: skip
 def run(*, concurrency: int, batch_size: int, until_idle: bool, timeout: float | None, progress: bool | None) -> None:
     """Consume the queue: what the Lambda function does, as a process that runs anywhere.
 
@@ -102,10 +101,10 @@ def run(*, concurrency: int, batch_size: int, until_idle: bool, timeout: float |
         signal.signal(number, lambda *_: polling.stop.set())
     queue = make_queue(settings)
     queue.depth()  # says at once that the queue, the region or the credentials are wrong
-    live = sys.stderr.isatty() if progress is None else progress
-    with _reporting(settings, live=live) as (report, totals):
+    totals = _Totals()
+    with _reporting(settings, totals, live=sys.stderr.isatty() if progress is None else progress) as report:
         late = _poll(settings, polling, concurrency, report, timeout)
-    _print_totals(totals, live=live)
+    click.echo(totals.sentence() if sys.stdout.isatty() else totals.line())
     if late:
         visible, hidden = queue.depth()
         raise SetupError(f"The time is over and the queue is not empty: {visible} messages visible, {hidden} hidden.")
@@ -144,51 +143,58 @@ def _loop(settings: Settings, polling: Polling, report: Callable[[BatchResult], 
     return None
 
 
+class _Totals:
+    """What all batches of this run did."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._ignored: Counter[str] = Counter()
+        self._began = time.monotonic()
+
+    def add(self, result: BatchResult) -> None:
+        """Add one batch."""
+        self._counts.update(counts(result))
+        self._ignored.update(result.ignored)
+
+    def line(self) -> str:
+        """Write the totals as JSON."""
+        rounded = {name: round(value, 3) for name, value in self._counts.items()}
+        said = {"level": "INFO", "message": "totals", "ignored": dict(self._ignored), **rounded}
+        return msgspec.json.encode(said).decode()
+
+    def sentence(self) -> str:
+        """Write the totals for people."""
+        count = {name: f"{value:,.0f}" for name, value in self._counts.items()}
+        files = f"{self._counts['FilesIndexed'] + self._counts['FilesDeadLettered']:,.0f}"
+        rate = self._counts["RecordsRead"] / max(time.monotonic() - self._began, 0.001)
+        return (
+            f"{files} files, {count.get('RecordsRead', 0)} records ({rate:,.0f}/s): "
+            f"{count.get('RecordsIndexed', 0)} indexed, {count.get('RecordsDuplicate', 0)} duplicate, "
+            f"{count.get('RecordsDegraded', 0)} degraded, {count.get('RecordsRejected', 0)} rejected; "
+            f"{count.get('FilesHandedBack', 0)} handed back, {count.get('DeadLetters', 0)} dead letters"
+        )
+
+
 @contextmanager
-def _reporting(settings: Settings, *, live: bool) -> Iterator[tuple[Callable[[BatchResult], None], Counter[str]]]:
-    """Give the loops where to report to: JSON lines on standard output, or a live line on standard error."""
-    totals: Counter[str] = Counter()
+def _reporting(settings: Settings, totals: _Totals, *, live: bool) -> Iterator[Callable[[BatchResult], None]]:
+    """Give the loops where to report to: a live line on standard error, and JSON lines on standard output.
+
+    A terminal that shows the live line is spared the JSON lines.
+    """
     lock = threading.Lock()
-    began = time.monotonic()
+    lines = not (live and sys.stdout.isatty())
+    display = Live(console=Console(stderr=True), refresh_per_second=8, transient=True) if live else None
 
-    def lines(result: BatchResult) -> None:
+    def report(result: BatchResult) -> None:
         with lock:
-            totals.update(counts(result))
-            for line in log_lines(result):
-                click.echo(line)
-            if settings.emf:
-                click.echo(metrics_line(result))
+            totals.add(result)
+            if lines:
+                click.echo("\n".join([*log_lines(result), *([metrics_line(result)] if settings.emf else [])]))
+            if display:
+                display.update(totals.sentence())
 
-    if not live:
-        yield lines, totals
-        return
-    with Live(console=Console(stderr=True), refresh_per_second=8, transient=True) as display:
-
-        def line(result: BatchResult) -> None:
-            with lock:
-                totals.update(counts(result))
-                display.update(_progress(totals, time.monotonic() - began))
-
-        display.update(_progress(totals, 0))
-        yield line, totals
-
-
-def _progress(totals: Counter[str], seconds: float) -> str:
-    files = totals["FilesIndexed"] + totals["FilesDeadLettered"]
-    rate = totals["RecordsRead"] / seconds if seconds else 0
-    return (
-        f"{files:,.0f} files, {totals['RecordsRead']:,.0f} records ({rate:,.0f}/s): "
-        f"{totals['RecordsIndexed']:,.0f} indexed, {totals['RecordsDuplicate']:,.0f} duplicate, "
-        f"{totals['RecordsDegraded']:,.0f} degraded, "
-        f"{totals['RecordsRejected']:,.0f} rejected; {totals['FilesHandedBack']:,.0f} handed back"
-    )
-
-
-def _print_totals(totals: Counter[str], *, live: bool) -> None:
-    if live:
-        Console().print(_progress(totals, 0).replace(" (0/s)", ""), highlight=False)
-    else:
-        click.echo(msgspec.json.encode({"level": "INFO", "message": "totals", **totals}).decode())
+    with display or nullcontext():
+        yield report
 
 
 @main.group()
@@ -212,8 +218,11 @@ def list_letters(*, as_json: bool, reason: str | None) -> None:
         return
     if not chosen:
         click.echo("No dead letters.")
-        return
-    Console(width=None if sys.stdout.isatty() else 200).print(_letter_table(chosen))
+    for letter in sorted(chosen, key=lambda one: one.sent_at):
+        said = _described(letter)
+        attempts = f"attempts {said['attempts']}, " if "attempts" in said else ""
+        click.echo(f"{letter.id}  {click.style(letter.reason, bold=True)}  {attempts}age {_age(said['age_seconds'])}")
+        click.echo(f"  {said['object']}\n  {said.get('detail', 'moved here by SQS after too many receives')}")
 
 
 @dlq.command()
@@ -288,23 +297,6 @@ def _object_of(letter: Letter) -> str:
         return ", ".join(str(ref) for ref in read_message(letter.body).objects) or "-"
     except MalformedMessage:
         return "-"
-
-
-def _letter_table(letters: Sequence[Letter]) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name in ("ID", "Reason", "Object", "Attempts", "Age", "Detail"):
-        table.add_column(name, overflow="fold", no_wrap=name in ("Reason", "Attempts", "Age"))
-    for letter in sorted(letters, key=lambda one: one.sent_at):
-        said = _described(letter)
-        table.add_row(
-            said["id"],
-            said["reason"],
-            said["object"],
-            said.get("attempts", "-"),
-            _age(said["age_seconds"]),
-            said.get("detail", "-"),
-        )
-    return table
 
 
 def _age(seconds: int) -> str:

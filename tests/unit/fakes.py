@@ -1,0 +1,219 @@
+"""Neighbours that behave: a store, an index and a queue in memory, and a clock that a test moves."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import Counter, deque
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from tests.unit.factories import BUCKET, NOW, key, message, s3_entry, s3_notice
+from worker.bulk import Answer, Delivery, Receipt
+from worker.errors import QueueUnavailable, Reason, UnreadableObject
+from worker.pipeline import BatchResult, Consumer, DeadLetter, HandBack, Limits, Message, Stored
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from worker.documents import Action
+    from worker.messages import ObjectRef
+
+
+@dataclass
+class Clock:
+    """A wall clock and a monotonic one, that stand until they are moved."""
+
+    seconds: float = 0.0
+
+    def now(self) -> datetime:
+        return NOW + timedelta(seconds=self.seconds)
+
+    def tick(self) -> float:
+        return self.seconds
+
+    def move(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+@dataclass
+class MemoryStore:
+    """S3: objects by bucket and key; one that is an exception is raised instead of read."""
+
+    objects: dict[tuple[str, str], bytes | Exception] = field(default_factory=dict)
+    fetched: list[str] = field(default_factory=list)
+    on_fetch: Callable[[ObjectRef], None] = lambda _: None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def put(self, name: str, content: bytes | Exception, bucket: str = BUCKET) -> None:
+        self.objects[bucket, name] = content
+
+    def fetch(self, ref: ObjectRef, limit: int) -> Stored:
+        with self._lock:
+            self.fetched.append(ref.key)
+        self.on_fetch(ref)
+        found = self.objects.get((ref.bucket, ref.key))
+        if found is None:
+            raise UnreadableObject(Reason.NOT_FOUND, "S3 says NoSuchKey")
+        if isinstance(found, Exception):
+            raise found
+        if len(found) > limit:
+            raise UnreadableObject(Reason.TOO_LARGE, "more than the limit")
+        return Stored(found, NOW)
+
+
+class _Refused(ValueError):
+    """What a JSON parser of the server's strictness says."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise _Refused("duplicate key")
+    return dict(pairs)
+
+
+def _no_constant(name: str) -> Any:
+    raise _Refused(name)
+
+
+@dataclass
+class MemoryIndex:
+    """OpenSearch: documents by index and id; `create` of an id that is there is a conflict.
+
+    `refuse` says with which error type a document is refused for its content, "" for none. `script` holds answers to
+    whole requests, given before any other; `throttle` so many requests are answered 429 for each item. A delivery ends
+    after `rounds` rounds, as it does when the patience of the real edge is over.
+    """
+
+    refuse: Callable[[dict[str, Any]], str] = lambda _: ""
+    script: deque[Answer] = field(default_factory=deque)
+    throttle: int = 0
+    rounds: int = 4
+    max_bytes: int = 19 << 19
+    on_deliver: Callable[[], None] = lambda: None
+    documents: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    bodies: list[bytes] = field(default_factory=list)
+    deliveries: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def deliver(self, request: Sequence[Action], left: Callable[[], float]) -> Receipt:
+        self.on_deliver()
+        delivery, requests, halt = Delivery(request, max_bytes=self.max_bytes), 0, ""
+        with self._lock:
+            self.deliveries += 1
+            for _ in range(self.rounds):
+                delivery.resume()
+                while (body := delivery.next_body()) is not None:
+                    if left() <= 0:
+                        return Receipt(delivery.give_up("deadline"), "deadline", requests)
+                    delivery.settle(self.bulk(body))
+                    requests += 1
+                if not delivery.waiting:
+                    break
+            else:
+                halt = delivery.cause
+        return Receipt(delivery.give_up(halt), halt, requests, retries=max(0, requests - 1), wire_bytes=100)
+
+    def bulk(self, body: bytes) -> Answer:
+        """Answer one request as the server does."""
+        self.bodies.append(body)
+        if self.script:
+            return self.script.popleft()
+        *lines, end = body.split(b"\n")
+        if end or len(lines) % 2:
+            return Answer(400, "illegal_argument_exception")
+        pairs = list(zip(lines[::2], lines[1::2], strict=True))
+        if any(len(json.loads(line)["create"]["_id"].encode()) > 512 for line, _ in pairs):
+            return Answer(400, "action_request_validation_exception")
+        if self.throttle:
+            self.throttle -= 1
+            return Answer(200, items=tuple((429, "rejected_execution_exception") for _ in pairs))
+        return Answer(200, items=tuple(self._create(json.loads(line)["create"], text) for line, text in pairs))
+
+    def _create(self, place: dict[str, str], text: bytes) -> tuple[int, str]:
+        try:
+            document = json.loads(text.decode(), object_pairs_hook=_once, parse_constant=_no_constant)
+            datetime.fromisoformat(document["@timestamp"])
+        except (ValueError, KeyError):
+            return 400, "mapper_parsing_exception"
+        if refusal := self.refuse(document):
+            return 400, refusal
+        if (place["_index"], place["_id"]) in self.documents:
+            return 409, "version_conflict_engine_exception"
+        self.documents[place["_index"], place["_id"]] = document
+        return 201, ""
+
+    @property
+    def ids(self) -> set[str]:
+        return {id_ for _, id_ in self.documents}
+
+
+@dataclass
+class MemoryQueue:
+    """SQS: what was handed back and what was dead-lettered; a broken one takes no letters."""
+
+    broken: bool = False
+    letters: list[DeadLetter] = field(default_factory=list)
+    handed_back: list[HandBack] = field(default_factory=list)
+
+    def dead_letter(self, letter: DeadLetter) -> None:
+        if self.broken:
+            raise QueueUnavailable("sqs:ServiceUnavailable")
+        self.letters.append(letter)
+
+    def hand_back(self, messages: Sequence[HandBack]) -> None:
+        self.handed_back += messages
+
+    @property
+    def reasons(self) -> Counter[str]:
+        return Counter(letter.reason.value for letter in self.letters)
+
+
+@dataclass
+class House:
+    """A consumer with its neighbours; by default there is all the time in the world."""
+
+    limits: Limits = field(default_factory=Limits)
+    store: MemoryStore = field(default_factory=MemoryStore)
+    index: MemoryIndex = field(default_factory=MemoryIndex)
+    queue: MemoryQueue = field(default_factory=MemoryQueue)
+    clock: Clock = field(default_factory=Clock)
+    jitter: float = 1.0
+    left: Callable[[], float] = lambda: 900.0
+
+    def __post_init__(self) -> None:
+        self.consumer = Consumer(
+            self.store,
+            self.index,
+            self.queue,
+            self.limits,
+            now=self.clock.now,
+            tick=self.clock.tick,
+            jitter=lambda: self.jitter,
+        )
+
+    def consume(self, *messages: Message) -> BatchResult:
+        return self.consumer.consume(messages, self.left)
+
+    def put(self, name: str, content: bytes | Exception, **changes: Any) -> dict[str, Any]:
+        """Store an object; returns the entry that announces it."""
+        self.store.put(key(name), content)
+        entry = s3_entry(key(name), **changes)
+        entry["s3"]["object"]["size"] = len(content) if isinstance(content, bytes) else 1
+        return entry
+
+    def announce(self, name: str, content: bytes | Exception, number: int = 1, *, receive_count: int = 1) -> Message:
+        """Store an object; returns the message that announces it alone."""
+        return message(s3_notice(self.put(name, content)), number, receive_count=receive_count)
+
+
+@contextmanager
+def house(limits: Limits | None = None, **parts: Any) -> Iterator[House]:
+    """Open a house, and end its threads."""
+    made = House(limits or Limits(), **parts)
+    try:
+        yield made
+    finally:
+        made.consumer.close()
