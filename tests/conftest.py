@@ -36,17 +36,20 @@ def stack() -> Iterator[Stack]:
         running = Stack(version=VERSION).start()
     except LocalStackError as error:
         pytest.exit(f"The local stack does not start: {error}", returncode=1)
-    with running:
-        yield running
+    yield running
+    running.close()
 
 
 @pytest.fixture
 def environment(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
-    """The environment of a process that talks to the stack, set for this one; bucket and queues empty, a prefix of its own."""
+    """The environment of a process that talks to the stack, set for this one; bucket and queues are empty."""
     stack.reset()
     for name in MISLEADING:
         monkeypatch.delenv(name, raising=False)
-    variables = stack.environment | {"TRAILSINK_INDEX_PREFIX": f"t{uuid.uuid4().hex[:8]}", "TRAILSINK_BACKOFF_SECONDS": "1"}
+    variables = stack.environment | {
+        "TRAILSINK_INDEX_PREFIX": f"t{uuid.uuid4().hex[:8]}",
+        "TRAILSINK_BACKOFF_SECONDS": "1",
+    }
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     return variables
@@ -98,7 +101,7 @@ class Bench:
 
 
 @pytest.fixture
-def bench(environment: dict[str, str]) -> Iterator[Bench]:
+def bench(environment: dict[str, str]) -> Iterator[Bench]:  # noqa: ARG001 - it is set while this is used
     """The real parts with an empty bucket and empty queues, and our index template for this test's prefix."""
     settings = Settings()
     client = OpenSearch([settings.opensearch_url], timeout=60)

@@ -95,7 +95,7 @@ class S3Store:
 
 def _store_error(error: ClientError) -> StoreUnavailable | UnreadableObject:
     code = _code(error)
-    if code in ("NoSuchKey", "NoSuchVersion", "404"):
+    if code in ("NoSuchKey", "NoSuchVersion"):
         return UnreadableObject(Reason.NOT_FOUND, f"S3 says {code}")
     if code == "InvalidObjectState":
         return UnreadableObject(Reason.ARCHIVED, "the object is archived; restore it, then redrive")
@@ -217,12 +217,13 @@ class SqsQueue:
 
     # What the operator does with dead letters
 
-    def letters(self, *, hidden_seconds: int = 60, most: int = 100_000) -> Iterator[Letter]:
+    def letters(self, *, hidden_seconds: int = 120, most: int = 100_000) -> Iterator[Letter]:
         """Receive the letters of the dead-letter queue, each once; each stays hidden until `release` or its time.
 
         Receiving raises a letter's receive count, which nothing acts on: a dead-letter queue has no redrive policy.
         """
         seen: set[str] = set()
+        again = 0
         while len(seen) < most:
             try:
                 answer = self._sqs.receive_message(
@@ -235,8 +236,10 @@ class SqsQueue:
                 )
             except (ClientError, BotoCoreError) as error:
                 raise QueueUnavailable(_said(error)) from error
-            fresh = [one for one in answer.get("Messages", []) if one["MessageId"] not in seen]
-            if not fresh:
+            received = answer.get("Messages", [])
+            fresh = [one for one in received if one["MessageId"] not in seen]
+            again = 0 if fresh else again + 1  # in a long listing, the first letters become visible before the last
+            if not received or again > _BATCH:
                 return
             for one in fresh:
                 seen.add(one["MessageId"])
@@ -367,7 +370,11 @@ def read_secret(client: SecretsManagerClient, arn: str) -> tuple[str, str]:
         text = client.get_secret_value(SecretId=arn)["SecretString"]
     except (ClientError, BotoCoreError) as error:
         raise SetupError(f"The secret of the cluster's password cannot be read: {_said(error)}.") from error
-    match msgspec.json.decode(text):
+    try:
+        secret = msgspec.json.decode(text)
+    except msgspec.DecodeError:
+        secret = None
+    match secret:
         case {"username": str(username), "password": str(password)}:
             return username, password
     raise SetupError("The secret of the cluster's password has no JSON members `username` and `password`.")

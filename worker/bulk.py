@@ -36,15 +36,16 @@ class Outcome(NamedTuple):
     cause: str = ""
 
 
+_IN = frozenset({Verdict.INDEXED, Verdict.DUPLICATE, Verdict.DEGRADED})
+
+# So many requests of one document refused in a row, and none taken: the search for the bad document is given up.
+_TOO_MANY_REFUSALS = 6
+
 INDEXED = Outcome(Verdict.INDEXED)
 DUPLICATE = Outcome(Verdict.DUPLICATE)
 
 # Below this a smaller request is no gentler: the node's limits are megabytes.
 _SMALLEST_HALF = 128 << 10
-
-# So many records refused alike, degraded form and all, are not that many bad records: the cluster refuses something
-# else (a Serverless collection that takes no document ids does).
-_TOO_MANY_ALIKE = 20
 
 
 class Receipt(NamedTuple):
@@ -86,6 +87,11 @@ class Ruling(Enum):
     AGAIN_IN_HALVES = auto()
 
 
+# Causes that are not OpenSearch's error types: the edge names them.
+TOO_LARGE = "too_large"
+TLS_FAILURE = "tls_failure"
+THROTTLED_BY_AWS = "throttled"  # docs.aws.amazon.com/opensearch-service/latest/developerguide/handling-errors.html
+
 # Conditions of the cluster or its set-up that arrive with a status that could mean the record.
 _CLUSTER_CONDITIONS = frozenset(
     {
@@ -115,14 +121,14 @@ def rule_item(status: int, cause: str) -> Ruling:
 def rule_request(answer: Answer) -> Ruling:
     """Judge the answer to a whole request that was not a 200 with items."""
     status, cause = answer.status, answer.cause
-    if cause in _CLUSTER_CONDITIONS:
+    if cause in _CLUSTER_CONDITIONS or cause == TLS_FAILURE:
         return Ruling.PARK
     if status == 413 or (status == 400 and cause):  # a 400 without an error type is not OpenSearch speaking
         return Ruling.HALVE
     if status == 429:
         # Indexing pressure counts the body: one above the node's limit can never pass whole.
         return Ruling.AGAIN_IN_HALVES
-    if status in (0, 200, 402, 408) or status >= 500 or cause == "throttled":
+    if status in (0, 200, 402, 408) or status >= 500 or cause == THROTTLED_BY_AWS:
         return Ruling.AGAIN
     return Ruling.PARK  # 401, 403, 404, a redirect: credentials, policy, address
 
@@ -142,6 +148,8 @@ class Delivery:
         self._later: list[list[int]] = []
         self._asked: list[int] = []
         self.cause = ""  # why it waits
+        self._refusals = 0  # of requests that held one document
+        self.parked = ""  # why a whole request was refused for what no retry can change
 
     @property
     def waiting(self) -> bool:
@@ -173,10 +181,24 @@ class Delivery:
     def give_up(self, cause: str) -> list[Outcome]:
         """End the delivery: whatever has no outcome is unavailable. Returns the outcomes by position."""
         outcomes = [outcome or Outcome(Verdict.UNAVAILABLE, cause) for outcome in self._outcomes]
-        alike = {outcome for outcome in outcomes if outcome.verdict is Verdict.REJECTED}
-        if len(outcomes) >= _TOO_MANY_ALIKE and len(alike) == 1 and set(outcomes) == alike:
-            return [Outcome(Verdict.UNAVAILABLE, outcome.cause) for outcome in outcomes]
+        if any(outcome.verdict is Verdict.REJECTED for outcome in outcomes):
+            return self._believed(outcomes)
         return outcomes
+
+    def _believed(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Blame a record only where its index takes others.
+
+        The degraded form is built to be acceptable: an index that refuses it and everything else is not set up as it
+        should be (a Serverless collection that takes no ids, a missing ingest pipeline, an alias without write index).
+        """
+        told = list(zip(self._actions, outcomes, strict=True))
+        taking = {_index(action) for action, outcome in told if outcome.verdict in _IN}
+        return [
+            Outcome(Verdict.UNAVAILABLE, outcome.cause)
+            if outcome.verdict is Verdict.REJECTED and outcome.cause != TOO_LARGE and _index(action) not in taking
+            else outcome
+            for action, outcome in told
+        ]
 
     def _settle_items(self, items: Iterable[tuple[int, str]]) -> None:
         refused: list[tuple[int, str]] = []
@@ -209,20 +231,24 @@ class Delivery:
                 self._actions[at] = degrade(self._actions[at], cause)
                 second.append(at)
         if second:
-            self._now.append(second)
+            self._now.appendleft(second)
 
     def _settle_request(self, answer: Answer) -> None:
         cause = answer.cause or (str(answer.status) if answer.status else "no_answer")
         ruling = rule_request(answer)
         if ruling is Ruling.PARK:
+            self.parked = cause
             for at in self._asked:
                 self._outcomes[at] = Outcome(Verdict.UNAVAILABLE, cause)
         elif ruling is Ruling.HALVE and len(self._asked) > 1:
             self._halve(self._asked)
         elif ruling is Ruling.HALVE and answer.status == 413:
-            self._outcomes[self._asked[0]] = Outcome(Verdict.REJECTED, "too_large")
+            self._outcomes[self._asked[0]] = Outcome(Verdict.REJECTED, TOO_LARGE)
         elif ruling is Ruling.HALVE:
             self._refuse([(self._asked[0], cause)])
+            self._refusals += 1
+            if self._refusals >= _TOO_MANY_REFUSALS and not any(one and one.verdict in _IN for one in self._outcomes):
+                self.parked = cause  # it is not the documents
         else:
             self.cause = cause
             self._later.extend(self._halves(self._asked) if ruling is Ruling.AGAIN_IN_HALVES else [self._asked])
@@ -235,6 +261,11 @@ class Delivery:
         size = sum(len(self._actions[at].lines) for at in asked)
         middle = len(asked) // 2
         return [asked[:middle], asked[middle:]] if middle and size > _SMALLEST_HALF else [asked]
+
+
+def _index(action: Action) -> bytes:
+    """Return the part of the action line that names the index."""
+    return action.lines[: action.lines.index(b'"_id"')]
 
 
 def compressed(body: bytes) -> bytes:

@@ -9,9 +9,9 @@ import sys
 import threading
 import time
 from collections import Counter
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -113,33 +113,33 @@ def run(*, concurrency: int, batch_size: int, until_idle: bool, timeout: float |
 def _poll(
     settings: Settings, polling: Polling, concurrency: int, report: Callable[[BatchResult], None], timeout: float | None
 ) -> bool:
-    """Run the loops until they end; returns whether the time was over first."""
-    loops = [threading.Thread(target=partial(_loop, settings, polling, report)) for _ in range(concurrency)]
+    """Run the loops until they end; returns whether the time was over first, and raises what ended a loop."""
+    consumers = [make_consumer(settings, sleep=polling.pause) for _ in range(concurrency)]
     until = time.monotonic() + timeout if timeout else None
-    for loop in loops:
-        loop.start()
     late = False
-    for loop in loops:
-        while loop.is_alive():
-            loop.join(0.2)  # short, so that signals are heard
-            if until and time.monotonic() > until and not polling.stop.is_set():
-                late = True
+    with ThreadPoolExecutor(concurrency) as pool:
+        pollers = [Poller(make_queue(settings), consumer, polling, report) for consumer in consumers]
+        loops = [pool.submit(_loop, poller, polling) for poller in pollers]
+        while pending := [loop for loop in loops if not loop.done()]:
+            wait(pending, timeout=0.2, return_when=FIRST_EXCEPTION)  # short, so that signals are heard
+            failed = any(loop.done() and loop.exception() for loop in loops)
+            late = late or bool(until and time.monotonic() > until and not polling.stop.is_set())
+            if late or failed:
                 polling.stop.set()
+    for consumer in consumers:
+        consumer.close()
+    for loop in loops:
+        loop.result()
     return late
 
 
-def _loop(settings: Settings, polling: Polling, report: Callable[[BatchResult], None]) -> None:
-    consumer = make_consumer(settings, sleep=polling.pause)
-    poller = Poller(make_queue(settings), consumer, polling, report)
-    try:
-        while not polling.stop.is_set():
-            try:
-                return poller.run()
-            except QueueUnavailable as error:
-                click.echo(msgspec.json.encode({"level": "WARNING", "message": "queue", "detail": str(error)}).decode())
-                polling.pause(_QUEUE_SILENT_SECONDS)
-    finally:
-        consumer.close()
+def _loop(poller: Poller, polling: Polling) -> None:
+    while not polling.stop.is_set():
+        try:
+            return poller.run()
+        except QueueUnavailable as error:
+            click.echo(msgspec.json.encode({"level": "WARNING", "message": "queue", "detail": str(error)}).decode())
+            polling.pause(_QUEUE_SILENT_SECONDS)
     return None
 
 

@@ -169,7 +169,7 @@ _BOOLEANS = (b"true", b"false")
 
 def _caller(identity: bytes) -> dict[str, object]:
     try:
-        given: Any = json.loads(identity.decode("utf-8", "backslashreplace"), strict=False)
+        given: Any = json.loads(identity.decode("utf-8", "surrogateescape"), strict=False)
     except (ValueError, RecursionError):
         return {}
     caller: dict[str, object] = dict(_strings(given))

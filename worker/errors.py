@@ -6,7 +6,8 @@ TrailsinkError
 ├── Unavailable           a neighbour did not answer, or refuses for now: hand the message back, ask again
 │   ├── StoreUnavailable  S3
 │   ├── IndexUnavailable  OpenSearch
-│   └── QueueUnavailable  SQS
+│   ├── QueueUnavailable  SQS
+│   └── OutOfTime         the invocation's clock
 └── SetupError            the operator must change something; the text is one sentence that says what
 """
 
@@ -65,6 +66,10 @@ class IndexUnavailable(Unavailable):
 
 class QueueUnavailable(Unavailable):
     """SQS did not do what was asked."""
+
+
+class OutOfTime(Unavailable):
+    """The invocation has no time left for this."""
 
 
 class SetupError(TrailsinkError):

@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import quote_plus, unquote_plus
 
 import msgspec
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 from pydantic_core import from_json
 
 from worker.errors import MalformedMessage
@@ -90,8 +98,13 @@ def _decoded(key: str) -> str:
     return unquote_plus(key, errors="strict")
 
 
-def _in_utc(moment: datetime) -> datetime:
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+def _in_utc(given: object, read: ValidatorFunctionWrapHandler) -> datetime | None:
+    # Only a metric needs the time of a notice; one that cannot be read must not cost the object.
+    try:
+        moment: datetime | None = read(given)
+        return moment and (moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC))
+    except (ValueError, OverflowError):
+        return None
 
 
 def _major_2(version: str) -> str:
@@ -102,7 +115,7 @@ def _major_2(version: str) -> str:
 
 
 _Name = Annotated[str, Field(min_length=1)]
-_Moment = Annotated[datetime, AfterValidator(_in_utc)]
+_Moment = Annotated[datetime | None, WrapValidator(_in_utc)]
 _Size = Annotated[int, Field(ge=0)]
 
 
@@ -130,7 +143,7 @@ class _S3Record(_Lenient):
     eventSource: Literal["aws:s3"]  # noqa: N815
     eventName: _Name  # noqa: N815
     eventVersion: Annotated[str, AfterValidator(_major_2)] = "2.1"  # noqa: N815
-    eventTime: _Moment | None = None  # noqa: N815
+    eventTime: _Moment = None  # noqa: N815
 
 
 class _S3Created(_S3Record):
@@ -151,7 +164,7 @@ class _BridgeDetail(_Lenient):
 
 class _BridgeEvent(_Lenient):
     detail: _BridgeDetail
-    time: _Moment | None = None
+    time: _Moment = None
 
 
 class _CloudTrailNotice(_Lenient):

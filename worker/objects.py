@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from worker.messages import ObjectRef
 
 # Organisation trails insert the organisation's id; the part after the account is the kind of file.
-_LAYOUT = re.compile(r"(?:^|/)AWSLogs/(?:o-[a-z0-9]{10,32}/)?\d{12}/(?P<kind>[^/]+)/")
+# The last match counts: a copy may lie below a folder of the same layout.
+_LAYOUT = re.compile(r"(?:.*/)?AWSLogs/(?:o-[a-z0-9]{10,32}/)?\d{12}/(?P<kind>[^/]+)/")
 
 _DELIVERED = re.compile(r"_(\d{8}T\d{4})Z_[^/]+$")
 
@@ -62,9 +63,9 @@ class Readable:
 def classify(ref: ObjectRef) -> Readable | Ignored:
     """Say by its key what an object is."""
     # The folders that consoles and CloudTrail make are empty objects; one with content is somebody's file.
-    if ref.key.endswith("/") and not ref.size:
+    if ref.key.endswith("/") and ref.size == 0:
         return Ignored("folder_marker")
-    layout = _LAYOUT.search(ref.key)
+    layout = _LAYOUT.match(ref.key)
     kind = layout["kind"] if layout else "unknown"
     if kind == "CloudTrail-Digest":
         return Ignored("digest")

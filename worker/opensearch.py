@@ -13,8 +13,8 @@ from opensearchpy.exceptions import OpenSearchException, SSLError, TransportErro
 from requests_aws4auth import AWS4Auth
 from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
 
-from worker.bulk import Answer, Delivery, Receipt, compressed
-from worker.errors import IndexUnavailable
+from worker.bulk import THROTTLED_BY_AWS, TLS_FAILURE, Answer, Delivery, Receipt, compressed
+from worker.errors import IndexUnavailable, SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -106,7 +106,7 @@ class Cluster:
         post = _Posting(self, delivery, left)
         try:
             self._patience(began, left)(post.round)
-        except IndexUnavailable as cause:
+        except (IndexUnavailable, SetupError) as cause:  # a sign-in that cannot be read is the operator's to mend
             post.halt = str(cause)
         outcomes = delivery.give_up(post.halt or delivery.cause)
         return Receipt(
@@ -130,7 +130,7 @@ class Cluster:
     def post(self, body: bytes, seconds: float) -> Answer:
         """Send one gzipped body; every way in which that can end is an Answer."""
         answer = self._post(body, seconds)
-        if answer.status in (401, 403) and answer.cause not in ("throttled", "cluster_block_exception"):
+        if answer.status in (401, 403) and answer.cause not in (THROTTLED_BY_AWS, "cluster_block_exception"):
             self._mine.client = None  # a rotated secret or an expired token: sign in afresh, once
             answer = self._post(body, seconds)
         return answer
@@ -141,7 +141,7 @@ class Cluster:
                 "POST", "/_bulk", params=_BULK, body=body, headers=_HEADERS, timeout=min(seconds, self._request_seconds)
             )
         except SSLError:
-            return Answer(0, "tls_failure")
+            return Answer(0, TLS_FAILURE)
         except TransportError as error:
             return _answer_of_error(error)
         except OpenSearchException:
@@ -176,9 +176,10 @@ class _Posting:
             answer = self._cluster.post(packed, seconds)
             self._delivery.settle(answer)
             self._count(answer, packed, again=again)
-            if answer.status in (401, 403) or answer.cause == "tls_failure":
-                self.halt = answer.cause  # credentials, policy or trust: the next request would be answered the same
-        if self._delivery.waiting and not self.halt:
+            if self._delivery.parked:
+                self.halt = self._delivery.parked  # credentials, policy, address: the next would fare no better
+                return
+        if self._delivery.waiting:
             raise IndexUnavailable(self._delivery.cause or "refused")
 
     def _count(self, answer: Answer, packed: bytes, *, again: bool) -> None:
@@ -203,8 +204,7 @@ def _answer_of_error(error: TransportError) -> Answer:
         return Answer(0, "timeout" if error.status_code == "TIMEOUT" else "no_connection")
     info = error.info
     if error.status_code == 403 and "throttled" in str(info).lower():
-        # docs.aws.amazon.com/opensearch-service/latest/developerguide/handling-errors.html
-        return Answer(403, "throttled")
+        return Answer(403, THROTTLED_BY_AWS)
     return Answer(error.status_code, _type_of(info))
 
 

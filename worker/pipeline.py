@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from worker.bulk import Outcome, Receipt, Verdict, requests
 from worker.documents import Action, Origin, Partition, Routing, actions
-from worker.errors import MalformedMessage, QueueUnavailable, Reason, StoreUnavailable, UnreadableObject
+from worker.errors import MalformedMessage, OutOfTime, QueueUnavailable, Reason, Unavailable, UnreadableObject
 from worker.files import read_text
 from worker.messages import Announcement, ObjectRef, announce, read_message
 from worker.objects import Ignored, classify
@@ -29,8 +30,18 @@ if TYPE_CHECKING:
 # Rejected records that a dead letter can name: more than fit into its attribute anyway.
 _NAMED_REJECTIONS = 1_000
 
+_RECORDS_BETWEEN_LOOKS = 4_096  # at the clock: some tens of milliseconds
+_SHOWN_REJECTIONS = 5  # in the one line for people
+
 # A message that could not be started for want of time is no worse than the others: it comes back at once.
+# Not for ever, though: on a cluster that is too slow all day, it must not use up its receives.
 _NOT_STARTED_SECONDS = 5
+_PATIENT_RECEIVES = 3
+
+# Before the end, when not even dead letters are sent any more.
+_LAST_SECONDS = 2.0
+
+_DETAIL_CHARACTERS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,6 +283,7 @@ class _Batch:
         self._flights: deque[tuple[list[Action], Future[Receipt]]] = deque()
         self._halted = ""  # why nothing more is started
         self._crashes: list[str] = []
+        self._crashed: set[str] = set()  # the ids of messages that a fault of ours kept from a verdict
         self._letters: set[int] = set()  # the files whose dead letter is sent
         self._buried = 0
         self._effort = Effort()
@@ -289,15 +301,19 @@ class _Batch:
 
     def _read_messages(self) -> None:
         for message in self._messages.values():
-            try:
-                announcement = read_message(message.body)
-            except MalformedMessage as cause:
-                self._announcements[message.id] = cause
-                continue
-            self._announcements[message.id] = announcement
-            self._ignored.update(announcement.ignored)
-            for ref in announcement.objects:
-                self._place(ref)
+            with self._border(partial(self._crashed.add, message.id)):
+                self._read_message(message)
+
+    def _read_message(self, message: Message) -> None:
+        try:
+            announcement = read_message(message.body)
+        except MalformedMessage as cause:
+            self._announcements[message.id] = cause
+            return
+        for ref in announcement.objects:
+            self._place(ref)
+        self._ignored.update(announcement.ignored)
+        self._announcements[message.id] = announcement
 
     def _place(self, ref: ObjectRef) -> None:
         found = classify(ref)
@@ -314,7 +330,7 @@ class _Batch:
         for file, fetched in self._fetched():
             if self._must_stop():
                 return
-            with self._border(self._files[file]):
+            with self._border(partial(self._crash, [file])):
                 yield from self._actions_of(file, fetched)
             del fetched  # its bytes, while the next one is read
 
@@ -359,33 +375,38 @@ class _Batch:
     def _actions_of(self, file: int, fetched: Future[Stored]) -> Iterator[Action]:
         tally = self._files[file]
         try:
-            stored = fetched.result()
+            stored = fetched.result(timeout=max(0.0, self._patience()))
             del fetched
             began = self._to.tick()
-            origin = self._origin(tally, stored)
+            delivered_at = tally.delivered_at or stored.modified_at
             records = self._records(tally, stored)
             del stored
-            routing = self._routing()
+            routing = self._routing(delivered_at)
             routing.check(records)
-        except StoreUnavailable as cause:
+        except TimeoutError:
+            tally.unavailable = "deadline"
+            return
+        except Unavailable as cause:
             tally.unavailable = str(cause)
             return
         except UnreadableObject as cause:
-            tally.refuse(cause)
+            self._refuse(tally, cause)
             return
         self._effort.read_seconds += self._to.tick() - began
-        yield from actions(records, file, origin, routing)
+        yield from actions(records, file, self._origin(tally, delivered_at), routing)
         tally.complete = True
 
     def _records(self, tally: FileTally, stored: Stored) -> list[Record]:
         tally.stored_bytes = len(stored.content)
         text = read_text(stored.content, self._limits.max_inflated_bytes)
         tally.text_bytes, tally.note = len(text.content), text.note
-        slices = cut(text)
+        slices = cut(text, lambda: not self._must_stop())
         tally.problem, tally.read = slices.problem, len(slices.records)
         deepest, longest = self._limits.max_depth, self._limits.bulk_max_bytes
         records: list[Record] = []
         for position, raw in enumerate(slices.records):
+            if position % _RECORDS_BETWEEN_LOOKS == 0 and self._must_stop():
+                raise OutOfTime(self._halted)
             found = read_record(raw, position, max_depth=deepest, max_bytes=longest)
             if isinstance(found, Rejection):
                 tally.reject(position, found.reason)
@@ -395,12 +416,19 @@ class _Batch:
         tally.oldest, tally.newest = min(times, default=None), max(times, default=None)
         return records
 
-    def _origin(self, tally: FileTally, stored: Stored) -> Origin:
-        uri = f"s3://{tally.ref.bucket}/{tally.ref.key}"
-        return Origin(uri, _iso(tally.delivered_at or stored.modified_at), _iso(self._to.now()))
+    def _refuse(self, tally: FileTally, problem: UnreadableObject) -> None:
+        if problem.reason is Reason.EMPTY and tally.ref.key.endswith("/"):
+            self._ignored["folder_marker"] += 1  # its notice did not say that it is empty
+            tally.complete = True
+        else:
+            tally.refuse(problem)
 
-    def _routing(self) -> Routing:
-        latest = _iso(self._to.now() + timedelta(days=1))
+    def _origin(self, tally: FileTally, delivered_at: datetime) -> Origin:
+        return Origin(f"s3://{tally.ref.bucket}/{tally.ref.key}", _iso(delivered_at), _iso(self._to.now()))
+
+    def _routing(self, delivered_at: datetime) -> Routing:
+        # Held against the file's own time, not the clock's: delivered again next week, a record goes where it went.
+        latest = _iso(delivered_at + timedelta(days=1))
         return Routing(self._limits.index_prefix, self._limits.index_partition, latest, self._limits.max_days_per_file)
 
     # Actions to outcomes
@@ -420,7 +448,7 @@ class _Batch:
 
     def _land(self) -> None:
         request, flight = self._flights.popleft()
-        with self._border(*{action.file: self._files[action.file] for action in request}.values()):
+        with self._border(partial(self._crash, {action.file for action in request})):
             receipt = flight.result()
             for action, outcome in zip(request, receipt.outcomes, strict=True):
                 self._files[action.file].take(action.position, outcome)
@@ -436,14 +464,17 @@ class _Batch:
         effort.send_seconds += receipt.seconds
 
     @contextmanager
-    def _border(self, *files: FileTally) -> Iterator[None]:
-        """Keep a fault of ours from costing more than these files: they go back to the queue, and it is reported."""
+    def _border(self, blame: Callable[[], object]) -> Iterator[None]:
+        """Keep a fault of ours from costing more than what `blame` marks: that goes back, and it is reported."""
         try:
             yield
         except Exception as fault:  # noqa: BLE001 - the one place that catches everything
-            for tally in files:
-                tally.unavailable = "crash"
+            blame()
             self._crashes.append(_place_of(fault))
+
+    def _crash(self, files: Iterable[int]) -> None:
+        for file in files:
+            self._files[file].unavailable = "crash"
 
     # Outcomes to verdicts
 
@@ -470,18 +501,25 @@ class _Batch:
 
     def _verdict(self, message: Message) -> int:
         """Decide on one message: 0 when it is done, else the seconds until it may come back."""
-        files = self._files_of(message)
-        causes = [file.unavailable for _, file in files if file.outcome is FileOutcome.HANDED_BACK]
-        if not causes and not self._bury(message, files):
-            causes = ["dead_letter_queue"]
+        causes = ["crash"]
+        with self._border(partial(self._crashed.add, message.id)):
+            causes = self._causes(message)
         if not causes:
             return 0
-        if set(causes) == {"deadline"}:
+        if set(causes) == {"deadline"} and message.receive_count <= _PATIENT_RECEIVES:
             return _NOT_STARTED_SECONDS
         # Doubling with each receive: a neighbour that is down all day costs fewer than the 40 receives that SQS allows.
         # The jitter keeps a burst from coming back as one.
-        doubled = self._limits.backoff_seconds << min(message.receive_count - 1, 20)
+        doubled = self._limits.backoff_seconds << min(max(message.receive_count - 1, 0), 20)
         return max(1, round(min(doubled, self._limits.backoff_max_seconds) * (0.75 + 0.25 * self._to.jitter())))
+
+    def _causes(self, message: Message) -> list[str]:
+        """Say why a message must go back; [] when all of it has ended."""
+        if message.id in self._crashed:
+            return ["crash"]
+        files = self._files_of(message)
+        causes = [file.unavailable for _, file in files if file.outcome is FileOutcome.HANDED_BACK]
+        return causes if causes or self._bury(message, files) else ["dead_letter_queue"]
 
     def _files_of(self, message: Message) -> list[tuple[int, FileTally]]:
         announcement = self._announcements[message.id]
@@ -491,11 +529,13 @@ class _Batch:
         return [(place, self._files[place]) for place in places]
 
     def _malformed(self, id_: str) -> str:
-        match self._announcements[id_]:
+        match self._announcements.get(id_):
             case MalformedMessage() as cause:
                 return str(cause)
             case Announcement(malformed=parts):
-                return "; ".join(parts)
+                return "; ".join(parts)[:_DETAIL_CHARACTERS]
+            case _:
+                return ""
 
     def _bury(self, message: Message, files: Iterable[tuple[int, FileTally]]) -> bool:
         """Send the dead letters of a message that is otherwise settled; False when one could not be sent.
@@ -509,6 +549,8 @@ class _Batch:
                 )
                 self._buried += 1
             for place, file in files:
+                if self._left() <= _LAST_SECONDS:
+                    return False  # a notice of a thousand missing objects; its letters so far come again, harmlessly
                 if file.outcome is FileOutcome.DEAD_LETTER and place not in self._letters:
                     self._to.queue.dead_letter(_letter(file, message))
                     self._letters.add(place)
@@ -522,7 +564,10 @@ def _letter(file: FileTally, message: Message) -> DeadLetter:
     if file.problem:
         reason, detail = file.problem.reason, file.problem.detail
     else:
-        reason, detail = Reason.RECORDS_REJECTED, f"{file.rejected} of {file.read} records were rejected"
+        first = ", ".join(f"{position} {why}" for position, why in file.rejections[:_SHOWN_REJECTIONS])
+        more = ", ..." if file.rejected > _SHOWN_REJECTIONS else ""
+        reason = Reason.RECORDS_REJECTED
+        detail = f"{file.rejected} of {file.read} records were rejected, by position: {first}{more}"
     return DeadLetter(announce(file.ref), reason, detail, message.id, message.receive_count, tuple(file.rejections))
 
 

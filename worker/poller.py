@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 _LONG_POLL_SECONDS = 20
 
-# What a message stays hidden beyond its batch's time: the consumer's own end, and the calls that delete.
-_MARGIN_SECONDS = 60
+# What a message stays hidden beyond its batch's time, whose last seconds are the reserve: the calls that delete.
+_MARGIN_SECONDS = 15
 
 # SQS counts approximately, and for some seconds late: empty is what it says several times.
 _EMPTY_ANSWERS = 3

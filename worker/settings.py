@@ -96,6 +96,8 @@ class Settings(BaseSettings):
     def _consistent(self) -> Self:
         if self.bulk_bytes > self.bulk_max_bytes:
             raise ValueError("TRAILSINK_BULK_BYTES is above TRAILSINK_BULK_MAX_BYTES")
+        if self.reserve_seconds >= self.batch_seconds:
+            raise ValueError("TRAILSINK_RESERVE_SECONDS leaves nothing of TRAILSINK_BATCH_SECONDS")
         if self.opensearch_url and urlsplit(self.opensearch_url).scheme not in ("http", "https"):
             raise ValueError("TRAILSINK_OPENSEARCH_URL must begin with http:// or https://")
         return self

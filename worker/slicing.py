@@ -14,10 +14,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from worker.errors import Reason, UnreadableObject
+from worker.errors import OutOfTime, Reason, UnreadableObject
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from worker.files import Text
+
+_SPACE = b" \t\r\n"
 
 # A closed string, or one that the end of the text cuts off; \Z so that no quote inside it is taken for a start.
 _STRING = rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)'
@@ -32,7 +36,7 @@ _PLAIN = re.compile(rb"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?|true|false|nu
 # Where one record ends and the next begins, for a text whose quotes cannot be trusted: inside a string these quotes
 # would be escaped.
 _NEXT_RECORD = re.compile(rb'(?<=\})[ \t\r\n]*,[ \t\r\n]*(?=\{[ \t\r\n]*"event[A-Z])')
-_LIST_END = re.compile(rb"\s*\]\s*\}\s*\Z")
+_LIST_END = re.compile(rb"\][ \t\r\n]*+\}[ \t\r\n]*+\Z")
 
 _OBJECT_START = re.compile(rb'\s*+\{\s*+(?:"|\}|\Z)')
 _CLOSES = {b"]": b"[", b"}": b"{"}
@@ -42,6 +46,11 @@ _CLOSES = {b"]": b"[", b"}": b"{"}
 MAX_RECORDS = 1_000_000
 # A file below this size cannot hold enough records to matter.
 _COUNT_FROM = 4 << 20
+
+
+# The tolerant slicer reads about 4 MB a second: a file above CloudTrail's documented 50 MB is not worth an invocation.
+_MAX_TOLERANT_BYTES = 64 << 20
+_TOKENS_BETWEEN_LOOKS = 1 << 16  # at the clock: some tens of milliseconds
 
 
 class _File(msgspec.Struct):
@@ -67,25 +76,26 @@ class BrokenJson(ValueError):  # noqa: N818 - named for what was found
     """A record whose text is not JSON, however kindly it is read."""
 
 
-def cut(text: Text) -> Slices:
+def cut(text: Text, keep_on: Callable[[], bool] = lambda: True) -> Slices:
     """Cut `{"Records":[...]}` into its records.
 
-    Raises UnreadableObject `empty`, `not_json`, `no_records`, or `too_large` when there are more than MAX_RECORDS.
+    Raises UnreadableObject `empty`, `not_json`, `no_records`, or `too_large` when there are more than MAX_RECORDS, and
+    OutOfTime when `keep_on` says that there is no time for an odd file.
     """
     content = text.content
     if not content and not text.truncated:
         raise UnreadableObject(Reason.EMPTY, "the gzip stream holds 0 bytes")
     if len(content) > _COUNT_FROM and _may_hold_too_many(content):
-        return _cut_tolerantly(text)
+        return _cut_tolerantly(text, keep_on)
     try:
         records: list[msgspec.Raw | bytes] = list(_FILE.decode(content).Records)
     except (msgspec.ValidationError, msgspec.DecodeError, RecursionError):
-        return _cut_tolerantly(text)
+        return _cut_tolerantly(text, keep_on)
     if len(records) > MAX_RECORDS:
         raise UnreadableObject(Reason.TOO_LARGE, f"more than {MAX_RECORDS} records")
     if content.count(b'"Records"') > 1:
         # Perhaps the same key twice: JSON parsers keep the last, and the first list's events would be gone.
-        again = _cut_tolerantly(text)
+        again = _cut_tolerantly(text, keep_on)
         if len(again.records) > len(records):
             return again
     return Slices(records, UnreadableObject(Reason.TRUNCATED, "the gzip stream ends early") if text.truncated else None)
@@ -97,13 +107,15 @@ def _may_hold_too_many(content: bytes | bytearray) -> bool:
     return braces > 4 * MAX_RECORDS or content.count(b",") > min(16 * MAX_RECORDS, MAX_RECORDS + 32 * braces)
 
 
-def _cut_tolerantly(text: Text) -> Slices:
+def _cut_tolerantly(text: Text, keep_on: Callable[[], bool]) -> Slices:
+    if len(text.content) > _MAX_TOLERANT_BYTES:
+        raise UnreadableObject(Reason.TOO_LARGE, f"{len(text.content)} bytes, and too odd to be read at parse speed")
     if not _OBJECT_START.match(text.content):
         if text.truncated and not text.content.strip():
             raise UnreadableObject(Reason.TRUNCATED, "the gzip stream ends before any content")
         raise UnreadableObject(Reason.NOT_JSON, "the content is no JSON object")
     scan = _Scan(text.content)
-    scan.run()
+    scan.run(keep_on)
     problem = _problem(scan, text)
     if scan.lists == 0 and problem.reason is not Reason.TRUNCATED:
         raise problem
@@ -136,7 +148,7 @@ def _rescued(rest: bytes) -> list[msgspec.Raw | bytes]:
     """Find the complete records in what was left when the text ended inside a record; its last piece is none."""
     *parts, last = _NEXT_RECORD.split(rest)
     if parts and (end := _LIST_END.search(last)):
-        parts.append(last[: end.start()])
+        parts.append(last[: end.start()].rstrip(_SPACE))
     return [raw for part in parts for raw in _checked(part)]
 
 
@@ -168,16 +180,19 @@ class _Scan:
     rest: bytes = b""  # the record that the end of the text cuts off
     _where: _Where = _Where.ROOT
     _open: list[bytes] = field(default_factory=list)  # brackets open below the root object, or below the list
+    _depths: dict[bytes, int] = field(default_factory=lambda: {b"[": 0, b"{": 0})  # how many of each
     _key: bytes = b""
     _start: int = 0  # where the record in hand begins
     _closed: int = 0  # where it was last complete
     _before: bytes = b""  # the token before
 
-    def run(self) -> None:
-        for found in _STRUCTURE.finditer(self.content, self.content.index(b"{") + 1):
+    def run(self, keep_on: Callable[[], bool]) -> None:
+        for number, found in enumerate(_STRUCTURE.finditer(self.content, self.content.index(b"{") + 1)):
+            if number % _TOKENS_BETWEEN_LOOKS == 0 and not keep_on():
+                raise OutOfTime("deadline")
             token = found[0]
             if self._where is _Where.ROOT:
-                self._in_root(token, found.end())
+                self._in_root(token, found.start(), found.end())
             else:
                 self._in_list(token, found.start(), found.end())
             self._before = token
@@ -187,9 +202,9 @@ class _Scan:
         if self._where is _Where.LIST and self._closed > self._start:
             self._emit(self._closed)
         elif self._where is _Where.LIST:
-            self.rest = bytes(self.content[self._start :]).strip()
+            self.rest = bytes(self.content[self._start :]).strip(_SPACE)
 
-    def _in_root(self, token: bytes, end: int) -> None:
+    def _in_root(self, token: bytes, start: int, end: int) -> None:
         if self._open:
             self._follow(token)
         elif token == b"}":
@@ -197,8 +212,12 @@ class _Scan:
         elif token == b"[" and self._before == b":" and self._key == b'"Records"':
             self._where, self._start, self._closed = _Where.LIST, end, 0
             self.lists += 1
-        elif token in b"[{":
-            self._open.append(token)
+        elif self.lists and token == b"{" and self._before != b":":
+            # No member begins so: a damaged byte only looked like the list's end, and this is its next record.
+            self._where, self._start, self._closed = _Where.LIST, start, 0
+            self._push(token)
+        elif token in (b"[", b"{"):
+            self._push(token)
         elif token[:1] == b'"':
             self._key = token
 
@@ -206,14 +225,17 @@ class _Scan:
         if token == b"{" and self._before == b"," and self._open and self._open[-1] == b"{":
             # An object directly behind a comma in an object: the record before never closed. Cut there.
             self._emit(start)
-            self._open.clear()
+            self._forget()
+            self._start = start
+        elif token == b"{" and not self._open and self._closed > self._start:
+            self._emit(start)  # two records without a comma between them
             self._start = start
         if not self._open and token == b",":
             self._emit(start)
             self._start = end
-        elif token == b"]" and b"[" not in self._open:
+        elif token == b"]" and not self._depths[b"["]:
             self._emit(start)  # the list's own end, whatever the record before left open
-            self._open.clear()
+            self._forget()
             self._where = _Where.ROOT
         else:
             self._follow(token)
@@ -222,13 +244,26 @@ class _Scan:
 
     def _follow(self, token: bytes) -> None:
         if token in (b"[", b"{"):
-            self._open.append(token)
-        elif (opener := _CLOSES.get(token)) and opener in self._open:
-            while self._open.pop() != opener:
+            self._push(token)
+        elif (opener := _CLOSES.get(token)) and self._depths[opener]:
+            while self._pop() != opener:
                 pass  # a bracket of the other kind was never closed: its record is broken, the next one is not
 
+    def _push(self, opener: bytes) -> None:
+        self._open.append(opener)
+        self._depths[opener] += 1
+
+    def _pop(self) -> bytes:
+        opener = self._open.pop()
+        self._depths[opener] -= 1
+        return opener
+
+    def _forget(self) -> None:
+        self._open.clear()
+        self._depths = {b"[": 0, b"{": 0}
+
     def _emit(self, end: int) -> None:
-        one = bytes(self.content[self._start : end]).strip(b" \t\r\n,")
+        one = bytes(self.content[self._start : end]).strip(_SPACE + b",")
         if not one:
             return
         if len(self.slices) == MAX_RECORDS:
@@ -255,7 +290,7 @@ def root_members(record: bytes) -> dict[str, bytes]:  # noqa: C901 - a grammar h
         closing = _CLOSES.get(token)
         if expected in _KEYS and found["string"]:
             if len(stack) == 1:
-                name = _text(token)
+                name = string_value(token)
             expected = "colon"
         elif expected == "colon" and token == b":":
             start, expected = (at if len(stack) == 1 else start), "value"
@@ -270,9 +305,9 @@ def root_members(record: bytes) -> dict[str, bytes]:  # noqa: C901 - a grammar h
             elif expected not in _VALUES or closing or not (found["string"] or _PLAIN.fullmatch(token)):
                 raise BrokenJson(f"unexpected token at byte {at - len(token)}")
             if len(stack) == 1:
-                members[name] = record[start:at].strip()
+                members[name] = record[start:at].strip(_SPACE)
             expected = "comma" if stack else "end"
-    if record[at:].strip():
+    if record[at:].strip(_SPACE):
         raise BrokenJson(f"more text behind the object, at byte {at}")
     return members
 
@@ -283,6 +318,10 @@ _VALUES = frozenset({"value", "value or end"})
 _MAY_CLOSE = frozenset({"comma", "key or end", "value or end"})
 
 
-def _text(token: bytes) -> str:
-    value: str = json.loads(token.decode("utf-8", "backslashreplace"), strict=False)
+def string_value(token: bytes) -> str:
+    """Read one JSON string, whatever characters and bytes it holds; raises BrokenJson for an escape that is none."""
+    try:
+        value: str = json.loads(token.decode("utf-8", "surrogateescape"), strict=False)
+    except ValueError as cause:
+        raise BrokenJson("a string that is none") from cause
     return value

@@ -1,0 +1,209 @@
+"""A server that misbehaves on a real socket, and what the client makes of it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import threading
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from worker.bulk import Outcome, Receipt, Verdict
+from worker.documents import Action, Origin, Partition, Routing, actions
+from worker.opensearch import Client, Cluster
+from worker.records import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+ORIGIN = Origin("s3://b/k", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z")
+ROUTING = Routing("cloudtrail", Partition.DAY, "2030", 100)
+INDEXED = Outcome(Verdict.INDEXED)
+
+
+def some_actions(count: int) -> list[Action]:
+    raw = b'{"eventID":"x"}'
+    return list(actions([Record(at, str(at), "2026-01-01T00:00:00Z", raw) for at in range(count)], 0, ORIGIN, ROUTING))
+
+
+def http(status: str, body: bytes | str, kind: str = "application/json", *, length: int | None = None) -> bytes:
+    content = body.encode() if isinstance(body, str) else body
+    size = len(content) if length is None else length
+    return f"HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {size}\r\n\r\n".encode() + content
+
+
+def bulk(*statuses: int) -> bytes:
+    kinds = {400: "mapper_parsing_exception", 403: "security_exception", 429: "rejected_execution_exception"}
+    items = [
+        {"create": {"status": status} | ({"error": {"type": kinds[status]}} if status in kinds else {})}
+        for status in statuses
+    ]
+    return http("200 OK", json.dumps({"errors": any(status > 201 for status in statuses), "items": items}))
+
+
+RESET = b"RESET"
+SILENCE = b"SILENCE"
+
+
+class Server:
+    """Answers each request with the next of its answers, the last one for ever."""
+
+    def __init__(self, answers: Sequence[bytes]) -> None:
+        self._answers = list(answers)
+        self.requests = 0
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                peer, _ = self._socket.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._talk, args=(peer,), daemon=True).start()
+
+    def _talk(self, peer: socket.socket) -> None:
+        with peer, peer.makefile("rb") as lines:
+            while self._read(lines.readline, lines.read):
+                answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+                self.requests += 1
+                if answer == RESET:
+                    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    return
+                if answer == SILENCE:
+                    time.sleep(5)
+                    return
+                peer.sendall(answer)
+                if answer.endswith(b"..."):  # less than was promised
+                    return
+
+    @staticmethod
+    def _read(line: object, read: object) -> bool:
+        assert callable(line)
+        assert callable(read)
+        size = 0
+        if not line():
+            return False
+        while (header := line()) not in (b"\r\n", b""):
+            name, _, value = header.partition(b":")
+            size = int(value) if name.lower() == b"content-length" else size
+        read(size)
+        return True
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+@contextmanager
+def served(*answers: bytes) -> Iterator[Server]:
+    server = Server(answers)
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def deliver(server: Server, count: int, *, patience: float = 10.0, left: float = 60.0) -> Receipt:
+    """Deliver with waits that take no time; only the patience is real."""
+    client = Client(server.url, sign_in=lambda: None, ca_file=None, seconds=1)
+    cluster = Cluster(client, request_seconds=1, retry_seconds=patience, max_bytes=1 << 20, sleep=lambda _: None)
+    until = time.monotonic() + left
+    return cluster.deliver(some_actions(count), lambda: until - time.monotonic())
+
+
+PASSING = {
+    "a reset connection": RESET,
+    "an answer that breaks off": http("200 OK", '{"items":[...', length=500),
+    "no answer in time": SILENCE,
+    "an answer of too few items": bulk(201),
+    "an answer of too many items": bulk(201, 201, 201, 201),
+    "a page of HTML with 200": http("200 OK", "<html>sign in</html>", "text/html"),
+    "JSON that is none": http("200 OK", '{"items":['),
+    "500": http("500 Internal Server Error", ""),
+    "502 from a balancer": http("502 Bad Gateway", "<html>", "text/html"),
+    "503": http("503 Service Unavailable", '{"error":{"type":"master_not_discovered_exception"}}'),
+    "504": http("504 Gateway Timeout", ""),
+    "402 while Serverless scales": http(
+        "402 Payment Required", '{"error":{"type":"service_quota_exceeded_exception"}}'
+    ),
+    "429 of AWS": http("429 Too Many Requests", "429 Too Many Requests /_bulk", "text/plain"),
+    "429 circuit breaker": http("429 Too Many Requests", '{"error":{"type":"circuit_breaking_exception"}}'),
+    "403 throttled by AWS": http("403 Forbidden", '{"Message":"Request throttled due to too many requests"}'),
+}
+
+
+@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING.keys())
+def test_what_passes_is_asked_again_until_every_document_is_in(fault: bytes) -> None:
+    """A neighbour's bad moment is nobody's loss."""
+    with served(fault, fault, *[bulk(201, 201, 201)] * 5) as server:
+        receipt = deliver(server, 3)
+
+        assert receipt.outcomes == [INDEXED] * 3
+        assert receipt.halt == ""
+        assert receipt.requests >= 3
+
+
+@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING.keys())
+def test_what_does_not_pass_ends_unavailable_and_never_rejected(fault: bytes) -> None:
+    """After a whole day of it there must still be no dead letter."""
+    with served(fault) as server:
+        receipt = deliver(server, 3, patience=0.2)
+
+        assert {outcome.verdict for outcome in receipt.outcomes} == {Verdict.UNAVAILABLE}
+        assert receipt.halt
+
+
+PARKED = {
+    "401 in plain text": http("401 Unauthorized", "Unauthorized", "text/plain"),
+    "403 without the permission": http("403 Forbidden", '{"error":{"type":"security_exception"}}'),
+    "403 by policy": http("403 Forbidden", '{"Message":"User: anonymous is not authorized to perform: es:ESHttpPost"}'),
+    "403 cluster block": http("403 Forbidden", '{"error":{"type":"cluster_block_exception"}}'),
+    "404": http("404 Not Found", ""),
+    "a redirect": http("302 Found", "", "text/html"),
+    "400 of something else": http("400 Bad Request", "<html>plain HTTP sent to HTTPS port</html>", "text/html"),
+    "items refused by permission": bulk(403, 403, 403),
+}
+
+
+@pytest.mark.parametrize("fault", PARKED.values(), ids=PARKED.keys())
+def test_a_fault_of_the_set_up_is_not_hammered_and_no_record_is_blamed(fault: bytes) -> None:
+    """Asking again cannot help; an operator can."""
+    with served(fault) as server:
+        receipt = deliver(server, 3)
+
+        assert {outcome.verdict for outcome in receipt.outcomes} == {Verdict.UNAVAILABLE}
+        assert server.requests <= 2
+
+
+def test_only_throttled_items_are_sent_again() -> None:
+    """What is in is in; sending it again would cost the cluster that asks for mercy."""
+    with served(bulk(201, 429, 409), bulk(429), bulk(201)) as server:
+        receipt = deliver(server, 3)
+
+        assert receipt.outcomes == [INDEXED, INDEXED, Outcome(Verdict.DUPLICATE)]
+        assert (receipt.requests, receipt.retries, receipt.throttled) == (3, 2, 2)
+
+
+def test_a_silent_server_is_not_waited_for_beyond_the_time_that_is_left() -> None:
+    """An invocation must end before Lambda ends it."""
+    with served(SILENCE) as server:
+        began = time.monotonic()
+
+        receipt = deliver(server, 3, left=2.0)
+
+        assert time.monotonic() - began < 4.0
+        assert {outcome.verdict for outcome in receipt.outcomes} == {Verdict.UNAVAILABLE}
+
+
+def test_nothing_is_sent_when_no_time_is_left() -> None:
+    """A request without time for its answer is a request too many."""
+    with served(bulk(201)) as server:
+        receipt = deliver(server, 3, left=0.0)
+
+        assert server.requests == 0
+        assert receipt.halt == "deadline"

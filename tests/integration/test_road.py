@@ -1,0 +1,311 @@
+"""The whole road on real parts: S3 and SQS over HTTP, a real OpenSearch node, the real command."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.making import event, fresh_files, log_file, real_files
+from worker.handler import handler
+from worker.messages import ObjectRef, announce
+
+if TYPE_CHECKING:
+    from tests.conftest import Bench
+
+TRAILSINK = Path(sys.executable).with_name("trailsink")
+
+
+def trailsink(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run the command as a user would."""
+    return subprocess.run([TRAILSINK, *words], capture_output=True, text=True, timeout=170, check=False)
+
+
+def consume(*words: str) -> dict[str, Any]:
+    """Drain the queue with the command; returns its totals."""
+    done = trailsink("run", "--until-idle", "--timeout", "150", *words)
+    assert done.returncode == 0, done.stderr
+    totals: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return totals
+
+
+def announce_all(bench: Bench) -> None:
+    """Announce every object of the bucket once more."""
+    pages = bench.s3.get_paginator("list_objects_v2").paginate(Bucket=bench.settings.bucket)
+    for one in (one for page in pages for one in page["Contents"]):
+        body = announce(ObjectRef(bench.settings.bucket, one["Key"]))
+        bench.sqs.send_message(QueueUrl=bench.settings.queue_url, MessageBody=body)
+
+
+def records_of(totals: dict[str, Any]) -> dict[str, float]:
+    names = ("Read", "Indexed", "Duplicate", "Degraded", "Rejected")
+    return {name: totals[f"Records{name}"] for name in names}
+
+
+def test_every_event_of_the_real_files_is_found_once_and_a_second_pass_changes_nothing(bench: Bench) -> None:
+    """The main promise, on files as CloudTrail delivered them."""
+    ids = set()
+    for key, body in real_files().items():
+        ids |= {record["eventID"] for record in json.loads(gzip.decompress(body))["Records"]}
+        bench.put(key, body)
+
+    first = consume()
+    before = bench.documents()
+    announce_all(bench)
+    second = consume()
+    after = bench.documents()
+
+    assert records_of(first) == {"Read": 2900, "Indexed": 2900, "Duplicate": 0, "Degraded": 0, "Rejected": 0}
+    assert set(before) == ids
+    assert records_of(second) == {"Read": 2900, "Indexed": 0, "Duplicate": 2900, "Degraded": 0, "Rejected": 0}
+    assert after == before
+    assert bench.letters() == []
+
+
+def test_all_of_the_corpus_goes_through_with_nothing_rejected(bench: Bench, corpus: Path) -> None:
+    """9,166 records of ten years and many accounts, 6,266 of them distinct: none is refused, none is doubled."""
+    for path in (corpus / "files").rglob("*.json.gz"):
+        bench.put(path.relative_to(corpus / "files").as_posix(), path.read_bytes())
+    for path in (corpus / "events").glob("*.jsonl.gz"):
+        lines = gzip.decompress(path.read_bytes()).splitlines()
+        bench.put(f"events/{path.stem}.gz", gzip.compress(b'{"Records":[' + b",".join(lines) + b"]}"))
+
+    first = consume()
+    before = bench.documents()
+    announce_all(bench)
+    second = consume()
+    after = bench.documents()
+
+    assert records_of(first) == {"Read": 9166, "Indexed": 6266, "Duplicate": 2900, "Degraded": 0, "Rejected": 0}
+    assert len(before) == bench.count() == 6266
+    assert records_of(second) == {"Read": 9166, "Indexed": 0, "Duplicate": 9166, "Degraded": 0, "Rejected": 0}
+    assert after == before
+    assert first["ignored"]["digest"] == 1
+    assert bench.letters() == []
+
+
+DEEP = 1_500
+ODD_RECORDS: dict[str, bytes] = {
+    "a leaf of 40,000 bytes": json.dumps(event(requestParameters={"policy": "x" * 40_000})).encode(),
+    "a scalar requestParameters": json.dumps(event(requestParameters="a sentence")).encode(),
+    "an empty key in an object that is mapped": json.dumps(event(userIdentity={"": 1, "arn": "a"})).encode(),
+    "a dotted key in an object that is mapped": json.dumps(event(userIdentity={".a..b": 1, "arn": "a"})).encode(),
+    "duplicate keys": json.dumps(event()).encode()[:-1] + b',"eventName":"GetObject"}',
+    "1,500 levels": json.dumps(event()).encode()[:-1]
+    + b',"requestParameters":'
+    + b'{"a":' * DEEP
+    + b"1"
+    + b"}" * (DEEP + 1),
+    "a lone surrogate": json.dumps(event(userAgent="SURROGATE")).encode().replace(b"SURROGATE", rb"\ud800"),
+    "a raw newline in a string": json.dumps(event(userAgent="NEWLINE")).encode().replace(b"NEWLINE", b"a\nb"),
+    "an impossible date": json.dumps(event(eventTime="2026-02-30T10:00:00Z")).encode(),
+    "a root member that is an alias": json.dumps(event(source={"ip": "1.2.3.4"})).encode(),
+    "NaN": json.dumps(event(responseElements={"ratio": float("nan")})).encode(),
+    "bytes that are no UTF-8": json.dumps(event(userAgent="LATIN")).encode().replace(b"LATIN", b"caf\xe9"),
+}
+
+
+def test_odd_records_are_indexed_in_degraded_form_and_their_neighbours_as_they_are(bench: Bench) -> None:
+    """What a cluster refuses, or what could hurt it, still becomes searchable at once, and costs only itself."""
+    neighbours = [event() for _ in ODD_RECORDS]
+    bench.put(
+        "odd.json.gz", log_file(*(one for pair in zip(ODD_RECORDS.values(), neighbours, strict=True) for one in pair))
+    )
+
+    totals = consume()
+
+    sources = {hit["_source"]["trailsink"]["position"]: hit["_source"] for hit in bench.documents().values()}
+    half = len(ODD_RECORDS)
+    assert records_of(totals) == {"Read": 2 * half, "Indexed": half, "Duplicate": 0, "Degraded": half, "Rejected": 0}
+    assert totals["BulkRequests"] == 2  # all in one, and the refused ones in a second
+    for number, (name, odd) in enumerate(ODD_RECORDS.items()):
+        degraded, neighbour = sources[2 * number], sources[2 * number + 1]
+        assert degraded["trailsink"]["degraded"], name
+        assert degraded["trailsink"]["raw"] == odd.decode("utf-8", "backslashreplace"), name
+        assert degraded["eventName"] == "GetObject", name
+        assert degraded["userIdentity"]["arn"], name
+        assert "degraded" not in neighbour["trailsink"], name
+        assert neighbour["eventID"] == neighbours[number]["eventID"], name
+    assert bench.letters() == []
+    assert bench.opensearch.cluster.health()["status"] in ("green", "yellow")
+
+
+HARMLESS_RECORDS = {
+    "empty and dotted keys below requestParameters": event(
+        requestParameters={"": 1, ".a": 2, "a..b": 3, "c.d": {"": 4}}
+    ),
+    "numbers beyond 64 bits": event(requestParameters={"n": 2**80, "f": 1e300}),
+    "a resource list of unknown members": event(resources=[{"ARN": "a", "new": {"x": 1}}]),
+    "an address that is none": event(sourceIPAddress="AWS Internal/3"),
+    "a boolean as text": event(readOnly="true"),
+    "no user": event(userIdentity=None),
+    "version 2.0": event(eventVersion="2.0"),
+}
+
+
+def test_what_only_looks_odd_is_indexed_as_it_is(bench: Bench) -> None:
+    """The mapping must take whatever CloudTrail is known to send."""
+    bench.put("harmless.json.gz", log_file(*HARMLESS_RECORDS.values()))
+
+    totals = consume()
+
+    expected = len(HARMLESS_RECORDS)
+    assert records_of(totals) == {"Read": expected, "Indexed": expected, "Duplicate": 0, "Degraded": 0, "Rejected": 0}
+    for given in HARMLESS_RECORDS.values():
+        source = bench.documents()[given["eventID"]]["_source"]
+        assert {name: value for name, value in source.items() if name not in ("@timestamp", "trailsink")} == given
+
+
+def test_a_record_without_a_time_is_found_by_the_time_of_its_file(bench: Bench) -> None:
+    """A record that cannot be dated must not be lost in 1970."""
+    without = {name: value for name, value in event().items() if name != "eventTime"}
+    bench.put(
+        "AWSLogs/123456789012/CloudTrail/r/2026/03/04/x_CloudTrail_r_20260304T1010Z_abc.json.gz", log_file(without)
+    )
+
+    consume()
+
+    found = bench.documents()[without["eventID"]]
+    assert found["_index"] == f"{bench.prefix}-undated"
+    assert found["_source"]["@timestamp"] == "2026-03-04T10:10:00Z"
+
+
+def test_a_truncated_file_gives_its_complete_records_and_a_letter_that_brings_it_back(bench: Bench) -> None:
+    """The dead letter is an announcement: mend the file, move the letter, and the rest arrives."""
+    (key, whole, ids), *_ = fresh_files(1, 300)
+    bench.put(key, whole[: len(whole) // 2])
+    broken = consume()
+    part = bench.count()
+    listed = trailsink("dlq", "list", "--json")
+    bench.put(key, whole)
+    bench.sqs.purge_queue(QueueUrl=bench.settings.queue_url)  # only the letter may bring it
+
+    moved = trailsink("dlq", "redrive")
+    mended = consume()
+
+    letter = json.loads(listed.stdout)
+    assert (letter["reason"], letter["object"], letter["attempts"]) == (
+        "truncated",
+        f"s3://{bench.settings.bucket}/{key}",
+        "1",
+    )
+    assert broken["FilesDeadLettered"] == 1
+    assert 0 < part < 300
+    assert moved.stdout == "Moved 1 letter back to the source queue.\n"
+    assert mended["RecordsDuplicate"] == part
+    assert set(bench.documents()) == ids
+    assert trailsink("dlq", "list").stdout == "No dead letters.\n"
+
+
+def test_looking_at_dead_letters_leaves_them_and_a_selected_one_can_be_moved(bench: Bench) -> None:
+    """An operator who looks must not change what the next one sees."""
+    bench.put("empty.json.gz", b"")
+    bench.put("bad.json.gz", log_file(event(), b"42"))
+    consume()
+
+    listings = [trailsink("dlq", "list", "--json").stdout.splitlines() for _ in range(2)]
+    by_reason = trailsink("dlq", "redrive", "--reason", "empty")
+    rest = [json.loads(line) for line in trailsink("dlq", "list", "--json").stdout.splitlines()]
+    by_id = trailsink("dlq", "redrive", rest[0]["id"])
+    unknown = trailsink("dlq", "redrive", "no-such-id")
+
+    assert {json.loads(line)["reason"] for line in listings[0]} == {"empty", "records_rejected"}
+    assert len(listings[0]) == len(listings[1]) == 2
+    assert by_reason.stdout == by_id.stdout == "Moved 1 letter back to the source queue.\n"
+    assert json.loads(rest[0]["rejected"]) == [[1, "not_a_json_object"]]
+    assert (unknown.returncode, unknown.stderr) == (1, "Error: No such letter: no-such-id.\n")
+
+
+class Context:
+    """Lambda's context, with a fixed time left."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int(self._seconds * 1000)
+
+
+def test_the_lambda_handler_takes_the_same_road(bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
+    """Both doors open on the same consumer; the answer names only what must stay."""
+    good, bad = event(), announce(ObjectRef(bench.settings.bucket, "not/there.json.gz"))
+    bench.put("good.json.gz", log_file(good))
+    bodies = [
+        announce(ObjectRef(bench.settings.bucket, "good.json.gz")),
+        bad,
+        '{"s3Bucket":"no-such-bucket-here","s3ObjectKey":["k"]}',
+    ]
+    records = [
+        {"messageId": str(number), "receiptHandle": "r", "body": body, "attributes": {"ApproximateReceiveCount": "1"}}
+        for number, body in enumerate(bodies)
+    ]
+
+    answer = handler({"Records": records}, Context(60))
+
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    assert answer == {"batchItemFailures": [{"itemIdentifier": "2"}]}
+    assert set(bench.documents()) == {good["eventID"]}
+    assert [letter["MessageAttributes"]["reason"] for letter in bench.letters()] == ["not_found"]
+    assert lines[-1]["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Trailsink"
+    assert {line["reason"] for line in lines if line.get("message") == "object"} == {"not_found", "s3:NoSuchBucket"}
+
+
+def test_setup_says_what_it_did_and_does_nothing_the_second_time(bench: Bench) -> None:
+    """Running it again is what careful people do."""
+    again = trailsink("setup", "--replicas", "0")
+
+    assert again.returncode == 0
+    assert f"Index template trailsink-{bench.prefix} version 1 is there already." in again.stdout
+
+
+def test_a_foreign_template_of_our_name_is_refused(bench: Bench) -> None:
+    """Somebody else's template may hold what their indices need."""
+    name = f"trailsink-{bench.prefix}"
+    bench.opensearch.indices.put_index_template(
+        name=name, body={"index_patterns": [f"{bench.prefix}-*"], "priority": 5}
+    )
+
+    refused = trailsink("setup")
+
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"Error: An index template {name} is there that trailsink did not make")
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("TRAILSINK_OPENSEARCH_URL", "", "TRAILSINK_OPENSEARCH_URL is not set."),
+        ("TRAILSINK_OPENSEARCH_URL", "http://127.0.0.1:9", "OpenSearch does not answer: no connection."),
+        ("TRAILSINK_OPENSEARCH_URL", "ftp://x", "must begin with http:// or https://"),
+        ("TRAILSINK_BULK_BYTES", "many", "TRAILSINK_BULK_BYTES:"),
+    ],
+)
+def test_a_wrong_environment_is_one_sentence(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    """An operator gets a sentence, never a traceback."""
+    assert bench.prefix
+    monkeypatch.setenv(name, value)
+
+    done = trailsink("setup")
+
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_a_missing_queue_is_one_sentence(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before it starts to poll, the command says what is wrong."""
+    monkeypatch.setenv("TRAILSINK_QUEUE_URL", bench.settings.queue_url + "-not-there")
+
+    done = trailsink("run", "--until-idle")
+
+    assert done.returncode == 1
+    assert "NonExistentQueue" in done.stderr
+    assert "Traceback" not in done.stderr
