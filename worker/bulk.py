@@ -269,7 +269,7 @@ def _index(action: Action) -> bytes:
 
 
 def compressed(body: bytes) -> bytes:
-    """Gzip a request body: level 1, which costs a tenth of the CPU of level 6 and sends 15 % more."""
+    """Gzip a request body: ISA-L's level 1 takes a 17th of the CPU of zlib's level 6 and sends 21 % more (tests/data)."""
     packed: bytes = igzip_lib.compress(body, level=1, flag=igzip_lib.COMP_GZIP)
     return packed
 

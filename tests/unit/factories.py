@@ -105,16 +105,19 @@ def aggregated(number: int = 0, **changes: Any) -> dict[str, Any]:
 
 
 def network_activity(number: int = 0, **changes: Any) -> dict[str, Any]:
-    return event(
-        number,
-        userAgent=...,
-        requestParameters=...,
-        readOnly=...,
-        eventType="AwsVpceEvent",
-        eventCategory="NetworkActivity",
-        errorCode="VpceAccessDenied",
-        vpcEndpointId="vpce-0123456789abcdef0",
-    ) | changes
+    return (
+        event(
+            number,
+            userAgent=...,
+            requestParameters=...,
+            readOnly=...,
+            eventType="AwsVpceEvent",
+            eventCategory="NetworkActivity",
+            errorCode="VpceAccessDenied",
+            vpcEndpointId="vpce-0123456789abcdef0",
+        )
+        | changes
+    )
 
 
 def read(raw: bytes | dict[str, Any], position: int = 0, *, max_depth: int = 64) -> Record | Rejection:
@@ -150,10 +153,7 @@ def log_file(*records: dict[str, Any] | bytes) -> bytes:
 
 
 def key(name: str = "one", *, kind: str = "CloudTrail", delivered: str = "20261123T1005Z") -> str:
-    return (
-        f"AWSLogs/{ACCOUNT}/{kind}/eu-central-1/2026/11/23/"
-        f"{ACCOUNT}_{kind}_eu-central-1_{delivered}_{name}.json.gz"
-    )
+    return f"AWSLogs/{ACCOUNT}/{kind}/eu-central-1/2026/11/23/{ACCOUNT}_{kind}_eu-central-1_{delivered}_{name}.json.gz"
 
 
 def ref(name: str = "one", **changes: Any) -> ObjectRef:

@@ -64,7 +64,7 @@ class MemoryStore:
         return Stored(found, NOW)
 
 
-class _Refused(ValueError):
+class _Refused(ValueError):  # noqa: N818 - named for what the parser does
     """What a JSON parser of the server's strictness says."""
 
 
@@ -99,10 +99,11 @@ class MemoryIndex:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def deliver(self, request: Sequence[Action], left: Callable[[], float]) -> Receipt:
+        with self._lock:
+            self.deliveries += 1
         self.on_deliver()
         delivery, requests, halt = Delivery(request, max_bytes=self.max_bytes), 0, ""
         with self._lock:
-            self.deliveries += 1
             for _ in range(self.rounds):
                 delivery.resume()
                 while (body := delivery.next_body()) is not None:

@@ -1,0 +1,139 @@
+"""Promises about settings: read once, wrong ones named, and each bound where it protects."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from worker.documents import Partition
+from worker.errors import SetupError
+from worker.pipeline import Limits
+from worker.settings import Settings, load_settings
+
+MIB = 1 << 20
+
+
+def test_nothing_but_the_addresses_has_to_be_set() -> None:
+    """Every other setting has a value that is right for most."""
+    settings = load_settings()
+
+    assert settings.limits == Limits()
+    assert (settings.index_prefix, settings.index_partition) == ("cloudtrail", Partition.DAY)
+    assert settings.bulk_bytes == 5 * MIB
+    assert settings.bulk_max_bytes == int(9.5 * MIB)
+    assert settings.max_inflated_bytes == 256 * MIB
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "field", "expected"),
+    [
+        ("TRAILSINK_OPENSEARCH_URL", "https://search.example.com", "opensearch_url", "https://search.example.com"),
+        ("TRAILSINK_INDEX_PARTITION", "month", "index_partition", Partition.MONTH),
+        ("TRAILSINK_BULK_ACTIONS", "500", "bulk_actions", 500),
+        ("TRAILSINK_EMF", "false", "emf", False),
+        ("TRAILSINK_OPENSEARCH_CA_FILE", "/etc/ca.pem", "opensearch_ca_file", Path("/etc/ca.pem")),
+        ("TRAILSINK_RESERVE_SECONDS", "20", "reserve_seconds", 20.0),
+        ("TRAILSINK_BULK_ACTIONS", "", "bulk_actions", 2_000),
+    ],
+)
+def test_a_setting_is_an_environment_variable(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, field: str, expected: object
+) -> None:
+    """The same names for Lambda, container and command line; an empty one is not set."""
+    monkeypatch.setenv(name, value)
+
+    assert getattr(load_settings(), field) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TRAILSINK_INDEX_PREFIX", "Trail"),
+        ("TRAILSINK_INDEX_PREFIX", "trail*"),
+        ("TRAILSINK_INDEX_PREFIX", "-trail"),
+        ("TRAILSINK_INDEX_PREFIX", "trail,x"),
+        ("TRAILSINK_INDEX_PREFIX", "x" * 101),
+        ("TRAILSINK_INDEX_PREFIX", "trail\n"),
+        ("TRAILSINK_INDEX_PARTITION", "week"),
+        ("TRAILSINK_OPENSEARCH_AUTH", "magic"),
+        ("TRAILSINK_OPENSEARCH_URL", "search.example.com"),
+        ("TRAILSINK_OPENSEARCH_URL", "ftp://search.example.com"),
+        ("TRAILSINK_BULK_BYTES", "1"),
+        ("TRAILSINK_BULK_BYTES", "10000000"),
+        ("TRAILSINK_BULK_ACTIONS", "0"),
+        ("TRAILSINK_MAX_DEPTH", "1000"),
+        ("TRAILSINK_FETCH_AHEAD", "0"),
+        ("TRAILSINK_FETCH_AHEAD", "1000"),
+        ("TRAILSINK_BACKOFF_SECONDS", "43201"),
+        ("TRAILSINK_RETRY_SECONDS", "-1"),
+        ("TRAILSINK_RESERVE_SECONDS", "0"),
+        ("TRAILSINK_RETENTION_DAYS", "forever"),
+    ],
+)
+def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    """One sentence that says which variable; a guess would be found out in production."""
+    monkeypatch.setenv(name, value)
+
+    with pytest.raises(SetupError, match=name):
+        load_settings()
+
+
+def test_every_wrong_setting_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One deployment to mend them all."""
+    monkeypatch.setenv("TRAILSINK_BULK_ACTIONS", "none")
+    monkeypatch.setenv("TRAILSINK_FETCH_AHEAD", "none")
+
+    with pytest.raises(SetupError, match=r"TRAILSINK_BULK_ACTIONS.*TRAILSINK_FETCH_AHEAD"):
+        load_settings()
+
+
+def test_what_is_said_of_a_wrong_setting_does_not_quote_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An address may hold a password by mistake, and the sentence goes into a log."""
+    monkeypatch.setenv("TRAILSINK_OPENSEARCH_URL", "user:SECRET@search.example.com")
+
+    with pytest.raises(SetupError) as caught:
+        load_settings()
+
+    assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["opensearch_url", "queue_url", "dead_letter_queue_url"])
+def test_a_setting_that_is_needed_names_its_variable_where_it_is_missing(name: str) -> None:
+    """Asked for where it is used, so that a command needs only its own."""
+    with pytest.raises(SetupError, match=f"TRAILSINK_{name.upper()} is not set"):
+        load_settings().required(name)
+
+
+def test_settings_are_frozen() -> None:
+    """What was read once is what every part works with."""
+    with pytest.raises(ValidationError):
+        load_settings().bulk_actions = 1  # type: ignore[misc]
+
+
+def test_no_setting_is_a_password() -> None:
+    """Environments are printed, logged and shown in consoles: only where a password is kept may stand there."""
+    secret = [name for name in Settings.model_fields if any(word in name for word in ("password", "secret", "token"))]
+
+    assert all(name.endswith(("_file", "_arn")) for name in secret)
+
+
+def test_every_setting_is_described() -> None:
+    """The README's table is made of it."""
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+def test_every_limit_of_the_consumer_is_a_setting_with_the_same_default() -> None:
+    """Two defaults would be one that nobody runs with."""
+    defaults = {name: Settings.model_fields[name].default for name in Limits.__dataclass_fields__}
+
+    assert Limits(**defaults) == Limits()
+
+
+def test_the_longest_wait_gives_a_day_of_outage_before_sqs_gives_up() -> None:
+    """Forty receives, at three quarters of the wait in the worst case."""
+    limits = load_settings().limits
+    waits = [min(limits.backoff_seconds << receive, limits.backoff_max_seconds) * 0.75 for receive in range(39)]
+
+    assert sum(waits) > 24 * 3600
