@@ -367,7 +367,7 @@ def _said(error: ClientError | BotoCoreError) -> str:
 def read_secret(client: SecretsManagerClient, arn: str) -> tuple[str, str]:
     """Read user name and password from a secret with the JSON members `username` and `password`; raises SetupError."""
     try:
-        text = client.get_secret_value(SecretId=arn)["SecretString"]
+        text = client.get_secret_value(SecretId=arn).get("SecretString", "")
     except (ClientError, BotoCoreError) as error:
         raise SetupError(f"The secret of the cluster's password cannot be read: {_said(error)}.") from error
     try:

@@ -38,6 +38,9 @@ _SHOWN_REJECTIONS = 5  # in the one line for people
 _NOT_STARTED_SECONDS = 5
 _PATIENT_RECEIVES = 3
 
+# CloudTrail's first month: a file name with an earlier date is not CloudTrail's.
+_FIRST_FILES = datetime(2013, 11, 1, tzinfo=UTC)
+
 # Before the end, when not even dead letters are sent any more.
 _LAST_SECONDS = 2.0
 
@@ -280,6 +283,7 @@ class _Batch:
         self._files: list[FileTally] = []
         self._places: dict[ObjectRef, int] = {}  # the same object announced twice is read once
         self._ignored: Counter[str] = Counter()
+        self._stored: dict[int, Stored] = {}  # fetched, and not yet read
         self._flights: deque[tuple[list[Action], Future[Receipt]]] = deque()
         self._halted = ""  # why nothing more is started
         self._crashes: list[str] = []
@@ -327,34 +331,38 @@ class _Batch:
 
     def _actions(self) -> Iterator[Action]:
         """Yield the actions of all files, in order."""
-        for file, fetched in self._fetched():
+        for file, arrival in self._arrivals():
             if self._must_stop():
                 return
             with self._border(partial(self._crash, [file])):
-                yield from self._actions_of(file, fetched)
-            del fetched  # its bytes, while the next one is read
+                yield from self._actions_of(file, arrival)
 
-    def _fetched(self) -> Iterator[tuple[int, Future[Stored]]]:
+    def _arrivals(self) -> Iterator[tuple[int, Future[None]]]:
         """Fetch objects a little ahead of their use: so many, and so many bytes, however large the batch."""
-        ahead: deque[tuple[int, int, Future[Stored]]] = deque()
+        ahead: deque[tuple[int, int, Future[None]]] = deque()
         waiting = deque(range(len(self._files)))
         try:
             while waiting or ahead:
-                while waiting and self._fits(waiting[0], ahead):
+                while waiting and self._fits(waiting[0], ahead) and not self._must_stop():
                     file = waiting.popleft()
-                    ahead.append((file, self._expected(file), self._to.fetchers.submit(self._fetch, file)))
-                file, _, fetched = ahead.popleft()
-                yield file, fetched
-                del fetched
+                    ahead.append((file, self._expected(file), self._start_fetch(file, self._ahead_limit(file))))
+                if not ahead:
+                    return
+                file, _, arrival = ahead.popleft()
+                yield file, arrival
         finally:
-            for _, _, fetched in ahead:
-                fetched.cancel()
+            for _, _, arrival in ahead:
+                arrival.cancel()
 
     def _expected(self, file: int) -> int:
         size = self._files[file].ref.size
         return self._limits.fetch_ahead_bytes if size is None else size
 
-    def _fits(self, file: int, ahead: Sequence[tuple[int, int, Future[Stored]]]) -> bool:
+    def _ahead_limit(self, file: int) -> int:
+        """Bound what one fetch may read while others are held: what was announced, or all that is fetched ahead."""
+        return min(self._limits.max_inflated_bytes, max(self._limits.fetch_ahead_bytes, self._expected(file)))
+
+    def _fits(self, file: int, ahead: Sequence[tuple[int, int, Future[None]]]) -> bool:
         if not ahead:
             return True
         total = sum(size for _, size, _ in ahead) + self._expected(file)
@@ -365,23 +373,23 @@ class _Batch:
             self._halted = "deadline"
         return bool(self._halted)
 
-    def _fetch(self, file: int) -> Stored:
+    def _start_fetch(self, file: int, limit: int) -> Future[None]:
+        return self._to.fetchers.submit(self._fetch, file, limit)
+
+    def _fetch(self, file: int, limit: int) -> None:
         began = self._to.tick()
         try:
-            return self._to.store.fetch(self._files[file].ref, self._limits.max_inflated_bytes)
+            self._stored[file] = self._to.store.fetch(self._files[file].ref, limit)
         finally:
-            self._files[file].fetch_seconds = self._to.tick() - began
+            self._files[file].fetch_seconds += self._to.tick() - began
 
-    def _actions_of(self, file: int, fetched: Future[Stored]) -> Iterator[Action]:
+    def _actions_of(self, file: int, arrival: Future[None]) -> Iterator[Action]:
         tally = self._files[file]
         try:
-            stored = fetched.result(timeout=max(0.0, self._patience()))
-            del fetched
+            self._await(file, arrival)
             began = self._to.tick()
-            delivered_at = tally.delivered_at or stored.modified_at
-            records = self._records(tally, stored)
-            del stored
-            routing = self._routing(delivered_at)
+            records = self._records(tally, self._stored.pop(file))
+            routing = self._routing(tally)
             routing.check(records)
         except TimeoutError:
             tally.unavailable = "deadline"
@@ -393,12 +401,24 @@ class _Batch:
             self._refuse(tally, cause)
             return
         self._effort.read_seconds += self._to.tick() - began
-        yield from actions(records, file, self._origin(tally, delivered_at), routing)
+        yield from actions(records, file, self._origin(tally), routing)
         tally.complete = True
 
+    def _await(self, file: int, arrival: Future[None]) -> None:
+        """Wait for an object; one that is larger than its notice said is fetched anew, alone."""
+        try:
+            arrival.result(max(0.0, self._patience()))
+        except UnreadableObject as cause:
+            if cause.reason is not Reason.TOO_LARGE or self._ahead_limit(file) == self._limits.max_inflated_bytes:
+                raise
+            self._start_fetch(file, self._limits.max_inflated_bytes).result(max(0.0, self._patience()))
+
     def _records(self, tally: FileTally, stored: Stored) -> list[Record]:
+        if not (tally.delivered_at and _FIRST_FILES <= tally.delivered_at <= stored.modified_at + timedelta(days=1)):
+            tally.delivered_at = stored.modified_at  # a name can say anything; S3's own time is later than the truth
         tally.stored_bytes = len(stored.content)
         text = read_text(stored.content, self._limits.max_inflated_bytes)
+        del stored  # nobody else holds it: memory is one file's text
         tally.text_bytes, tally.note = len(text.content), text.note
         slices = cut(text, lambda: not self._must_stop())
         tally.problem, tally.read = slices.problem, len(slices.records)
@@ -423,12 +443,13 @@ class _Batch:
         else:
             tally.refuse(problem)
 
-    def _origin(self, tally: FileTally, delivered_at: datetime) -> Origin:
-        return Origin(f"s3://{tally.ref.bucket}/{tally.ref.key}", _iso(delivered_at), _iso(self._to.now()))
+    def _origin(self, tally: FileTally) -> Origin:
+        uri = f"s3://{tally.ref.bucket}/{tally.ref.key}"
+        return Origin(uri, _iso(tally.delivered_at or self._to.now()), _iso(self._to.now()))
 
-    def _routing(self, delivered_at: datetime) -> Routing:
+    def _routing(self, tally: FileTally) -> Routing:
         # Held against the file's own time, not the clock's: delivered again next week, a record goes where it went.
-        latest = _iso(delivered_at + timedelta(days=1))
+        latest = _iso((tally.delivered_at or self._to.now()) + timedelta(days=1))
         return Routing(self._limits.index_prefix, self._limits.index_partition, latest, self._limits.max_days_per_file)
 
     # Actions to outcomes
@@ -549,9 +570,9 @@ class _Batch:
                 )
                 self._buried += 1
             for place, file in files:
-                if self._left() <= _LAST_SECONDS:
-                    return False  # a notice of a thousand missing objects; its letters so far come again, harmlessly
                 if file.outcome is FileOutcome.DEAD_LETTER and place not in self._letters:
+                    if self._left() <= _LAST_SECONDS:
+                        return False  # a notice of a thousand missing objects; its letters come again, harmlessly
                     self._to.queue.dead_letter(_letter(file, message))
                     self._letters.add(place)
                     self._buried += 1

@@ -33,10 +33,15 @@ _LEXEME = re.compile(
 # What Python's and JavaScript's writers produce beside JSON's own: the record is readable, the server's parser is not.
 _PLAIN = re.compile(rb"-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][-+]?\d+)?|true|false|null|NaN|-?Infinity")
 
-# Where one record ends and the next begins, for a text whose quotes cannot be trusted: inside a string these quotes
-# would be escaped.
-_NEXT_RECORD = re.compile(rb'(?<=\})[ \t\r\n]*,[ \t\r\n]*(?=\{[ \t\r\n]*"event[A-Z])')
+# Where the next record begins, in a text whose quotes cannot be trusted: CloudTrail writes this member first, and in a
+# string its quotes would be escaped.
+_NEXT_RECORD = re.compile(rb',[ \t\r\n]*+(?=\{[ \t\r\n]*+"eventVersion"[ \t\r\n]*+:)')
 _LIST_END = re.compile(rb"\][ \t\r\n]*+\}[ \t\r\n]*+\Z")
+
+# What can follow the list's own "]": the file's end, or another member. Inside a record that seems open it must be
+# plainer, because a bracket too many is more likely than a list that ends there.
+_AFTER_LIST = re.compile(rb'[ \t\r\n]*+(?:\}|\Z|,[ \t\r\n]*+")')
+_AFTER_LAST = re.compile(rb'[ \t\r\n]*+(?:\}?[ \t\r\n]*+\Z|,[ \t\r\n]*+"[^"\\]*+"[ \t\r\n]*+:)')
 
 _OBJECT_START = re.compile(rb'\s*+\{\s*+(?:"|\}|\Z)')
 _CLOSES = {b"]": b"[", b"}": b"{"}
@@ -73,7 +78,11 @@ class Slices:
 
 
 class BrokenJson(ValueError):  # noqa: N818 - named for what was found
-    """A record whose text is not JSON, however kindly it is read."""
+    """A record whose text is not JSON, however kindly it is read; `at_end` when it would be, were there more of it."""
+
+    def __init__(self, text: str, *, at_end: bool = False) -> None:
+        super().__init__(text)
+        self.at_end = at_end
 
 
 def cut(text: Text, keep_on: Callable[[], bool] = lambda: True) -> Slices:
@@ -145,11 +154,24 @@ def _checked(one: bytes) -> list[msgspec.Raw | bytes]:
 
 
 def _rescued(rest: bytes) -> list[msgspec.Raw | bytes]:
-    """Find the complete records in what was left when the text ended inside a record; its last piece is none."""
+    """Find the complete records in what was left when the text ended inside a record; its last piece is none.
+
+    Only where that record is damaged: in one that is merely cut off, what looks like a record is a part of it.
+    """
+    if not rest or _is_cut_off(rest):
+        return []
     *parts, last = _NEXT_RECORD.split(rest)
     if parts and (end := _LIST_END.search(last)):
         parts.append(last[: end.start()].rstrip(_SPACE))
     return [raw for part in parts for raw in _checked(part)]
+
+
+def _is_cut_off(rest: bytes) -> bool:
+    try:
+        root_members(rest)
+    except BrokenJson as broken:
+        return broken.at_end
+    return False
 
 
 def _is_readable(one: bytes) -> bool:
@@ -228,12 +250,12 @@ class _Scan:
             self._forget()
             self._start = start
         elif token == b"{" and not self._open and self._closed > self._start:
-            self._emit(start)  # two records without a comma between them
+            self._emit(self._closed)  # two records without a comma between them
             self._start = start
         if not self._open and token == b",":
             self._emit(start)
             self._start = end
-        elif token == b"]" and not self._depths[b"["]:
+        elif token == b"]" and not self._depths[b"["] and self._ends_list(end):
             self._emit(start)  # the list's own end, whatever the record before left open
             self._forget()
             self._where = _Where.ROOT
@@ -241,6 +263,9 @@ class _Scan:
             self._follow(token)
             if token in _CLOSES and not self._open:
                 self._closed = end
+
+    def _ends_list(self, end: int) -> bool:
+        return bool((_AFTER_LAST if self._open else _AFTER_LIST).match(self.content, end))
 
     def _follow(self, token: bytes) -> None:
         if token in (b"[", b"{"):
@@ -284,7 +309,8 @@ def root_members(record: bytes) -> dict[str, bytes]:  # noqa: C901 - a grammar h
     while expected != "end":
         found = _LEXEME.match(record, at)
         if found is None:
-            raise BrokenJson(f"no JSON at byte {at}")
+            rest = record[at:].lstrip(_SPACE)
+            raise BrokenJson(f"no JSON at byte {at}", at_end=not rest or rest[:1] == b'"')
         at = found.end()
         token = found[0].lstrip()
         closing = _CLOSES.get(token)
@@ -303,7 +329,8 @@ def root_members(record: bytes) -> dict[str, bytes]:  # noqa: C901 - a grammar h
             if closing and expected in _MAY_CLOSE and stack[-1] == closing:
                 stack.pop()
             elif expected not in _VALUES or closing or not (found["string"] or _PLAIN.fullmatch(token)):
-                raise BrokenJson(f"unexpected token at byte {at - len(token)}")
+                cut_off = expected in _VALUES and bool(found["plain"]) and at == len(record)
+                raise BrokenJson(f"unexpected token at byte {at - len(token)}", at_end=cut_off)
             if len(stack) == 1:
                 members[name] = record[start:at].strip(_SPACE)
             expected = "comma" if stack else "end"

@@ -31,7 +31,8 @@ ACCOUNT = "AWSLogs/218007301253/CloudTrail/us-east-1/2023/07/10/218007301253_Clo
 TRUNCATED = f"{ACCOUNT}20230710T1230Z_KV9LZlfXqBel7nqf.json.gz"
 ANNOUNCED_TWICE = 10
 BUCKET = "stratus-red-team-ctlr-bucket-zqfsvooxqj"  # no call on it is in the file that is cut in half
-INDICES = "cloudtrail-*"
+PREFIX = "trailsink-demo"  # of its own: the server may be somebody's, with indices of theirs
+INDICES = f"{PREFIX}-*"
 
 # What a run of the demo may take, at most; on a laptop it takes a few seconds.
 RUN_SECONDS = 120
@@ -54,7 +55,7 @@ class Demo:
     """One run of the demo against a running stack."""
 
     def __init__(self, stack: Stack) -> None:
-        self.environment = program_environment(stack.environment)
+        self.environment = program_environment(stack.environment | {"TRAILSINK_INDEX_PREFIX": PREFIX})
         self.resources = stack.resources
         credentials: dict[str, Any] = {
             "endpoint_url": stack.aws.url,
@@ -67,6 +68,7 @@ class Demo:
         self.opensearch = OpenSearch([stack.opensearch_url], timeout=60)
         self.uploaded = Uploaded()
         self.wrong: list[str] = []
+        self.clear()
 
     def run(self) -> bool:
         """Go down the road; returns whether every count was right."""
@@ -83,6 +85,11 @@ class Demo:
         heading("6. The truncated file is mended and redriven")
         self.mend()
         return self.show_end()
+
+    def clear(self) -> None:
+        """Leave a server as it was: neither an earlier demo nor this one may be found on it."""
+        self.opensearch.indices.delete(index=INDICES, params={"ignore_unavailable": "true"})
+        self.opensearch.indices.delete_index_template(name=f"trailsink-{PREFIX}", params={"ignore": 404})
 
     def trailsink(self, *words: str) -> None:
         """Run one command as a user would, and show it."""
@@ -289,7 +296,11 @@ def main() -> int:
         with Stack(quick=False) as stack:
             seconds = time.monotonic() - began
             say(f"OpenSearch at {stack.opensearch_url}, S3 and SQS at {stack.aws.url}, after {seconds:.1f} s.")
-            right = Demo(stack).run()
+            demo = Demo(stack)
+            try:
+                right = demo.run()
+            finally:
+                demo.clear()
     except LocalStackError as error:
         out.print(str(error), style="red", markup=False)
         return 1

@@ -93,6 +93,7 @@ class MemoryIndex:
     rounds: int = 4
     max_bytes: int = 19 << 19
     on_deliver: Callable[[], None] = lambda: None
+    on_answer: Callable[[], None] = lambda: None
     documents: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     bodies: list[bytes] = field(default_factory=list)
     deliveries: int = 0
@@ -110,7 +111,10 @@ class MemoryIndex:
                     if left() <= 0:
                         return Receipt(delivery.give_up("deadline"), "deadline", requests)
                     delivery.settle(self.bulk(body))
+                    self.on_answer()
                     requests += 1
+                    if delivery.parked:
+                        return Receipt(delivery.give_up(delivery.parked), delivery.parked, requests)
                 if not delivery.waiting:
                     break
             else:

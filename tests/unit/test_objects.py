@@ -34,8 +34,6 @@ def test_every_kind_of_event_file_is_read_wherever_the_trail_puts_it(prefix: str
         pytest.param(key(kind="Config"), "service_Config", id="Config"),
         pytest.param(f"p/AWSLogs/{ACCOUNT}/vpcflowlogs/eu-central-1/x.log.gz", "service_vpcflowlogs", id="flow logs"),
         pytest.param(f"AWSLogs/{ACCOUNT}/elasticloadbalancing/x.log.gz", "service_elasticloadbalancing", id="ELB"),
-        pytest.param(f"AWSLogs/{ACCOUNT}/CloudTrail/", "folder_marker", id="folder marker"),
-        pytest.param("anything/", "folder_marker", id="another folder marker"),
     ],
 )
 def test_what_holds_no_events_is_ignored_by_name(name: str, expected: str) -> None:
@@ -46,7 +44,9 @@ def test_what_holds_no_events_is_ignored_by_name(name: str, expected: str) -> No
 def test_a_folder_marker_with_content_is_read() -> None:
     """Only an empty object can be thrown away by the look of its name."""
     assert isinstance(classify(ref(key="somebody/", size=10)), Readable)
+    assert isinstance(classify(ref(key="somebody/", size=None)), Readable)
     assert classify(ref(key="somebody/", size=0)) == Ignored("folder_marker")
+    assert classify(ref(key=f"AWSLogs/{ACCOUNT}/CloudTrail/", size=0)) == Ignored("folder_marker")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -439,6 +440,28 @@ def test_of_a_truncated_file_the_complete_records_are_indexed(here: House, lost:
     assert file.read > 0
 
 
+def test_a_folder_marker_whose_notice_says_no_size_is_ignored_by_name(here: House) -> None:
+    """CloudTrail's own notices name no size; an empty object of such a name is a folder, and no error."""
+    here.store.put("AWSLogs/", b"")
+
+    result = here.consume(message(cloudtrail_notice("AWSLogs/")))
+
+    assert (result.failed, here.queue.letters) == ((), [])
+    assert result.ignored == {"folder_marker": 1}
+
+
+@pytest.mark.parametrize("delivered", ["99991231T2359Z", "00010101T0000Z", "09991231T2359Z"])
+def test_a_name_from_the_end_of_the_calendar_dates_no_record_wrongly(here: House, delivered: str) -> None:
+    """Names come from outside: a record without a time is dated by its file, and must stay indexable."""
+    name = key(delivered=delivered)
+    here.store.put(name, log_file(event(1), event(2, eventTime=...)))
+
+    result = here.consume(message(s3_notice(name)))
+
+    assert (result.failed, result.crashes, here.queue.letters) == ((), (), [])
+    assert here.index.ids == {event_id(1), event_id(2)}
+
+
 # Records that are refused
 
 
@@ -652,12 +675,13 @@ def test_with_three_seconds_left_nothing_is_started_and_everything_goes_back() -
         assert here.index.deliveries == 0
 
 
-def test_messages_that_were_not_started_come_back_soon() -> None:
-    """Want of time is no fault of theirs: no backoff."""
+@pytest.mark.parametrize(("receives", "seconds"), [(1, 5), (3, 5), (4, 240), (9, 3600)])
+def test_messages_that_were_not_started_come_back_soon_but_not_for_ever(receives: int, seconds: int) -> None:
+    """Want of time is no fault of theirs; on a cluster that is too slow all day they must not use up their receives."""
     with house(left=lambda: 3.0) as here:
-        here.consume(here.announce("one", log_file(event(1)), receive_count=9))
+        here.consume(here.announce("one", log_file(event(1)), receive_count=receives))
 
-        assert [one.seconds for one in here.queue.handed_back] == [5]
+        assert [one.seconds for one in here.queue.handed_back] == [seconds]
 
 
 def test_with_no_time_left_notices_and_poison_are_still_settled() -> None:
@@ -685,6 +709,20 @@ def test_at_the_deadline_what_is_whole_is_done_and_the_rest_goes_back() -> None:
             (file,) = [file for file in result.files if file.ref in read_message(one.body).objects]
             assert file.indexed == 2
         assert here.clock.seconds <= 125.0
+
+
+def test_what_is_whole_is_done_however_little_time_is_left() -> None:
+    """A message whose records are all in has nothing to wait for: to hand it back would be to do it again."""
+    with house() as here:
+        answered = threading.Event()
+        here.left = lambda: 1.0 if answered.is_set() else 900.0
+        here.index.on_answer = answered.set
+        one = here.announce("one", log_file(event(1)))
+
+        result = here.consume(one)
+
+        assert outcomes(result) == [FileOutcome.INDEXED]
+        assert result.failed == ()
 
 
 def test_a_stop_in_the_middle_loses_nothing() -> None:
@@ -887,9 +925,14 @@ def test_nothing_is_lost_and_nothing_doubled_whatever_happens(  # noqa: PLR0913 
         documents = dict(here.index.documents)
         third = here.consume(*batch)
 
-        assert second.failed == third.failed == ()
+        # An index that takes none of a request's records is not believed about any of them.
+        assert set(second.failed) | set(third.failed) <= {
+            one.id for one, several in zip(batch, plan, strict=True) if "refused for ever" in chain(*several)
+        }
         assert here.index.documents == documents
         for before, after in zip(second.files, third.files, strict=True):
+            if FileOutcome.HANDED_BACK in (before.outcome, after.outcome):
+                continue
             assert (after.read, after.rejected, after.indexed, after.degraded) == (before.read, before.rejected, 0, 0)
             assert after.duplicate == after.read - after.rejected
 
