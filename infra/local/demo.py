@@ -31,7 +31,7 @@ ACCOUNT = "AWSLogs/218007301253/CloudTrail/us-east-1/2023/07/10/218007301253_Clo
 TRUNCATED = f"{ACCOUNT}20230710T1230Z_KV9LZlfXqBel7nqf.json.gz"
 ANNOUNCED_TWICE = 10
 BUCKET = "stratus-red-team-ctlr-bucket-zqfsvooxqj"  # no call on it is in the file that is cut in half
-PREFIX = "trailsink-demo"  # of its own: the server may be somebody's, with indices of theirs
+PREFIX = "demo-cloudtrail"  # of its own: the server may be somebody's, with indices of theirs
 INDICES = f"{PREFIX}-*"
 
 # What a run of the demo may take, at most; on a laptop it takes a few seconds.

@@ -6,16 +6,20 @@ import gzip
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import worker.handler
+from infra.local.ports import free_port
 from tests.making import event, fresh_files, log_file, real_files
-from worker.handler import handler
 from worker.messages import ObjectRef, announce
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.conftest import Bench
 
 TRAILSINK = Path(sys.executable).with_name("trailsink")
@@ -245,7 +249,7 @@ def test_the_lambda_handler_takes_the_same_road(bench: Bench, capfd: pytest.Capt
         for number, body in enumerate(bodies)
     ]
 
-    answer = handler({"Records": records}, Context(60))
+    answer = fresh_handler()({"Records": records}, Context(60))
 
     lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert answer == {"batchItemFailures": [{"itemIdentifier": "2"}]}
@@ -253,6 +257,61 @@ def test_the_lambda_handler_takes_the_same_road(bench: Bench, capfd: pytest.Capt
     assert [letter["MessageAttributes"]["reason"] for letter in bench.letters()] == ["not_found"]
     assert lines[-1]["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Trailsink"
     assert {line["reason"] for line in lines if line.get("message") == "object"} == {"not_found", "s3:NoSuchBucket"}
+
+
+class Clock:
+    """Lambda's context, with a time that runs out."""
+
+    def __init__(self, seconds: float) -> None:
+        self._until = time.monotonic() + seconds
+
+    def get_remaining_time_in_millis(self) -> int:
+        return int((self._until - time.monotonic()) * 1000)
+
+
+def sqs_event(bench: Bench, count: int) -> dict[str, Any]:
+    """Messages that announce `count` files, which are there."""
+    records = []
+    for number in range(count):
+        bench.put(f"{number}.json.gz", log_file(event()))
+        body = announce(ObjectRef(bench.settings.bucket, f"{number}.json.gz"))
+        records.append({"messageId": str(number), "receiptHandle": "r", "body": body, "attributes": {}})
+    return {"Records": records}
+
+
+def test_an_invocation_whose_cluster_is_down_ends_in_time_and_hands_everything_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Lambda must not have to kill it, and nothing may be called poison."""
+    invocation = sqs_event(bench, 5)
+    monkeypatch.setenv("TRAILSINK_OPENSEARCH_URL", f"http://127.0.0.1:{free_port()}")
+    monkeypatch.setenv("TRAILSINK_RESERVE_SECONDS", "5")
+    began = time.monotonic()
+
+    answer = fresh_handler()(invocation, Clock(12))
+
+    (batch,) = (json.loads(line) for line in capfd.readouterr().out.splitlines() if '"message":"batch"' in line)
+    assert time.monotonic() - began < 12
+    assert batch["BulkRetries"] > 0
+    assert [one["itemIdentifier"] for one in answer["batchItemFailures"]] == ["0", "1", "2", "3", "4"]
+    assert bench.letters() == []
+
+
+def test_an_invocation_with_three_seconds_left_starts_nothing(bench: Bench) -> None:
+    """What is started so late is started in vain."""
+    invocation = sqs_event(bench, 5)
+
+    answer = fresh_handler()(invocation, Clock(3))
+
+    assert [one["itemIdentifier"] for one in answer["batchItemFailures"]] == ["0", "1", "2", "3", "4"]
+    assert bench.letters() == []
+    assert not bench.opensearch.indices.exists(index=f"{bench.prefix}-*", allow_no_indices=False)
+
+
+def fresh_handler() -> Callable[[dict[str, Any], Any], dict[str, list[dict[str, str]]]]:
+    """The handler of a cold start: it reads this test's environment."""
+    worker.handler._consumer.cache_clear()  # noqa: SLF001 - what a new sandbox does
+    return worker.handler.handler
 
 
 def test_setup_says_what_it_did_and_does_nothing_the_second_time(bench: Bench) -> None:
