@@ -102,12 +102,17 @@ def cut(text: Text, keep_on: Callable[[], bool] = lambda: True) -> Slices:
         return _cut_tolerantly(text, keep_on)
     if len(records) > MAX_RECORDS:
         raise UnreadableObject(Reason.TOO_LARGE, f"more than {MAX_RECORDS} records")
-    if content.count(b'"Records"') > 1:
+    if content.count(b'"Records"') > 1 and _holds_more_than(records, content):
         # Perhaps the same key twice: JSON parsers keep the last, and the first list's events would be gone.
         again = _cut_tolerantly(text, keep_on)
         if len(again.records) > len(records):
             return again
     return Slices(records, UnreadableObject(Reason.TRUNCATED, "the gzip stream ends early") if text.truncated else None)
+
+
+def _holds_more_than(records: list[msgspec.Raw | bytes], content: bytes | bytearray) -> bool:
+    """Say whether there is more around the records than their commas and `{"Records":[]}`, as CloudTrail writes it."""
+    return len(content) > len(b'{"Records":[]}') + sum(len(memoryview(one)) + 1 for one in records) - 1
 
 
 def _may_hold_too_many(content: bytes | bytearray) -> bool:
