@@ -20,9 +20,10 @@ help: ## List the targets.
 
 $(READY): requirements/dev.txt pyproject.toml
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and was not found: install it, or set PYTHON." >&2; exit 1; }
-	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@echo "Installing what is needed into .venv (a minute or two, the first time)."
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(READY)
 
 setup: $(READY) ## Make the virtual environment with everything that is needed.
@@ -50,7 +51,7 @@ down: $(READY) ## Stop them.
 	@$(BIN)/python -m infra.local down
 
 status: $(READY) ## Say whether they run.
-	@$(BIN)/python -m infra.local status
+	@$(BIN)/python -m infra.local status || :
 
 bench: $(READY) ## Measure the client's cost per record beside two references.
 	@$(BIN)/python -m tests.bench

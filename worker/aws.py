@@ -14,6 +14,7 @@ from urllib3.exceptions import HTTPError
 from worker import __version__
 from worker.errors import QueueUnavailable, Reason, SetupError, StoreUnavailable, UnreadableObject
 from worker.pipeline import DeadLetter, HandBack, Message, Stored
+from worker.said import said
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -181,7 +182,7 @@ class SqsQueue:
                 MessageSystemAttributeNames=["ApproximateReceiveCount"],
             )
         except (ClientError, BotoCoreError) as error:
-            raise QueueUnavailable(_said(error)) from error
+            raise QueueUnavailable(said(error)) from error
         return [
             Message(
                 one["MessageId"],
@@ -203,6 +204,11 @@ class SqsQueue:
             except (ClientError, BotoCoreError):
                 failed += len(batch)
         return failed
+
+    def check(self) -> None:
+        """Raise QueueUnavailable unless both queues are there."""
+        for url in (self._url, self._dead_letter_url):
+            self._attributes(url, ["QueueArn"])
 
     def depth(self) -> tuple[int, int]:
         """Count the source queue's messages, approximately: deliverable ones, and hidden or delayed ones."""
@@ -235,7 +241,7 @@ class SqsQueue:
                     MessageAttributeNames=["All"],
                 )
             except (ClientError, BotoCoreError) as error:
-                raise QueueUnavailable(_said(error)) from error
+                raise QueueUnavailable(said(error)) from error
             received = answer.get("Messages", [])
             fresh = [one for one in received if one["MessageId"] not in seen]
             again = 0 if fresh else again + 1  # in a long listing, the first letters become visible before the last
@@ -270,7 +276,7 @@ class SqsQueue:
             self._sqs.send_message(QueueUrl=self._url, MessageBody=letter.body)
             self._sqs.delete_message(QueueUrl=self._dead_letter_url, ReceiptHandle=letter.receipt)
         except (ClientError, BotoCoreError) as error:
-            raise QueueUnavailable(_said(error)) from error
+            raise QueueUnavailable(said(error)) from error
 
     def start_redrive(self, per_second: int | None) -> str:
         """Start SQS's own move task for all letters; returns the dead-letter queue's ARN, by which it can be followed.
@@ -287,9 +293,9 @@ class SqsQueue:
                     SourceArn=source, DestinationArn=destination, MaxNumberOfMessagesPerSecond=per_second
                 )
         except ClientError as error:
-            raise SetupError(f"SQS refuses to move the letters: {_said(error)}") from error
+            raise SetupError(f"SQS refuses to move the letters: {said(error)}") from error
         except BotoCoreError as error:
-            raise QueueUnavailable(_said(error)) from error
+            raise QueueUnavailable(said(error)) from error
         return source
 
     def redrive_state(self, source: str) -> tuple[str, int, str]:
@@ -297,7 +303,7 @@ class SqsQueue:
         try:
             results = self._sqs.list_message_move_tasks(SourceArn=source, MaxResults=1).get("Results", [])
         except (ClientError, BotoCoreError) as error:
-            raise QueueUnavailable(_said(error)) from error
+            raise QueueUnavailable(said(error)) from error
         if not results:
             return "UNKNOWN", 0, ""
         task = results[0]
@@ -310,7 +316,9 @@ class SqsQueue:
         try:
             answer = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)
         except (ClientError, BotoCoreError) as error:
-            raise QueueUnavailable(_said(error)) from error
+            if isinstance(error, ClientError) and _code(error).endswith(("NonExistentQueue", "QueueDoesNotExist")):
+                raise QueueUnavailable(f"There is no queue {url} in {self._sqs.meta.region_name}") from error
+            raise QueueUnavailable(f"The queue {url} cannot be asked: {said(error)}") from error
         return {str(name): value for name, value in answer.get("Attributes", {}).items()}
 
 
@@ -356,20 +364,12 @@ def _batches(several: Sequence[T]) -> Iterator[Sequence[T]]:
     return (several[at : at + _BATCH] for at in range(0, len(several), _BATCH))
 
 
-def _said(error: ClientError | BotoCoreError) -> str:
-    """One sentence of what AWS said."""
-    if isinstance(error, ClientError):
-        given = error.response.get("Error", {})
-        return f"{given.get('Code', 'unknown')}: {given.get('Message', '').rstrip('.')}"
-    return str(error).rstrip(".")
-
-
 def read_secret(client: SecretsManagerClient, arn: str) -> tuple[str, str]:
     """Read user name and password from a secret with the JSON members `username` and `password`; raises SetupError."""
     try:
         text = client.get_secret_value(SecretId=arn).get("SecretString", "")
     except (ClientError, BotoCoreError) as error:
-        raise SetupError(f"The secret of the cluster's password cannot be read: {_said(error)}.") from error
+        raise SetupError(f"The secret of the cluster's password cannot be read: {said(error)}.") from error
     try:
         secret = msgspec.json.decode(text)
     except msgspec.DecodeError:

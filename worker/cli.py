@@ -19,18 +19,21 @@ import msgspec
 from botocore.exceptions import BotoCoreError
 from rich.console import Console
 from rich.live import Live
+from rich.text import Text
 
 from worker import __version__
+from worker.cli_deployment import deploy, destroy, doctor, template
 from worker.cluster_setup import Wanted, set_up
 from worker.errors import MalformedMessage, QueueUnavailable, SetupError, TrailsinkError
 from worker.messages import read_message
-from worker.metrics import counts, log_lines, metrics_line
+from worker.metrics import METRICS, counts, log_lines, metrics_line
 from worker.poller import Poller, Polling
-from worker.settings import Settings, load_settings
-from worker.wiring import is_serverless, make_client, make_consumer, make_queue
+from worker.settings import Settings, load_settings, unknown_settings
+from worker.wiring import is_serverless, make_client, make_consumer, make_queue, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import FrameType
 
     from worker.aws import Letter, SqsQueue
     from worker.pipeline import BatchResult
@@ -38,6 +41,7 @@ if TYPE_CHECKING:
 _CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100}
 _QUEUE_SILENT_SECONDS = 5.0
 _MOVE_POLL_SECONDS = 0.5
+_BODY_CHARACTERS = 200  # of a letter that announces no object
 
 
 class _Command(click.Group):
@@ -58,15 +62,24 @@ def main() -> None:
 
     Settings are environment variables, TRAILSINK_*; the README lists them.
     """
+    for name in unknown_settings(os.environ):
+        click.echo(f"Warning: {name} is no setting that trailsink knows.", err=True)
+
+
+main.add_command(deploy)
+main.add_command(destroy)
+main.add_command(doctor)
+main.add_command(template)
 
 
 @main.command()
 @click.option("--retention-days", type=click.IntRange(0), metavar="DAYS",
               help="Delete indices this many days after they were made; 0 keeps them.  "
                    "[default: TRAILSINK_RETENTION_DAYS]")  # fmt: skip
-@click.option("--replicas", type=click.IntRange(0, 10), metavar="COPIES", default=1,
-              help="Copies of each shard beside the first; 0 for a cluster of one node.")  # fmt: skip
-def setup(retention_days: int | None, replicas: int) -> None:
+@click.option("--replicas", type=click.IntRange(0, 10), metavar="COPIES",
+              help="Copies of each shard beside the first; 0 for a cluster of one node.  "
+                   "[default: as it is, else 1]")  # fmt: skip
+def setup(retention_days: int | None, replicas: int | None) -> None:
     """Put the index template and the retention policy into the cluster.
 
     Says what server it found and which mapping it chose. Running it again changes nothing.
@@ -74,11 +87,12 @@ def setup(retention_days: int | None, replicas: int) -> None:
     settings = load_settings()
     days = settings.retention_days if retention_days is None else retention_days
     wanted = Wanted(settings.index_prefix, days, replicas, is_serverless(settings))
+    click.echo(f"Asking {settings.opensearch_url} (for up to {settings.request_seconds:.0f} s) ...", err=True)
     for line in set_up(make_client(settings).connect(), wanted):
         click.echo(line)
 
 
-@main.command()
+@main.command(short_help="Consume the queue.")
 @click.option(
     "--concurrency", type=click.IntRange(1, 64), default=1, metavar="LOOPS", help="Batches worked on at once."
 )
@@ -93,21 +107,32 @@ def setup(retention_days: int | None, replicas: int) -> None:
 def run(*, concurrency: int, batch_size: int, until_idle: bool, timeout: float | None, progress: bool | None) -> None:
     """Consume the queue: what the Lambda function does, as a process that runs anywhere.
 
-    SIGTERM and SIGINT stop it gently: what it holds is finished or handed back.
+    SIGTERM and SIGINT stop it gently: what it holds is finished or handed back, within TRAILSINK_REQUEST_SECONDS if the
+    cluster hangs; a second one ends it at once. Prints JSON lines, but on a terminal that shows the live line.
     """
     settings = load_settings()
     polling = Polling(batch_size, settings.batch_seconds, until_idle)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: polling.stop.set())
     queue = make_queue(settings)
-    queue.depth()  # says at once that the queue, the region or the credentials are wrong
+    queue.check()  # says at once that a queue, the region or the credentials are wrong,
+    make_client(settings).connect()  # or that a password cannot be read
+    _stop_on_signals(polling)
     totals = _Totals()
     with _reporting(settings, totals, live=sys.stderr.isatty() if progress is None else progress) as report:
         late = _poll(settings, polling, concurrency, report, timeout)
-    click.echo(totals.sentence() if sys.stdout.isatty() else totals.line())
-    if late:
-        visible, hidden = queue.depth()
+    click.echo("\n".join([totals.sentence(), *totals.reasons()]) if sys.stdout.isatty() else totals.line())
+    visible, hidden = queue.depth() if late else (0, 0)
+    if visible + hidden:
         raise SetupError(f"The time is over and the queue is not empty: {visible} messages visible, {hidden} hidden.")
+
+
+def _stop_on_signals(polling: Polling) -> None:
+    def stop(number: int, _frame: FrameType | None) -> None:
+        click.echo("Stopping: what is held is finished or handed back. A second signal ends it at once.", err=True)
+        polling.stop.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
 
 
 def _poll(
@@ -149,30 +174,45 @@ class _Totals:
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
         self._ignored: Counter[str] = Counter()
-        self._began = time.monotonic()
+        self._reasons: Counter[tuple[str, str]] = Counter()
 
     def add(self, result: BatchResult) -> None:
         """Add one batch."""
         self._counts.update(counts(result))
         self._ignored.update(result.ignored)
+        self._reasons.update((file.outcome, file.reason) for file in result.files if file.reason)
+        self._reasons.update(("dead_letter", "malformed_message") for _ in result.malformed)
+        self._reasons.update(("dead letter not sent", cause) for cause in result.unburied)
 
     def line(self) -> str:
         """Write the totals as JSON."""
-        rounded = {name: round(value, 3) for name, value in self._counts.items()}
-        said = {"level": "INFO", "message": "totals", "ignored": dict(self._ignored), **rounded}
-        return msgspec.json.encode(said).decode()
+        rounded = {name: round(self._counts[name], 3) for name in METRICS if not name.endswith("Lag")}
+        said = {"timestamp": now().isoformat(timespec="milliseconds"), "level": "INFO", "message": "totals"}
+        return msgspec.json.encode(said | {"ignored": dict(self._ignored), **rounded}).decode()
 
     def sentence(self) -> str:
-        """Write the totals for people."""
-        count = {name: f"{value:,.0f}" for name, value in self._counts.items()}
-        files = f"{self._counts['FilesIndexed'] + self._counts['FilesDeadLettered']:,.0f}"
-        rate = self._counts["RecordsRead"] / max(time.monotonic() - self._began, 0.001)
-        return (
-            f"{files} files, {count.get('RecordsRead', 0)} records ({rate:,.0f}/s): "
-            f"{count.get('RecordsIndexed', 0)} indexed, {count.get('RecordsDuplicate', 0)} duplicate, "
-            f"{count.get('RecordsDegraded', 0)} degraded, {count.get('RecordsRejected', 0)} rejected; "
-            f"{count.get('FilesHandedBack', 0)} handed back, {count.get('DeadLetters', 0)} dead letters"
-        )
+        """Write the totals for people, in one line of a terminal: what is not nought."""
+        files = self._counts["FilesIndexed"] + self._counts["FilesDeadLettered"]
+        parts = [f"{files:,.0f} files", f"{self._counts['RecordsRead']:,.0f} records"]
+        parts += [f"{self._counts[name]:,.0f} {word}" for name, word in _WORDS.items() if self._counts[name]]
+        return " · ".join(parts)
+
+    def reasons(self) -> Iterator[str]:
+        """Write why files did not end well, and what was ignored."""
+        for (outcome, reason), number in sorted(self._reasons.items()):
+            yield f"  {outcome}: {number} {reason}"
+        for name, number in sorted(self._ignored.items()):
+            yield f"  ignored: {number} {name}"
+
+
+_WORDS = {
+    "RecordsIndexed": "new",
+    "RecordsDuplicate": "duplicate",
+    "RecordsDegraded": "degraded",
+    "RecordsRejected": "rejected",
+    "FilesHandedBack": "handed back",
+    "DeadLetters": "dead",
+}
 
 
 @contextmanager
@@ -191,9 +231,11 @@ def _reporting(settings: Settings, totals: _Totals, *, live: bool) -> Iterator[C
             if lines:
                 click.echo("\n".join([*log_lines(result), *([metrics_line(result)] if settings.emf else [])]))
             if display:
-                display.update(totals.sentence())
+                display.update(Text("\n".join([totals.sentence(), *totals.reasons()])))
 
     with display or nullcontext():
+        if display:
+            display.update("waiting for messages")
         yield report
 
 
@@ -212,20 +254,22 @@ def list_letters(*, as_json: bool, reason: str | None) -> None:
     """
     with _letters(make_queue(load_settings())) as letters:
         chosen = [letter for letter in letters if reason in (None, letter.reason)]
+        others = len(letters) - len(chosen)
     if as_json:
         for letter in chosen:
             click.echo(json.dumps(_described(letter)))
         return
     if not chosen:
-        click.echo("No dead letters.")
+        click.echo(f"No dead letters with reason {reason}; {others} others." if others else "No dead letters.")
     for letter in sorted(chosen, key=lambda one: one.sent_at):
         said = _described(letter)
         attempts = f"attempts {said['attempts']}, " if "attempts" in said else ""
         click.echo(f"{letter.id}  {click.style(letter.reason, bold=True)}  {attempts}age {_age(said['age_seconds'])}")
-        click.echo(f"  {said['object']}\n  {said.get('detail', 'moved here by SQS after too many receives')}")
+        click.echo(f"  {said['object'] or letter.body[:_BODY_CHARACTERS]}")
+        click.echo(f"  {said.get('detail', 'moved here by SQS after too many receives')}")
 
 
-@dlq.command()
+@dlq.command(short_help="Move dead letters back.")
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @click.option(
     "--reason", metavar="CODE", help="Move only letters with this reason.  [default: all]  Example: truncated"
@@ -238,6 +282,8 @@ def redrive(*, ids: tuple[str, ...], reason: str | None, rate: int | None) -> No
     All letters are moved by SQS's own message move task; selected ones are received, sent and deleted one by one.
     """
     queue = make_queue(load_settings())
+    if rate and (ids or reason):
+        raise click.UsageError("--rate is for all letters; selected ones are moved one by one.")
     if not ids and reason is None:
         moved = _redrive_all(queue, rate)
     else:
@@ -245,7 +291,7 @@ def redrive(*, ids: tuple[str, ...], reason: str | None, rate: int | None) -> No
             chosen = [one for one in letters if (not ids or one.id in ids) and reason in (None, one.reason)]
             unknown = set(ids) - {one.id for one in chosen}
             if unknown:
-                raise SetupError(f"No such letter: {', '.join(sorted(unknown))}.")
+                raise SetupError(f"No such letter: {', '.join(sorted(unknown))}; nothing was moved.")
             for letter in chosen:
                 queue.redrive_one(letter)
                 letters.remove(letter)
@@ -277,26 +323,30 @@ def _letters(queue: SqsQueue) -> Iterator[list[Letter]]:
 
 
 def _described(letter: Letter) -> dict[str, Any]:
-    known = {
-        name: letter.attributes[name]
-        for name in ("detail", "rejected", "attempts", "source_message_id")
-        if name in letter.attributes
+    known: dict[str, Any] = {
+        name: letter.attributes[name] for name in ("detail", "source_message_id") if name in letter.attributes
     }
+    if letter.attributes.get("attempts", "").isdigit():
+        known["attempts"] = int(letter.attributes["attempts"])
+    if rejected := letter.attributes.get("rejected"):
+        known["rejected"] = json.loads(rejected)
+    announced = _object_of(letter)
     return {
         "id": letter.id,
         "reason": letter.reason,
-        "object": _object_of(letter),
+        "object": announced,
         "age_seconds": round(time.time() - letter.sent_at),
         "sent_at": datetime.fromtimestamp(letter.sent_at, UTC).isoformat(timespec="seconds"),
+        **({} if announced else {"body": letter.body}),
         **known,
     }
 
 
-def _object_of(letter: Letter) -> str:
+def _object_of(letter: Letter) -> str | None:
     try:
-        return ", ".join(str(ref) for ref in read_message(letter.body).objects) or "-"
+        return ", ".join(str(ref) for ref in read_message(letter.body).objects) or None
     except MalformedMessage:
-        return "-"
+        return None
 
 
 def _age(seconds: int) -> str:

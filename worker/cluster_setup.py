@@ -120,9 +120,10 @@ def _same_policy(there: dict[str, Any], ours: dict[str, Any]) -> bool:
 
 def _template(client: OpenSearch, wanted: Wanted, server: Server) -> str:
     name = f"trailsink-{wanted.prefix}"
-    body = index_template(wanted.prefix, compatible=server.compatible, replicas=wanted.replicas)
-    body["_meta"]["digest"] = sha256(msgspec.json.encode(body, order="sorted")).hexdigest()
     there = _templates(client)
+    replicas = _replicas(there.get(name, {})) if wanted.replicas is None else wanted.replicas
+    body = index_template(wanted.prefix, compatible=server.compatible, replicas=replicas)
+    body["_meta"]["digest"] = sha256(msgspec.json.encode(body, order="sorted")).hexdigest()
     _refuse_shadow(there, name, body["priority"], wanted.prefix)
     if name not in there:
         client.indices.put_index_template(name=name, body=body)
@@ -137,7 +138,15 @@ def _template(client: OpenSearch, wanted: Wanted, server: Server) -> str:
     if int(meta.get("version", 0)) > VERSION:
         raise SetupError(f"Index template {name} is of a newer trailsink (version {meta['version']}); use that one.")
     client.indices.put_index_template(name=name, body=body)
+    if meta.get("version") == VERSION:
+        return f"Index template {name} changed; it holds for new indices."
     return f"Index template {name} upgraded from version {meta.get('version')} to {VERSION}; it holds for new indices."
+
+
+def _replicas(template: dict[str, Any]) -> int | None:
+    """Read how many replicas a template asks for: whoever set that need not say it again."""
+    settings = template.get("template", {}).get("settings", {}).get("index", {})
+    return int(settings["number_of_replicas"]) if "number_of_replicas" in settings else None
 
 
 def _templates(client: OpenSearch) -> dict[str, dict[str, Any]]:
@@ -153,8 +162,13 @@ def _refuse_shadow(there: dict[str, dict[str, Any]], ours: str, priority: int, p
             raise SetupError(f"Index template {name} also matches {prefix}-* and has a priority of {priority} or more.")
 
 
+_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "record layer failure", "wrong version number")
+
+
 def _connection_fault(error: TransportError) -> str:
     if isinstance(error, SSLError):
+        if any(text in str(error.error) for text in _NO_TLS):
+            return "it does not speak TLS; is it http://"
         return "its certificate is not trusted (TRAILSINK_OPENSEARCH_CA_FILE names a private authority)"
     return "the time is over" if error.status_code == "TIMEOUT" else "no connection"
 

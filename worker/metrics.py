@@ -115,6 +115,8 @@ def log_lines(result: BatchResult) -> Iterator[str]:
     for file in result.files:
         if file.outcome is not FileOutcome.INDEXED or file.note:
             yield _file_line(result, file)
+    for cause in result.unburied:
+        yield _line(result, "ERROR", "dead letter not sent", detail=cause)
     for crash in result.crashes:
         yield _line(result, "ERROR", "crash", detail=crash)
     yield _line(result, "INFO", "batch", ignored=dict(result.ignored), **counts(result))

@@ -234,6 +234,7 @@ class BatchResult:
     malformed: tuple[tuple[str, str], ...]  # message id, detail
     dead_letters: int
     crashes: tuple[str, ...]
+    unburied: tuple[str, ...]  # why dead letters could not be sent
     effort: Effort
     ended_at: datetime
 
@@ -290,6 +291,7 @@ class _Batch:
         self._crashed: set[str] = set()  # the ids of messages that a fault of ours kept from a verdict
         self._letters: set[int] = set()  # the files whose dead letter is sent
         self._buried = 0
+        self._unburied: set[str] = set()
         self._effort = Effort()
 
     def run(self) -> BatchResult:
@@ -516,6 +518,7 @@ class _Batch:
             malformed=tuple((id_, detail) for id_ in self._messages if (detail := self._malformed(id_))),
             dead_letters=self._buried,
             crashes=tuple(self._crashes),
+            unburied=tuple(sorted(self._unburied)),
             effort=self._effort,
             ended_at=self._to.now(),
         )
@@ -576,7 +579,8 @@ class _Batch:
                     self._to.queue.dead_letter(_letter(file, message))
                     self._letters.add(place)
                     self._buried += 1
-        except QueueUnavailable:
+        except QueueUnavailable as cause:
+            self._unburied.add(str(cause))
             return False
         return True
 

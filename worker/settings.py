@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path  # noqa: TC003 - pydantic needs it at runtime
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
@@ -12,6 +12,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from worker.documents import Partition
 from worker.errors import SetupError
 from worker.pipeline import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _MiB = 1 << 20
 
@@ -98,6 +101,8 @@ class Settings(BaseSettings):
             raise ValueError("TRAILSINK_BULK_BYTES is above TRAILSINK_BULK_MAX_BYTES")
         if self.reserve_seconds >= self.batch_seconds:
             raise ValueError("TRAILSINK_RESERVE_SECONDS leaves nothing of TRAILSINK_BATCH_SECONDS")
+        if self.opensearch_password_file and not self.opensearch_username:
+            raise ValueError("TRAILSINK_OPENSEARCH_PASSWORD_FILE is set, TRAILSINK_OPENSEARCH_USERNAME is not")
         if self.opensearch_url and urlsplit(self.opensearch_url).scheme not in ("http", "https"):
             raise ValueError("TRAILSINK_OPENSEARCH_URL must begin with http:// or https://")
         return self
@@ -115,6 +120,16 @@ class Settings(BaseSettings):
         return Limits(**{name: getattr(self, name) for name in Limits.__dataclass_fields__})
 
 
+_PREFIX_RULE = "small letters, digits, - and _, beginning with a letter or digit"
+
+
+def unknown_settings(environment: Iterable[str]) -> list[str]:
+    """Name variables that look like settings and are none: typing errors, most of them."""
+    known = {f"TRAILSINK_{name.upper()}" for name in Settings.model_fields}
+    ours = {name for name in environment if name.startswith("TRAILSINK_") and not name.startswith("TRAILSINK_TEST_")}
+    return sorted(ours - known - {"TRAILSINK_JAVA_HOME"})
+
+
 def load_settings() -> Settings:
     """Read the environment; raises SetupError that names each variable that is wrong."""
     try:
@@ -123,5 +138,10 @@ def load_settings() -> Settings:
         parts = []
         for error in cause.errors(include_url=False, include_input=False):
             name = "".join(f"TRAILSINK_{part}".upper() for part in error["loc"][:1])
-            parts.append(f"{name}: {error['msg']}" if name else str(error["msg"]))
+            text = (
+                _PREFIX_RULE
+                if error["type"] == "string_pattern_mismatch"
+                else error["msg"].removeprefix("Value error, ")
+            )
+            parts.append(f"{name}: {text}" if name else text)
         raise SetupError("Wrong settings: " + "; ".join(parts) + ".") from cause

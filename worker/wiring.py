@@ -44,6 +44,8 @@ def make_queue(settings: Settings) -> SqsQueue:
 
 def make_client(settings: Settings) -> Client:
     """Build what opens connections to the cluster."""
+    if settings.opensearch_ca_file and not settings.opensearch_ca_file.is_file():
+        raise SetupError(f"TRAILSINK_OPENSEARCH_CA_FILE: there is no file {settings.opensearch_ca_file}.")
     return Client(
         settings.required("opensearch_url"),
         sign_in=_signer(settings),
@@ -128,7 +130,9 @@ def _password(settings: Settings) -> tuple[str, str]:
     try:
         return username, settings.opensearch_password_file.read_text(encoding="utf-8").rstrip("\n")
     except OSError as error:
-        raise SetupError(f"The password file cannot be read: {error.strerror}.") from error
+        raise SetupError(
+            f"TRAILSINK_OPENSEARCH_PASSWORD_FILE: {settings.opensearch_password_file} cannot be read: {error.strerror}."
+        ) from error
 
 
 def _host(settings: Settings) -> str:

@@ -126,8 +126,9 @@ class Demo:
         self.uploaded.at = time.monotonic()
         files, events = self.uploaded.files - 3, len(self.uploaded.ids) - 1
         say(
-            f"{files} delivery files with {events:,} events, one of them cut in half; a file with a record\n"
-            f"that is no JSON object, a digest, a folder marker; {len(again)} files announced twice."
+            f"{files} delivery files with {events:,} events, one of them cut in half;\n"
+            f"a file with a record that is no JSON object, a digest, a folder marker;\n"
+            f"{len(again)} files announced twice."
         )
 
     def put(self, key: str, body: bytes) -> None:
@@ -170,8 +171,8 @@ class Demo:
         working = totals["TotalSeconds"]
         rate, seconds = totals["RecordsRead"] / working, searchable - self.uploaded.at
         say(
-            f"{rate:,.0f} events per second in {working:.1f} s of work by one consumer, on a server just started.\n"
-            f"All searchable {seconds:.1f} s after the last upload (an index refreshes every 10 s)."
+            f"{rate:,.0f} events per second in {working:.1f} s of work, on a server just started.\n"
+            f"All searchable {seconds:.1f} s after the last upload (refresh is every 10 s)."
         )
 
     def wait_until_searchable(self, expected: int) -> float:
@@ -192,7 +193,7 @@ class Demo:
         roles = Counter((caller(hit), role(hit)) for hit in self.hits(query))
         self.check("roles assumed", bool(roles), expected=True)
         show(
-            f"Who assumed which role?  {query}",
+            f"Who assumed which role?\n  {query}",
             ("caller", "role", "times"),
             [(*who, n) for who, n in roles.most_common(4)],
         )
@@ -200,7 +201,7 @@ class Demo:
         calls = Counter((hit["eventName"], hit.get("errorCode", "-")) for hit in self.hits(query))
         self.check("calls on one bucket", sum(calls.values()), self.uploaded.calls_on_bucket)
         show(
-            f"Every call on one bucket?  {query}",
+            f"Every call on one bucket?\n  {query}",
             ("call", "error", "times"),
             [(*call, n) for call, n in calls.most_common(4)],
         )
@@ -208,7 +209,7 @@ class Demo:
             index=INDICES, body={"size": 0, "aggs": {"codes": {"terms": {"field": "errorCode", "size": 4}}}}
         )
         codes = [(one["key"], one["doc_count"]) for one in found["aggregations"]["codes"]["buckets"]]
-        show("Which calls failed?  terms of errorCode", ("error", "times"), codes)
+        show("Which calls failed?\n  terms of errorCode", ("error", "times"), codes)
 
     def hits(self, query: str) -> list[dict[str, Any]]:
         """Return the events that a query string finds."""
@@ -240,7 +241,7 @@ class Demo:
         for line in self.wrong:
             out.print(f"[red]WRONG[/] {line}")
         if not self.wrong:
-            say("Every count is right. The letter of the file with the bad record is still there, for you to look at.")
+            say("Every count is right. The letter of the file with the bad record stays.")
         return not self.wrong
 
     def check(self, what: str, found: object, expected: object) -> None:
@@ -292,10 +293,11 @@ def main() -> int:
     """Run the demo on a stack of its own."""
     began = time.monotonic()
     try:
-        say("Starting OpenSearch, S3 and SQS on this machine (the first time, Maven brings the server: a minute).")
+        say("Starting OpenSearch, S3 and SQS (the first time, Maven brings the server).")
         with Stack(quick=False) as stack:
             seconds = time.monotonic() - began
-            say(f"OpenSearch at {stack.opensearch_url}, S3 and SQS at {stack.aws.url}, after {seconds:.1f} s.")
+            say(f"After {seconds:.1f} s OpenSearch answers at {stack.opensearch_url},")
+            say(f"S3 and SQS at {stack.aws.url}.")
             demo = Demo(stack)
             try:
                 right = demo.run()
@@ -308,7 +310,7 @@ def main() -> int:
         say("Interrupted; everything is stopped.")
         return 130
     seconds = time.monotonic() - began
-    say(f"Done in {seconds:.0f} s; everything is stopped again. `make up` keeps a stack to try things on.")
+    say(f"Done in {seconds:.0f} s, all is stopped. `make up` keeps a stack to try things on.")
     return 0 if right else 1
 
 

@@ -196,7 +196,7 @@ def test_a_truncated_file_gives_its_complete_records_and_a_letter_that_brings_it
     assert (letter["reason"], letter["object"], letter["attempts"]) == (
         "truncated",
         f"s3://{bench.settings.bucket}/{key}",
-        "1",
+        1,
     )
     assert broken["FilesDeadLettered"] == 1
     assert 0 < part < 300
@@ -221,8 +221,8 @@ def test_looking_at_dead_letters_leaves_them_and_a_selected_one_can_be_moved(ben
     assert {json.loads(line)["reason"] for line in listings[0]} == {"empty", "records_rejected"}
     assert len(listings[0]) == len(listings[1]) == 2
     assert by_reason.stdout == by_id.stdout == "Moved 1 letter back to the source queue.\n"
-    assert json.loads(rest[0]["rejected"]) == [[1, "not_a_json_object"]]
-    assert (unknown.returncode, unknown.stderr) == (1, "Error: No such letter: no-such-id.\n")
+    assert rest[0]["rejected"] == [[1, "not_a_json_object"]]
+    assert (unknown.returncode, unknown.stderr) == (1, "Error: No such letter: no-such-id; nothing was moved.\n")
 
 
 class Context:
@@ -332,7 +332,7 @@ def test_a_foreign_template_of_our_name_is_refused(bench: Bench) -> None:
     refused = trailsink("setup")
 
     assert refused.returncode == 1
-    assert refused.stderr.startswith(f"Error: An index template {name} is there that trailsink did not make")
+    assert f"Error: An index template {name} is there that trailsink did not make" in refused.stderr
 
 
 @pytest.mark.parametrize(
@@ -356,7 +356,7 @@ def test_a_wrong_environment_is_one_sentence(
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    assert len([line for line in done.stderr.splitlines() if not line.startswith("Asking ")]) == 1
 
 
 def test_a_missing_queue_is_one_sentence(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -366,5 +366,5 @@ def test_a_missing_queue_is_one_sentence(bench: Bench, monkeypatch: pytest.Monke
     done = trailsink("run", "--until-idle")
 
     assert done.returncode == 1
-    assert "NonExistentQueue" in done.stderr
+    assert done.stderr == f"Error: There is no queue {bench.settings.queue_url}-not-there in us-east-1.\n"
     assert "Traceback" not in done.stderr

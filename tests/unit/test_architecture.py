@@ -12,7 +12,7 @@ import pytest
 WORKER = Path(__file__).parents[2] / "worker"
 
 CORE = ("errors", "messages", "objects", "files", "slicing", "records", "documents", "bulk", "pipeline")
-EDGES = ("opensearch", "aws", "metrics", "settings", "cluster_setup", "schema")
+EDGES = ("opensearch", "aws", "deployment", "metrics", "settings", "cluster_setup", "schema")
 
 # Which of our own modules each one may know, "" for the package itself.
 OURS: dict[str, set[str]] = {
@@ -29,13 +29,29 @@ OURS: dict[str, set[str]] = {
     "schema": set(),
     "opensearch": {"bulk", "documents", "errors"},
     "cluster_setup": {"errors", "schema"},
-    "aws": {"", "errors", "messages", "pipeline"},
+    "said": set(),
+    "aws": {"", "errors", "messages", "pipeline", "said"},
+    "deployment": {"errors", "said"},
     "metrics": {"pipeline"},
     "settings": {"documents", "errors", "pipeline"},
     "wiring": {"aws", "errors", "opensearch", "pipeline", "settings"},
     "poller": {"aws", "errors", "pipeline"},
     "handler": {"metrics", "pipeline", "settings", "wiring"},
-    "cli": {"", "aws", "cluster_setup", "errors", "messages", "metrics", "pipeline", "poller", "settings", "wiring"},
+    "doctor": {"errors", "said", "schema", "settings"},
+    "cli_deployment": {"deployment", "doctor", "errors", "settings", "wiring"},
+    "cli": {
+        "",
+        "aws",
+        "cli_deployment",
+        "cluster_setup",
+        "errors",
+        "messages",
+        "metrics",
+        "pipeline",
+        "poller",
+        "settings",
+        "wiring",
+    },
 }
 
 # Which libraries of others each one may know.
@@ -50,6 +66,10 @@ THEIRS: dict[str, set[str]] = {
     "opensearch": {"msgspec", "opensearchpy", "requests_aws4auth", "tenacity"},
     "cluster_setup": {"msgspec", "opensearchpy"},
     "aws": {"botocore", "msgspec", "urllib3", "types_boto3_s3", "types_boto3_secretsmanager", "types_boto3_sqs"},
+    "said": {"botocore"},
+    "deployment": {"boto3", "botocore", "types_boto3_cloudformation"},
+    "doctor": {"boto3", "botocore", "msgspec", "opensearchpy"},
+    "cli_deployment": {"click", "msgspec"},
     "metrics": {"msgspec"},
     "settings": {"pydantic", "pydantic_settings"},
     "wiring": {"boto3", "botocore", "requests_aws4auth"},

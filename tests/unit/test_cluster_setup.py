@@ -277,14 +277,16 @@ def ours(version: int, digest: str = "another") -> dict[str, Any]:
     return template
 
 
-@pytest.mark.parametrize("version", [0, VERSION])
-def test_an_older_template_of_ours_is_upgraded(version: int) -> None:
+@pytest.mark.parametrize(
+    ("version", "said"), [(0, f"upgraded from version 0 to {VERSION}"), (VERSION, "trailsink-trail changed")]
+)
+def test_an_older_template_of_ours_is_upgraded(version: int, said: str) -> None:
     """Old indices keep their mapping; new ones get the new."""
     cluster = FakeCluster(templates={"trailsink-trail": ours(version)})
 
     lines = run(cluster)
 
-    assert f"upgraded from version {version} to {VERSION}" in lines[-1]
+    assert said in lines[-1]
     assert cluster.templates["trailsink-trail"]["_meta"]["digest"] != "another"
 
 

@@ -43,7 +43,8 @@ def test_the_readme_explains_every_reason_of_a_dead_letter() -> None:
 def commands(group: click.Group, prefix: str) -> set[str]:
     found: set[str] = set()
     for name, command in group.commands.items():
-        found |= commands(command, f"{prefix} {name}") if isinstance(command, click.Group) else {f"{prefix} {name}"}
+        found |= {f"{prefix} {name}"}
+        found |= commands(command, f"{prefix} {name}") if isinstance(command, click.Group) else set()
     return found
 
 

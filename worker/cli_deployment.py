@@ -1,0 +1,189 @@
+"""The operator's door to AWS: `trailsink deploy`, `destroy` and `template`."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from worker.deployment import Account, Stack
+from worker.doctor import Doctor, Verdict
+from worker.errors import SetupError
+from worker.settings import load_settings
+from worker.wiring import make_client, now, session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from worker.deployment import Progress
+
+_BUNDLE = Path("build/trailsink-arm64-py313.zip")
+
+# A stack whose creation failed can only be deleted; nothing of it is there any more.
+_DEAD = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS", "DELETE_FAILED")
+
+
+def template_text() -> str:
+    """Return the CloudFormation template that this version of trailsink goes with."""
+    return files("worker.infra").joinpath("template.yaml").read_text(encoding="utf-8")
+
+
+@click.command()
+def template() -> None:
+    """Print the CloudFormation template, for those who bring their own pipeline."""
+    click.echo(template_text(), nl=False)
+
+
+@click.command()
+@click.option("--bucket", metavar="NAME", help="The trail's bucket.  [default: that of the stack]  Example: acme-trail")
+@click.option("--stack", "name", metavar="NAME", default="trailsink", help="Name of the stack.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE",
+              help="A parameter of the template; may be given many times.  [default: as the stack has it, else the "
+                   "template's]  Example: RetentionDays=365")  # fmt: skip
+@click.option("--bundle", type=click.Path(path_type=Path), metavar="FILE", default=_BUNDLE,
+              help="The function's bundle; `make package` makes it.")  # fmt: skip
+@click.option("--code-bucket", metavar="NAME", default="",
+              help="Bucket for the bundle.  [default: one is made, trailsink-code-ACCOUNT-REGION]")  # fmt: skip
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def deploy(  # noqa: PLR0913 - one per option
+    *, bucket: str | None, name: str, settings: tuple[str, ...], bundle: Path, code_bucket: str, yes: bool
+) -> None:
+    """Make the stack, or bring it up to date; says what would change, and asks.
+
+    Interrupted half-way, it can be run again: it goes on watching.
+    """
+    made = session()
+    account, stack = Account(made), Stack(made.client("cloudformation"), name)
+    click.echo(f"Account {account.id()}, region {account.region}.")
+    status = _wait_until_it_rests(stack)
+    given = _given(settings)
+    if bucket:
+        given["TrailBucketName"] = bucket
+    if not status and "TrailBucketName" not in given:
+        raise SetupError("A new stack needs --bucket, the trail's bucket.")
+    if "TrailBucketName" in given:
+        _check_trail(account, given["TrailBucketName"])
+    if status in _DEAD:
+        _say_goodbye(stack, status, yes=yes)
+    given["CodeBucket"], given["CodeKey"] = account.upload(bundle, code_bucket)
+    text = template_text()
+    changes = stack.propose(text, given, _parameter_names(text))
+    if not changes:
+        click.echo(f"The stack {name} is as it should be: no changes.")
+        return
+    click.echo(f"The stack {name} will")
+    for change in changes:
+        click.echo(f"  {change}")
+    if not yes and not click.confirm("Go on?"):
+        stack.withdraw()
+        raise SetupError("Nothing was changed.")
+    _show(stack.execute())
+    click.echo(f"The stack {name} is ready.")
+    for key, value in stack.outputs().items():
+        click.echo(f"  {key}: {value}")
+
+
+@click.command()
+@click.option("--stack", "name", metavar="NAME", default="trailsink", help="Name of the stack.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def destroy(*, name: str, yes: bool) -> None:
+    """Delete the stack: queues, function, alarms, its own bucket notification.
+
+    The trail's bucket and its files stay, and so does an OpenSearch domain with all events in it.
+    """
+    stack = Stack(session().client("cloudformation"), name)
+    if not _wait_until_it_rests(stack):
+        click.echo(f"There is no stack {name}.")
+        return
+    click.echo(f"The stack {name} goes: queues with all messages in them, function, alarms, its bucket notification.")
+    click.echo("What stays: the trail's bucket, and the OpenSearch domain with its indices, if the stack made one.")
+    if not yes and not click.confirm("Go on?"):
+        raise SetupError("Nothing was changed.")
+    _show(stack.delete())
+    click.echo(f"The stack {name} is gone.")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document per check.")
+def doctor(*, as_json: bool) -> None:
+    """Check a live pipeline, read-only: each check with its verdict, the evidence and the exact fix.
+
+    Exit code 1 when something is at fault. Looks at what TRAILSINK_QUEUE_URL, TRAILSINK_DEAD_LETTER_QUEUE_URL,
+    TRAILSINK_BUCKET and TRAILSINK_OPENSEARCH_URL name, and works with whatever part can be reached.
+    """
+    settings = load_settings()
+    physician = Doctor(settings, session(), make_client(settings).connect, now())
+    faults = 0
+    for finding in physician.findings():
+        faults += finding.verdict is Verdict.FAULT
+        if as_json:
+            click.echo(msgspec.json.encode(finding).decode())
+            continue
+        click.echo(
+            f"{click.style(f'{finding.verdict:<12}', fg=_COLOURS[finding.verdict])} {finding.check}: {finding.evidence}"
+        )
+        if finding.fix:
+            click.echo(f"{'':<12} {finding.fix}")
+    if faults:
+        raise SetupError(f"{faults} checks found a fault.")
+
+
+_COLOURS = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAULT: "red", Verdict.NOT_CHECKED: "bright_black"}
+
+
+def _given(settings: tuple[str, ...]) -> dict[str, str]:
+    pairs = [one.partition("=") for one in settings]
+    wrong = [name for name, equals, _ in pairs if not equals]
+    if wrong:
+        raise SetupError(f"--set takes NAME=VALUE, not {wrong[0]}.")
+    return {name: value for name, _, value in pairs}
+
+
+def _check_trail(account: Account, bucket: str) -> None:
+    account.check_bucket(bucket)
+    trails = account.trails(bucket)
+    if trails is None:
+        click.echo("These credentials may not list trails; whether one writes to the bucket was not checked.")
+    elif trails:
+        click.echo(f"Trail {', '.join(trails)} writes to s3://{bucket}.")
+    else:
+        click.echo(f"No trail of this account and region writes to s3://{bucket}; another account's may.")
+
+
+def _wait_until_it_rests(stack: Stack) -> str:
+    """Return the stack's status, once nothing is under way: an interrupted command goes on where it was."""
+    status = stack.status()
+    if status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS":
+        click.echo(f"The stack {stack.name} is busy ({status}); waiting for it.")
+        try:
+            _show(stack.follow(set()))
+        except SetupError as error:  # how the earlier run ended; this one says what it makes of it
+            click.echo(str(error))
+        status = stack.status()
+    return status
+
+
+def _say_goodbye(stack: Stack, status: str, *, yes: bool) -> None:
+    click.echo(f"The stack {stack.name} is {status}: it has to be deleted before it can be made.")
+    if not yes and not click.confirm("Delete it?"):
+        raise SetupError("Nothing was changed.")
+    _show(stack.delete())
+
+
+def _parameter_names(text: str) -> set[str]:
+    """Read the names of the template's parameters: two spaces of indentation below `Parameters:`."""
+    lines = text.splitlines()
+    body = lines[lines.index("Parameters:") + 1 :]
+    end = next((at for at, line in enumerate(body) if line[:1].isalpha()), len(body))
+    return {line.strip().rstrip(":") for line in body[:end] if line.startswith("  ") and line[2:3].isalpha()}
+
+
+def _show(events: Iterator[Progress]) -> None:
+    with closing(events):  # type: ignore[type-var]
+        for event in events:
+            why = f": {event.why}" if event.why and not event.why.startswith("User Initiated") else ""
+            click.echo(f"  {event.status:<28} {event.name}{why}")
