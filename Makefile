@@ -2,9 +2,12 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 
-# Any Python 3.11 or newer; the first that runs.
-PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+# Any Python 3.11 or newer: the first that runs, or the one that PYTHON names. `make package PYTHON=3.13` names the
+# function's Python instead.
+FOUND := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+PYTHON ?= $(FOUND)
+INTERPRETER := $(if $(filter 3.%,$(PYTHON)),$(FOUND),$(PYTHON))
 BIN := .venv/bin
 READY := .venv/.ready
 
@@ -13,15 +16,15 @@ ifdef OPENSEARCH
 export TRAILSINK_TEST_OPENSEARCH_VERSION := $(OPENSEARCH)
 endif
 
-.PHONY: help setup demo test unit check lint up down status bench lock clean
+.PHONY: help setup demo test unit check lint up down status bench coldstart package lock clean
 
 help: ## List the targets.
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-8s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
 
 $(READY): requirements/dev.txt pyproject.toml
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed, and was not found: install it, or set PYTHON." >&2; exit 1; }
+	@test -n "$(INTERPRETER)" || { echo "Python 3.11 or newer is needed, and was not found: install it, or set PYTHON." >&2; exit 1; }
 	@echo "Installing what is needed into .venv (a minute or two, the first time)."
-	@$(PYTHON) -m venv .venv
+	@$(INTERPRETER) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(READY)
@@ -56,8 +59,14 @@ status: $(READY) ## Say whether they run.
 bench: $(READY) ## Measure the client's cost per record beside two references.
 	@$(BIN)/python -m tests.bench
 
+coldstart: $(READY) ## Measure a cold start of the bundle, by package.
+	@$(BIN)/python -m tests.bench.coldstart
+
+package: $(READY) ## Build the Lambda bundle; ARCH=x86_64, PYTHON=3.11 and the like for others.
+	@$(BIN)/python -m infra.packaging $(if $(ARCH),--arch $(ARCH)) $(if $(filter 3.%,$(PYTHON)),--python $(PYTHON))
+
 lock: $(READY) ## Pin the dependencies anew, with hashes and without addresses.
-	$(PYTHON) -m venv .local/lock && .local/lock/bin/python -m pip install --quiet uv
+	$(INTERPRETER) -m venv .local/lock && .local/lock/bin/python -m pip install --quiet uv
 	.local/lock/bin/uv pip compile --quiet pyproject.toml --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --upgrade --output-file requirements/dev.txt
 	.local/lock/bin/uv pip compile --quiet requirements/lambda.in --constraint requirements/dev.txt --universal \
