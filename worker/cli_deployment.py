@@ -69,9 +69,10 @@ def deploy(  # noqa: PLR0913 - one per option
         _check_trail(account, given["TrailBucketName"])
     if status in _DEAD:
         _say_goodbye(stack, status, yes=yes)
-    given["CodeBucket"], given["CodeKey"] = account.upload(bundle, code_bucket)
+    given["CodeBucket"], given["CodeKey"], _ = account.upload(_read(bundle), "zip", code_bucket)
     text = template_text()
-    changes = stack.propose(text, given, _parameter_names(text))
+    _, _, url = account.upload(text.encode(), "yaml", given["CodeBucket"])
+    changes = stack.propose(url, given, _parameter_names(text))
     if not changes:
         click.echo(f"The stack {name} is as it should be: no changes.")
         return
@@ -133,6 +134,13 @@ def doctor(*, as_json: bool) -> None:
 
 
 _COLOURS = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAULT: "red", Verdict.NOT_CHECKED: "bright_black"}
+
+
+def _read(bundle: Path) -> bytes:
+    try:
+        return bundle.read_bytes()
+    except OSError as error:
+        raise SetupError(f"The bundle {bundle} cannot be read: {error.strerror}; `make package` makes it.") from error
 
 
 def _given(settings: tuple[str, ...]) -> dict[str, str]:

@@ -15,7 +15,6 @@ from worker.said import said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
     from boto3 import Session
     from types_boto3_cloudformation import CloudFormationClient
@@ -98,24 +97,19 @@ class Account:
             return None
         return [trail.get("Name", "") for trail in found if trail.get("S3BucketName") == bucket]
 
-    def upload(self, bundle: Path, bucket: str) -> tuple[str, str]:
-        """Put the function's bundle into `bucket`, or one that is made for it when ""; returns bucket and key.
+    def upload(self, body: bytes, kind: str, bucket: str) -> tuple[str, str, str]:
+        """Put the bundle or the template into `bucket`, or into one that is made for them when "".
 
-        The key is the bundle's hash, so an unchanged bundle is no change of the stack.
+        Returns bucket, key and URL. The key is the content's hash, so an unchanged bundle is no change of the stack.
         """
-        try:
-            body = bundle.read_bytes()
-        except OSError as error:
-            raise SetupError(
-                f"The bundle {bundle} cannot be read: {error.strerror}; `make package` makes it."
-            ) from error
-        key = f"trailsink/{sha256(body).hexdigest()}.zip"
+        key = f"trailsink/{sha256(body).hexdigest()}.{kind}"
+        s3 = self._session.client("s3")
         try:
             bucket = bucket or self._code_bucket()
-            self._session.client("s3").put_object(Bucket=bucket, Key=key, Body=body)
+            s3.put_object(Bucket=bucket, Key=key, Body=body)
         except (ClientError, BotoCoreError) as error:
-            raise SetupError(f"The bundle cannot be uploaded: {said(error)}.") from error
-        return bucket, key
+            raise SetupError(f"The {kind} cannot be uploaded: {said(error)}.") from error
+        return bucket, key, f"{s3.meta.endpoint_url}/{bucket}/{key}"
 
     def code_bucket_name(self) -> str:
         """Name the bucket that bundles go to when none is given: one for each account and region."""
@@ -165,10 +159,11 @@ class Stack:
         stack = self._client.describe_stacks(StackName=self.name)["Stacks"][0]
         return {one.get("OutputKey", ""): one.get("OutputValue", "") for one in stack.get("Outputs", [])}
 
-    def propose(self, template: str, parameters: Mapping[str, str], template_parameters: set[str]) -> list[Change]:
+    def propose(self, url: str, parameters: Mapping[str, str], template_parameters: set[str]) -> list[Change]:
         """Make a change set; returns its changes, [] (and no change set) when there is nothing to change.
 
-        Parameters that are not given keep the value that the stack has, or the template's default.
+        `url` is the template's in S3: in a request, CloudFormation takes 51,200 bytes at most. Parameters that are not
+        given keep the value that the stack has, or the template's default.
         """
         status = self.status()
         exists = status not in ("", "REVIEW_IN_PROGRESS")
@@ -178,7 +173,7 @@ class Stack:
                 StackName=self.name,
                 ChangeSetName=self._change_set,
                 ChangeSetType="UPDATE" if exists else "CREATE",
-                TemplateBody=template,
+                TemplateURL=url,
                 Parameters=self._parameters(parameters, template_parameters, exists=exists),
                 Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
             )

@@ -125,6 +125,7 @@ class Aws:
             "BIND_HOST": LOOPBACK,  # its default is every interface
             "MINISTACK_HOST": LOOPBACK,  # the host in the queues' URLs
             "LOG_LEVEL": "WARNING",
+            "IOT_MTLS_ENABLED": "0",  # it would listen on every interface
             "HOME": str(self.folder),
             "TMPDIR": str(self.folder / "tmp"),
             "STATE_DIR": str(self.folder / "state"),

@@ -1,4 +1,6 @@
-"""MiniStack plus the four SQS calls that it lacks: message move tasks and ListDeadLetterSourceQueues.
+"""MiniStack plus the four SQS calls that it lacks: message move tasks and ListDeadLetterSourceQueues; and one mended.
+
+A number that comes to an event source mapping through a parameter of a template stays text there, and stops its poller.
 
 Run by its path, as a process of its own. It reaches into private names of MiniStack's SQS, so the version is pinned.
 The rules are those of https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_StartMessageMoveTask.html
@@ -195,6 +197,21 @@ def _as_new(message: Message) -> Message:
     return kept | anew | {"receive_count": 0, "receipt_handle": None, "first_receive_at": None}
 
 
+def mend_concurrency(service: ModuleType) -> None:
+    """Make a mapping's MaximumConcurrency a number, whatever it came as."""
+    asked = service._sqs_esm_concurrency  # noqa: SLF001
+
+    def concurrency(mapping: dict[str, Any], *rest: Any) -> int:  # noqa: ANN401 - MiniStack's own arguments
+        scaling = mapping.get("ScalingConfig") or {}
+        if isinstance(scaling.get("MaximumConcurrency"), str):
+            scaling["MaximumConcurrency"] = int(scaling["MaximumConcurrency"])
+        limit: int = asked(mapping, *rest)
+        return limit
+
+    service._sqs_esm_concurrency = concurrency  # type: ignore[attr-defined]  # noqa: SLF001
+
+
 if __name__ == "__main__":
+    mend_concurrency(importlib.import_module("ministack.services.lambda_svc"))
     MoveTasks(importlib.import_module("ministack.services.sqs")).install()
     importlib.import_module("ministack.app").main()

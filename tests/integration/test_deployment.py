@@ -40,6 +40,11 @@ Resources:
 """
 
 
+def url(template: str) -> str:
+    """Put a template into a bucket, as the command does."""
+    return Account(boto3.Session()).upload(template.encode(), "yaml", "")[2]
+
+
 @pytest.fixture
 def a_stack(bench: Bench) -> Stack:
     assert bench.prefix
@@ -48,31 +53,31 @@ def a_stack(bench: Bench) -> Stack:
 
 def make(a_stack: Stack, template: str = GOOD, **parameters: str) -> list[str]:
     """Propose and execute; what happened, by resource and status."""
-    assert a_stack.propose(template, parameters, {"Seconds"})
+    assert a_stack.propose(url(template), parameters, {"Seconds"})
     return [f"{one.name} {one.status}" for one in a_stack.execute()]
 
 
 def test_a_stack_is_proposed_in_words_made_and_changed(a_stack: Stack, bench: Bench) -> None:
     """Nobody likes to say yes to what they cannot read."""
-    proposed = [str(change) for change in a_stack.propose(GOOD, {"Seconds": "45"}, {"Seconds"})]
+    proposed = [str(change) for change in a_stack.propose(url(GOOD), {"Seconds": "45"}, {"Seconds"})]
     events = [f"{one.name} {one.status}" for one in a_stack.execute()]
 
-    url = a_stack.outputs()["Url"]
-    kept = a_stack.propose(GOOD, {}, {"Seconds"})
-    changed = [str(change) for change in a_stack.propose(GOOD, {"Seconds": "60"}, {"Seconds"})]
+    queue = a_stack.outputs()["Url"]
+    kept = a_stack.propose(url(GOOD), {}, {"Seconds"})
+    changed = [str(change) for change in a_stack.propose(url(GOOD), {"Seconds": "60"}, {"Seconds"})]
     list(a_stack.execute())
 
     assert proposed == ["make Queue (AWS::SQS::Queue)"]
     assert events[-1] == "a-stack CREATE_COMPLETE"
     assert kept == []  # a parameter that is not given keeps its value
     assert changed == ["change Queue (AWS::SQS::Queue)"]
-    seen = bench.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["VisibilityTimeout"])["Attributes"]
+    seen = bench.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["VisibilityTimeout"])["Attributes"]
     assert seen == {"VisibilityTimeout": "60"}
 
 
 def test_a_proposal_that_is_declined_leaves_nothing(a_stack: Stack) -> None:
     """A stack in review would stand in the way of the next deploy."""
-    a_stack.propose(GOOD, {}, {"Seconds"})
+    a_stack.propose(url(GOOD), {}, {"Seconds"})
 
     a_stack.withdraw()
 
@@ -81,7 +86,7 @@ def test_a_proposal_that_is_declined_leaves_nothing(a_stack: Stack) -> None:
 
 def test_a_stack_that_fails_says_the_first_cause(a_stack: Stack) -> None:
     """The last message of a failed stack never says why."""
-    a_stack.propose(BROKEN, {}, set())
+    a_stack.propose(url(BROKEN), {}, set())
 
     with pytest.raises(SetupError, match=r"It began with Second \(Custom::Missing\)"):
         list(a_stack.execute())
@@ -103,7 +108,7 @@ def test_a_stack_that_is_deleted_is_watched_to_its_end(a_stack: Stack, bench: Be
 def test_an_unknown_parameter_is_one_sentence(a_stack: Stack) -> None:
     """A typing error must not become a default."""
     with pytest.raises(SetupError, match=r"^The template has no parameter Secondz\.$"):
-        a_stack.propose(GOOD, {"Secondz": "1"}, {"Seconds"})
+        a_stack.propose(url(GOOD), {"Secondz": "1"}, {"Seconds"})
 
 
 def test_a_bucket_that_is_missing_is_said_before_anything_is_made(bench: Bench) -> None:

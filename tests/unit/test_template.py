@@ -1,0 +1,632 @@
+"""Promises about the deployed template: it is sound by itself, and it and the code say the same."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cfnlint.api import lint
+from cfnlint.decode.cfn_yaml import loads
+
+from infra.local import resources as local
+from worker import schema
+from worker.metrics import METRICS, NAMESPACE
+from worker.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+PATH = ROOT / "infra" / "template.yaml"
+TEXT = PATH.read_text(encoding="utf-8")
+
+# Plain values: cfn-lint's own decoder knows !Ref, !Sub and their kin, and gives them as {"Ref": …}.
+TEMPLATE: dict[str, Any] = json.loads(json.dumps(loads(TEXT)))
+RESOURCES: dict[str, dict[str, Any]] = TEMPLATE["Resources"]
+PARAMETERS: dict[str, dict[str, Any]] = TEMPLATE["Parameters"]
+
+# What of the settings is not the deployed function's: it gets its password from Secrets Manager, never from a file.
+NOT_FOR_LAMBDA = {"opensearch_username", "opensearch_password_file", "batch_seconds"}
+
+# Values that CloudFormation would be given, one line for each kind of deployment.
+DEPLOYMENTS = {
+    "a new domain": {},
+    "a new domain for people with passwords": {
+        "DomainSignIn": "password",
+        "BrowserCidrs": "203.0.113.0/24",
+        "ClusterSetupBy": "operator",
+    },
+    "a new domain in a VPC, of three nodes": {
+        "SubnetIds": "subnet-11111111,subnet-22222222,subnet-33333333",
+        "SecurityGroupIds": "sg-11111111",
+        "DomainInstanceCount": "3",
+        "DomainMasterType": "m7g.medium.search",
+        "DomainSignIn": "password",
+        "KmsKeyArn": "arn:aws:kms:eu-central-1:123456789012:key/4f1d",
+    },
+    "a domain that is there, told by SNS": {
+        "Destination": "domain",
+        "EndpointUrl": "https://search-a-b.eu-central-1.es.amazonaws.com",
+        "EndpointArn": "arn:aws:es:eu-central-1:123456789012:domain/a",
+        "NotificationSource": "SNS",
+        "TrailTopicArn": "arn:aws:sns:us-east-1:123456789012:trail",
+    },
+    "a collection, told by EventBridge": {
+        "Destination": "serverless",
+        "EndpointUrl": "https://abc.eu-central-1.aoss.amazonaws.com",
+        "EndpointArn": "arn:aws:aoss:eu-central-1:123456789012:collection/abc",
+        "CollectionName": "trail",
+        "NotificationSource": "EventBridge",
+    },
+    "a cluster of one's own": {
+        "Destination": "url",
+        "EndpointUrl": "https://opensearch.example.com:9200",
+        "SecretArn": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:opensearch-AbCdEf",
+        "SubnetIds": "subnet-11111111",
+        "SecurityGroupIds": "sg-11111111",
+    },
+}
+LEAST = {"TrailBucketName": "acme-trail", "CodeBucket": "acme-code", "CodeKey": "trailsink/abc.zip"}
+
+
+def properties(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = RESOURCES[name]["Properties"]
+    return found
+
+
+def of_type(kind: str) -> dict[str, dict[str, Any]]:
+    return {name: one["Properties"] for name, one in RESOURCES.items() if one["Type"] == kind}
+
+
+def everything_in(value: Any) -> list[Any]:
+    """Return a value and all values inside it."""
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [value, *(found for one in inside for found in everything_in(one))]
+
+
+def listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def statements() -> list[tuple[str, dict[str, Any]]]:
+    """Return every statement of every policy, those under a condition too, by the resource that has it."""
+    return [
+        (name, one)
+        for name, resource in RESOURCES.items()
+        for one in everything_in(resource)
+        if isinstance(one, dict) and "Effect" in one
+    ]
+
+
+def allowed() -> list[tuple[str, dict[str, Any]]]:
+    return [(name, one) for name, one in statements() if one["Effect"] == "Allow"]
+
+
+def resolve(value: Any, given: dict[str, str], true: dict[str, bool]) -> Any:
+    """Work out conditions, parameters and lists; {} stands for what is not there, and other functions stay."""
+    match value:
+        case {"Ref": "AWS::NoValue"}:
+            return None
+        case {"Ref": str(name)} if name in given:
+            return given[name]
+        case {"Fn::If": [str(name), yes, no]}:
+            return resolve(yes if true[name] else no, given, true)
+        case dict():
+            pairs = ((name, resolve(one, given, true)) for name, one in value.items())
+            return {name: one for name, one in pairs if one is not None}
+        case list():
+            return [one for one in (resolve(one, given, true) for one in value) if one is not None]
+    return value
+
+
+def truth(condition: Any, given: dict[str, str]) -> bool:
+    """Work out one condition or rule."""
+    match condition:
+        case {"Condition": str(name)}:
+            return truth(TEMPLATE["Conditions"][name], given)
+        case {"Fn::Equals": [one, other]}:
+            return str(resolve(one, given, {})) == str(resolve(other, given, {}))
+        case {"Fn::Not": [one]}:
+            return not truth(one, given)
+        case {"Fn::And": list(several)}:
+            return all(truth(one, given) for one in several)
+        case {"Fn::Or": list(several)}:
+            return any(truth(one, given) for one in several)
+    raise AssertionError(condition)
+
+
+def values_of(deployment: dict[str, str]) -> dict[str, str]:
+    defaults = {name: str(one["Default"]) for name, one in PARAMETERS.items() if "Default" in one}
+    return defaults | LEAST | deployment
+
+
+def deployed(deployment: dict[str, str]) -> dict[str, dict[str, Any]]:
+    """Return the resources that CloudFormation would make of these parameters, with conditions worked out."""
+    given = values_of(deployment)
+    true = {name: truth(one, given) for name, one in TEMPLATE["Conditions"].items()}
+    there = {name: one for name, one in RESOURCES.items() if true.get(one.get("Condition", ""), True)}
+    return {name: resolve(one, given, true) for name, one in there.items()}
+
+
+def broken_rules(deployment: dict[str, str]) -> list[str]:
+    given = values_of(deployment)
+    return [
+        assertion["AssertDescription"]
+        for rule in TEMPLATE["Rules"].values()
+        if truth(rule.get("RuleCondition", {"Fn::And": []}), given)
+        for assertion in rule["Assertions"]
+        if not truth(assertion["Assert"], given)
+    ]
+
+
+def named_in(value: Any) -> set[str]:
+    """Return the names of all that a value refers to."""
+    found: set[str] = set()
+    for one in everything_in(value):
+        match one:
+            case {"Ref": str(name)}:
+                found.add(name)
+            case {"Fn::GetAtt": [str(name), _]}:
+                found.add(name)
+            case {"Fn::Sub": str(text)}:
+                found |= set(re.findall(r"\$\{([A-Za-z]+)", text))
+            case {"Fn::Sub": [str(text), dict(own)]}:
+                found |= set(re.findall(r"\$\{([A-Za-z]+)", text)) - set(own)
+    return {name for name in found if not name.startswith("AWS")}
+
+
+# By itself
+
+
+def test_cfn_lint_finds_nothing() -> None:
+    """Types, values, references and conditions, against AWS's own schemas of the resources."""
+    matches = lint(TEXT, regions=["us-east-1", "eu-central-1"])
+
+    assert [str(match) for match in matches] == []
+
+
+def test_without_its_comments_the_template_fits_into_a_request() -> None:
+    """The most that CloudFormation takes as TemplateBody is 51,200 bytes; the whole file has to come from a bucket."""
+    lines = [line for line in TEXT.splitlines(keepends=True) if line.strip() and not line.lstrip().startswith("#")]
+
+    assert len("".join(lines).encode()) <= 51_200
+
+
+def test_every_parameter_is_described_bounded_and_shown_in_its_group() -> None:
+    """A form in the console is the first that many see of it."""
+    groups = TEMPLATE["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    bounds = {"AllowedPattern", "AllowedValues", "MinValue", "MinLength"}
+
+    loose = [name for name, one in PARAMETERS.items() if not one.get("Description") or not bounds & set(one)]
+    asked = [name for name, one in PARAMETERS.items() if "Default" not in one]
+    shown = [name for group in groups for name in group["Parameters"]]
+
+    assert loose == []
+    assert asked == list(LEAST)
+    assert sorted(shown) == sorted(PARAMETERS)
+
+
+@pytest.mark.parametrize("name", sorted(PARAMETERS))
+def test_a_default_is_a_value_that_may_be_given(name: str) -> None:
+    """CloudFormation refuses a template whose default its own constraint does not let through."""
+    parameter = PARAMETERS[name]
+    if "Default" not in parameter:
+        return
+    default = parameter["Default"]
+
+    assert re.fullmatch(parameter.get("AllowedPattern", ".*"), str(default))
+    assert default in parameter.get("AllowedValues", [default])
+    if parameter["Type"] == "Number":
+        assert parameter.get("MinValue", default) <= default <= parameter.get("MaxValue", default)
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS.values(), ids=DEPLOYMENTS)
+def test_a_deployment_refers_only_to_what_is_made(deployment: dict[str, str]) -> None:
+    """A reference to a resource whose condition is false fails on AWS, minutes into the making."""
+    made = deployed(deployment)
+
+    for name, value in deployment.items():
+        assert re.fullmatch(PARAMETERS[name].get("AllowedPattern", ".*"), value)
+    assert {name: loose for name, one in made.items() if (loose := named_in(one) - set(made) - set(PARAMETERS))} == {}
+    assert broken_rules(deployment) == []
+
+
+def test_what_is_made_follows_from_what_is_asked() -> None:
+    """Nobody pays for a domain that they did not ask for."""
+    made = {kind: set(deployed(deployment)) for kind, deployment in DEPLOYMENTS.items()}
+
+    with_domain = {kind for kind, names in made.items() if "Domain" in names}
+    assert with_domain == {kind for kind in DEPLOYMENTS if kind.startswith("a new domain")}
+    assert {kind for kind, names in made.items() if "CollectionAccess" in names} == {
+        "a collection, told by EventBridge"
+    }
+    assert {kind for kind, names in made.items() if "TopicSubscription" in names} == {
+        "a domain that is there, told by SNS"
+    }
+    assert {kind for kind, names in made.items() if "BucketNotification" not in names} == {
+        "a domain that is there, told by SNS"
+    }
+
+
+@pytest.mark.parametrize(
+    ("wrong", "word"),
+    [
+        ({"NotificationSource": "SNS"}, "TrailTopicArn"),
+        ({"SubnetIds": "subnet-11111111"}, "go together"),
+        ({"Destination": "url"}, "EndpointUrl"),
+        ({"Destination": "serverless", "EndpointUrl": "https://a.b"}, "EndpointArn"),
+        ({"EndpointUrl": "https://a.b"}, "that is there"),
+        ({"ClusterSetupBy": "operator"}, "DomainAdminArn"),
+        ({"DomainSignIn": "password"}, "BrowserCidrs"),
+        ({"DomainSignIn": "password", "BrowserCidrs": "203.0.113.0/24"}, "operator"),
+    ],
+)
+def test_a_wrong_combination_is_refused_before_anything_is_made(wrong: dict[str, str], word: str) -> None:
+    """Half an hour of making a domain is a long wait for a typing mistake."""
+    assert any(word in sentence for sentence in broken_rules(wrong))
+
+
+# The queues
+
+
+def test_a_message_is_hidden_for_six_times_the_functions_time_limit() -> None:
+    """Less, and a message that is still worked on is given to a second function."""
+    mapping = properties("LoaderSource")
+
+    limit = properties("LoaderFunction")["Timeout"]
+
+    needed = 6 * limit + mapping["MaximumBatchingWindowInSeconds"]
+    assert properties("SourceQueue")["VisibilityTimeout"] >= needed
+    assert properties("SourceQueue")["VisibilityTimeout"] == local.VISIBILITY_SECONDS
+
+
+def test_the_queues_know_each_other() -> None:
+    """The redrive policy makes the letters; only with it, and the allow policy, can they be moved back."""
+    source, letters = properties("SourceQueue"), properties("DeadLetterQueue")
+
+    redrive = source["RedrivePolicy"]
+    assert redrive["deadLetterTargetArn"] == {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}
+    assert letters["RedriveAllowPolicy"]["redrivePermission"] == "byQueue"
+    [allowed_arn] = letters["RedriveAllowPolicy"]["sourceQueueArns"]
+    assert source["QueueName"] == {"Ref": "AWS::StackName"}
+    assert allowed_arn["Fn::Sub"].endswith(":${AWS::StackName}")
+    assert source["MessageRetentionPeriod"] == letters["MessageRetentionPeriod"] == local.DEAD_LETTER_SECONDS
+
+
+def test_a_message_is_given_up_after_as_many_receives_as_the_readme_says() -> None:
+    """Promise 4: fewer would dead-letter what a cluster that is down for a day could not take."""
+    receives = properties("SourceQueue")["RedrivePolicy"]["maxReceiveCount"]
+
+    assert f"`maxReceiveCount` should be {receives}" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert receives == local.MAX_RECEIVES
+
+
+def test_failures_are_reported_message_by_message() -> None:
+    """Without it the answer is ignored, and every message of every batch is deleted."""
+    mapping = properties("LoaderSource")
+
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["EventSourceArn"] == {"Fn::GetAtt": ["SourceQueue", "Arn"]}
+    assert mapping["FunctionName"] == {"Ref": "LoaderFunction"}
+    assert "MaximumConcurrency" in mapping["ScalingConfig"]
+    assert "ReservedConcurrentExecutions" not in properties("LoaderFunction")
+
+
+@pytest.mark.parametrize("name", ["SourceQueuePolicy", "DeadLetterQueuePolicy", "AlarmTopicPolicy"])
+def test_nothing_is_sent_or_read_in_clear(name: str) -> None:
+    """TLS only, whatever else a policy allows."""
+    [deny] = [one for owner, one in statements() if owner == name and one["Effect"] == "Deny"]
+
+    assert deny["Principal"] == "*"
+    assert deny["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS.values(), ids=DEPLOYMENTS)
+def test_only_the_one_notifier_may_send(deployment: dict[str, str]) -> None:
+    """A queue that anyone at S3 may send to is one that anyone may have files read from."""
+    policy = deployed(deployment)["SourceQueuePolicy"]["Properties"]["PolicyDocument"]
+
+    [allow] = [one for one in policy["Statement"] if one["Effect"] == "Allow"]
+
+    source = values_of(deployment)["NotificationSource"]
+    service = {"S3": "s3", "SNS": "sns", "EventBridge": "events"}[source]
+    assert allow["Principal"] == {"Service": f"{service}.amazonaws.com"}
+    assert allow["Action"] == "sqs:SendMessage"
+    assert allow["Condition"]["ArnEquals"]["aws:SourceArn"]
+    assert ("StringEquals" in allow["Condition"]) == (source == "S3")
+
+
+@pytest.mark.parametrize("name", ["SourceQueue", "DeadLetterQueue"])
+@pytest.mark.parametrize("key", ["", "arn:aws:kms:eu-central-1:123456789012:key/4f1d"])
+def test_queues_are_encrypted_one_way_or_the_other(name: str, key: str) -> None:
+    """SQS takes either its own encryption or a key, and refuses both."""
+    queue = deployed({"KmsKeyArn": key})[name]["Properties"]
+
+    assert queue.get("SqsManagedSseEnabled", False) is not bool(key)
+    assert queue.get("KmsMasterKeyId", "") == key
+
+
+# Template and code
+
+
+def test_the_environment_is_one_that_the_code_reads() -> None:
+    """A name that nobody reads is a setting that silently does nothing."""
+    names = set(properties("LoaderFunction")["Environment"]["Variables"])
+    fields = {f"TRAILSINK_{name.upper()}": field for name, field in Settings.model_fields.items()}
+    required = {name for name, field in fields.items() if (field.description or "").endswith("Required.")}
+
+    assert names <= set(fields)
+    assert required <= names
+    assert not names & {f"TRAILSINK_{name.upper()}" for name in NOT_FOR_LAMBDA}
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS.values(), ids=DEPLOYMENTS)
+def test_the_code_takes_the_environment(deployment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value that the settings refuse fails every invocation."""
+    variables = deployed(deployment)["LoaderFunction"]["Properties"]["Environment"]["Variables"]
+    given = values_of(deployment)
+    for name, value in variables.items():
+        match value:
+            case {"Fn::FindInMap": [kind, key, member]}:
+                text = TEMPLATE["Mappings"][kind][key][member]
+            case dict():
+                text = "https://made.by.aws/queue"
+            case _:
+                text = value
+        monkeypatch.setenv(name, text)
+
+    settings = Settings()
+
+    assert settings.index_prefix == given["IndexPrefix"]
+    expected = {"url": "basic"}.get(given["Destination"], "sigv4")
+    assert settings.opensearch_auth == expected
+    assert settings.opensearch_service == {"serverless": "aoss", "url": "auto"}.get(given["Destination"], "es")
+
+
+def test_what_a_parameter_lets_through_the_settings_let_through() -> None:
+    """Both bound the index prefix and the retention; the tighter of two would be met too late."""
+    prefix = next(one for one in Settings.model_fields["index_prefix"].metadata if hasattr(one, "pattern"))
+
+    assert PARAMETERS["IndexPrefix"]["AllowedPattern"] == prefix.pattern
+    assert PARAMETERS["IndexPartition"]["Default"] == Settings.model_fields["index_partition"].default
+    assert PARAMETERS["RetentionDays"]["MinValue"] == 0
+
+
+@pytest.mark.parametrize("name", sorted(of_type("AWS::Lambda::Function")))
+def test_every_handler_is_a_function_of_ours(name: str) -> None:
+    """A misspelt handler is found by the first event, not by CloudFormation."""
+    module, _, function = properties(name)["Handler"].rpartition(".")
+
+    source = (ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
+
+    assert re.search(rf"^def {function}\(event\b", source, re.MULTILINE)
+
+
+def test_the_custom_resources_are_given_what_their_code_takes() -> None:
+    """A property that is misspelt is refused, or worse, its default is used."""
+    source = (ROOT / "worker" / "custom_resources.py").read_text(encoding="utf-8")
+    ours = {name: one for name, one in RESOURCES.items() if one["Type"].startswith("Custom::")}
+
+    assert {one["Type"] for one in ours.values()} == set(re.findall(r"`(Custom::\w+)`", source))
+    for one in ours.values():
+        [text] = re.findall(rf"`{one['Type']}`\.\n\n(.*?)\"\"\"", source, re.DOTALL)
+        known = set(re.findall(r"`(\w+)`", text))
+        assert set(one["Properties"]) - {"ServiceToken", "ServiceTimeout"} == known
+
+
+def test_a_custom_resource_waits_a_little_longer_than_its_function_may_take() -> None:
+    """Less, and CloudFormation gives up while it is still answered; the default is an hour."""
+    for one in ("BucketNotification", "ClusterSetup"):
+        limit = properties(f"{one}Function")["Timeout"]
+
+        assert limit < properties(one)["ServiceTimeout"] <= limit + 60
+
+
+def test_a_new_mapping_is_put_in_place_by_an_update_of_the_stack() -> None:
+    """CloudFormation calls a custom resource only when one of its properties changes."""
+    assert properties("ClusterSetup")["Mapping"] == str(schema.VERSION)
+
+
+def test_the_order_is_what_the_promises_need() -> None:
+    """S3 tests the queue before it takes a notification; an index made before its template is wrong for ever."""
+    assert RESOURCES["BucketNotification"]["DependsOn"] == "SourceQueuePolicy"
+    assert "ClusterSetup" in named_in(RESOURCES["LoaderSource"])
+    assert RESOURCES["Domain"]["DependsOn"] == "DomainLogsPolicy"
+
+
+def dashboard() -> dict[str, Any]:
+    text, own = properties("Dashboard")["DashboardBody"]["Fn::Sub"]
+    text = text.replace("${Cluster}", own["Cluster"]["Fn::If"][1]["Fn::Sub"])
+    body: dict[str, Any] = json.loads(text)
+    return body
+
+
+def test_every_metric_that_is_watched_is_one_that_is_told() -> None:
+    """An alarm on a metric that nobody publishes is silent for ever, and looks fine."""
+    alarms = of_type("AWS::CloudWatch::Alarm").values()
+    watched = {alarm["MetricName"] for alarm in alarms if alarm.get("Namespace") == NAMESPACE}
+    shown: set[str] = set()
+    for widget in dashboard()["widgets"]:
+        namespace = name = ""
+        for metric in widget["properties"]["metrics"]:
+            words = [word for word in metric if isinstance(word, str)]
+            if not words or words == ["..."]:
+                continue
+            namespace = words[0] if words[0] != "." else namespace
+            name = words[1] if words[1] != "." else name
+            shown |= {name} if namespace == NAMESPACE else set()
+
+    assert watched <= set(METRICS)
+    assert shown <= set(METRICS)
+    assert shown >= {"FilesIndexed", "RecordsIndexed", "BytesSent", "DeliveryLag", "BulkRetries", "DeadLetters"}
+
+
+def test_the_dashboards_formula_uses_what_it_fetches() -> None:
+    """A misspelt id shows an empty graph."""
+    [cost] = [one for one in dashboard()["widgets"] if "dollars" in one["properties"]["title"]]
+    options = [one[-1] for one in cost["properties"]["metrics"]]
+
+    fetched = {one["id"] for one in options if "expression" not in one}
+    used = set(re.findall(r"\b[a-z]+\b", re.sub(r"\$\{\w+\}", "1", options[0]["expression"])))
+
+    assert used == fetched
+
+
+def test_alarms_reach_somebody_and_say_what_is_wrong() -> None:
+    """An alarm without words is a riddle at night."""
+    alarms = of_type("AWS::CloudWatch::Alarm")
+
+    assert {
+        name for name, one in alarms.items() if not one.get("AlarmDescription") or not one.get("AlarmActions")
+    } == set()
+    assert alarms["SilenceAlarm"]["TreatMissingData"] == "breaching"
+    assert alarms["LettersAlarm"]["MetricName"] == "ApproximateNumberOfMessagesVisible"  # sent ones leave out SQS's own
+
+
+# Who may what
+
+
+def test_no_right_is_wider_than_it_says() -> None:
+    """No `*` for all actions of a service, and none for all resources."""
+    wide = [
+        (name, one.get("Sid"))
+        for name, one in allowed()
+        if any("*" in action for action in listed(one["Action"])) or "*" in listed(one.get("Resource"))
+    ]
+
+    assert wide == []
+
+
+def test_the_one_principal_that_is_anybody_is_a_person_with_a_password() -> None:
+    """A browser is nobody to IAM: address or network is bounded, and the cluster asks for the password."""
+    anybody = [one for _, one in allowed() if one.get("Principal") in ("*", {"AWS": "*"})]
+
+    assert [one["Sid"] for one in anybody] == ["PeopleWithPassword"]
+    for kind, deployment in DEPLOYMENTS.items():
+        domain = deployed(deployment).get("Domain", {}).get("Properties", {})
+        sids = {one["Sid"]: one for one in domain.get("AccessPolicies", {}).get("Statement", [])}
+        assert ("PeopleWithPassword" in sids) == (deployment.get("DomainSignIn") == "password"), kind
+        if "PeopleWithPassword" in sids and "VPCOptions" not in domain:
+            assert sids["PeopleWithPassword"]["Condition"]["IpAddress"]["aws:SourceIp"]
+
+
+def rights(role: str, deployment: dict[str, str]) -> set[str]:
+    policies = deployed(deployment)[role]["Properties"]["Policies"]
+    rows = [one for policy in policies for one in policy["PolicyDocument"]["Statement"] if one["Effect"] == "Allow"]
+    return {action for one in rows for action in listed(one["Action"])}
+
+
+LOADER = {
+    *("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"),
+    *("sqs:SendMessage", "s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"),
+    *("logs:CreateLogStream", "logs:PutLogEvents"),
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("a new domain", {"es:ESHttpPost"}),
+        ("a new domain in a VPC, of three nodes", {"es:ESHttpPost", "kms:Decrypt", "kms:GenerateDataKey"}),
+        ("a collection, told by EventBridge", {"aoss:APIAccessAll"}),
+        ("a cluster of one's own", {"secretsmanager:GetSecretValue"}),
+    ],
+)
+def test_the_loader_may_do_what_it_does_and_nothing_else(kind: str, more: set[str]) -> None:
+    """Rights that nobody needs are those that are abused."""
+    assert rights("LoaderRole", DEPLOYMENTS[kind]) == LOADER | more
+
+
+def test_the_custom_resources_may_do_what_they_do_and_nothing_else() -> None:
+    """They run for a minute in a year, with rights that stay."""
+    logs = {"logs:CreateLogStream", "logs:PutLogEvents"}
+
+    assert rights("BucketNotificationRole", {}) == logs | {"s3:GetBucketNotification", "s3:PutBucketNotification"}
+    assert rights("ClusterSetupRole", {}) == logs | {"es:ESHttpGet", "es:ESHttpPut"}
+
+
+def test_policies_that_are_written_as_text_are_json() -> None:
+    """CloudFormation does not look inside; the service refuses them, minutes into the making."""
+    logs = properties("DomainLogsPolicy")["PolicyDocument"]["Fn::Sub"]
+    text, own = properties("CollectionAccess")["Policy"]["Fn::Sub"]
+    _, more, none = own["SetUp"]["Fn::If"]
+
+    rules = [json.loads(text.replace("${SetUp}", part)) for part in (more["Fn::Sub"], none)]
+
+    assert [statement["Effect"] for statement in json.loads(logs)["Statement"]] == ["Allow"]
+    assert [[one["Description"] for one in several] for several in rules] == [["load", "set up"], ["load"]]
+
+
+def test_every_function_has_a_role_and_a_log_of_its_own() -> None:
+    """A shared role has the rights of all who share it."""
+    functions = of_type("AWS::Lambda::Function").values()
+
+    assert len({one["Role"]["Fn::GetAtt"][0] for one in functions}) == len(functions)
+    assert len({one["LoggingConfig"]["LogGroup"]["Ref"] for one in functions}) == len(functions)
+    assert all("RetentionInDays" in one for one in of_type("AWS::Logs::LogGroup").values())
+
+
+# The domain
+
+
+def test_a_domain_is_kept_and_closed() -> None:
+    """It holds the data: it outlives the stack, and nothing goes in or out in clear or unnamed."""
+    domain = properties("Domain")
+
+    for name in ("Domain", "DomainSecret"):
+        assert RESOURCES[name]["DeletionPolicy"] == "RetainExceptOnCreate"
+        assert RESOURCES[name]["UpdateReplacePolicy"] == "Retain"
+    assert domain["EncryptionAtRestOptions"]["Enabled"] is True
+    assert domain["NodeToNodeEncryptionOptions"] == {"Enabled": True}
+    assert domain["DomainEndpointOptions"]["EnforceHTTPS"] is True
+    assert "TLS-1-2" in domain["DomainEndpointOptions"]["TLSSecurityPolicy"]
+    assert domain["AdvancedSecurityOptions"]["Enabled"] is True
+    assert domain["EBSOptions"]["VolumeType"] == "gp3"
+    assert {"AUDIT_LOGS", "ES_APPLICATION_LOGS"} <= set(domain["LogPublishingOptions"])
+
+
+def test_the_master_is_the_role_that_sets_up_or_a_password_that_nobody_chose() -> None:
+    """A password in a parameter is one in a history."""
+    by_role = deployed({})["Domain"]["Properties"]["AdvancedSecurityOptions"]
+    by_password = deployed(DEPLOYMENTS["a new domain in a VPC, of three nodes"])
+
+    master = by_password["Domain"]["Properties"]["AdvancedSecurityOptions"]["MasterUserOptions"]
+    assert by_role["MasterUserOptions"] == {"MasterUserARN": {"Fn::GetAtt": ["ClusterSetupRole", "Arn"]}}
+    assert by_role["InternalUserDatabaseEnabled"] is False
+    assert all("{{resolve:secretsmanager:${DomainSecret}:" in one["Fn::Sub"] for one in master.values())
+    assert by_password["ClusterSetup"]["Properties"]["OpensearchAuth"] == "basic"
+    secret = by_password["DomainSecret"]["Properties"]["GenerateSecretString"]
+    assert list(json.loads(secret["SecretStringTemplate"])) == ["username"]
+    assert secret["GenerateStringKey"] == "password"
+
+
+def test_the_oldest_engine_is_the_oldest_that_is_tested() -> None:
+    """Before 2.19 a flat_object can take a node down."""
+    pattern = PARAMETERS["DomainEngineVersion"]["AllowedPattern"]
+
+    assert [bool(re.fullmatch(pattern, f"OpenSearch_{one}")) for one in ("2.17", "2.19", "3.1", "3.5")] == [
+        False,
+        True,
+        True,
+        True,
+    ]
+
+
+def test_no_index_of_a_domain_of_one_node_waits_for_a_copy() -> None:
+    """A copy without a node makes the cluster yellow for ever, and hides what yellow is for."""
+    three = DEPLOYMENTS["a new domain in a VPC, of three nodes"]
+
+    assert deployed({})["ClusterSetup"]["Properties"]["Replicas"] == "0"
+    assert "Replicas" not in deployed(three)["ClusterSetup"]["Properties"]
+    assert deployed({"Replicas": "2"})["ClusterSetup"]["Properties"]["Replicas"] == "2"
+
+
+def test_a_domain_has_as_many_zones_as_subnets() -> None:
+    """OpenSearch Service refuses other numbers."""
+    three = DEPLOYMENTS["a new domain in a VPC, of three nodes"]
+
+    config = deployed(three)["Domain"]["Properties"]["ClusterConfig"]
+
+    assert config["ZoneAwarenessConfig"] == {"AvailabilityZoneCount": 3}
+    assert config["DedicatedMasterCount"] == 3
+    assert deployed({})["Domain"]["Properties"]["ClusterConfig"]["ZoneAwarenessEnabled"] is False
