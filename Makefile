@@ -37,7 +37,7 @@ demo: $(READY) ## Show the main road on real parts: files in, events found, a br
 test: $(READY) ## Run all tests; OPENSEARCH=2.19.1 runs them against the oldest supported server.
 	$(BIN)/python -m pytest
 
-unit: $(READY) ## Run the unit tests: seconds, no network.
+unit: $(READY) ## Run the unit tests: a minute, no network.
 	$(BIN)/python -m pytest tests/unit
 
 lint: $(READY) ## Run ruff and mypy.
