@@ -12,6 +12,7 @@ from collections import Counter
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -22,6 +23,7 @@ from rich.live import Live
 from rich.text import Text
 
 from worker import __version__
+from worker.access import let_in
 from worker.cli_deployment import deploy, destroy, doctor, template
 from worker.cluster_setup import Wanted, set_up
 from worker.errors import MalformedMessage, QueueUnavailable, SetupError, TrailsinkError
@@ -79,7 +81,10 @@ main.add_command(template)
 @click.option("--replicas", type=click.IntRange(0, 10), metavar="COPIES",
               help="Copies of each shard beside the first; 0 for a cluster of one node.  "
                    "[default: as it is, else 1]")  # fmt: skip
-def setup(retention_days: int | None, replicas: int | None) -> None:
+@click.option("--loader-role", metavar="ARN",
+              help="Under fine-grained access control: let this IAM role load, with the least rights that do.  "
+                   "[default: nobody new]  Example: arn:aws:iam::123456789012:role/loader")  # fmt: skip
+def setup(retention_days: int | None, replicas: int | None, loader_role: str | None) -> None:
     """Put the index template and the retention policy into the cluster.
 
     Says what server it found and which mapping it chose. Running it again changes nothing.
@@ -88,7 +93,9 @@ def setup(retention_days: int | None, replicas: int | None) -> None:
     days = settings.retention_days if retention_days is None else retention_days
     wanted = Wanted(settings.index_prefix, days, replicas, is_serverless(settings))
     click.echo(f"Asking {settings.opensearch_url} (for up to {settings.request_seconds:.0f} s) ...", err=True)
-    for line in set_up(make_client(settings).connect(), wanted):
+    client = make_client(settings).connect()
+    lines = set_up(client, wanted)
+    for line in chain(lines, let_in(client, wanted.prefix, loader_role)) if loader_role else lines:
         click.echo(line)
 
 

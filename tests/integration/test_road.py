@@ -322,6 +322,15 @@ def test_setup_says_what_it_did_and_does_nothing_the_second_time(bench: Bench) -
     assert f"Index template trailsink-{bench.prefix} version 1 is there already." in again.stdout
 
 
+def test_setup_lets_nobody_in_where_there_are_no_roles(bench: Bench) -> None:
+    """The same command serves clusters with and without fine-grained access control."""
+    done = trailsink("setup", "--loader-role", "arn:aws:iam::123456789012:role/loader")
+
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[-1].startswith("Access: this server has no fine-grained access control")
+    assert bench.prefix
+
+
 def test_a_foreign_template_of_our_name_is_refused(bench: Bench) -> None:
     """Somebody else's template may hold what their indices need."""
     name = f"trailsink-{bench.prefix}"

@@ -54,6 +54,7 @@ OURS: dict[str, set[str]] = {
     "cli_deployment": {"deployment", "doctor", "errors", "settings", "wiring"},
     "cli": {
         "",
+        "access",
         "aws",
         "cli_deployment",
         "cluster_setup",
