@@ -129,11 +129,20 @@ class Remaining:
         return int((self._end - time.monotonic()) * 1000)
 
 
+def late_work() -> list[threading.Thread]:
+    """Threads of handlers that have answered; those that do not end by themselves."""
+    late = [one for one in threading.enumerate() if one.name == WORK]
+    for thread in late:
+        thread.join(20)
+    return [thread for thread in late if thread.is_alive()]
+
+
 @pytest.fixture
 def cloudformation() -> Iterator[Service]:
-    """Where CloudFormation waits for the answer."""
+    """Where CloudFormation waits for the answer; work that was late is over before the test is."""
     with listening(Service()) as service:
         yield service
+        assert not late_work()
 
 
 Handler = Callable[[dict[str, Any], Remaining], None]
@@ -697,15 +706,12 @@ def test_a_deadline_is_answered_before_it_and_late_work_stops(
     between.replies += [hang]
     id_ = "" if kind == "Create" else physical_id
     answer = notify(cloudformation, kind, place.properties(Prefix="AWSLogs/2"), seconds=2, id_=id_)
-    late = [one for one in threading.enumerate() if one.name == WORK]
     released.set()
-    for thread in late:
-        thread.join(5)
 
     assert answer["Status"] == "FAILED"
     assert "time of the function is over" in answer["Reason"]
     assert answer["PhysicalResourceId"] == id_ or "trailsink-not-made"
-    assert [thread.is_alive() for thread in late] == [False]
+    assert not late_work()
     assert between.asked("PUT") == puts
     assert len(cloudformation.answers) == 2
 
@@ -722,12 +728,9 @@ def test_a_put_that_breaks_off_after_the_answer_is_not_sent_again(
 
     between.only, between.replies = "PUT", [hang]
     answer = notify(cloudformation, "Create", place.properties(), seconds=2)
-    late = [one for one in threading.enumerate() if one.name == WORK]
     released.set()
-    for thread in late:
-        thread.join(5)
 
-    assert [thread.is_alive() for thread in late] == [False]
+    assert not late_work()
     assert (answer["Status"], between.asked("PUT"), place.ids()) == ("FAILED", 1, [])
 
 

@@ -31,7 +31,7 @@ parts = st.text(alphabet="ab/", max_size=3)
 @st.composite
 def entries(draw: st.DrawFn, kind: str) -> dict[str, Any]:
     address, arn = KINDS[kind]
-    entry: dict[str, Any] = {"Id": draw(st.uuids().map(str)), address: arn}
+    entry: dict[str, Any] = {address: arn}
     entry["Events"] = draw(st.lists(st.sampled_from(EVENTS), min_size=1, max_size=3, unique=True))
     rules = [
         {"Name": draw(st.sampled_from((name, name.capitalize()))), "Value": draw(parts)}
@@ -44,7 +44,8 @@ def entries(draw: st.DrawFn, kind: str) -> dict[str, Any]:
 def configurations(draw: st.DrawFn) -> dict[str, Any]:
     made: dict[str, Any] = {}
     for kind in draw(st.lists(st.sampled_from(sorted(KINDS)), unique=True)):
-        made[kind] = draw(st.lists(entries(kind), min_size=1, max_size=3))
+        several = draw(st.lists(entries(kind), min_size=1, max_size=3))
+        made[kind] = [{"Id": f"{kind}-{at}", **entry} for at, entry in enumerate(several)]
     if draw(st.booleans()):
         made["EventBridgeConfiguration"] = {}
     return made
