@@ -25,6 +25,7 @@ from rich.text import Text
 from worker import __version__
 from worker.access import let_in
 from worker.cli_deployment import deploy, destroy, doctor, template
+from worker.cli_parts import age
 from worker.cluster_setup import Wanted, set_up
 from worker.errors import MalformedMessage, QueueUnavailable, SetupError, TrailsinkError
 from worker.messages import read_message
@@ -271,7 +272,7 @@ def list_letters(*, as_json: bool, reason: str | None) -> None:
     for letter in sorted(chosen, key=lambda one: one.sent_at):
         said = _described(letter)
         attempts = f"attempts {said['attempts']}, " if "attempts" in said else ""
-        click.echo(f"{letter.id}  {click.style(letter.reason, bold=True)}  {attempts}age {_age(said['age_seconds'])}")
+        click.echo(f"{letter.id}  {click.style(letter.reason, bold=True)}  {attempts}age {age(said['age_seconds'])}")
         click.echo(f"  {said['object'] or letter.body[:_BODY_CHARACTERS]}")
         click.echo(f"  {said.get('detail', 'moved here by SQS after too many receives')}")
 
@@ -354,13 +355,6 @@ def _object_of(letter: Letter) -> str | None:
         return ", ".join(str(ref) for ref in read_message(letter.body).objects) or None
     except MalformedMessage:
         return None
-
-
-def _age(seconds: int) -> str:
-    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
-        if seconds >= size:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
 
 
 if __name__ == "__main__":

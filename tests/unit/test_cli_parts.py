@@ -1,0 +1,72 @@
+"""Promises about what the commands share: tables, spans, moments and ages."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import click
+import pytest
+
+from worker.cli_parts import MOMENT, SPAN, age, print_table
+
+
+@pytest.mark.parametrize(
+    ("told", "meant"),
+    [
+        ("90s", timedelta(seconds=90)),
+        ("15m", timedelta(minutes=15)),
+        ("2h", timedelta(hours=2)),
+        ("30d", timedelta(days=30)),
+        ("4w", timedelta(weeks=4)),
+    ],
+)
+def test_a_span_is_a_number_and_a_unit(told: str, meant: timedelta) -> None:
+    """The form that log tools have in common."""
+    assert SPAN.convert(told, None, None) == meant
+
+
+@pytest.mark.parametrize("told", ["", "30", "d", "-1d", "1.5h", "2 months", "0d", "99999999w"])
+def test_what_is_no_span_is_refused_with_an_example(told: str) -> None:
+    """The sentence says what to type instead."""
+    with pytest.raises(click.BadParameter, match=r"30d|36500d"):
+        SPAN.convert(told, None, None)
+
+
+@pytest.mark.parametrize(
+    ("told", "meant"),
+    [
+        ("2025-01-31", datetime(2025, 1, 31, tzinfo=UTC)),
+        ("2025-01-31T10:00:00Z", datetime(2025, 1, 31, 10, tzinfo=UTC)),
+        ("2025-01-31T10:00:00+02:00", datetime(2025, 1, 31, 8, tzinfo=UTC)),
+        ("2025-01-31T10:00", datetime(2025, 1, 31, 10, tzinfo=UTC)),
+    ],
+)
+def test_a_moment_is_utc_unless_it_says_otherwise(told: str, meant: datetime) -> None:
+    """CloudTrail's keys and times are UTC, so is what is asked of them."""
+    assert MOMENT.convert(told, None, None) == meant
+
+
+@pytest.mark.parametrize("told", ["", "yesterday", "2025-13-01", "31.01.2025"])
+def test_what_is_no_moment_is_refused_with_an_example(told: str) -> None:
+    """The sentence says what to type instead."""
+    with pytest.raises(click.BadParameter, match="2025-01-31"):
+        MOMENT.convert(told, None, None)
+
+
+def test_a_piped_table_is_never_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    """What goes into a file is read by scripts: one row, one line, whole."""
+    long = "s3://" + "b" * 500
+
+    print_table(["object", "bytes"], [[long, "7"], ["[x]", "1,234"]], right=["bytes"])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["object", "bytes"]
+    assert lines[1].split() == [long, "7"]
+    assert lines[2].split() == ["[x]", "1,234"]
+    assert lines[1].endswith("    7")
+
+
+@pytest.mark.parametrize(("seconds", "said"), [(0, "0s"), (59.9, "59s"), (60, "1m"), (7300, "2h"), (200_000, "2d")])
+def test_an_age_is_said_in_its_largest_unit(seconds: float, said: str) -> None:
+    """Nobody reads 200000s."""
+    assert age(seconds) == said

@@ -1,0 +1,83 @@
+"""What the commands share: tables for people, spans and moments for options, ages in words."""
+
+from __future__ import annotations
+
+import re
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+_UNCUT = 100_000  # columns of a line that goes into a file or a pipe, where nothing may be cut off
+_LONGEST = timedelta(days=36_500)
+
+
+class _Span(click.ParamType[timedelta]):
+    """A length of time: a number and one of s, m, h, d, w."""
+
+    name = "span"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
+        if isinstance(value, timedelta):
+            return value
+        told = re.fullmatch(r"([0-9]{1,9})([smhdw])", str(value).strip())
+        if told is None:
+            self.fail(f"{value!r} is no span: give a number and a unit, as in 90s, 15m, 2h, 30d or 4w.", param, ctx)
+        span = timedelta(**{_UNITS[told[2]]: int(told[1])})
+        if not timedelta() < span <= _LONGEST:
+            self.fail(f"{value!r} is out of bounds: more than nothing, and at most 36500d.", param, ctx)
+        return span
+
+
+class _Moment(click.ParamType[datetime]):
+    """A day or an instant in ISO 8601; UTC where it names no offset."""
+
+    name = "moment"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            told = datetime.fromisoformat(str(value).strip())
+        except ValueError:
+            self.fail(f"{value!r} is no date: write 2025-01-31 or 2025-01-31T10:00:00Z.", param, ctx)
+        return told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)
+
+
+SPAN = _Span()
+MOMENT = _Moment()
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()) -> None:
+    """Print rows under their headings, the columns named in `right` to the right.
+
+    A terminal gets the table fitted to its width; a pipe or a file gets each row in one line with nothing cut.
+    """
+    to_right = set(right)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(name, justify="right" if name in to_right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text.from_ansi(cell) for cell in row))
+    terminal = sys.stdout.isatty()
+    console = Console(width=None if terminal else _UNCUT)
+    with console.capture() as written:
+        console.print(table)
+    for line in written.get().splitlines():
+        click.echo(line.rstrip())
+
+
+def age(seconds: float) -> str:
+    """Write a length of time in its largest whole unit: 42s, 5m, 3h, 12d."""
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
+        if seconds >= size:
+            return f"{int(seconds // size)}{unit}"
+    return f"{int(seconds)}s"
