@@ -381,7 +381,7 @@ def _package(path: str) -> str:
 
 def _say(bundle: Bundle, console: Console) -> None:
     console.print(f"{bundle.path}: {bundle.target.runtime} on {bundle.target.arch}")
-    table = _table("package", "files", "zipped", "unzipped")
+    table = figures("package", "files", "zipped", "unzipped")
     for share in bundle.shares:
         table.add_row(share.package, f"{share.files:,}", f"{share.zipped:,}", f"{share.unzipped:,}")
     totals = (
@@ -391,7 +391,7 @@ def _say(bundle: Bundle, console: Console) -> None:
     )
     table.add_row("all", *(f"{total:,}" for total in totals))
     console.print(table)
-    table = _table("left out", "files", "unzipped")
+    table = figures("left out", "files", "unzipped")
     table.add_row("boto3 and what it needs: the runtime brings them", "", "")
     for reason, paths in bundle.left_out.items():
         table.add_row(reason, f"{len(paths):,}", f"{sum(paths.values()):,}")
@@ -406,7 +406,8 @@ def _say(bundle: Bundle, console: Console) -> None:
     console.print(f"SHA-256 {bundle.sha256}")
 
 
-def _table(first: str, *others: str) -> Table:
+def figures(first: str, *others: str) -> Table:
+    """Return an empty table: a name in each row, and figures beside it."""
     table = Table(box=None, pad_edge=False)
     table.add_column(first)
     for name in others:

@@ -101,6 +101,7 @@ _CLUSTER_CONDITIONS = frozenset(
         "invalid_index_name_exception",  # our set-up: the prefix
         "security_exception",
         "validation_exception",  # maximum shards open
+        TLS_FAILURE,  # somebody has to give the right certificate
     }
 )
 
@@ -121,7 +122,7 @@ def rule_item(status: int, cause: str) -> Ruling:
 def rule_request(answer: Answer) -> Ruling:
     """Judge the answer to a whole request that was not a 200 with items."""
     status, cause = answer.status, answer.cause
-    if cause in _CLUSTER_CONDITIONS or cause == TLS_FAILURE:
+    if cause in _CLUSTER_CONDITIONS:
         return Ruling.PARK
     if status == 413 or (status == 400 and cause):  # a 400 without an error type is not OpenSearch speaking
         return Ruling.HALVE

@@ -29,7 +29,7 @@ from worker.cli_parts import age
 from worker.cluster_setup import Wanted, set_up
 from worker.errors import MalformedMessage, QueueUnavailable, SetupError, TrailsinkError
 from worker.messages import read_message
-from worker.metrics import METRICS, counts, log_lines, metrics_line
+from worker.metrics import METRICS, counts, report_lines
 from worker.poller import Poller, Polling
 from worker.settings import Settings, load_settings, unknown_settings
 from worker.wiring import is_serverless, make_client, make_consumer, make_queue, now
@@ -237,7 +237,7 @@ def _reporting(settings: Settings, totals: _Totals, *, live: bool) -> Iterator[C
         with lock:
             totals.add(result)
             if lines:
-                click.echo("\n".join([*log_lines(result), *([metrics_line(result)] if settings.emf else [])]))
+                click.echo("\n".join(report_lines(result, queue=settings.metrics_queue)))
             if display:
                 display.update(Text("\n".join([totals.sentence(), *totals.reasons()])))
 

@@ -142,6 +142,7 @@ class Stack:
 
     def __init__(self, client: CloudFormationClient, name: str, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self._client, self.name, self._sleep = client, name, sleep
+        self._change_set = ""  # the last one that was proposed
 
     def status(self) -> str:
         """Return the stack's status, "" when there is none."""

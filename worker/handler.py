@@ -10,7 +10,7 @@ import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from worker.metrics import log_lines, metrics_line
+from worker.metrics import report_lines
 from worker.pipeline import Message
 from worker.settings import load_settings
 from worker.wiring import make_consumer
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from worker.pipeline import Consumer
+    from worker.settings import Settings
 
 
 class Context(Protocol):
@@ -28,10 +29,15 @@ class Context(Protocol):
         """Milliseconds until Lambda ends the invocation."""
 
 
+# Both are made at the first invocation, not at import, and last as long as the execution environment.
+@cache
+def _settings() -> Settings:
+    return load_settings()
+
+
 @cache
 def _consumer() -> Consumer:
-    # Made at the first invocation, not at import; it keeps connections, and nothing of a batch.
-    return make_consumer(load_settings())
+    return make_consumer(_settings())  # it keeps connections, and nothing of a batch
 
 
 def handler(event: Mapping[str, Any], context: Context) -> dict[str, list[dict[str, str]]]:
@@ -43,8 +49,7 @@ def handler(event: Mapping[str, Any], context: Context) -> dict[str, list[dict[s
     if not messages:
         return {"batchItemFailures": []}
     result = _consumer().consume(messages, lambda: context.get_remaining_time_in_millis() / 1000)
-    lines = [*log_lines(result), *([metrics_line(result)] if load_settings().emf else [])]
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    sys.stdout.write("".join(f"{line}\n" for line in report_lines(result, queue=_settings().metrics_queue)))
     return {"batchItemFailures": [{"itemIdentifier": id_} for id_ in result.failed]}
 
 

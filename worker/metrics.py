@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 NAMESPACE = "Trailsink"
 
-# Name -> unit. One dimension set, the empty one: each further combination is a metric that is billed.
+# One dimension, so that two pipelines in one region have figures and alarms of their own; each further combination of
+# dimensions would be billed as a metric more.
+DIMENSION = "Queue"
+
+# Name -> unit.
 METRICS = {
     "Messages": "Count",
     "MessagesFailed": "Count",
@@ -97,15 +101,22 @@ def _seconds(later: datetime, earlier: datetime) -> float:
     return round((later - earlier).total_seconds(), 3)
 
 
-def metrics_line(result: BatchResult) -> str:
-    """Write the batch as one EMF document."""
+def report_lines(result: BatchResult, *, queue: str | None) -> Iterator[str]:
+    """Write all that a log is told of a batch; the metrics last, under the source queue's name, None for no metrics."""
+    yield from log_lines(result)
+    if queue is not None:
+        yield metrics_line(result, queue)
+
+
+def metrics_line(result: BatchResult, queue: str) -> str:
+    """Write the batch as one EMF document, its dimension the name of the source queue."""
     values: dict[str, Any] = counts(result) | _lags(result)
     definitions = [{"Name": name, "Unit": METRICS[name]} for name in values]
     head = {
         "Timestamp": int(result.ended_at.timestamp() * 1000),
-        "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": [[]], "Metrics": definitions}],
+        "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": [[DIMENSION]], "Metrics": definitions}],
     }
-    return msgspec.json.encode({"_aws": head, **values}).decode()
+    return msgspec.json.encode({"_aws": head, DIMENSION: queue, **values}).decode()
 
 
 def log_lines(result: BatchResult) -> Iterator[str]:

@@ -142,7 +142,6 @@ class FileTally:
     """The account of one object in one batch."""
 
     ref: ObjectRef
-    kind: str
     delivered_at: datetime | None
     read: int = 0
     indexed: int = 0
@@ -157,8 +156,7 @@ class FileTally:
     fetch_seconds: float = 0.0
     stored_bytes: int = 0
     text_bytes: int = 0
-    oldest: str | None = None  # event times, ISO 8601 in UTC
-    newest: str | None = None
+    oldest: str | None = None  # event time, ISO 8601 in UTC
 
     def take(self, position: int, outcome: Outcome) -> None:
         """Count the outcome of one record."""
@@ -327,7 +325,7 @@ class _Batch:
             self._ignored[found.name] += 1
         elif ref not in self._places:
             self._places[ref] = len(self._files)
-            self._files.append(FileTally(ref, found.kind, found.delivered_at))
+            self._files.append(FileTally(ref, found.delivered_at))
 
     # Objects to actions
 
@@ -434,8 +432,7 @@ class _Batch:
                 tally.reject(position, found.reason)
             else:
                 records.append(found)
-        times = {record.time for record in records if record.time}
-        tally.oldest, tally.newest = min(times, default=None), max(times, default=None)
+        tally.oldest = min((record.time for record in records if record.time), default=None)
         return records
 
     def _refuse(self, tally: FileTally, problem: UnreadableObject) -> None:

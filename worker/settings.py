@@ -115,6 +115,11 @@ class Settings(BaseSettings):
         return value
 
     @property
+    def metrics_queue(self) -> str | None:
+        """The name that metrics are told under, that of the source queue; None when none are to be told."""
+        return self.queue_url.rstrip("/").rpartition("/")[2] if self.emf else None
+
+    @property
     def limits(self) -> Limits:
         """The part that bounds the consumer."""
         return Limits(**{name: getattr(self, name) for name in Limits.__dataclass_fields__})

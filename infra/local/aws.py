@@ -4,14 +4,12 @@ import importlib.util
 import os
 import sys
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from infra.local.asking import fetch
-from infra.local.child import Child, Identity
 from infra.local.errors import LocalStackError
-from infra.local.folders import empty_run_folder, new_run_folder
-from infra.local.ports import LOOPBACK, free_port, is_free
+from infra.local.ports import LOOPBACK, is_free
+from infra.local.server import Server
 
 SERVER = Path(__file__).with_name("move_tasks.py")
 # Measured at about 1 s.
@@ -20,40 +18,13 @@ START_SECONDS = 30
 PASSED_ON = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LANG", "LC_ALL")
 
 
-class Aws:
-    """MiniStack on the loopback interface; all that it keeps is in memory.
-
-    Without a `folder` it makes one for its few files, and `close` removes it, all but its log. One that is not
-    `guarded` outlives this process.
-    """
+class Aws(Server):
+    """MiniStack, the endpoint of every service; all that it keeps is in memory."""
 
     def __init__(
         self, *, port: int | None = None, folder: Path | None = None, log: Path | None = None, guarded: bool = True
     ) -> None:
-        self.port = port or free_port()
-        self.folder = folder or new_run_folder("aws")
-        self.log_path = log or self.folder / "aws.log"
-        self._folder_is_ours = folder is None
-        self._child = Child("MiniStack", log=self.log_path, guarded=guarded)
-
-    @property
-    def url(self) -> str:
-        """The endpoint of every service."""
-        return f"http://{LOOPBACK}:{self.port}"
-
-    @property
-    def pid(self) -> int:
-        """The id of the server's process."""
-        return self._child.pid
-
-    @property
-    def identity(self) -> Identity | None:
-        """What a later command needs to stop it."""
-        return self._child.identity
-
-    def is_alive(self) -> bool:
-        """Say whether the process runs."""
-        return self._child.is_alive()
+        super().__init__("MiniStack", "aws", port=port, folder=folder, log=log, guarded=guarded)
 
     def start(self) -> Self:
         """Start it and wait until it answers."""
@@ -90,32 +61,6 @@ class Aws:
         """Forget every bucket, queue, function and task."""
         if fetch(f"{self.url}/_ministack/reset", method="POST", timeout=30) is None:
             raise LocalStackError(f"MiniStack at {self.url} did not do the reset; its log is {self.log_path}.")
-
-    def stop(self) -> None:
-        """Stop it; what it kept in memory is gone."""
-        self._child.stop()
-
-    def kill(self) -> None:
-        """End it like a crash does."""
-        self._child.kill()
-
-    def close(self) -> None:
-        """Stop it and remove its files."""
-        self.stop()
-        if self._folder_is_ours:
-            empty_run_folder(self.folder)
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _environment(self) -> dict[str, str]:
         """Return MiniStack's whole environment: everything it may write goes into its folder."""

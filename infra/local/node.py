@@ -11,16 +11,15 @@ import os
 import pwd
 import signal
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from infra.local.asking import fetch
-from infra.local.child import Child, Identity
 from infra.local.errors import LocalStackError
-from infra.local.folders import empty_run_folder, lets_nobody_through, new_run_folder, runs_as_root
+from infra.local.folders import lets_nobody_through, runs_as_root
 from infra.local.java import Java, find_java
 from infra.local.layout import layout
 from infra.local.ports import LOOPBACK, free_port, is_free
+from infra.local.server import Server
 
 DEFAULT_VERSION = "3.8.0"
 # Measured at 6 to 24 s; a busy machine may take several times that.
@@ -52,13 +51,11 @@ rootLogger.appenderRef.console.ref = console
 """
 
 
-class Node:
+class Node(Server):
     """A node that can be started, stopped, killed, paused, and started again on the same port with the same data.
 
     `settings` become lines of opensearch.yml and win over the defaults; they are read at each start. `quick` keeps
     the JVM from optimising thoroughly: it starts about a second sooner, and indexes at less than half the speed.
-    Without a `folder` the node makes one, and `close` removes it, all but its log. A node that is not `guarded`
-    outlives this process.
     """
 
     def __init__(  # noqa: PLR0913 - each is one independent choice
@@ -75,33 +72,10 @@ class Node:
     ) -> None:
         self.version = version
         self.settings = dict(settings or {})
-        self.port = port or free_port()
         self.heap = heap
         self.quick = quick
-        self.folder = folder or new_run_folder("opensearch")
-        self.log_path = log or self.folder / "opensearch.log"
         self._port_is_ours = port is None
-        self._folder_is_ours = folder is None
-        self._child = Child(f"OpenSearch {version}", log=self.log_path, guarded=guarded)
-
-    @property
-    def url(self) -> str:
-        """Where the node answers."""
-        return f"http://{LOOPBACK}:{self.port}"
-
-    @property
-    def pid(self) -> int:
-        """The id of the Java process."""
-        return self._child.pid
-
-    @property
-    def identity(self) -> Identity | None:
-        """What a later command needs to stop the node."""
-        return self._child.identity
-
-    def is_alive(self) -> bool:
-        """Say whether the process runs, which a paused one does."""
-        return self._child.is_alive()
+        super().__init__(f"OpenSearch {version}", "opensearch", port=port, folder=folder, log=log, guarded=guarded)
 
     def start(self) -> Self:
         """Start the node and wait until it answers; if the port was not asked for, try another when it is taken."""
@@ -144,14 +118,6 @@ class Node:
         """Wait until the node answers that it can work; return the seconds it took."""
         return self._child.wait_until_it_answers(self.is_healthy, START_SECONDS)
 
-    def stop(self) -> None:
-        """Stop the node in order; its data stay for another start."""
-        self._child.stop()
-
-    def kill(self) -> None:
-        """End the node like a crash does; its data stay for another start."""
-        self._child.kill()
-
     def pause(self) -> None:
         """Stop the process in its tracks: connections stay open and nothing answers."""
         self._child.signal(signal.SIGSTOP)
@@ -159,24 +125,6 @@ class Node:
     def resume(self) -> None:
         """Let a paused process go on."""
         self._child.signal(signal.SIGCONT)
-
-    def close(self) -> None:
-        """Stop the node and throw its data away."""
-        self.stop()
-        if self._folder_is_ours:
-            empty_run_folder(self.folder)
-
-    def __enter__(self) -> Self:
-        try:
-            return self.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def is_healthy(self) -> bool:
         """Say whether the node answers that it can work."""

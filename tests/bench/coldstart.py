@@ -20,9 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
 
-from infra.packaging import PackagingError, Target, build
+from infra.packaging import PackagingError, Target, build, figures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -126,7 +125,7 @@ def _room(folder: Path, *, bytecode: bool) -> Room:
 
 def _print(spent: Mapping[tuple[str, str], list[float]], modules: Mapping[str, float], largest: int) -> None:
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-    table = _table("CPU milliseconds to import", "median", "spread", "of the libraries")
+    table = figures("CPU milliseconds to import", "median", "spread", "of the libraries")
     for (how, what), several in spent.items():
         middle, libraries = statistics.median(several), statistics.median(spent[how, LIBRARIES])
         spread = f"{min(several) * 1e3:.0f} to {max(several) * 1e3:.0f}"
@@ -145,18 +144,10 @@ def _print(spent: Mapping[tuple[str, str], list[float]], modules: Mapping[str, f
 
 def _print_largest(console: Console, what: str, spent: Counter[str], largest: int) -> None:
     total = spent.total()
-    table = _table(what, "milliseconds", "share")
+    table = figures(what, "milliseconds", "share")
     for name, one in spent.most_common(largest):
         table.add_row(name, f"{one / 1e3:.1f}", f"{one / total:.0%}")
     console.print(table, "")
-
-
-def _table(first: str, *others: str) -> Table:
-    table = Table(box=None, pad_edge=False)
-    table.add_column(first)
-    for name in others:
-        table.add_column(name, justify="right")
-    return table
 
 
 if __name__ == "__main__":

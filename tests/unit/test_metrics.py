@@ -81,7 +81,7 @@ def assert_valid_emf(line: str) -> dict[str, Any]:
 def test_the_metrics_of_a_batch_are_one_valid_emf_line() -> None:
     """An invalid one is logged like any other line, and the metric is silently not there."""
     with house() as here:
-        whole = assert_valid_emf(metrics_line(eventful(here)))
+        whole = assert_valid_emf(metrics_line(eventful(here), "trailsink"))
 
     assert whole["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Trailsink"
     assert {metric["Name"] for metric in whole["_aws"]["CloudWatchMetrics"][0]["Metrics"]} == set(METRICS)
@@ -90,7 +90,7 @@ def test_the_metrics_of_a_batch_are_one_valid_emf_line() -> None:
 def test_the_metrics_of_an_empty_batch_are_valid_too() -> None:
     """A lag that nobody had is left out: an empty list would make the line invalid."""
     with house() as here:
-        whole = assert_valid_emf(metrics_line(here.consume()))
+        whole = assert_valid_emf(metrics_line(here.consume(), "trailsink"))
 
     assert "DeliveryLag" not in whole
     assert whole["Messages"] == 0
@@ -101,17 +101,18 @@ def test_a_batch_of_many_files_stays_within_a_hundred_values() -> None:
     with house() as here:
         result = here.consume(*(here.announce(f"file-{n}", log_file(event(n)), n) for n in range(150)))
 
-        whole = assert_valid_emf(metrics_line(result))
+        whole = assert_valid_emf(metrics_line(result, "trailsink"))
 
     assert len(whole["DeliveryLag"]) == len(whole["NotificationLag"]) == 100
 
 
-def test_there_is_one_dimension_set_and_it_is_empty() -> None:
-    """Each further combination is a metric that is billed, each hour."""
+def test_the_one_dimension_is_the_source_queue() -> None:
+    """Two pipelines in one region must not share an alarm; each further combination is a metric that is billed."""
     with house() as here:
-        whole = json.loads(metrics_line(eventful(here)))
+        whole = json.loads(metrics_line(eventful(here), "trailsink"))
 
-    assert whole["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [[]]
+    assert whole["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["Queue"]]
+    assert whole["Queue"] == "trailsink"
 
 
 def test_lags_are_counted_from_event_and_notice() -> None:
@@ -119,7 +120,7 @@ def test_lags_are_counted_from_event_and_notice() -> None:
     with house() as here:
         result = here.consume(here.announce("one", log_file(event(1, eventTime="2026-11-23T09:00:00Z"), event(2))))
 
-        whole = json.loads(metrics_line(result))
+        whole = json.loads(metrics_line(result, "trailsink"))
 
     assert whole["DeliveryLag"] == [3 * 3600.0]
     assert whole["NotificationLag"] == [114 * 60 + 29.877]
@@ -189,7 +190,7 @@ def test_no_line_holds_anything_of_an_event() -> None:
     with house() as here:
         result = eventful(here)
 
-        lines = [*log_lines(result), metrics_line(result)]
+        lines = [*log_lines(result), metrics_line(result, "trailsink")]
 
     assert not [line for line in lines if SECRET in line]
 
