@@ -60,7 +60,7 @@ LEFT_OUT = {
         "isal/isa-l/[!L]*",  # all but its licence
         "dateutil/zoneinfo/rebuild.py",
     ),
-    "command lines": ("*/__main__.py", "*/cli/*", "dotenv/cli.py", "idna/cli.py"),
+    "command lines": ("*/__main__.py", "*/cli/*", "idna/cli.py"),
     "the asynchronous client: it needs aiohttp, without which opensearchpy goes on": (
         "opensearchpy/_async/client/*",
         "opensearchpy/_async/plugins/*",

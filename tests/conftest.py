@@ -16,7 +16,7 @@ from infra.local.errors import LocalStackError
 from infra.local.node import DEFAULT_VERSION
 from infra.local.stack import MISLEADING, Stack
 from worker.cluster_setup import Wanted, set_up
-from worker.settings import Settings
+from worker.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -103,7 +103,7 @@ class Bench:
 @pytest.fixture
 def bench(environment: dict[str, str]) -> Iterator[Bench]:  # noqa: ARG001 - it is set while this is used
     """The real parts with an empty bucket and empty queues, and our index template for this test's prefix."""
-    settings = Settings()
+    settings = load_settings()
     client = OpenSearch([settings.opensearch_url], timeout=60)
     list(set_up(client, Wanted(settings.index_prefix, replicas=0)))
     yield Bench(settings, boto3.client("s3"), boto3.client("sqs"), client)

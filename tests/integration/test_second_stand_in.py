@@ -16,7 +16,7 @@ from infra.local.asking import fetch
 from infra.local.ports import free_port
 from infra.local.resources import make_resources
 from tests.making import event, log_file
-from worker.settings import Settings
+from worker.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +65,7 @@ def test_files_and_dead_letters_take_the_same_road_on_another_stand_in(
         moved = run("dlq", "redrive", letters[0]["id"])
         second = run("run", "--until-idle", "--timeout", "90")
 
-    assert Settings().queue_url == resources.queue_url
+    assert load_settings().queue_url == resources.queue_url
     assert json.loads(first.splitlines()[-1])["RecordsIndexed"] == 6
     assert {letter["reason"] for letter in letters} == {"truncated"}
     assert moved == "Moved 1 letter back to the source queue.\n"

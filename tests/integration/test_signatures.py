@@ -29,7 +29,7 @@ from worker.bulk import TLS_FAILURE, Outcome, Receipt, Verdict
 from worker.documents import Action, Origin, Partition, Routing, actions
 from worker.opensearch import Client, Cluster
 from worker.records import Record
-from worker.settings import Settings
+from worker.settings import load_settings
 from worker.wiring import make_client
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def wired(monkeypatch: pytest.MonkeyPatch, url: str, service: str, key: Key) -> 
     } | ({"AWS_SESSION_TOKEN": key.token} if key.token else {})
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    return cluster_of(make_client(Settings()))
+    return cluster_of(make_client(load_settings()))
 
 
 # The signature

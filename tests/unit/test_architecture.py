@@ -91,7 +91,7 @@ THEIRS: dict[str, set[str]] = {
     "cli_deployment": {"click", "msgspec"},
     "cli_parts": {"click", "rich"},
     "metrics": {"msgspec"},
-    "settings": {"pydantic", "pydantic_settings"},
+    "settings": {"pydantic"},
     "wiring": {"boto3", "botocore", "requests_aws4auth"},
     "cli": {"botocore", "click", "msgspec", "rich"},
 }
@@ -207,7 +207,7 @@ import os, sys, threading
 from collections import UserDict
 
 # What these libraries ask for themselves when they are imported is theirs to answer for.
-import boto3, botocore.config, opensearchpy, pydantic_settings, requests_aws4auth
+import boto3, botocore.config, opensearchpy, pydantic, requests_aws4auth
 
 asked = []
 

@@ -14,7 +14,7 @@ from cfnlint.decode.cfn_yaml import loads
 from infra.local import resources as local
 from worker import schema
 from worker.metrics import DIMENSION, METRICS, NAMESPACE
-from worker.settings import Settings
+from worker.settings import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
 PATH = ROOT / "infra" / "template.yaml"
@@ -375,7 +375,7 @@ def test_the_code_takes_the_environment(deployment: dict[str, str], monkeypatch:
                 text = value
         monkeypatch.setenv(name, text)
 
-    settings = Settings()
+    settings = load_settings()
 
     assert settings.index_prefix == given["IndexPrefix"]
     expected = {"url": "basic"}.get(given["Destination"], "sigv4")
