@@ -31,8 +31,8 @@ $(READY): requirements/dev.txt pyproject.toml
 
 setup: $(READY) ## Make the virtual environment with everything that is needed.
 
-demo: $(READY) ## Show the main road on real parts: files in, events found, a broken file redriven.
-	@$(BIN)/python -m infra.local.demo
+demo: $(READY) ## Deploy the template to a stand-in for AWS and show the main road; ROAD=container without Lambda.
+	@$(BIN)/python -m infra.local.demo $(ROAD)
 
 test: $(READY) ## Run all tests; OPENSEARCH=2.19.1 runs them against the oldest supported server.
 	$(BIN)/python -m pytest

@@ -247,12 +247,14 @@ class Stack:
         until = time.monotonic() + _STACK_SECONDS
         while time.monotonic() < until:
             events = [one for one in reversed(self._events(stack or self.name)) if one["EventId"] not in seen]
+            ended = {one.get("LogicalResourceId") for one in events if _rests(one.get("ResourceStatus", ""))}
             for event in events:
                 seen.add(event["EventId"])
                 progress = _progress(event)
                 if progress.status.endswith("_FAILED"):
                     failures.append(progress)
-                yield progress
+                if _rests(progress.status) or progress.name not in ended:  # what begins and ends at once is said once
+                    yield progress
                 if event.get("PhysicalResourceId") == event["StackId"] and _rests(progress.status):
                     return self._judge(progress.status, failures)
             self._sleep(_POLL_SECONDS)

@@ -3,28 +3,24 @@
 Every count is checked against what was uploaded; the exit code is 1 when one is off.
 """
 
+import argparse
 import gzip
 import json
-import subprocess
 import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import boto3
 from opensearchpy import OpenSearch
-from rich.console import Console
 from rich.table import Table
 
 from infra.local.errors import LocalStackError
-from infra.local.stack import Stack, program_environment
+from infra.local.roads import ContainerRoad, FunctionRoad, Road, Totals
+from infra.local.stack import Stack
+from infra.local.telling import heading, out, say
 from worker.messages import ObjectRef, announce
-
-if TYPE_CHECKING:
-    from types_boto3_s3 import S3Client
-    from types_boto3_sqs import SQSClient
 
 DATA = Path(__file__).parents[2] / "tests" / "data"
 ACCOUNT = "AWSLogs/218007301253/CloudTrail/us-east-1/2023/07/10/218007301253_CloudTrail_us-east-1_"
@@ -34,11 +30,9 @@ BUCKET = "stratus-red-team-ctlr-bucket-zqfsvooxqj"  # no call on it is in the fi
 PREFIX = "demo-cloudtrail"  # of its own: the server may be somebody's, with indices of theirs
 INDICES = f"{PREFIX}-*"
 
-# What a run of the demo may take, at most; on a laptop it takes a few seconds.
-RUN_SECONDS = 120
 SEARCHABLE_SECONDS = 60
 
-out = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
+ROADS: dict[str, type[Road]] = {"function": FunctionRoad, "container": ContainerRoad}
 
 
 @dataclass
@@ -52,51 +46,40 @@ class Uploaded:
 
 
 class Demo:
-    """One run of the demo against a running stack."""
+    """One run of the demo down one road."""
 
-    def __init__(self, stack: Stack) -> None:
-        self.environment = program_environment(stack.environment | {"TRAILSINK_INDEX_PREFIX": PREFIX})
-        self.resources = stack.resources
-        credentials: dict[str, Any] = {
-            "endpoint_url": stack.aws.url,
-            "region_name": self.environment["AWS_REGION"],
-            "aws_access_key_id": self.environment["AWS_ACCESS_KEY_ID"],
-            "aws_secret_access_key": self.environment["AWS_SECRET_ACCESS_KEY"],
-        }
-        self.s3: S3Client = boto3.client("s3", **credentials)
-        self.sqs: SQSClient = boto3.client("sqs", **credentials)
-        self.opensearch = OpenSearch([stack.opensearch_url], timeout=60)
+    def __init__(self, road: Road) -> None:
+        self.road = road
+        self.opensearch = OpenSearch([road.stack.opensearch_url], timeout=60)
         self.uploaded = Uploaded()
-        self.wrong: list[str] = []
         self.clear()
 
     def run(self) -> bool:
         """Go down the road; returns whether every count was right."""
-        heading("1. An index template, before the first index")
-        self.trailsink("setup", "--replicas", "0")
+        heading(f"1. {self.road.begins_with}")
+        self.road.set_up()
         heading("2. Real CloudTrail files into the bucket, and some trouble")
         self.upload()
-        heading("3. The consumer drains the queue")
-        self.show_outcomes(self.consume())
+        heading("3. The queue is drained")
+        self.show_outcomes(self.road.consume())
         heading("4. Searches that people make")
         self.search()
         heading("5. What could not be indexed is in the dead-letter queue, with its reason")
-        self.trailsink("dlq", "list")
+        self.road.trailsink("dlq", "list")
         heading("6. The truncated file is mended and redriven")
         self.mend()
+        heading("7. Is anything missing?")
+        self.show_missing()
+        heading("8. Is the pipeline as it should be?")
+        self.road.trailsink("doctor")
+        heading("9. A clean way out")
+        self.road.leave()
         return self.show_end()
 
     def clear(self) -> None:
         """Leave a server as it was: neither an earlier demo nor this one may be found on it."""
         self.opensearch.indices.delete(index=INDICES, params={"ignore_unavailable": "true"})
         self.opensearch.indices.delete_index_template(name=f"trailsink-{PREFIX}", params={"ignore": 404})
-
-    def trailsink(self, *words: str) -> None:
-        """Run one command as a user would, and show it."""
-        say(f"$ trailsink {' '.join(words)}")
-        out.file.flush()
-        done = subprocess.run(command(*words), env=self.environment, check=False)
-        self.check(f"trailsink {words[0]} ends well", done.returncode, 0)
 
     def upload(self) -> None:
         """Put everything into the bucket; S3 announces each object to the queue."""
@@ -118,11 +101,11 @@ class Demo:
             gzip.compress(json.dumps({"Records": [odd, 42]}).encode()),
         )
         self.uploaded.ids.add("demo-neighbour")
-        keys = [one["Key"] for one in self.s3.list_objects_v2(Bucket=self.resources.bucket)["Contents"]]
+        keys = [one["Key"] for one in self.road.s3.list_objects_v2(Bucket=self.road.bucket)["Contents"]]
         again = [key for key in keys if "_CloudTrail_" in key and key != TRUNCATED][:ANNOUNCED_TWICE]
         for key in again:
-            notice = announce(ObjectRef(self.resources.bucket, key))
-            self.sqs.send_message(QueueUrl=self.resources.queue_url, MessageBody=notice)
+            notice = announce(ObjectRef(self.road.bucket, key))
+            self.road.sqs.send_message(QueueUrl=self.road.queue_url, MessageBody=notice)
         self.uploaded.at = time.monotonic()
         files, events = self.uploaded.files - 3, len(self.uploaded.ids) - 1
         say(
@@ -133,7 +116,7 @@ class Demo:
 
     def put(self, key: str, body: bytes) -> None:
         """Upload one object."""
-        self.s3.put_object(Bucket=self.resources.bucket, Key=key, Body=body)
+        self.road.s3.put_object(Bucket=self.road.bucket, Key=key, Body=body)
         self.uploaded.files += 1
 
     def note(self, body: bytes) -> None:
@@ -143,16 +126,7 @@ class Demo:
         asked = [record.get("requestParameters") or {} for record in records]
         self.uploaded.calls_on_bucket += sum(parameters.get("bucketName") == BUCKET for parameters in asked)
 
-    def consume(self) -> dict[str, Any]:
-        """Run the consumer until the queue is empty; returns its totals."""
-        words = ("run", "--until-idle", "--timeout", str(RUN_SECONDS))
-        say(f"$ trailsink {' '.join(words)}")
-        done = subprocess.run(command(*words), env=self.environment, check=False, text=True, stdout=subprocess.PIPE)
-        self.check("trailsink run ends well", done.returncode, 0)
-        totals: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-        return totals
-
-    def show_outcomes(self, totals: dict[str, Any]) -> None:
+    def show_outcomes(self, totals: Totals) -> None:
         """Show what became of every file and record."""
         table = Table("", "", "count", box=None, show_header=False, pad_edge=False)
         table.columns[2].justify = "right"
@@ -166,12 +140,12 @@ class Demo:
         ended = sum(totals[f"Records{name}"] for name in ("Indexed", "Duplicate", "Degraded", "Rejected"))
         self.check("read = indexed + duplicate + degraded + rejected", totals["RecordsRead"], ended)
         self.check("dead letters", totals["DeadLetters"], 2)
-        self.check("ignored digest files and folder markers", sum(totals["ignored"].get(one, 0) for one in MARKERS), 2)
+        self.check("ignored by name", set(totals["ignored"]) & MARKERS, self.road.announces)
         searchable = self.wait_until_searchable(int(totals["RecordsIndexed"]))
         working = totals["TotalSeconds"]
         rate, seconds = totals["RecordsRead"] / working, searchable - self.uploaded.at
         say(
-            f"{rate:,.0f} events per second in {working:.1f} s of work, on a server just started.\n"
+            f"{rate:,.0f} events per second in {working:.1f} s of work, on servers just started.\n"
             f"All searchable {seconds:.1f} s after the last upload (refresh is every 10 s)."
         )
 
@@ -219,44 +193,38 @@ class Demo:
     def mend(self) -> None:
         """Upload the whole file over its broken half, and let the letter try again."""
         whole = (DATA / TRUNCATED).read_bytes()
-        self.s3.put_object(Bucket=self.resources.bucket, Key=TRUNCATED, Body=whole)
-        self.trailsink("dlq", "redrive", "--reason", "truncated")
-        totals = self.consume()
+        self.road.s3.put_object(Bucket=self.road.bucket, Key=TRUNCATED, Body=whole)
+        self.road.trailsink("dlq", "redrive", "--reason", "truncated")
+        totals = self.road.consume()
         records = json.loads(gzip.decompress(whole))["Records"]
         self.check("dead letters of the mended file", totals["DeadLetters"], 0)
         say(
-            f"{totals['RecordsRead']:,.0f} records read in it: {totals['RecordsIndexed']:,.0f} new, "
-            f"{totals['RecordsDuplicate']:,.0f} were there from the half; the file holds {len(records)}."
+            f"The file holds {len(records)} records: {totals['RecordsIndexed']:,.0f} are new; of the half that was\n"
+            f"there, and of what S3 and the letter announce twice, {totals['RecordsDuplicate']:,.0f} are duplicates."
         )
 
-    def show_end(self) -> bool:
+    def show_missing(self) -> None:
         """Hold the index against what was uploaded."""
-        heading("7. Is anything missing?")
         self.opensearch.indices.refresh(index=INDICES)
         hits = self.opensearch.search(index=INDICES, body={"size": 10_000, "_source": False})["hits"]["hits"]
         found = {hit["_id"] for hit in hits}
         missing, twice = len(self.uploaded.ids - found), len(hits) - len(found)
         say(f"{len(self.uploaded.ids):,} events uploaded, {len(found):,} found, {missing} missing, {twice} twice.")
         self.check("events found", found, self.uploaded.ids)
-        for line in self.wrong:
+
+    def show_end(self) -> bool:
+        """Say what was off, if anything."""
+        for line in self.road.wrong:
             out.print(f"[red]WRONG[/] {line}")
-        if not self.wrong:
-            say("Every count is right. The letter of the file with the bad record stays.")
-        return not self.wrong
+        return not self.road.wrong
 
     def check(self, what: str, found: object, expected: object) -> None:
         """Remember a count that is off."""
-        if found != expected:
-            self.wrong.append(f"{what}: {found!s:.200}, expected {expected!s:.200}")
+        self.road.check(what, found, expected)
 
 
 WORDS = {"Indexed": "indexed", "DeadLettered": "dead-lettered", "HandedBack": "handed back"}
-MARKERS = ("digest", "folder_marker")
-
-
-def command(*words: str) -> list[str]:
-    """Return the command line of the `trailsink` beside this interpreter."""
-    return [str(Path(sys.executable).with_name("trailsink")), *words]
+MARKERS = {"digest", "folder_marker"}
 
 
 def caller(event: dict[str, Any]) -> str:
@@ -270,16 +238,6 @@ def role(event: dict[str, Any]) -> str:
     return str(asked.get("roleArn", "-")).split(":", 5)[-1]
 
 
-def say(text: str) -> None:
-    """Print plain text."""
-    out.print(text, markup=False)
-
-
-def heading(text: str) -> None:
-    """Begin a part."""
-    out.print(f"\n[bold]{text}[/]")
-
-
 def show(question: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
     """Show the answer to a search."""
     out.print(question, style="italic", markup=False)
@@ -291,14 +249,18 @@ def show(question: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -
 
 def main() -> int:
     """Run the demo on a stack of its own."""
+    parser = argparse.ArgumentParser(prog="python -m infra.local.demo", description=__doc__)
+    parser.add_argument(
+        "road", nargs="?", choices=ROADS, default="function", help="the deployed function (default), or a process"
+    )
+    road = ROADS[parser.parse_args().road]
     began = time.monotonic()
     try:
-        say("Starting OpenSearch, S3 and SQS (the first time, Maven brings the server).")
+        say("Starting OpenSearch, and a stand-in for AWS (the first time, Maven brings the server).")
         with Stack(quick=False) as stack:
-            seconds = time.monotonic() - began
-            say(f"After {seconds:.1f} s OpenSearch answers at {stack.opensearch_url},")
-            say(f"S3 and SQS at {stack.aws.url}.")
-            demo = Demo(stack)
+            say(f"After {time.monotonic() - began:.1f} s OpenSearch answers at {stack.opensearch_url},")
+            say(f"S3, SQS, Lambda and CloudFormation at {stack.aws.url}.")
+            demo = Demo(road(stack, PREFIX))
             try:
                 right = demo.run()
             finally:
@@ -309,8 +271,9 @@ def main() -> int:
     except KeyboardInterrupt:
         say("Interrupted; everything is stopped.")
         return 130
-    seconds = time.monotonic() - began
-    say(f"Done in {seconds:.0f} s, all is stopped. `make up` keeps a stack to try things on.")
+    if right:
+        say(f"\nEvery count is right. Done in {time.monotonic() - began:.0f} s, all is stopped.")
+        say("`make up` keeps a stack to try things on.")
     return 0 if right else 1
 
 

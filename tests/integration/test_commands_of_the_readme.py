@@ -16,11 +16,12 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.timeout(300)
-def test_the_demo_shows_the_main_road_and_every_count_is_right() -> None:
+@pytest.mark.parametrize("road", ["function", "container"])
+def test_the_demo_shows_the_main_road_and_every_count_is_right(road: str) -> None:
     """`make demo` exits non-zero when one is off; in a pipe it prints plain lines."""
-    done = subprocess.run(
-        [sys.executable, "-m", "infra.local.demo"], cwd=ROOT, capture_output=True, text=True, timeout=280, check=False
-    )
+    words = [sys.executable, "-m", "infra.local.demo", road]
+
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2,901 events uploaded, 2,901 found, 0 missing, 0 twice." in done.stdout
