@@ -29,7 +29,6 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from opensearchpy.exceptions import AuthenticationException, SSLError, TransportError
 from opensearchpy.exceptions import ConnectionError as NoConnection
-from pydantic import ValidationError
 from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
 
 from worker.access import let_in
@@ -38,7 +37,7 @@ from worker.cluster_setup import Wanted, set_up
 from worker.errors import OutOfTime, SetupError, TrailsinkError, Unavailable
 from worker.notification import Ours, conflicts, plain, same, with_event_bridge, with_ours, without
 from worker.said import said
-from worker.settings import Settings
+from worker.settings import load_settings
 from worker.wiring import is_serverless, make_client, session
 
 if TYPE_CHECKING:
@@ -522,7 +521,7 @@ def _set_up_cluster(request: _Request, clock: _Clock) -> _Outcome:
 def _set_up(cluster: _Cluster, clock: _Clock) -> Iterator[str]:
     """Set up and let in, from the beginning: each step leaves alone what is there already."""
     clock.check()
-    settings = _settings(cluster, min(_CLUSTER_ANSWER_SECONDS, clock.left()))
+    settings = load_settings(**cluster.settings, request_seconds=min(_CLUSTER_ANSWER_SECONDS, clock.left()))
     serverless = is_serverless(settings)
     wanted = Wanted(cluster.index_prefix, cluster.retention_days, cluster.replicas, serverless)
     client = make_client(settings).connect()
@@ -541,14 +540,6 @@ def _let_in(client: OpenSearch, cluster: _Cluster, *, serverless: bool) -> Itera
         yield "Access: Serverless lets in by its data access policies."
         return
     yield from let_in(client, cluster.index_prefix, cluster.loader_role_arn)
-
-
-def _settings(cluster: _Cluster, seconds: float) -> Settings:
-    try:
-        return Settings(**cluster.settings, request_seconds=seconds)
-    except ValidationError as cause:
-        parts = [f"{error['loc'][0] if error['loc'] else ''}: {error['msg']}" for error in cause.errors()]
-        raise SetupError(f"Wrong properties: {'; '.join(parts)}.") from cause
 
 
 def _passes(cause: BaseException | None, waited: float) -> bool:

@@ -85,7 +85,7 @@ THEIRS: dict[str, set[str]] = {
     "said": {"botocore"},
     "deployment": {"boto3", "botocore", "types_boto3_cloudformation"},
     "access": {"opensearchpy"},
-    "custom_resources": {"botocore", "msgspec", "opensearchpy", "pydantic", "tenacity", "types_boto3_s3", "urllib3"},
+    "custom_resources": {"botocore", "msgspec", "opensearchpy", "tenacity", "types_boto3_s3", "urllib3"},
     "notification": {"types_boto3_s3"},
     "doctor": {"boto3", "botocore", "msgspec", "opensearchpy"},
     "cli_deployment": {"click", "msgspec"},
