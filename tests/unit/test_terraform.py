@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import hcl2
@@ -53,6 +54,7 @@ GIVEN = {
 }
 
 
+@cache
 def blocks(path: Path, kind: str) -> dict[str, dict[str, Any]]:
     """Return the blocks of one kind by their first label."""
     return blocks_of(path.read_text(encoding="utf-8"), kind)
