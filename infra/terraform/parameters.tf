@@ -1,0 +1,46 @@
+# Made from infra/template.yaml by python -m infra.terraform_files: change the template, run that again.
+
+locals {
+  given = {
+    TrailBucketName       = var.trail_bucket_name
+    TrailBucketAccount    = var.trail_bucket_account
+    TrailPrefix           = var.trail_prefix
+    TrailKmsKeyArn        = var.trail_kms_key_arn
+    NotificationSource    = var.notification_source
+    TrailTopicArn         = var.trail_topic_arn
+    KmsKeyArn             = var.kms_key_arn
+    MaximumConcurrency    = var.maximum_concurrency
+    MemoryMegabytes       = var.memory_megabytes
+    SubnetIds             = var.subnet_ids == null ? null : join(",", var.subnet_ids)
+    SecurityGroupIds      = var.security_group_ids == null ? null : join(",", var.security_group_ids)
+    LogRetentionDays      = var.log_retention_days
+    Architecture          = var.architecture
+    Runtime               = var.runtime
+    Destination           = var.destination
+    EndpointUrl           = var.endpoint_url
+    EndpointArn           = var.endpoint_arn
+    CollectionName        = var.collection_name
+    SecretArn             = var.secret_arn
+    SecretKmsKeyArn       = var.secret_kms_key_arn
+    ClusterSetupBy        = var.cluster_setup_by
+    IndexPrefix           = var.index_prefix
+    IndexPartition        = var.index_partition
+    RetentionDays         = var.retention_days
+    Replicas              = var.replicas
+    DomainName            = var.domain_name
+    DomainEngineVersion   = var.domain_engine_version
+    DomainInstanceType    = var.domain_instance_type
+    DomainInstanceCount   = var.domain_instance_count
+    DomainMasterType      = var.domain_master_type
+    DomainVolumeGigabytes = var.domain_volume_gigabytes
+    DomainSignIn          = var.domain_sign_in
+    BrowserCidrs          = var.browser_cidrs == null ? null : join(",", var.browser_cidrs)
+    DomainAdminArn        = var.domain_admin_arn
+    AlarmEmail            = var.alarm_email
+    AlarmTopicArn         = var.alarm_topic_arn
+    QuietHours            = var.quiet_hours
+  }
+
+  # What is null is not handed over, and has the template's default: defaults stand in one place.
+  parameters = { for name, value in local.given : name => tostring(value) if value != null }
+}

@@ -1,0 +1,412 @@
+# Made from infra/template.yaml by python -m infra.terraform_files: change the template, run that again.
+
+variable "trail_bucket_name" {
+  description = "Bucket that the trail writes to. It must exist, in this region."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$", var.trail_bucket_name))
+    error_message = "trail_bucket_name must match ^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$."
+  }
+}
+
+variable "trail_bucket_account" {
+  description = "Account that owns the bucket, when it is not this one; its bucket policy must then let LoaderRole read."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.trail_bucket_account == null ? true : can(regex("^([0-9]{12})?$", var.trail_bucket_account))
+    error_message = "trail_bucket_account must match ^([0-9]{12})?$."
+  }
+}
+
+variable "trail_prefix" {
+  description = "What the trail's keys begin with, up to a slash. With a trail prefix, for example acme/AWSLogs/. [default: AWSLogs/]"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.trail_prefix == null ? true : can(regex("^([A-Za-z0-9!_.'()=-]+/)+$", var.trail_prefix))
+    error_message = "trail_prefix must match ^([A-Za-z0-9!_.'()=-]+/)+$."
+  }
+
+  validation {
+    condition     = var.trail_prefix == null ? true : length(var.trail_prefix) <= 500
+    error_message = "trail_prefix must have at most 500 characters."
+  }
+}
+
+variable "trail_kms_key_arn" {
+  description = "Key that the trail's files are encrypted with (SSE-KMS); its key policy must let LoaderRole decrypt."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.trail_kms_key_arn == null ? true : can(regex("^(arn:aws[a-z-]*:kms:\\S+:key/\\S+)?$", var.trail_kms_key_arn))
+    error_message = "trail_kms_key_arn must match ^(arn:aws[a-z-]*:kms:\\S+:key/\\S+)?$."
+  }
+}
+
+variable "notification_source" {
+  description = "Who announces new files. S3 allows one consumer of a prefix; where it is taken, use the trail's SNS topic, or EventBridge. [default: S3]"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.notification_source == null ? true : contains(["S3", "SNS", "EventBridge"], var.notification_source)
+    error_message = "notification_source must be one of S3, SNS, EventBridge."
+  }
+}
+
+variable "trail_topic_arn" {
+  description = "The topic, for SNS (the trail's own, or one of S3 events). trail_prefix must cover all that it announces."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.trail_topic_arn == null ? true : can(regex("^(arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+)?$", var.trail_topic_arn))
+    error_message = "trail_topic_arn must match ^(arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+)?$."
+  }
+}
+
+variable "kms_key_arn" {
+  description = "Customer key for what the stack keeps (queues, logs, alarm topic, new domain); without one, AWS's own keys. Its key policy must let logs, cloudwatch and the notifying service (s3, sns or events) use kms:GenerateDataKey* and kms:Decrypt."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.kms_key_arn == null ? true : can(regex("^(arn:aws[a-z-]*:kms:\\S+:key/\\S+)?$", var.kms_key_arn))
+    error_message = "kms_key_arn must match ^(arn:aws[a-z-]*:kms:\\S+:key/\\S+)?$."
+  }
+}
+
+variable "maximum_concurrency" {
+  description = "Most functions at once, the brake that protects the cluster. [default: 4]"
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.maximum_concurrency == null ? true : var.maximum_concurrency >= 2 && var.maximum_concurrency <= 1000 && floor(var.maximum_concurrency) == var.maximum_concurrency
+    error_message = "maximum_concurrency must be a whole number from 2 to 1000."
+  }
+}
+
+variable "memory_megabytes" {
+  description = "Memory of the function, and with it its share of a processor. [default: 1769]"
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.memory_megabytes == null ? true : var.memory_megabytes >= 512 && var.memory_megabytes <= 10240 && floor(var.memory_megabytes) == var.memory_megabytes
+    error_message = "memory_megabytes must be a whole number from 512 to 10240."
+  }
+}
+
+variable "subnet_ids" {
+  description = "Subnets for function and domain; none for a public endpoint. They need ways to S3, SQS and Secrets Manager (endpoints or NAT). For a domain, one for one node, two for two, three for more, and the service-linked role of opensearchservice.amazonaws.com must be there."
+  type        = list(string)
+  default     = null
+
+  validation {
+    condition     = var.subnet_ids == null ? true : can(regex("^(subnet-[0-9a-f]{8,17}(,subnet-[0-9a-f]{8,17})*)?$", join(",", var.subnet_ids)))
+    error_message = "subnet_ids must match ^(subnet-[0-9a-f]{8,17}(,subnet-[0-9a-f]{8,17})*)?$."
+  }
+}
+
+variable "security_group_ids" {
+  description = "Security groups for function and domain. For a domain, they must let each other in on port 443."
+  type        = list(string)
+  default     = null
+
+  validation {
+    condition     = var.security_group_ids == null ? true : can(regex("^(sg-[0-9a-f]{8,17}(,sg-[0-9a-f]{8,17})*)?$", join(",", var.security_group_ids)))
+    error_message = "security_group_ids must match ^(sg-[0-9a-f]{8,17}(,sg-[0-9a-f]{8,17})*)?$."
+  }
+}
+
+variable "log_retention_days" {
+  description = "Days that the functions' and the domain's logs are kept. [default: 30]"
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.log_retention_days == null ? true : contains([1, 3, 5, 7, 14, 30, 60, 90, 180, 365, 731, 1827, 3653], var.log_retention_days)
+    error_message = "log_retention_days must be one of 1, 3, 5, 7, 14, 30, 60, 90, 180, 365, 731, 1827, 3653."
+  }
+}
+
+variable "architecture" {
+  description = "Processor that the bundle was built for; arm64 costs a fifth less. [default: arm64]"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.architecture == null ? true : contains(["arm64", "x86_64"], var.architecture)
+    error_message = "architecture must be one of arm64, x86_64."
+  }
+}
+
+variable "runtime" {
+  description = "Python that the bundle was built for. [default: python3.13]"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.runtime == null ? true : contains(["python3.11", "python3.12", "python3.13", "python3.14"], var.runtime)
+    error_message = "runtime must be one of python3.11, python3.12, python3.13, python3.14."
+  }
+}
+
+variable "destination" {
+  description = "create-domain makes an OpenSearch Service domain; domain, serverless (a collection of type search) and url (a cluster of your own) use what is there. [default: create-domain]"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.destination == null ? true : contains(["create-domain", "domain", "serverless", "url"], var.destination)
+    error_message = "destination must be one of create-domain, domain, serverless, url."
+  }
+}
+
+variable "endpoint_url" {
+  description = "Address of what is there, https://host[:port][/path] without a slash at the end."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.endpoint_url == null ? true : can(regex("^(https?://[A-Za-z0-9.:\\[\\]-]+(/[^\\s/]+)*)?$", var.endpoint_url))
+    error_message = "endpoint_url must match ^(https?://[A-Za-z0-9.:\\[\\]-]+(/[^\\s/]+)*)?$."
+  }
+}
+
+variable "endpoint_arn" {
+  description = "ARN of the domain or collection that is there."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.endpoint_arn == null ? true : can(regex("^(arn:aws[a-z-]*:(es:[a-z0-9-]+:[0-9]{12}:domain|aoss:[a-z0-9-]+:[0-9]{12}:collection)/[a-z0-9-]+)?$", var.endpoint_arn))
+    error_message = "endpoint_arn must match ^(arn:aws[a-z-]*:(es:[a-z0-9-]+:[0-9]{12}:domain|aoss:[a-z0-9-]+:[0-9]{12}:collection)/[a-z0-9-]+)?$."
+  }
+}
+
+variable "collection_name" {
+  description = "Name of the collection, to have its data access policy made; without it, let both roles in yourself."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.collection_name == null ? true : can(regex("^([a-z][a-z0-9-]{2,31})?$", var.collection_name))
+    error_message = "collection_name must match ^([a-z][a-z0-9-]{2,31})?$."
+  }
+}
+
+variable "secret_arn" {
+  description = "Secret with JSON members username and password, for basic authentication at an endpoint that is there."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.secret_arn == null ? true : can(regex("^(arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]+)?$", var.secret_arn))
+    error_message = "secret_arn must match ^(arn:aws[a-z-]*:secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[A-Za-z0-9/_+=.@-]+)?$."
+  }
+}
+
+variable "secret_kms_key_arn" {
+  description = "Customer key that the secret is encrypted with, if any."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.secret_kms_key_arn == null ? true : can(regex("^(arn:aws[a-z-]*:kms:\\S+:key/\\S+)?$", var.secret_kms_key_arn))
+    error_message = "secret_kms_key_arn must match ^(arn:aws[a-z-]*:kms:\\S+:key/\\S+)?$."
+  }
+}
+
+variable "cluster_setup_by" {
+  description = "Who puts index template, retention policy and role mapping into the cluster; with operator, run trailsink setup before the first file comes. [default: function]"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.cluster_setup_by == null ? true : contains(["function", "operator"], var.cluster_setup_by)
+    error_message = "cluster_setup_by must be one of function, operator."
+  }
+}
+
+variable "index_prefix" {
+  description = "Indices are named prefix-YYYY-MM-DD. [default: cloudtrail]"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.index_prefix == null ? true : can(regex("^[a-z0-9][a-z0-9_-]{0,99}$", var.index_prefix))
+    error_message = "index_prefix must match ^[a-z0-9][a-z0-9_-]{0,99}$."
+  }
+}
+
+variable "index_partition" {
+  description = "How much time one index holds; month for a small trail that is kept for years, as each index costs the cluster memory. [default: day]"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.index_partition == null ? true : contains(["day", "month"], var.index_partition)
+    error_message = "index_partition must be one of day, month."
+  }
+}
+
+variable "retention_days" {
+  description = "Days after which indices are deleted; 0 keeps them for ever. [default: 90]"
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.retention_days == null ? true : var.retention_days >= 0 && var.retention_days <= 36500 && floor(var.retention_days) == var.retention_days
+    error_message = "retention_days must be a whole number from 0 to 36500."
+  }
+}
+
+variable "replicas" {
+  description = "Copies of each shard; auto is none for a new domain of one node, and one elsewhere. [default: auto]"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.replicas == null ? true : can(regex("^(auto|[0-9])$", var.replicas))
+    error_message = "replicas must match ^(auto|[0-9])$."
+  }
+}
+
+variable "domain_name" {
+  description = "Name of the new domain. [default: trailsink]"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.domain_name == null ? true : can(regex("^[a-z][a-z0-9-]{2,27}$", var.domain_name))
+    error_message = "domain_name must match ^[a-z][a-z0-9-]{2,27}$."
+  }
+}
+
+variable "domain_engine_version" {
+  description = "Engine of the new domain, OpenSearch_2.19 or newer. [default: OpenSearch_2.19]"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.domain_engine_version == null ? true : can(regex("^OpenSearch_(2\\.19|[3-9]\\.[0-9]+)$", var.domain_engine_version))
+    error_message = "domain_engine_version must match ^OpenSearch_(2\\.19|[3-9]\\.[0-9]+)$."
+  }
+}
+
+variable "domain_instance_type" {
+  description = "Data node of the new domain. r7g.medium does for a million events a day; t3.medium.search is cheaper, for 50 indices. [default: r7g.medium.search]"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.domain_instance_type == null ? true : can(regex("^[a-z0-9]+\\.[a-z0-9]+\\.search$", var.domain_instance_type))
+    error_message = "domain_instance_type must match ^[a-z0-9]+\\.[a-z0-9]+\\.search$."
+  }
+}
+
+variable "domain_instance_count" {
+  description = "Data nodes. One has no spare, but the trail's files stay in S3 and can be announced again. [default: 1]"
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.domain_instance_count == null ? true : contains([1, 2, 3, 6, 9, 12, 15, 18, 24, 30], var.domain_instance_count)
+    error_message = "domain_instance_count must be one of 1, 2, 3, 6, 9, 12, 15, 18, 24, 30."
+  }
+}
+
+variable "domain_master_type" {
+  description = "Instance type of three dedicated master nodes; none when empty."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.domain_master_type == null ? true : can(regex("^([a-z0-9]+\\.[a-z0-9]+\\.search)?$", var.domain_master_type))
+    error_message = "domain_master_type must match ^([a-z0-9]+\\.[a-z0-9]+\\.search)?$."
+  }
+}
+
+variable "domain_volume_gigabytes" {
+  description = "gp3 volume of each data node; 100 holds a million events a day for 90 days and half as many again. [default: 100]"
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.domain_volume_gigabytes == null ? true : var.domain_volume_gigabytes >= 10 && var.domain_volume_gigabytes <= 24576 && floor(var.domain_volume_gigabytes) == var.domain_volume_gigabytes
+    error_message = "domain_volume_gigabytes must be a whole number from 10 to 24576."
+  }
+}
+
+variable "domain_sign_in" {
+  description = "iam, signed requests only; password, a master user for browsers too, with a generated password. A password needs browser_cidrs or subnet_ids. [default: iam]"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.domain_sign_in == null ? true : contains(["iam", "password"], var.domain_sign_in)
+    error_message = "domain_sign_in must be one of iam, password."
+  }
+}
+
+variable "browser_cidrs" {
+  description = "Networks from which people may sign in by password, for example 203.0.113.0/24. In a VPC, the security groups say so."
+  type        = list(string)
+  default     = null
+
+  validation {
+    condition     = var.browser_cidrs == null ? true : can(regex("^([0-9.]{7,15}/([89]|[12][0-9]|3[0-2])(,[0-9.]{7,15}/([89]|[12][0-9]|3[0-2]))*)?$", join(",", var.browser_cidrs)))
+    error_message = "browser_cidrs must match ^([0-9.]{7,15}/([89]|[12][0-9]|3[0-2])(,[0-9.]{7,15}/([89]|[12][0-9]|3[0-2]))*)?$."
+  }
+}
+
+variable "domain_admin_arn" {
+  description = "With iam, the IAM role or user of people who may assume the domain's master role, to search and to let others in."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.domain_admin_arn == null ? true : can(regex("^(arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/[A-Za-z0-9+=,.@_/-]+)?$", var.domain_admin_arn))
+    error_message = "domain_admin_arn must match ^(arn:aws[a-z-]*:iam::[0-9]{12}:(role|user)/[A-Za-z0-9+=,.@_/-]+)?$."
+  }
+}
+
+variable "alarm_email" {
+  description = "Address that alarms are sent to; it has to be confirmed once."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.alarm_email == null ? true : can(regex("^([^\\s@]+@[^\\s@]+)?$", var.alarm_email))
+    error_message = "alarm_email must match ^([^\\s@]+@[^\\s@]+)?$."
+  }
+}
+
+variable "alarm_topic_arn" {
+  description = "SNS topic that is there, for alarms; takes the place of alarm_email."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.alarm_topic_arn == null ? true : can(regex("^(arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+)?$", var.alarm_topic_arn))
+    error_message = "alarm_topic_arn must match ^(arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+)?$."
+  }
+}
+
+variable "quiet_hours" {
+  description = "Hours without one indexed file after which the alarm for silence is raised. [default: 6]"
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.quiet_hours == null ? true : var.quiet_hours >= 1 && var.quiet_hours <= 24 && floor(var.quiet_hours) == var.quiet_hours
+    error_message = "quiet_hours must be a whole number from 1 to 24."
+  }
+}
