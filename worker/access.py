@@ -51,6 +51,21 @@ def loader_role(prefix: str) -> dict[str, Any]:
     }
 
 
+def installer_role(*, retention: bool) -> dict[str, Any]:
+    """Return the smallest role that `trailsink setup` can do with; index templates cannot be limited by name.
+
+    Letting a loader in (`--loader-role`) is no permission: the security API is open to the roles that the node's
+    `plugins.security.restapi.roles_enabled` names, and on a managed domain to its master user.
+    docs.opensearch.org/latest/security/access-control/api/#access-control-for-the-api
+    """
+    ism = ["cluster:admin/opendistro/ism/policy/get", "cluster:admin/opendistro/ism/policy/write"]
+    templates = ["indices:admin/index_template/get", "indices:admin/index_template/put"]
+    return {
+        "cluster_permissions": [*(ism if retention else ()), "cluster:monitor/main", *templates],
+        "index_permissions": [],
+    }
+
+
 def let_in(client: OpenSearch, prefix: str, backend_role: str) -> Iterator[str]:
     """Give a backend role (on AWS: the ARN of an IAM role) the loader's rights, saying line by line what was done.
 
