@@ -19,13 +19,15 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import botocore
 import pytest
+from click.testing import CliRunner
 from opensearchpy import OpenSearch
 
 import worker.handler
 from infra.local.errors import LocalStackError
 from infra.local.secure import ADMIN, DEFAULT_VERSION, SecureNode, secure_layout
 from tests.making import event, log_file
-from worker.access import installer_role, let_in, loader_role, role_name
+from worker.access import examiner_role, installer_role, let_in, loader_role, role_name
+from worker.cli import main
 from worker.cluster_setup import Wanted, set_up
 from worker.errors import SetupError
 from worker.settings import Settings
@@ -40,7 +42,7 @@ TRAILSINK = Path(sys.executable).with_name("trailsink")
 PUBLIC_AUTHORITIES = str(Path(botocore.__file__).with_name("cacert.pem"))
 API = "/_plugins/_security/api"
 ROLE = "arn:aws:iam::000000000000:role/trailsink-loader"
-PIPELINE, INSTALLER, NARROW_INSTALLER = "pipeline", "installer", "narrow-installer"
+PIPELINE, INSTALLER, NARROW_INSTALLER, EXAMINER = "pipeline", "installer", "narrow-installer", "examiner"
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +53,7 @@ def node() -> Iterator[SecureNode]:
     except LocalStackError as error:
         pytest.skip(f"the security plugin cannot be had from Maven: {error}")
     roles = {name: installer_role(retention=False) for name in (INSTALLER, NARROW_INSTALLER)}
+    roles[EXAMINER] = examiner_role("t*", retention=False)
     with SecureNode(roles=roles, doorkeepers=(INSTALLER,)) as running:
         running.passwords[PIPELINE] = new_password(running, PIPELINE)
         yield running
@@ -194,6 +197,12 @@ def trailsink(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([TRAILSINK, *words], capture_output=True, text=True, timeout=60, check=False)
 
 
+def examine(*words: str) -> dict[str, dict[str, str]]:
+    """Ask the doctor, who signs in as this process does; its findings by check."""
+    done = CliRunner().invoke(main, ["doctor", "--json", *words])
+    return {one["check"]: one for one in map(json.loads, done.stdout.splitlines())}
+
+
 # Setting up
 
 
@@ -266,10 +275,22 @@ def test_a_missing_permission_parks_the_batch_and_giving_it_back_loads_it(admitt
 
     kept = admitted.handle()
     waiting = admitted.depth(admitted.settings.queue_url)
+    told_itself = examine()["loader's rights"]
+    admitted.sign_in_as(ADMIN)
+    told_an_administrator = examine("--loader-role", ROLE)["loader's rights"]
+    admitted.sign_in_as(PIPELINE)
     admitted.put_role(NEEDED[:1], NEEDED[1:])
     again = admitted.handle()
 
     assert (kept, waiting, again) == (1, 1, 0)
+    assert told_an_administrator == {
+        "verdict": "fault",
+        "check": "loader's rights",
+        "evidence": f"{ROLE} lacks {permission} for {admitted.prefix}-*",
+        "fix": f"trailsink setup --loader-role {ROLE}",
+    }
+    if permission != "indices:data/write/bulk[s]":  # of which the server's own check knows nothing
+        assert told_itself["evidence"] == f"{PIPELINE}, who signs in here, lacks {permission}"
     assert admitted.found() == {good["eventID"]}
     assert admitted.letters() == 0
 
@@ -284,11 +305,15 @@ def test_an_authority_that_did_not_sign_parks_the_batch(admitted: Secured, capfd
 
     kept = admitted.handle()
     said = capfd.readouterr().out
+    told = examine()["cluster"]
     admitted.patch.setenv("TRAILSINK_OPENSEARCH_CA_FILE", str(admitted.node.certificate_authority))
     again = admitted.handle()
 
     assert (kept, again) == (1, 0)
     assert '"reason":"tls_failure"' in said
+    assert told["verdict"] == "fault"
+    assert "tls_failure" in told["evidence"]
+    assert "TRAILSINK_OPENSEARCH_CA_FILE" in told["fix"]
     assert admitted.found() == {good["eventID"]}
     assert admitted.letters() == 0
 
@@ -340,3 +365,32 @@ def running(variables: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.kill()
+
+
+def test_the_doctor_does_with_a_role_that_only_looks(admitted: Secured) -> None:
+    """Who is on call need not be able to change anything; and with the loader's own password, it says what it lacks."""
+    admitted.put(event())
+    admitted.handle()
+    admitted.found()  # which refreshes
+
+    as_loader = examine()
+    admitted.sign_in_as(EXAMINER)
+    as_examiner = examine()
+
+    for check in ("cluster", "index template", "mapping", "newest event"):
+        assert as_examiner[check]["verdict"] == "ok", as_examiner[check]
+    assert as_examiner["loader's rights"]["verdict"] == "fault"  # for it is no loader
+    assert as_loader["loader's rights"]["verdict"] == "ok"
+    assert as_loader["index template"]["verdict"] == "not checked"
+    assert "indices:admin/index_template/get" in as_loader["index template"]["fix"]
+
+
+def test_a_wrong_password_is_told_by_the_doctor(admitted: Secured) -> None:
+    """A rotated password that somebody forgot to write down."""
+    Path(os.environ["TRAILSINK_OPENSEARCH_PASSWORD_FILE"]).write_text("wrong")
+
+    found = examine()["cluster"]
+
+    assert found["verdict"] == "fault"
+    assert "401" in found["evidence"]
+    assert "wrong" not in json.dumps(found)
