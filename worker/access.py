@@ -158,6 +158,12 @@ def let_in(client: OpenSearch, prefix: str, backend_role: str) -> Iterator[str]:
         raise SetupError("What answers at this address does not speak OpenSearch.") from error
 
 
+def lacking(error: TransportError) -> str:
+    """Return the permission for want of which a cluster refused, "" where it does not say."""
+    found = re.search(r"no permissions for \[([^\]]+\]?)\] and", str(error.info))
+    return found[1] if found else ""
+
+
 def has_roles(client: OpenSearch) -> bool:
     """Say whether the cluster has fine-grained access control; raises TransportError 403 to who may not ask."""
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime
 from functools import cached_property
 from http import HTTPStatus
@@ -12,7 +11,7 @@ from urllib.parse import urlsplit
 from opensearchpy.exceptions import ConnectionError as NoConnection
 from opensearchpy.exceptions import NotFoundError, OpenSearchException, SSLError, TransportError
 
-from worker.access import API, has_roles, missing_permissions, role_name, roles_of
+from worker.access import API, has_roles, lacking, missing_permissions, role_name, roles_of
 from worker.cluster_setup import Server, find_server
 from worker.findings import Finding, fault, not_checked, ok, warning
 from worker.schema import VERSION, index_template, retention_policy
@@ -299,10 +298,9 @@ def cannot_look(check: str, error: OpenSearchException) -> Finding:
     """Say why the cluster does not let itself be looked at, and what permission would."""
     if not isinstance(error, TransportError):
         return not_checked(check, f"OpenSearch: {type(error).__name__}")
-    permission = re.search(r"no permissions for \[([^\]]+\]?)\] and", str(error.info))
-    if permission:
-        fix = f"give who signs in here {permission[1]}, or run the doctor as an administrator"
-        return not_checked(check, f"who signs in here lacks {permission[1]}", fix)
+    if permission := lacking(error):
+        fix = f"give who signs in here {permission}, or run the doctor as an administrator"
+        return not_checked(check, f"who signs in here lacks {permission}", fix)
     return not_checked(check, f"OpenSearch answers {error.status_code}: {error.error}")
 
 

@@ -233,7 +233,7 @@ def _is_private(host: str) -> bool | None:
         return None  # its network policy says, and the name does not
     try:
         found = {ip_address(str(one[4][0])) for one in socket.getaddrinfo(host, None)}
-    except OSError:
+    except (OSError, UnicodeError):  # no such name, or none that DNS could have
         return None
     if any(one.is_loopback for one in found):
         return None

@@ -232,7 +232,7 @@ def test_each_permission_of_the_installer_is_needed(secured: Secured) -> None:
             rest = [one for one in all_of_it["cluster_permissions"] if one != permission]
             body = all_of_it | {"cluster_permissions": rest}
             secured.admin.transport.perform_request("PUT", f"{API}/roles/{NARROW_INSTALLER}", body=body)
-            with pytest.raises(SetupError, match=r"OpenSearch refuses with 403"):
+            with pytest.raises(SetupError, match=f"refuses with 403: the user or role lacks {permission}"):
                 list(set_up(installer, Wanted(secured.prefix, replicas=0)))
             refused.append(permission)
         secured.admin.transport.perform_request("PUT", f"{API}/roles/{NARROW_INSTALLER}", body=all_of_it)
@@ -387,7 +387,7 @@ def test_the_doctor_does_with_a_role_that_only_looks(admitted: Secured) -> None:
 
 def test_a_wrong_password_is_told_by_the_doctor(admitted: Secured) -> None:
     """A rotated password that somebody forgot to write down."""
-    Path(os.environ["TRAILSINK_OPENSEARCH_PASSWORD_FILE"]).write_text("wrong")
+    (admitted.folder / PIPELINE).write_text("wrong")
 
     found = examine()["cluster"]
 

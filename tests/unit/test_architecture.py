@@ -28,7 +28,7 @@ OURS: dict[str, set[str]] = {
     "pipeline": {"bulk", "documents", "errors", "files", "messages", "objects", "records", "slicing"},
     "schema": set(),
     "opensearch": {"bulk", "documents", "errors"},
-    "cluster_setup": {"errors", "schema"},
+    "cluster_setup": {"access", "errors", "schema"},
     "said": set(),
     "aws": {"", "errors", "messages", "pipeline", "said"},
     "deployment": {"errors", "said"},

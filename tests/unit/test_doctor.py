@@ -274,7 +274,7 @@ def rule(port: int, *groups: str, cidr: str = "") -> dict[str, Any]:
         ),
         ("10.1.2.3", {"lambda": Lambda()}, "fault", "is in a VPC, and the function is in none"),
         ("10.1.2.3", {"lambda": Lambda(INSIDE)}, "not checked", "both are in a VPC"),
-        ("no-such-name.invalid", {"lambda": Lambda(INSIDE)}, "not checked", "cannot be seen from here"),
+        (f"{'a' * 64}.example", {"lambda": Lambda(INSIDE)}, "not checked", "cannot be seen from here"),
         ("127.0.0.1", {"lambda": Lambda()}, "not checked", "cannot be seen from here"),
         (
             VPC_HOST,

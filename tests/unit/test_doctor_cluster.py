@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from infra.local.ports import free_port
 from worker.access import loader_role
 from worker.doctor import Doctor
 from worker.errors import SetupError
@@ -252,3 +253,22 @@ def test_no_retention_that_was_asked_for_is_no_fault() -> None:
 
     assert found["retention"] == Finding(Verdict.OK, "retention", "none asked for; indices are kept")
     assert "retention of each index" not in found
+
+
+@pytest.mark.parametrize(
+    ("host", "verdict"),
+    [("vpc-acme-ab12.eu-west-1.es.amazonaws.com", Verdict.NOT_CHECKED), ("search.example", Verdict.FAULT)],
+)
+def test_a_cluster_of_a_vpc_that_does_not_answer_here_may_answer_there(host: str, verdict: Verdict) -> None:
+    """Most operators' machines are outside of it."""
+    client = Client(f"http://127.0.0.1:{free_port()}", sign_in=lambda: None, ca_file=None, seconds=5).connect()
+
+    def no_session() -> Session:
+        raise SetupError("No AWS region is set.")
+
+    doctor = Doctor(Settings(opensearch_url=f"https://{host}"), no_session, lambda: client, NOW)
+    found = {one.check: one for one in doctor.findings()}
+
+    assert found["cluster"].verdict is verdict
+    assert "does not answer" in found["cluster"].evidence
+    assert found["mapping"].evidence == "the cluster cannot be asked"
