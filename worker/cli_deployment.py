@@ -10,18 +10,27 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
+from worker.deployed import look_at
 from worker.deployment import Account, Stack
-from worker.doctor import Doctor, Verdict
+from worker.doctor import Doctor
 from worker.errors import SetupError
+from worker.findings import Verdict
 from worker.settings import load_settings
 from worker.wiring import make_client, now, session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from opensearchpy import OpenSearch
+
     from worker.deployment import Progress
+    from worker.findings import Finding
+    from worker.settings import Settings
 
 _BUNDLE = Path("build/trailsink-arm64-py313.zip")
+
+# How long `doctor` waits for an answer of the cluster: nobody likes to watch a minute of nothing.
+_PATIENCE_SECONDS = 15.0
 
 # A stack whose creation failed can only be deleted; nothing of it is there any more.
 _DEAD = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS", "DELETE_FAILED")
@@ -109,17 +118,22 @@ def destroy(*, name: str, yes: bool) -> None:
 
 
 @click.command()
+@click.option("--stack", "name", metavar="NAME", default="",
+              help="Look at what this stack made.  [default: none, what the settings name]  "
+                   "Example: trailsink")  # fmt: skip
+@click.option("--loader-role", metavar="ARN", default="",
+              help="Who loads, as the cluster knows it.  [default: the function's role]  "
+                   "Example: arn:aws:iam::123456789012:role/loader")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document per check.")
-def doctor(*, as_json: bool) -> None:
+def doctor(*, name: str, loader_role: str, as_json: bool) -> None:
     """Check a live pipeline, read-only: each check with its verdict, the evidence and the exact fix.
 
     Exit code 1 when something is at fault. Looks at what TRAILSINK_QUEUE_URL, TRAILSINK_DEAD_LETTER_QUEUE_URL,
-    TRAILSINK_BUCKET and TRAILSINK_OPENSEARCH_URL name, and works with whatever part can be reached.
+    TRAILSINK_BUCKET and TRAILSINK_OPENSEARCH_URL name, or at a stack, and works with whatever part can be reached.
     """
-    settings = load_settings()
-    physician = Doctor(settings, session(), make_client(settings).connect, now())
+    findings = _of_stack(name, loader_role) if name else _examine(load_settings(), loader_role)
     faults = 0
-    for finding in physician.findings():
+    for finding in findings:
         faults += finding.verdict is Verdict.FAULT
         if as_json:
             click.echo(msgspec.json.encode(finding).decode())
@@ -130,7 +144,28 @@ def doctor(*, as_json: bool) -> None:
         if finding.fix:
             click.echo(f"{'':<12} {finding.fix}")
     if faults:
-        raise SetupError(f"{faults} checks found a fault.")
+        raise SetupError("1 check found a fault." if faults == 1 else f"{faults} checks found a fault.")
+
+
+def _of_stack(name: str, loader_role: str) -> Iterator[Finding]:
+    """Examine what a stack made; the environment says how to sign in, or else the secret that the stack names."""
+    deployed = look_at(session().client("cloudformation"), name)
+    bundle = _BUNDLE.read_bytes() if _BUNDLE.is_file() else None
+    yield from deployed.differences(template_text(), bundle)
+    settings = load_settings(**deployed.settings)
+    if deployed.secret and not settings.opensearch_username and not settings.opensearch_secret_arn:
+        settings = load_settings(**deployed.settings, opensearch_secret_arn=deployed.secret)
+    yield from _examine(settings, loader_role, deployed.trail_prefix)
+
+
+def _examine(settings: Settings, loader_role: str, trail_prefix: str = "") -> Iterator[Finding]:
+    patient = settings.model_copy(update={"request_seconds": min(settings.request_seconds, _PATIENCE_SECONDS)})
+
+    def client() -> OpenSearch:
+        return make_client(patient).connect()
+
+    physician = Doctor(settings, session, client, now(), trail_prefix=trail_prefix, loader_role=loader_role)
+    return physician.findings()
 
 
 _COLOURS = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAULT: "red", Verdict.NOT_CHECKED: "bright_black"}

@@ -16,6 +16,7 @@ import msgspec
 from opensearchpy.exceptions import ConnectionError as NoConnection
 from opensearchpy.exceptions import NotFoundError, OpenSearchException, SSLError, TransportError
 
+from worker.access import lacking
 from worker.errors import SetupError
 from worker.schema import VERSION, index_template, retention_policy
 
@@ -174,6 +175,8 @@ def _connection_fault(error: TransportError) -> str:
 
 
 def _refusal(error: TransportError) -> str:
+    if permission := lacking(error):
+        return f"the user or role lacks {permission}"
     if error.status_code in (401, 403):
         return f"{error.error}; the user or role may not do this"
     return str(error.error)

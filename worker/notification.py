@@ -91,12 +91,28 @@ def conflicts(there: Mapping[str, Any], ours: Ours) -> list[str]:
             if kind != _QUEUES:
                 found.append(f"configuration {ours.id} for {name} {entry.get(address)} has the id that is to be ours")
         elif _overlaps(entry, ours):
-            prefix, suffix = _filter(entry)
+            prefix, suffix = filtered(entry)
             found.append(
                 f"configuration {entry.get('Id')} announces {', '.join(entry.get('Events', ()))} under "
                 f"{_quoted('prefix', prefix)} and {_quoted('suffix', suffix)} to {name} {entry.get(address)}"
             )
     return found
+
+
+def feeding(there: Mapping[str, Any], queue_arn: str) -> list[dict[str, Any]]:
+    """Return the configurations that announce new objects to a queue."""
+    return [
+        one
+        for one in there.get(_QUEUES, ())
+        if one.get("QueueArn") == queue_arn and any(_same_family(event, EVENTS) for event in one.get("Events", ()))
+    ]
+
+
+def filtered(entry: Mapping[str, Any]) -> tuple[str, str]:
+    """Read prefix and suffix, "" where there is none; S3 answers `Prefix` where `prefix` was put."""
+    rules = entry.get("Filter", {}).get("Key", {}).get("FilterRules", ())
+    given = {str(rule.get("Name", "")).lower(): str(rule.get("Value", "")) for rule in rules}
+    return given.get("prefix", ""), given.get("suffix", "")
 
 
 def _rest(there: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,14 +125,14 @@ def _entries(there: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]
 
 def _meaning(there: Mapping[str, Any]) -> object:
     entries = {
-        (kind, entry.get("Id"), entry.get(_KINDS[kind][0]), frozenset(entry.get("Events", ())), _filter(entry))
+        (kind, entry.get("Id"), entry.get(_KINDS[kind][0]), frozenset(entry.get("Events", ())), filtered(entry))
         for kind, entry in _entries(there)
     }
     return _EVENT_BRIDGE in there, entries
 
 
 def _overlaps(entry: Mapping[str, Any], ours: Ours) -> bool:
-    prefix, suffix = _filter(entry)
+    prefix, suffix = filtered(entry)
     return (
         any(_same_family(event, EVENTS) for event in entry.get("Events", ()))
         and (prefix.startswith(ours.prefix) or ours.prefix.startswith(prefix))
@@ -129,13 +145,6 @@ def _same_family(one: str, other: str) -> bool:
     if one.endswith("*"):
         return other.startswith(one[:-1]) or (other.endswith("*") and one.startswith(other[:-1]))
     return one.startswith(other[:-1]) if other.endswith("*") else one == other
-
-
-def _filter(entry: Mapping[str, Any]) -> tuple[str, str]:
-    """Read prefix and suffix, "" where there is none; S3 answers `Prefix` where `prefix` was put."""
-    rules = entry.get("Filter", {}).get("Key", {}).get("FilterRules", ())
-    given = {str(rule.get("Name", "")).lower(): str(rule.get("Value", "")) for rule in rules}
-    return given.get("prefix", ""), given.get("suffix", "")
 
 
 def _quoted(name: str, value: str) -> str:

@@ -47,6 +47,7 @@ def make_resources(endpoint: str) -> Resources:
     redrive = {"deadLetterTargetArn": _arn(sqs, dead_letters), "maxReceiveCount": MAX_RECEIVES}
     attributes = {"VisibilityTimeout": str(VISIBILITY_SECONDS), "RedrivePolicy": json.dumps(redrive)}
     queue = _make_queue(sqs, QUEUE, attributes)
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": _open_to_the_bucket(_arn(sqs, queue))})
     s3.create_bucket(Bucket=BUCKET)
     _announce(s3, _arn(sqs, queue))
     return Resources(BUCKET, queue, dead_letters)
@@ -72,6 +73,18 @@ def _make_queue(sqs: "SQSClient", name: str, attributes: dict[str, str]) -> str:
 
 def _arn(sqs: "SQSClient", url: str) -> str:
     return sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+
+
+def _open_to_the_bucket(queue_arn: str) -> str:
+    """Return the queue policy without which S3 could not send; the stand-in does not ask for it, `doctor` does."""
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "s3.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": queue_arn,
+        "Condition": {"ArnEquals": {"aws:SourceArn": f"arn:aws:s3:::{BUCKET}"}},
+    }
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
 def _announce(s3: "S3Client", queue_arn: str) -> None:

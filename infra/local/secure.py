@@ -41,7 +41,6 @@ SETTINGS: dict[str, Setting | list[str]] = {
     "plugins.security.nodes_dn": ["CN=node"],
     "plugins.security.authcz.admin_dn": ["CN=admin"],
     "plugins.security.allow_default_init_securityindex": True,
-    "plugins.security.restapi.roles_enabled": ["all_access"],
 }
 EXTENSIONS = f"subjectAltName=DNS:localhost,IP:{LOOPBACK}\nextendedKeyUsage=serverAuth,clientAuth\n"
 
@@ -74,11 +73,14 @@ class SecureNode(Node):
         self,
         *,
         roles: dict[str, dict[str, Any]] | None = None,
+        doorkeepers: tuple[str, ...] = (),
         version: str = DEFAULT_VERSION,
         **options: Any,  # noqa: ANN401 - as Node's
     ) -> None:
         super().__init__(version=version, **options)
         self.roles = roles or {}
+        # The roles that may use the security API beside `all_access`; it asks for a role, and not for a permission.
+        self.doorkeepers = doorkeepers
         # The plugin's own rules for a strong password ask for a digit and a letter.
         self.passwords = {user: f"7x{secrets.token_hex(16)}" for user in (ADMIN, *self.roles)}
 
@@ -110,8 +112,9 @@ class SecureNode(Node):
     def _write_configuration(self) -> None:
         super()._write_configuration()
         config = self.folder / "config"
+        settings = SETTINGS | {"plugins.security.restapi.roles_enabled": ["all_access", *self.doorkeepers]}
         with (config / "opensearch.yml").open("a") as lines:
-            lines.writelines(f"{name}: {json.dumps(value)}\n" for name, value in SETTINGS.items())
+            lines.writelines(f"{name}: {json.dumps(value)}\n" for name, value in settings.items())
         if not self.certificate_authority.exists():  # another start keeps certificates and users
             _certify(config)
             self._write_users(config / "opensearch-security")

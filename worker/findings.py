@@ -1,0 +1,45 @@
+"""What a check of the doctor comes to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Verdict(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAULT = "fault"
+    NOT_CHECKED = "not checked"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One check: what was looked at, what was seen, and what to do about it ("" when nothing)."""
+
+    verdict: Verdict
+    check: str
+    evidence: str
+    fix: str = ""
+
+
+def ok(check: str, evidence: str) -> Finding:
+    """Say that all is as it should be."""
+    return Finding(Verdict.OK, check, evidence)
+
+
+def warning(check: str, evidence: str, fix: str) -> Finding:
+    """Say that it works, and may not for long, or not for all."""
+    return Finding(Verdict.WARNING, check, evidence, fix)
+
+
+def fault(check: str, evidence: str, fix: str) -> Finding:
+    """Say that it does not work, or loses something."""
+    return Finding(Verdict.FAULT, check, evidence, fix)
+
+
+def not_checked(check: str, evidence: str, fix: str = "") -> Finding:
+    """Say that it cannot be seen from here; `fix` is how it could be."""
+    return Finding(Verdict.NOT_CHECKED, check, evidence, fix)
