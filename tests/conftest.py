@@ -108,7 +108,7 @@ def bench(environment: dict[str, str]) -> Iterator[Bench]:  # noqa: ARG001 - it 
     list(set_up(client, Wanted(settings.index_prefix, replicas=0)))
     yield Bench(settings, boto3.client("s3"), boto3.client("sqs"), client)
     client.indices.delete(index=f"{settings.index_prefix}-*", ignore_unavailable=True)
-    client.indices.delete_index_template(name=f"trailsink-{settings.index_prefix}")
+    client.indices.delete_index_template(name=f"trailsink-{settings.index_prefix}", params={"ignore": 404})
 
 
 @pytest.fixture(scope="session")

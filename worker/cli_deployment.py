@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,14 +16,16 @@ from worker.deployment import Account, Stack
 from worker.doctor import Doctor
 from worker.errors import SetupError
 from worker.findings import Verdict
+from worker.removal import holdings, remove
 from worker.settings import load_settings
 from worker.wiring import make_client, now, session
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from opensearchpy import OpenSearch
 
+    from worker.deployed import Deployed
     from worker.deployment import Progress
     from worker.findings import Finding
     from worker.settings import Settings
@@ -99,22 +102,57 @@ def deploy(  # noqa: PLR0913 - one per option
 
 @click.command()
 @click.option("--stack", "name", metavar="NAME", default="trailsink", help="Name of the stack.")
+@click.option("--delete-data", is_flag=True,
+              help="Delete the events, too: the domain that the stack made, or the indices in a cluster that was "
+                   "there.  [default: they stay]")  # fmt: skip
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def destroy(*, name: str, yes: bool) -> None:
-    """Delete the stack: queues, function, alarms, its own bucket notification.
+def destroy(*, name: str, delete_data: bool, yes: bool) -> None:
+    """Delete the stack: queues, function, alarms, its own bucket notification, the bucket made for its bundle.
 
-    The trail's bucket and its files stay, and so does an OpenSearch domain with all events in it.
+    The trail's bucket and its files always stay; so do an OpenSearch domain or indices with all events in them, unless
+    --delete-data is given. For a cluster that is not the stack's own, the environment says how to sign in.
     """
-    stack = Stack(session().client("cloudformation"), name)
+    made = session()
+    account, stack = Account(made), Stack(made.client("cloudformation"), name)
     if not _wait_until_it_rests(stack):
         click.echo(f"There is no stack {name}.")
         return
+    deployed = look_at(made.client("cloudformation"), name)
     click.echo(f"The stack {name} goes: queues with all messages in them, function, alarms, its bucket notification.")
-    click.echo("What stays: the trail's bucket, and the OpenSearch domain with its indices, if the stack made one.")
+    click.echo("What stays: the trail's bucket with its files, and the notifications of others.")
+    data = _data(account, deployed)
+    click.echo(f"{data.what} {'goes, too, for ever' if delete_data else 'stays; --delete-data deletes it'}.")
     if not yes and not click.confirm("Go on?"):
         raise SetupError("Nothing was changed.")
+    delete = data.delete() if delete_data else iter(())  # signs in while there is still a way back
     _show(stack.delete())
     click.echo(f"The stack {name} is gone.")
+    if deployed.values.get("CodeBucket") == account.code_bucket_name():
+        click.echo(account.remove_code(name))
+    for line in delete:
+        click.echo(line)
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """Where a stack's events are, in words, and how they are deleted."""
+
+    what: str
+    delete: Callable[[], Iterator[str]]
+
+
+def _data(account: Account, deployed: Deployed) -> _Data:
+    values, prefix = deployed.values, deployed.values.get("IndexPrefix", "")
+    if values.get("Destination") == "create-domain":
+        domain, secret = values.get("DomainName", ""), values.get("MasterSecretArn", "")
+        return _Data(f"The OpenSearch domain {domain} with its events", lambda: account.delete_domain(domain, secret))
+
+    def clear() -> Iterator[str]:
+        client = make_client(_settings_of(deployed)).connect()
+        return remove(client, prefix, holdings(client, prefix))
+
+    where = values.get("OpensearchUrl", "the cluster")
+    return _Data(f"What is in the indices {prefix}-* of {where}, their template, policy and role,", clear)
 
 
 @click.command()
@@ -148,14 +186,19 @@ def doctor(*, name: str, loader_role: str, as_json: bool) -> None:
 
 
 def _of_stack(name: str, loader_role: str) -> Iterator[Finding]:
-    """Examine what a stack made; the environment says how to sign in, or else the secret that the stack names."""
+    """Examine what a stack made."""
     deployed = look_at(session().client("cloudformation"), name)
     bundle = _BUNDLE.read_bytes() if _BUNDLE.is_file() else None
     yield from deployed.differences(template_text(), bundle)
+    yield from _examine(_settings_of(deployed), loader_role, deployed.trail_prefix)
+
+
+def _settings_of(deployed: Deployed) -> Settings:
+    """Point the settings at a stack; the environment says how to sign in, or else the secret that the stack names."""
     settings = load_settings(**deployed.settings)
     if deployed.secret and not settings.opensearch_username and not settings.opensearch_secret_arn:
-        settings = load_settings(**deployed.settings, opensearch_secret_arn=deployed.secret)
-    yield from _examine(settings, loader_role, deployed.trail_prefix)
+        return load_settings(**deployed.settings, opensearch_secret_arn=deployed.secret)
+    return settings
 
 
 def _examine(settings: Settings, loader_role: str, trail_prefix: str = "") -> Iterator[Finding]:

@@ -115,6 +115,47 @@ class Account:
         """Name the bucket that bundles go to when none is given: one for each account and region."""
         return f"trailsink-code-{self.id()}-{self.region}"
 
+    def remove_code(self, stack: str) -> str:
+        """Remove the bucket that was made for bundles, unless a stack other than `stack` has its own there.
+
+        Returns a sentence that says what was done; a bucket that cannot be removed is no reason to fail.
+        """
+        bucket = self.code_bucket_name()
+        try:
+            others = sorted(set(self._stacks_with_code_in(bucket)) - {stack})
+            if others:
+                return f"The bucket {bucket} stays: the stack {others[0]} has its bundle there."
+            self._empty(bucket)
+            self._session.client("s3").delete_bucket(Bucket=bucket)
+        except (ClientError, BotoCoreError) as error:
+            return f"The bucket {bucket} with the bundle stays: {said(error)}."
+        return f"The bucket {bucket} with the bundle is gone."
+
+    def _stacks_with_code_in(self, bucket: str) -> Iterator[str]:
+        for page in self._session.client("cloudformation").get_paginator("describe_stacks").paginate():
+            for one in page["Stacks"]:
+                given = {each.get("ParameterKey"): each.get("ParameterValue") for each in one.get("Parameters", [])}
+                if given.get("CodeBucket") == bucket:
+                    yield one["StackName"]
+
+    def _empty(self, bucket: str) -> None:
+        """Delete what `upload` has put there, and nothing else."""
+        s3 = self._session.client("s3")
+        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="trailsink/"):
+            for one in page.get("Contents", []):
+                s3.delete_object(Bucket=bucket, Key=one["Key"])
+
+    def delete_domain(self, name: str, secret: str) -> Iterator[str]:
+        """Delete a domain with all that is in it, and its master user's secret ("" where it has none)."""
+        try:
+            self._session.client("opensearch").delete_domain(DomainName=name)
+            yield f"The domain {name} is being deleted, with all events in it; that takes some minutes."
+            if secret:
+                self._session.client("secretsmanager").delete_secret(SecretId=secret)
+                yield "Its password is deleted; Secrets Manager keeps it for 30 days, in case it is wanted back."
+        except (ClientError, BotoCoreError) as error:
+            raise SetupError(f"The domain {name} could not be deleted: {said(error)}.") from error
+
     def _code_bucket(self) -> str:
         s3, name = self._session.client("s3"), self.code_bucket_name()
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from datetime import UTC, datetime
@@ -84,7 +85,8 @@ def is_serverless(settings: Settings) -> bool:
 def session() -> boto3.Session:
     """Open a session on the environment's credentials; raises SetupError when there is no region."""
     try:
-        made = boto3.Session()
+        # boto3 itself reads only AWS_DEFAULT_REGION, and the region of a profile.
+        made = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
     except BotoCoreError as error:
         raise SetupError(f"The AWS configuration cannot be read: {error}") from error
     if made.region_name is None:

@@ -1,0 +1,81 @@
+"""Takes out of a cluster what trailsink put there: its indices with all events, and what set-up made for them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from opensearchpy.exceptions import NotFoundError, OpenSearchException, TransportError
+
+from worker.access import API, has_roles, role_name
+from worker.errors import SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from opensearchpy import OpenSearch
+
+_NO_PLUGIN = 400  # "no handler found"
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """The indices of one prefix that are ours by their names, and how many events they hold."""
+
+    indices: tuple[str, ...]
+    events: int
+
+
+def holdings(client: OpenSearch, prefix: str) -> Holdings:
+    """Count what a cluster holds of a prefix; raises SetupError when it does not answer or refuses."""
+    try:
+        listed: Any = client.transport.perform_request(
+            "GET", f"/_cat/indices/{prefix}-*", params={"format": "json", "h": "index,docs.count"}
+        )
+    except OpenSearchException as error:
+        raise SetupError(f"The indices {prefix}-* cannot be listed: {_why(error)}.") from error
+    # Another tool's indices may begin alike: cloudtrail-insights-2026 is not ours.
+    named = re.compile(re.escape(prefix) + r"-(\d{4}-\d{2}(-\d{2})?|undated)")
+    ours = [one for one in listed if named.fullmatch(one["index"])]
+    return Holdings(tuple(sorted(one["index"] for one in ours)), sum(int(one["docs.count"] or 0) for one in ours))
+
+
+def remove(client: OpenSearch, prefix: str, held: Holdings) -> Iterator[str]:
+    """Delete indices, index template, retention policy and the loader's role, saying line by line what was done.
+
+    What is not there is passed over. Raises SetupError when the cluster does not answer or refuses.
+    """
+    name = f"trailsink-{prefix}"
+    try:
+        for index in held.indices:  # one by one: hundreds of names are longer than an address may be
+            client.indices.delete(index=index, params={"ignore_unavailable": "true"})
+        yield f"{len(held.indices)} indices with {held.events:,} events are deleted."
+        if _delete(client, f"/_index_template/{name}"):
+            yield f"The index template {name} is deleted."
+        if _delete(client, f"/_plugins/_ism/policies/{name}"):
+            yield f"The retention policy {name} is deleted."
+        if has_roles(client) and _delete(client, f"{API}/rolesmapping/{role_name(prefix)}"):
+            yield f"The mapping of the role {role_name(prefix)} is deleted."
+        if has_roles(client) and _delete(client, f"{API}/roles/{role_name(prefix)}"):
+            yield f"The role {role_name(prefix)} is deleted."
+    except OpenSearchException as error:
+        raise SetupError(f"The cluster could not be cleared: {_why(error)}. Run the command again.") from error
+
+
+def _delete(client: OpenSearch, path: str) -> bool:
+    try:
+        client.transport.perform_request("DELETE", path)
+    except NotFoundError:
+        return False
+    except TransportError as error:
+        if error.status_code == _NO_PLUGIN:
+            return False
+        raise
+    return True
+
+
+def _why(error: OpenSearchException) -> str:
+    if not isinstance(error, TransportError):
+        return "what answers at this address does not speak OpenSearch"
+    return f"it answers {error.status_code}" if isinstance(error.status_code, int) else "it does not answer"
