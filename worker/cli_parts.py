@@ -56,13 +56,16 @@ SPAN = _Span()
 MOMENT = _Moment()
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()) -> None:
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = (), heading: bool = True
+) -> None:
     """Print rows under their headings, the columns named in `right` to the right.
 
-    A terminal gets the table fitted to its width; a pipe or a file gets each row in one line with nothing cut.
+    A terminal gets the table fitted to its width; a pipe or a file gets each row in one line with nothing cut. What
+    comes from outside must have gone through `visible`. Without `heading`, rows only: the next part of a long table.
     """
     to_right = set(right)
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=heading)
     for name in columns:
         table.add_column(name, justify="right" if name in to_right else "left", overflow="fold")
     for row in rows:
@@ -73,6 +76,17 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right:
         console.print(table)
     for line in written.get().splitlines():
         click.echo(line.rstrip())
+
+
+def visible(text: str) -> str:
+    r"""Write what a terminal would obey instead of show as an escape: \x1b, \n, \u202e.
+
+    Events hold what their callers chose (a user agent, a key), so a caller could clear the screen of whoever looks, or
+    turn text around.
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def age(seconds: float) -> str:

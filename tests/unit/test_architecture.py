@@ -12,7 +12,7 @@ import pytest
 WORKER = Path(__file__).parents[2] / "worker"
 
 CORE = ("errors", "messages", "objects", "files", "slicing", "records", "documents", "bulk", "pipeline")
-EDGES = ("opensearch", "aws", "deployment", "metrics", "settings", "cluster_setup", "schema")
+EDGES = ("opensearch", "aws", "deployment", "metrics", "settings", "cluster_setup", "searching", "schema")
 
 # Which of our own modules each one may know, "" for the package itself.
 OURS: dict[str, set[str]] = {
@@ -28,7 +28,9 @@ OURS: dict[str, set[str]] = {
     "pipeline": {"bulk", "documents", "errors", "files", "messages", "objects", "records", "slicing"},
     "schema": set(),
     "opensearch": {"bulk", "documents", "errors"},
-    "cluster_setup": {"errors", "schema"},
+    "refusals": {"errors"},
+    "cluster_setup": {"errors", "refusals", "schema"},
+    "searching": {"errors", "messages", "objects", "refusals"},
     "said": set(),
     "aws": {"", "errors", "messages", "pipeline", "said"},
     "deployment": {"errors", "said"},
@@ -53,12 +55,14 @@ OURS: dict[str, set[str]] = {
     "doctor": {"errors", "said", "schema", "settings"},
     "cli_deployment": {"deployment", "doctor", "errors", "settings", "wiring"},
     "cli_parts": set(),
+    "cli_search": {"cli_parts", "errors", "searching", "settings", "wiring"},
     "cli": {
         "",
         "access",
         "aws",
         "cli_deployment",
         "cli_parts",
+        "cli_search",
         "cluster_setup",
         "errors",
         "messages",
@@ -90,6 +94,9 @@ THEIRS: dict[str, set[str]] = {
     "doctor": {"boto3", "botocore", "msgspec", "opensearchpy"},
     "cli_deployment": {"click", "msgspec"},
     "cli_parts": {"click", "rich"},
+    "cli_search": {"click", "msgspec", "opensearchpy"},
+    "refusals": {"opensearchpy"},
+    "searching": {"opensearchpy", "tenacity"},
     "metrics": {"msgspec"},
     "settings": {"pydantic", "pydantic_settings"},
     "wiring": {"boto3", "botocore", "requests_aws4auth"},
