@@ -27,6 +27,7 @@ from worker.access import let_in
 from worker.cli_deployment import deploy, destroy, doctor, template
 from worker.cli_parts import age
 from worker.cli_search import explain_event, search
+from worker.cli_status import status
 from worker.cluster_setup import Wanted, set_up
 from worker.errors import MalformedMessage, QueueUnavailable, SetupError, TrailsinkError
 from worker.messages import read_message
@@ -75,6 +76,7 @@ main.add_command(destroy)
 main.add_command(doctor)
 main.add_command(explain_event)
 main.add_command(search)
+main.add_command(status)
 main.add_command(template)
 
 

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
+from tests.indexing import index
 from tests.making import event, log_file
 from worker.cli import main
 from worker.searching import PAGE, Search, Searching
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from click.testing import Result
 
     from tests.conftest import Bench
@@ -32,17 +31,6 @@ TRAILSINK = Path(sys.executable).with_name("trailsink")
 def ask(*words: str) -> Result:
     """Run the command in this process."""
     return CliRunner().invoke(main, words)
-
-
-def index(bench: Bench, events: Iterable[dict[str, Any]], name: str = "2026-03-01") -> None:
-    """Write events straight into an index, as the loader would."""
-    lines = []
-    for number, one in enumerate(events):
-        mark = {"object": f"s3://b/AWSLogs/{number // 7}", "position": number % 7, "indexed_at": "2026-03-01T10:05:00Z"}
-        lines.append(json.dumps({"create": {"_index": f"{bench.prefix}-{name}", "_id": one["eventID"]}}))
-        lines.append(json.dumps({"@timestamp": one["eventTime"], "trailsink": mark} | one))
-    answer = bench.opensearch.bulk(body="\n".join([*lines, ""]), params={"refresh": "true"})
-    assert not answer["errors"]
 
 
 def views(bench: Bench) -> list[Any]:
@@ -74,7 +62,7 @@ def test_paging_goes_on_while_events_come_in_and_views_run_out(bench: Bench, way
     found: list[str] = []
     for page in searching.pages():
         found += [hit.id for hit in page]
-        index(bench, [event(eventTime="2026-03-01T09:00:00Z")], name="2026-03-02")
+        index(bench, [event(eventTime="2026-03-01T09:00:00Z")], day="2026-03-02")
         if way == "a view that runs out":
             bench.opensearch.delete_all_pits()
 
@@ -253,8 +241,8 @@ def test_an_event_is_explained_with_file_position_times_and_form(bench: Bench) -
 def test_an_event_that_is_in_two_indices_is_shown_with_both(bench: Bench) -> None:
     """Another tool, or a changed partition, may have written it before."""
     twice = event()
-    index(bench, [twice], name="2026-03-01")
-    index(bench, [twice], name="2026-03")
+    index(bench, [twice], day="2026-03-01")
+    index(bench, [twice], day="2026-03")
 
     places = [json.loads(line) for line in ask("explain", twice["eventID"], "--json").stdout.splitlines()]
 

@@ -1,4 +1,4 @@
-"""Promises about what the search commands take, and about their manual."""
+"""Promises about what the commands that only look take, and about their manual."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def options(command: click.Command) -> list[click.Option]:
     return [one for one in command.params if isinstance(one, click.Option)]
 
 
-@pytest.mark.parametrize("name", ["search", "explain"])
+@pytest.mark.parametrize("name", ["search", "explain", "status"])
 def test_the_manual_gives_each_option_a_default_and_each_value_an_example(name: str) -> None:
     """`--help` is all that most people read."""
     for option in options(main.commands[name]):
