@@ -24,6 +24,7 @@ from rich.text import Text
 
 from worker import __version__
 from worker.access import let_in
+from worker.cli_dashboards import dashboards
 from worker.cli_deployment import deploy, destroy, doctor, template
 from worker.cli_parts import age
 from worker.cli_search import explain_event, search
@@ -71,6 +72,7 @@ def main() -> None:
         click.echo(f"Warning: {name} is no setting that trailsink knows.", err=True)
 
 
+main.add_command(dashboards)
 main.add_command(deploy)
 main.add_command(destroy)
 main.add_command(doctor)

@@ -1,4 +1,4 @@
-"""Promises about what the commands that only look take, and about their manual."""
+"""Promises about what the commands that look, and draw, take, and about their manual."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from worker.cli import main
+from worker.cli_dashboards import dashboards
 
 
 @pytest.mark.parametrize(
@@ -40,10 +41,16 @@ def options(command: click.Command) -> list[click.Option]:
     return [one for one in command.params if isinstance(one, click.Option)]
 
 
-@pytest.mark.parametrize("name", ["search", "explain", "status"])
+COMMANDS = {name: main.commands[name] for name in ("search", "explain", "status")} | {
+    f"dashboards {name}": command for name, command in dashboards.commands.items()
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_the_manual_gives_each_option_a_default_and_each_value_an_example(name: str) -> None:
     """`--help` is all that most people read."""
-    for option in options(main.commands[name]):
+    assert COMMANDS[name].help
+    for option in options(COMMANDS[name]):
         assert option.help
         assert "[default: " in option.help or option.default is not None, option.name
         assert option.is_flag or "Example: " in option.help, option.name
