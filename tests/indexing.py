@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from tests.conftest import Bench
+    from opensearchpy import OpenSearch
 
 
-def index(bench: Bench, events: Iterable[dict[str, Any]], *, day: str = "2026-03-01", uri: str = "") -> None:
+class Indices(Protocol):
+    """Where events are written to: the indices of a prefix."""
+
+    @property
+    def opensearch(self) -> OpenSearch: ...
+
+    @property
+    def prefix(self) -> str: ...
+
+
+def index(bench: Indices, events: Iterable[dict[str, Any]], *, day: str = "2026-03-01", uri: str = "") -> None:
     """Make events searchable in the index of a day; all of the file `uri`, or seven to a file that is made up."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     lines = []

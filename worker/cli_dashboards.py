@@ -23,10 +23,10 @@ def dashboards() -> None:
 @click.option("--url", metavar="URL",
               help="Address of Dashboards.  [default: TRAILSINK_OPENSEARCH_URL with /_dashboards, where that is "
                    "Amazon's]  Example: http://dashboards.example.com:5601")  # fmt: skip
-@click.option("--tenant", metavar="NAME", default="",
+@click.option("--tenant", metavar="NAME",
               help="Tenant of the security plugin to import into: global, private or a name.  "
                    "[default: the user's own default]  Example: global")  # fmt: skip
-def install_dashboards(*, url: str | None, tenant: str) -> None:
+def install_dashboards(*, url: str | None, tenant: str | None) -> None:
     """Import index pattern, panels and dashboards into a running OpenSearch Dashboards.
 
     Signs in as for the cluster (TRAILSINK_OPENSEARCH_AUTH). Running it again replaces what an earlier run made, and
@@ -37,7 +37,7 @@ def install_dashboards(*, url: str | None, tenant: str) -> None:
     if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
         raise click.UsageError(f"--url is an address like https://host/_dashboards, not {address}.")
     client = make_client(settings.model_copy(update={"opensearch_url": address})).connect()
-    for title in install(client, settings.index_prefix, tenant):
+    for title in install(client, settings.index_prefix, tenant or ""):
         click.echo(f"Dashboard {visible(title)} is there, at {address}/app/dashboards.")
 
 

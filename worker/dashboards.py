@@ -92,7 +92,7 @@ OVERVIEW = (
         _metric("cardinality", "recipientAccountId", "Accounts"),
     )),
     Panel("calls-over-time", "Calls by service over time", "histogram", (12, 0, 36, 9),
-          groups=(_over_time(), _terms("eventSource", "Service", 8))),
+          groups=(_terms("eventSource", "Service", 8), _over_time())),
     Panel("calls-by-service", "Calls by service", "pie", (0, 9, 16, 13),
           groups=(_terms("eventSource", "Service", 12),)),
     Panel("errors", "Errors", "table", (16, 9, 32, 13), "errorCode:*",
@@ -215,9 +215,9 @@ def _visualization(panel: Panel, prefix: str) -> dict[str, Any]:
 def _aggs(panel: Panel) -> list[dict[str, Any]]:
     """Give the metrics the first numbers, so that "1", by which groups are ordered, is the first of them."""
     told = [(one, "metric") for one in panel.metrics]
-    # What comes first in a chart is its axis, or its slices; what comes then tells its series apart.
-    roles = ["bucket"] * len(panel.groups) if panel.kind == "table" else ["segment", "group"]
-    told += list(zip(panel.groups, roles, strict=False))
+    # The last group of a chart is its axis, or its slices; those before tell its series apart, the same ones all along.
+    roles = ["bucket"] * len(panel.groups) if panel.kind == "table" else ["group"] * (len(panel.groups) - 1)
+    told += zip(panel.groups, [*roles, "segment"], strict=False)
     return [{"id": str(at), "enabled": True, "schema": role, **one} for at, (one, role) in enumerate(told, 1)]
 
 
