@@ -26,8 +26,6 @@ from worker.dashboards import ndjson
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.indexing import Indices
-
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 
 # Of colour-blind-safe hues, readable on white and on black alike, because a README is shown on both.
@@ -47,7 +45,7 @@ _MOST_BARS = 10
 _BESIDE = re.compile(rb"<!--.*?-->|<script.*?</script>", re.DOTALL)
 
 
-def draw(bench: Indices) -> dict[str, bytes]:
+def draw(bench: _Shelf) -> dict[str, bytes]:
     """Draw every picture from what is in the indices; the SVG by file name."""
     panels = visualizations(ndjson(bench.prefix))
 
@@ -120,17 +118,30 @@ class _Shelf:
     prefix: str = "pictures"
 
 
-def main() -> int:
-    """Draw them into docs/pictures."""
+def _draw_into(folder: Path, shelf: _Shelf) -> None:
+    for name, picture in draw(shelf).items():
+        (folder / name).write_bytes(picture)
+
+
+def main(words: list[str]) -> int:
+    """Draw into docs/pictures, from a node that is started for it; or from URL, PREFIX into FOLDER.
+
+    The second is for the test, which has no pygal in its own process: importing that puts a finder on sys.meta_path
+    which warns at each later import (github.com/Kozea/pygal, pygal/__init__.py).
+    """
+    if words:
+        url, prefix, folder = words
+        _draw_into(Path(folder), _Shelf(OpenSearch([url], timeout=60), prefix))
+        return 0
     with Stack() as stack:
         shelf = _Shelf(OpenSearch([stack.opensearch_url], timeout=60))
         list(set_up(shelf.opensearch, Wanted(shelf.prefix, replicas=0)))
         index(shelf, real_records(), day="2023-07-10")
-        for name, picture in draw(shelf).items():
-            (PICTURES / name).write_bytes(picture)
-            print(f"{PICTURES / name}: {len(picture):,} bytes")  # noqa: T201
+        _draw_into(PICTURES, shelf)
+    for path in sorted(PICTURES.glob("*.svg")):
+        print(f"{path.relative_to(PICTURES.parents[1])}: {path.stat().st_size:,} bytes")  # noqa: T201
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -106,7 +106,7 @@ def search(  # noqa: PLR0913 - one per option
     )
     searching = Searching(make_client(settings).connect(), wanted, views=not is_serverless(settings))
     shown = 0
-    with closing(searching.pages()) as pages:  # type: ignore[type-var]
+    with closing(searching.pages()) as pages:
         for number, page in enumerate(pages):
             _PRINTERS[form](page, wanted.fields, number == 0)
             shown += len(page)

@@ -367,13 +367,17 @@ def _multipart(file: bytes) -> bytes:
 
 
 def _refusal(error: OpenSearchException) -> str:
-    if isinstance(error, TransportError) and isinstance(error.status_code, int):
-        if isinstance(error.info, dict) and isinstance(error.info.get("message"), str):
-            return f"it says {error.status_code}, {error.info['message'].rstrip('.')}"
-        if 300 <= error.status_code < 400:  # noqa: PLR2004
-            return f"it says {error.status_code}, go elsewhere: to sign in, or to another path (--url)"
-        if error.status_code == 404:  # noqa: PLR2004
-            return "nothing is at this address; a managed domain has it at /_dashboards, others at the root (--url)"
+    if not isinstance(error, TransportError):
+        return in_words(error)
+    match error.status_code, error.info:
+        case 404, _:
+            return "it says 404; a managed domain has Dashboards at /_dashboards, others mostly at the root (--url)"
+        case 301 | 302 | 303 | 307 | 308 as status, _:
+            return f"it says {status}, go elsewhere: to sign in, or to another path (--url)"
+        case 400, {"error": str(text)} if "no handler found" in text:
+            return "this is the cluster itself; Dashboards has an address of its own (--url)"
+        case int() as status, {"message": str(message)}:
+            return f"it says {status}, {message.rstrip('.')}"
     return in_words(error)
 
 

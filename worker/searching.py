@@ -16,7 +16,7 @@ from worker.objects import Readable, classify
 from worker.refusals import asking_opensearch, first_cause
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
 
     from opensearchpy import OpenSearch
 
@@ -28,12 +28,12 @@ _COUNTED = 10_000  # beyond it, a server only says "more"
 
 _BUSY = (429, 502, 503, 504)
 
-# File and position tell any two documents apart, and have doc values; `_id` would cost the cluster memory
+# File and position tell any two documents of ours apart, and have doc values; `_id` would cost the cluster memory
 # (opensearch.org/docs/latest/field-types/metadata-fields/id: fielddata of _id), `_shard_doc` is new in OpenSearch 3.
 _TIES = ("trailsink.object", "trailsink.position")
 
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
-_FIELD = re.compile(r"(?<![\w.@*\\-])([A-Za-z_@][\w.@-]*)\s*:")
+_FIELD = re.compile(r"(?<![\w.:@*\\-])([A-Za-z_@][\w.@-]*)\s*:")
 _OPERATORS = ("_exists_",)
 
 
@@ -60,9 +60,10 @@ class Search:
         if when:
             filters.append({"range": {"@timestamp": when}})
         order = "asc" if self.oldest_first else "desc"
+        kinds = {"@timestamp": "date"} | dict.fromkeys(_TIES, "keyword")
         return {
             "query": {"bool": {"filter": filters}},
-            "sort": [{"@timestamp": order}, *({name: {"order": order, "unmapped_type": "keyword"}} for name in _TIES)],
+            "sort": [{name: {"order": order, "unmapped_type": kind}} for name, kind in kinds.items()],
             **({"_source": list(self.fields)} if self.fields else {}),
         }
 
@@ -114,7 +115,7 @@ class Searching:
     more: bool = False
     _view: str = field(default="", init=False)
 
-    def pages(self) -> Iterator[list[Hit]]:
+    def pages(self) -> Generator[list[Hit]]:
         """Yield pages of hits; close it to give the point in time back. Raises SetupError."""
         wanted = self.search.limit
         body: dict[str, Any] = self.search.body() | {"track_total_hits": _COUNTED}
@@ -247,11 +248,6 @@ class Place:
     degraded: str
     event: str
     record: Any
-
-    @property
-    def bucket(self) -> str:
-        """The bucket that the file is in."""
-        return self.object.removeprefix("s3://").partition("/")[0]
 
 
 def explain(client: OpenSearch, prefix: str, event_id: str) -> list[Place]:
