@@ -75,7 +75,7 @@ def test_paging_goes_on_while_events_come_in_and_views_run_out(bench: Bench, way
 
 def test_an_interrupted_search_leaves_nothing_behind(bench: Bench) -> None:
     """A view keeps files of the cluster alive: Ctrl-C gives it back."""
-    index(bench, [event() for _ in range(4 * PAGE)])
+    index(bench, [event() for _ in range(2 * PAGE + 1)])
     command = [str(TRAILSINK), "search", "--all", "--format", "json"]
 
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
@@ -91,7 +91,7 @@ def test_an_interrupted_search_leaves_nothing_behind(bench: Bench) -> None:
 
 def test_a_reader_that_has_enough_ends_the_search_without_a_word(bench: Bench) -> None:
     """`trailsink search --all | head` is what people type first."""
-    index(bench, [event() for _ in range(4 * PAGE)])
+    index(bench, [event() for _ in range(2 * PAGE + 1)])
     command = f"{TRAILSINK} search --all --format json | head -n 1"
 
     done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60, check=False)  # noqa: S602
@@ -135,22 +135,18 @@ def test_an_event_cannot_reach_into_the_terminal(bench: Bench) -> None:
         assert r"\u202eexe" in shown
 
 
-@pytest.mark.parametrize(
-    ("query", "said"),
-    [
-        ("eventName:(", "The query cannot be read: Failed to parse query [eventName:(]. Values that hold : / ( or"),
-        ("userIdentity.arn:arn:aws:iam", "need quotes"),
-    ],
-)
-def test_a_query_that_cannot_be_read_is_said_in_one_sentence(bench: Bench, query: str, said: str) -> None:
+def test_a_query_that_cannot_be_read_is_said_in_one_sentence(bench: Bench) -> None:
     """Lucene's own answer is forty lines."""
     index(bench, [event()])
 
-    done = ask("search", query)
+    for query in ("eventName:(", "userIdentity.arn:arn:aws:iam"):
+        done = ask("search", query)
 
-    assert (done.exit_code, done.stdout) == (1, "")
-    assert said in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert done.stderr == (
+            f"Error: The query cannot be read: Failed to parse query [{query}]. "
+            'Values that hold : / ( or spaces need quotes, as in arn:"a:b/c".\n'
+        )
 
 
 def test_a_field_that_no_index_has_is_named(bench: Bench) -> None:
@@ -189,19 +185,17 @@ def test_indices_without_our_template_are_named_as_the_cause(bench: Bench) -> No
     ]
 
 
-@pytest.mark.parametrize("words", [("search",), ("search", "--all"), ("explain", "x")])
-def test_a_cluster_that_is_down_is_said_in_one_sentence(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
-) -> None:
+def test_a_cluster_that_is_down_is_said_in_one_sentence(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """No traceback, and no page of the client's own words."""
     assert bench.prefix
     monkeypatch.setenv("TRAILSINK_OPENSEARCH_URL", "http://127.0.0.1:9")
 
-    done = ask(*words)
+    for words in (("search",), ("search", "--all"), ("explain", "x")):
+        done = ask(*words)
 
-    assert (done.exit_code, done.stdout) == (1, "")
-    assert done.stderr.startswith("Error: OpenSearch cannot be asked for")
-    assert done.stderr.endswith("no connection.\n")
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert done.stderr.startswith("Error: OpenSearch cannot be asked for")
+        assert done.stderr.endswith("no connection.\n")
 
 
 KEY = (

@@ -61,8 +61,7 @@ def test_a_pipeline_at_work_is_told_with_its_figures(bench: Bench) -> None:
         )
 
     code, told, _ = ask("--letters")
-    again = ask("--letters")[1]
-    strict, _, said = ask("--strict")
+    strict, again, said = ask("--letters", "--strict")
 
     expected = {"dead_letters": "warning", "consumer": "unknown", "trail": "unknown"}
     parts = ("queue", "dead_letters", "consumer", "throughput", "trail", "lag", "cluster", "template", "retention")
@@ -143,29 +142,28 @@ def test_an_empty_pipeline_has_nothing_and_says_so(bench: Bench) -> None:
     assert told["indices"]["text"] == "0 with 0 events in 0 B"
 
 
-@pytest.mark.parametrize(
-    ("variable", "value", "part", "said"),
-    [
-        ("TRAILSINK_QUEUE_URL", "{endpoint}/000000000000/nowhere", "queue", "there is no queue"),
-        ("TRAILSINK_QUEUE_URL", "", "queue", "TRAILSINK_QUEUE_URL is not set"),
-        ("TRAILSINK_DEAD_LETTER_QUEUE_URL", "{endpoint}/000000000000/nowhere", "dead_letters", "there is no queue"),
-        ("TRAILSINK_OPENSEARCH_URL", "http://127.0.0.1:9", "cluster", "no connection"),
-        ("TRAILSINK_OPENSEARCH_URL", "", "cluster", "TRAILSINK_OPENSEARCH_URL is not set"),
-    ],
-)
-def test_what_cannot_be_reached_is_a_fault_and_harms_no_other_part(  # noqa: PLR0913, PLR0917
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, part: str, said: str
-) -> None:
+UNREACHABLE = [
+    ("TRAILSINK_QUEUE_URL", "{endpoint}/000000000000/nowhere", "queue", "there is no queue"),
+    ("TRAILSINK_QUEUE_URL", "", "queue", "TRAILSINK_QUEUE_URL is not set"),
+    ("TRAILSINK_DEAD_LETTER_QUEUE_URL", "{endpoint}/000000000000/nowhere", "dead_letters", "there is no queue"),
+    ("TRAILSINK_OPENSEARCH_URL", "http://127.0.0.1:9", "cluster", "no connection"),
+    ("TRAILSINK_OPENSEARCH_URL", "", "cluster", "TRAILSINK_OPENSEARCH_URL is not set"),
+]
+
+
+def test_what_cannot_be_reached_is_a_fault_and_harms_no_other_part(bench: Bench) -> None:
     """Half a pipeline is when somebody looks."""
-    assert bench.prefix
-    monkeypatch.setenv(variable, value.format(endpoint=bench.sqs.meta.endpoint_url))
+    endpoint = bench.sqs.meta.endpoint_url
 
-    code, told, error = ask()
+    for variable, value, part, said in UNREACHABLE:
+        with pytest.MonkeyPatch.context() as changed:
+            changed.setenv(variable, value.format(endpoint=endpoint))
+            code, told, error = ask()
 
-    assert (code, error) == (1, f"Error: At fault: {part.replace('_', ' ')}.\n")
-    assert said in told[part]["text"]
-    assert {name for name, one in verdicts(told).items() if one == "fault"} == {part}
-    assert told["queue" if part == "cluster" else "cluster"]["verdict"] == "ok"
+        assert (code, error) == (1, f"Error: At fault: {part.replace('_', ' ')}.\n")
+        assert said in told[part]["text"]
+        assert {name for name, one in verdicts(told).items() if one == "fault"} == {part}
+        assert told["queue" if part == "cluster" else "cluster"]["verdict"] == "ok"
 
 
 @pytest.mark.parametrize(
