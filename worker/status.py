@@ -348,7 +348,7 @@ def _cluster(seen: Seen[Cluster]) -> Part:
         return Part("cluster", Verdict.OK, f"{seen.server}, which does not tell its health", facts)
     verdict = {"green": Verdict.OK, "yellow": Verdict.WARNING}.get(seen.health, Verdict.FAULT)
     nodes = f"{seen.nodes} node{'' if seen.nodes == 1 else 's'}"
-    missing = f", {seen.unassigned:,} shards have no place" if seen.unassigned else ""
+    missing = f", shards without a place: {seen.unassigned:,}" if seen.unassigned else ""
     return Part("cluster", verdict, f"{seen.health}, {seen.server}, {nodes}{missing}", facts)
 
 

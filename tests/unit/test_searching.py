@@ -10,12 +10,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opensearchpy import OpenSearch
 from opensearchpy.exceptions import RequestError, TransportError
 
 from worker.cli_parts import visible
 from worker.cli_search import _print_csv
 from worker.errors import SetupError
-from worker.searching import Hit, Search, complete, patiently
+from worker.searching import Hit, Search, complete, patiently, unknown_fields
 
 EVENT: dict[str, Any] = {
     "eventName": "PutObject",
@@ -128,3 +129,32 @@ def test_a_busy_cluster_is_asked_again_and_a_bad_query_is_not() -> None:
     with pytest.raises(SetupError, match="The cluster refuses the query: parsing_exception"):
         patiently(ask)
     assert len(answers) == 1
+
+
+class Forbidding(OpenSearch):
+    """A cluster whose user may search, and may not ask for fields."""
+
+    def field_caps(self, **_: Any) -> Any:
+        raise TransportError(403, "security_exception", {})
+
+
+def test_a_hint_that_may_not_be_given_costs_no_search() -> None:
+    """A role that may only search finds nothing, and that is an answer."""
+    assert unknown_fields(Forbidding(), "cloudtrail", "eventNam:x") == []
+
+
+def test_only_names_of_fields_are_looked_up() -> None:
+    """Times, addresses and quoted values have colons, too."""
+    asked: list[str] = []
+
+    class Telling(OpenSearch):
+        """A cluster that knows the time only."""
+
+        def field_caps(self, **given: Any) -> Any:
+            asked.append(given["params"]["fields"])
+            return {"fields": {"@timestamp": {}}}
+
+    text = 'eventNam:x AND "a:b" AND eventTime:[2026-01-01T10:00:00Z TO *] AND (user.x:1 OR _exists_:y) AND n:2001:db8'
+
+    assert unknown_fields(Telling(), "cloudtrail", text) == ["eventNam", "eventTime", "n", "user.x"]
+    assert asked == ["@timestamp,eventNam,eventTime,n,user.x"]

@@ -101,7 +101,7 @@ HOURS = timedelta(hours=1)
         ),
         ({"files": Unseen("AccessDenied")}, "lag", "ok", "bucket: AccessDenied"),
         ({"newest": Unseen("the cluster cannot be asked")}, "lag", "unknown", "cannot be asked"),
-        ({"cluster": Cluster("o", "yellow", 1, 5)}, "cluster", "warning", "yellow, o, 1 node, 5 shards have no place"),
+        ({"cluster": Cluster("o", "yellow", 1, 5)}, "cluster", "warning", "yellow, o, 1 node, shards without a p"),
         ({"cluster": Cluster("o", "red", 1, 5)}, "cluster", "fault", "red"),
         ({"cluster": Cluster("Serverless", None, None, None)}, "cluster", "ok", "does not tell its health"),
         ({"cluster": Unseen("no connection")}, "cluster", "fault", "no connection"),
