@@ -16,7 +16,7 @@ ifdef OPENSEARCH
 export TRAILSINK_TEST_OPENSEARCH_VERSION := $(OPENSEARCH)
 endif
 
-.PHONY: help setup demo test unit check lint up down status bench coldstart package lock clean
+.PHONY: help setup demo test unit check lint up down status bench coldstart pictures package lock clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-9s %s\n' "$$name" "$$text"; done
@@ -61,6 +61,9 @@ bench: $(READY) ## Measure the client's cost per record beside two references.
 
 coldstart: $(READY) ## Measure a cold start of the bundle, by package.
 	@$(BIN)/python -m tests.bench.coldstart
+
+pictures: $(READY) ## Draw the README's pictures anew, from the dashboards' own searches.
+	@$(BIN)/python -m tests.pictures
 
 package: $(READY) ## Build the Lambda bundle; ARCH=x86_64, PYTHON=3.11 and the like for others.
 	@$(BIN)/python -m infra.packaging $(if $(ARCH),--arch $(ARCH)) $(if $(filter 3.%,$(PYTHON)),--python $(PYTHON))

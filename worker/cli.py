@@ -24,8 +24,11 @@ from rich.text import Text
 
 from worker import __version__
 from worker.access import let_in
+from worker.cli_dashboards import dashboards
 from worker.cli_deployment import deploy, destroy, doctor, template
 from worker.cli_parts import age
+from worker.cli_search import explain_event, search
+from worker.cli_status import status
 from worker.cluster_setup import Wanted, set_up
 from worker.errors import MalformedMessage, QueueUnavailable, SetupError, TrailsinkError
 from worker.messages import read_message
@@ -69,9 +72,13 @@ def main() -> None:
         click.echo(f"Warning: {name} is no setting that trailsink knows.", err=True)
 
 
+main.add_command(dashboards)
 main.add_command(deploy)
 main.add_command(destroy)
 main.add_command(doctor)
+main.add_command(explain_event)
+main.add_command(search)
+main.add_command(status)
 main.add_command(template)
 
 

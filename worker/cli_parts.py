@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-_UNCUT = 100_000  # columns of a line that goes into a file or a pipe, where nothing may be cut off
 _LONGEST = timedelta(days=36_500)
 
 
@@ -56,23 +56,51 @@ SPAN = _Span()
 MOMENT = _Moment()
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = ()) -> None:
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = (), heading: bool = True
+) -> None:
     """Print rows under their headings, the columns named in `right` to the right.
 
-    A terminal gets the table fitted to its width; a pipe or a file gets each row in one line with nothing cut.
+    A terminal gets the table fitted to its width; a pipe or a file gets each row in one line with nothing cut. What
+    comes from outside must have gone through `visible`. Without `heading`, rows only: the next part of a long table.
     """
     to_right = set(right)
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    if not sys.stdout.isatty():
+        _print_plain(columns, rows, to_right, heading=heading)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=heading)
     for name in columns:
         table.add_column(name, justify="right" if name in to_right else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text.from_ansi(cell) for cell in row))
-    terminal = sys.stdout.isatty()
-    console = Console(width=None if terminal else _UNCUT)
+    console = Console()
     with console.capture() as written:
         console.print(table)
     for line in written.get().splitlines():
         click.echo(line.rstrip())
+
+
+def _print_plain(columns: Sequence[str], rows: Iterable[Sequence[str]], to_right: set[str], *, heading: bool) -> None:
+    # Not by rich: for lines without end it takes milliseconds each, and a file can have a million.
+    lines = [[click.unstyle(cell) for cell in row] for row in ([columns, *rows] if heading else rows)]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        padded = []
+        for name, cell, width in zip(columns, line, widths, strict=True):
+            space = " " * (width - cell_len(cell))
+            padded.append(space + cell if name in to_right else cell + space)
+        click.echo("  ".join(padded).rstrip())
+
+
+def visible(text: str) -> str:
+    r"""Write what a terminal would obey instead of show as an escape: \x1b, \n, \u202e.
+
+    Events hold what their callers chose (a user agent, a key), so a caller could clear the screen of whoever looks, or
+    turn text around.
+    """
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def age(seconds: float) -> str:

@@ -18,6 +18,7 @@ from opensearchpy.exceptions import NotFoundError, OpenSearchException, SSLError
 
 from worker.access import lacking
 from worker.errors import SetupError
+from worker.refusals import connection_fault
 from worker.schema import VERSION, index_template, retention_policy
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def set_up(client: OpenSearch, wanted: Wanted) -> Iterator[str]:
             yield "Retention: none asked for; indices are kept."
         yield _template(client, wanted, server)
     except (NoConnection, SSLError) as error:
-        raise SetupError(f"OpenSearch does not answer: {_connection_fault(error)}.") from error
+        raise SetupError(f"OpenSearch does not answer: {connection_fault(error)}.") from error
     except TransportError as error:
         raise SetupError(f"OpenSearch refuses with {error.status_code}: {_refusal(error)}.") from error
     except OpenSearchException as error:
@@ -161,17 +162,6 @@ def _refuse_shadow(there: dict[str, dict[str, Any]], ours: str, priority: int, p
         matches = any(fnmatchcase(f"{prefix}-2026-01-31", pattern) for pattern in template["index_patterns"])
         if name != ours and matches and template.get("priority", 0) >= priority:
             raise SetupError(f"Index template {name} also matches {prefix}-* and has a priority of {priority} or more.")
-
-
-_NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "record layer failure", "wrong version number")
-
-
-def _connection_fault(error: TransportError) -> str:
-    if isinstance(error, SSLError):
-        if any(text in str(error.error) for text in _NO_TLS):
-            return "it does not speak TLS; is it http://"
-        return "its certificate is not trusted (TRAILSINK_OPENSEARCH_CA_FILE names a private authority)"
-    return "the time is over" if error.status_code == "TIMEOUT" else "no connection"
 
 
 def _refusal(error: TransportError) -> str:

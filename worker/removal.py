@@ -10,6 +10,7 @@ from opensearchpy.exceptions import NotFoundError, OpenSearchException, Transpor
 
 from worker.access import API, has_roles, role_name
 from worker.errors import SetupError
+from worker.refusals import in_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,7 +35,7 @@ def holdings(client: OpenSearch, prefix: str) -> Holdings:
             "GET", f"/_cat/indices/{prefix}-*", params={"format": "json", "h": "index,docs.count"}
         )
     except OpenSearchException as error:
-        raise SetupError(f"The indices {prefix}-* cannot be listed: {_why(error)}.") from error
+        raise SetupError(f"The indices {prefix}-* cannot be listed: {in_words(error)}.") from error
     # Another tool's indices may begin alike: cloudtrail-insights-2026 is not ours.
     named = re.compile(re.escape(prefix) + r"-(\d{4}-\d{2}(-\d{2})?|undated)")
     ours = [one for one in listed if named.fullmatch(one["index"])]
@@ -60,7 +61,7 @@ def remove(client: OpenSearch, prefix: str, held: Holdings) -> Iterator[str]:
         if has_roles(client) and _delete(client, f"{API}/roles/{role_name(prefix)}"):
             yield f"The role {role_name(prefix)} is deleted."
     except OpenSearchException as error:
-        raise SetupError(f"The cluster could not be cleared: {_why(error)}. Run the command again.") from error
+        raise SetupError(f"The cluster could not be cleared: {in_words(error)}. Run the command again.") from error
 
 
 def _delete(client: OpenSearch, path: str) -> bool:
@@ -73,9 +74,3 @@ def _delete(client: OpenSearch, path: str) -> bool:
             return False
         raise
     return True
-
-
-def _why(error: OpenSearchException) -> str:
-    if not isinstance(error, TransportError):
-        return "what answers at this address does not speak OpenSearch"
-    return f"it answers {error.status_code}" if isinstance(error.status_code, int) else "it does not answer"

@@ -187,7 +187,7 @@ def test_a_cluster_that_cannot_be_cleared_is_found_out_before_the_stack_goes(ben
     failed = trailsink("destroy", "--stack", STACK, "--delete-data", "--yes")
 
     assert failed.returncode == 1
-    assert failed.stderr == f"Error: The indices {bench.prefix}-* cannot be listed: it does not answer.\n"
+    assert failed.stderr == f"Error: The indices {bench.prefix}-* cannot be listed: no connection.\n"
     assert (
         boto3.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"][0]["StackStatus"] == "CREATE_COMPLETE"
     )

@@ -12,7 +12,7 @@ import pytest
 WORKER = Path(__file__).parents[2] / "worker"
 
 CORE = ("errors", "messages", "objects", "files", "slicing", "records", "documents", "bulk", "pipeline")
-EDGES = ("opensearch", "aws", "deployment", "metrics", "settings", "cluster_setup", "schema")
+EDGES = ("opensearch", "aws", "deployment", "metrics", "settings", "cluster_setup", "searching", "schema")
 
 # Which of our own modules each one may know, "" for the package itself.
 OURS: dict[str, set[str]] = {
@@ -28,13 +28,18 @@ OURS: dict[str, set[str]] = {
     "pipeline": {"bulk", "documents", "errors", "files", "messages", "objects", "records", "slicing"},
     "schema": set(),
     "opensearch": {"bulk", "documents", "errors"},
-    "cluster_setup": {"access", "errors", "schema"},
+    "refusals": {"errors"},
+    "cluster_setup": {"access", "errors", "refusals", "schema"},
+    "searching": {"errors", "messages", "objects", "refusals"},
+    "dashboards": {"errors", "refusals"},
+    "status": set(),
+    "looking": {"errors", "metrics", "refusals", "said", "schema", "settings", "status"},
     "said": set(),
     "aws": {"", "errors", "messages", "pipeline", "said"},
     "deployment": {"errors", "said"},
     "notification": set(),
     "access": {"errors"},
-    "removal": {"access", "errors"},
+    "removal": {"access", "errors", "refusals"},
     "metrics": {"pipeline"},
     "settings": {"documents", "errors", "pipeline"},
     "wiring": {"aws", "errors", "opensearch", "pipeline", "settings"},
@@ -70,12 +75,18 @@ OURS: dict[str, set[str]] = {
     },
     "cli_deployment": {"deployed", "deployment", "doctor", "errors", "findings", "removal", "settings", "wiring"},
     "cli_parts": set(),
+    "cli_dashboards": {"cli_parts", "dashboards", "errors", "settings", "wiring"},
+    "cli_search": {"cli_parts", "errors", "searching", "settings", "wiring"},
+    "cli_status": {"cli_parts", "errors", "looking", "settings", "status", "wiring"},
     "cli": {
         "",
         "access",
         "aws",
+        "cli_dashboards",
         "cli_deployment",
         "cli_parts",
+        "cli_search",
+        "cli_status",
         "cluster_setup",
         "errors",
         "messages",
@@ -113,6 +124,13 @@ THEIRS: dict[str, set[str]] = {
     "cli_deployment": {"click", "msgspec", "opensearchpy"},
     "cli_parts": {"click", "rich"},
     "removal": {"opensearchpy"},
+    "cli_search": {"click", "msgspec", "opensearchpy"},
+    "refusals": {"opensearchpy"},
+    "searching": {"opensearchpy", "tenacity"},
+    "dashboards": {"opensearchpy"},
+    "cli_dashboards": {"click"},
+    "looking": {"boto3", "botocore", "opensearchpy"},
+    "cli_status": {"click", "rich"},
     "metrics": {"msgspec"},
     "settings": {"pydantic"},
     "wiring": {"boto3", "botocore", "requests_aws4auth"},

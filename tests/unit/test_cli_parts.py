@@ -66,6 +66,17 @@ def test_a_piped_table_is_never_cut(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[1].endswith("    7")
 
 
+def test_a_long_table_goes_on_without_its_heading_and_a_file_gets_no_colours(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What is shown page by page is one table; wide characters take two columns."""
+    print_table(
+        ["name", "n"], [["\u65e5\u672c", click.style("1", fg="red")], ["long", "2"]], right=["n"], heading=False
+    )
+
+    assert capsys.readouterr().out == "\u65e5\u672c  1\nlong  2\n"
+
+
 @pytest.mark.parametrize(("seconds", "said"), [(0, "0s"), (59.9, "59s"), (60, "1m"), (7300, "2h"), (200_000, "2d")])
 def test_an_age_is_said_in_its_largest_unit(seconds: float, said: str) -> None:
     """Nobody reads 200000s."""

@@ -1,0 +1,162 @@
+"""Promises about the status: what is a fault, what is a warning, and that the unknown is neither."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from worker.status import (
+    Cluster,
+    Consumer,
+    Disk,
+    Files,
+    Index,
+    Letters,
+    Newest,
+    Queue,
+    Rates,
+    Retention,
+    Sight,
+    Template,
+    Trail,
+    Unseen,
+    Verdict,
+    judge,
+    newest_indices,
+    size,
+    span,
+)
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+WELL = Sight(
+    at=NOW,
+    queue=Queue(3, 2, 0, 40),
+    letters=Letters(0),
+    consumer=Consumer("Enabled", "loader", 10, None, 0, 0),
+    rates=Rates(12.5, 3400, "CloudWatch"),
+    trails=[Trail("acme", True, NOW - timedelta(minutes=3), "")],
+    newest=Newest(NOW - timedelta(minutes=6), NOW - timedelta(minutes=1)),
+    files=Files(NOW - timedelta(minutes=2), 0, None),
+    cluster=Cluster("opensearch 3.8.0", "green", 3, 0),
+    disk=Disk(41.0, 34 << 30),
+    template=Template(1, 1),
+    retention=Retention(0, ""),
+    indices=[Index("cloudtrail-2026-03-01", 1_203_222, 512 << 20)],
+)
+
+
+def test_a_pipeline_that_is_well_is_told_in_one_line_each() -> None:
+    """What an engineer reads in five seconds."""
+    status = judge(WELL)
+
+    assert status.verdict is Verdict.OK
+    assert {part.name: part.text for part in status.parts} == {
+        "queue": "3 waiting, 2 in flight, oldest 40s",
+        "dead letters": "none",
+        "consumer": "Enabled, at most 10 at once; 0 errors, 0 throttles in 1h",
+        "throughput": "12.5 files, 3,400 records a minute by CloudWatch, last 15m",
+        "trail": "acme is logging, delivered 3m ago",
+        "lag": "newest event 6m old, indexed 1m ago; file 2m old",
+        "cluster": "green, opensearch 3.8.0, 3 nodes",
+        "disk": "41 % used, 34.0 GiB free on the fullest node",
+        "template": "version 1",
+        "retention": "none asked for; indices are kept",
+        "indices": "1 with 1,203,222 events in 512.0 MiB",
+    }
+    assert all(len(part.text) <= 57 for part in status.parts if part.name != "throughput")  # of 80 columns
+
+
+HOURS = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("change", "part", "verdict", "said"),
+    [
+        ({"queue": Queue(9, 0, 0, 20 * 60)}, "queue", "warning", "oldest 20m"),
+        ({"queue": Queue(9, 0, 2, 7200)}, "queue", "fault", "9 waiting, 0 in flight, 2 delayed, oldest 2h"),
+        ({"queue": Unseen("There is no queue x")}, "queue", "fault", "There is no queue x"),
+        ({"letters": Letters(2, 60)}, "dead letters", "warning", "2, oldest 1m; trailsink dlq list names them"),
+        ({"letters": Letters(3, None, {"truncated": 2, "corrupt": 1})}, "dead letters", "warning", "corrupt 1, trunc"),
+        ({"letters": Unseen("no")}, "dead letters", "fault", "no"),
+        ({"consumer": Consumer("Disabled", "f", None, None)}, "consumer", "fault", "Disabled"),
+        ({"consumer": Consumer("Enabling", "f", None, None)}, "consumer", "warning", "Enabling"),
+        ({"consumer": Consumer("Enabled", "f", 10, 0)}, "consumer", "fault", "at most 0 at once"),
+        ({"consumer": Consumer("Enabled", "f", None, None, 3, 0)}, "consumer", "warning", "3 errors"),
+        ({"consumer": Consumer("Enabled", "f", None, None, 0, 7)}, "consumer", "warning", "7 throttles"),
+        ({"consumer": None}, "consumer", "unknown", "trailsink run has to consume"),
+        ({"consumer": Unseen("AccessDenied")}, "consumer", "unknown", "AccessDenied"),
+        ({"trails": [Trail("t", False, None, "")]}, "trail", "fault", "t is not logging"),
+        ({"trails": [Trail("t", True, None, "NoSuchBucket")]}, "trail", "fault", "t cannot deliver: NoSuchBucket"),
+        ({"trails": []}, "trail", "unknown", "none of this account"),
+        ({"newest": Newest(None, None)}, "lag", "warning", "no event is in the index"),
+        ({"newest": Newest(NOW - 9 * HOURS, NOW - 3 * HOURS)}, "lag", "warning", "indexed 3h ago"),
+        ({"files": Files(NOW, 4, NOW - HOURS)}, "lag", "warning", "4 not in the index"),
+        ({"files": Files(NOW, 4, NOW - HOURS / 6)}, "lag", "ok", "file 0s old"),
+        (
+            {"files": Files(NOW, 4, NOW - HOURS), "newest": Newest(NOW - 9 * HOURS, NOW - 3 * HOURS)},
+            "lag", "fault", "indexed 3h ago; file 0s old, 4 not in the index",
+        ),
+        ({"files": Unseen("AccessDenied")}, "lag", "ok", "bucket: AccessDenied"),
+        ({"newest": Unseen("the cluster cannot be asked")}, "lag", "unknown", "cannot be asked"),
+        ({"cluster": Cluster("o", "yellow", 1, 5)}, "cluster", "warning", "yellow, o, 1 node, shards without a p"),
+        ({"cluster": Cluster("o", "red", 1, 5)}, "cluster", "fault", "red"),
+        ({"cluster": Cluster("Serverless", None, None, None)}, "cluster", "ok", "does not tell its health"),
+        ({"cluster": Unseen("no connection")}, "cluster", "fault", "no connection"),
+        ({"disk": Disk(80, 1)}, "disk", "warning", "80 % used"),
+        ({"disk": Disk(93, 1)}, "disk", "fault", "93 % used"),
+        ({"disk": None}, "disk", "unknown", "does not tell"),
+        ({"template": Template(None, 1)}, "template", "fault", "trailsink setup"),
+        ({"template": Template(1, 2)}, "template", "warning", "version 1, this trailsink has 2"),
+        ({"retention": Retention(30, "")}, "retention", "warning", "30 days asked for"),
+        ({"retention": Retention(30, "Delete after 30 days")}, "retention", "ok", "Delete after 30 days"),
+        ({"retention": None}, "retention", "unknown", "none of its own"),
+        ({"rates": Unseen("x")}, "throughput", "unknown", "x"),
+        ({"indices": Unseen("x")}, "indices", "unknown", "x"),
+    ],
+)  # fmt: skip
+def test_each_trouble_has_its_verdict(change: dict[str, Any], part: str, verdict: str, said: str) -> None:
+    """Cron acts on the verdict alone: a fault is what loses time or events, the unknown is not guessed at."""
+    status = judge(replace(WELL, **change))
+
+    found = {one.name: one for one in status.parts}[part]
+    assert (found.verdict, said in found.text) == (verdict, True), found.text
+    assert status.verdict == ("ok" if verdict == "unknown" else verdict)
+    assert status.named(Verdict.FAULT, Verdict.WARNING) == ([part] if verdict in ("fault", "warning") else [])
+
+
+def test_one_screen_shows_the_last_days_only() -> None:
+    """A year of indices is a number; the undated one is no day."""
+    names = [f"cloudtrail-2026-02-{day:02}" for day in range(1, 29)]
+    part = judge(replace(WELL, indices=[Index(name, 1, 1) for name in [*names, "cloudtrail-undated"]])).parts[-1]
+
+    assert [one["name"] for one in newest_indices(part)] == names[:-8:-1]
+    assert part.facts["number"] == 29
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (-5, "0s"),
+        (0, "0s"),
+        (59, "59s"),
+        (60, "1m"),
+        (3600, "1h"),
+        (12_000, "3h 20m"),
+        (1_051_000, "12d"),
+        (540_000, "6d 6h"),
+    ],
+)
+def test_a_length_of_time_is_short(seconds: int, said: str) -> None:
+    """Clocks differ: what is from the future is new."""
+    assert span(timedelta(seconds=seconds)) == said
+
+
+@pytest.mark.parametrize(
+    ("octets", "said"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 30, "5.0 GiB"), (9 << 50, "9216.0 TiB")]
+)
+def test_a_size_is_short(octets: int, said: str) -> None:
+    """Nobody reads 5368709120."""
+    assert size(octets) == said
