@@ -12,7 +12,7 @@ import pytest
 WORKER = Path(__file__).parents[2] / "worker"
 
 CORE = ("errors", "messages", "objects", "files", "slicing", "records", "documents", "bulk", "pipeline")
-EDGES = ("opensearch", "aws", "deployment", "metrics", "settings", "cluster_setup", "schema")
+EDGES = ("opensearch", "aws", "letter_queue", "deployment", "metrics", "settings", "cluster_setup", "schema")
 
 # Which of our own modules each one may know, "" for the package itself.
 OURS: dict[str, set[str]] = {
@@ -30,13 +30,19 @@ OURS: dict[str, set[str]] = {
     "opensearch": {"bulk", "documents", "errors"},
     "cluster_setup": {"errors", "schema"},
     "said": set(),
-    "aws": {"", "errors", "messages", "pipeline", "said"},
+    "letters": {"errors", "messages"},
+    "mending": {"errors", "letters", "messages"},
+    "letter_desk": {"errors", "letters", "mending", "messages"},
+    "letter_file": {"errors", "letters"},
+    "letter_records": {"errors", "files", "letters", "pipeline", "slicing"},
+    "letter_queue": {"errors", "letter_desk", "letters", "said"},
+    "aws": {"", "errors", "mending", "messages", "pipeline", "said"},
     "deployment": {"errors", "said"},
     "notification": set(),
     "access": {"errors"},
     "metrics": {"pipeline"},
     "settings": {"documents", "errors", "pipeline"},
-    "wiring": {"aws", "errors", "opensearch", "pipeline", "settings"},
+    "wiring": {"aws", "errors", "letter_queue", "opensearch", "pipeline", "settings"},
     "poller": {"aws", "errors", "pipeline"},
     "handler": {"metrics", "pipeline", "settings", "wiring"},
     "custom_resources": {
@@ -53,15 +59,25 @@ OURS: dict[str, set[str]] = {
     "doctor": {"errors", "said", "schema", "settings"},
     "cli_deployment": {"deployment", "doctor", "errors", "settings", "wiring"},
     "cli_parts": set(),
+    "cli_dlq": {
+        "cli_parts",
+        "errors",
+        "letter_desk",
+        "letter_file",
+        "letter_records",
+        "letters",
+        "mending",
+        "settings",
+        "wiring",
+    },
     "cli": {
         "",
         "access",
         "aws",
         "cli_deployment",
-        "cli_parts",
+        "cli_dlq",
         "cluster_setup",
         "errors",
-        "messages",
         "metrics",
         "pipeline",
         "poller",
@@ -83,6 +99,10 @@ THEIRS: dict[str, set[str]] = {
     "cluster_setup": {"msgspec", "opensearchpy"},
     "aws": {"botocore", "msgspec", "urllib3", "types_boto3_s3", "types_boto3_secretsmanager", "types_boto3_sqs"},
     "said": {"botocore"},
+    "letters": {"msgspec"},
+    "letter_records": {"msgspec"},
+    "letter_queue": {"botocore", "types_boto3_sqs"},
+    "cli_dlq": {"click", "msgspec", "rich"},
     "deployment": {"boto3", "botocore", "types_boto3_cloudformation"},
     "access": {"opensearchpy"},
     "custom_resources": {"botocore", "msgspec", "opensearchpy", "pydantic", "tenacity", "types_boto3_s3", "urllib3"},
