@@ -409,10 +409,13 @@ def redrive(  # noqa: PLR0913 - one per option
     if attach or cancel:
         if attach and cancel:
             raise click.UsageError("--attach and --cancel exclude each other.")
-        _ended(_running(cancel=cancel), None, as_json=as_json)
+        task, left = _running(cancel=cancel)
+        _ended(task, left, Plan(), as_json=as_json)
         return
     policy = Policy(force, newest_version)
     with _desk() as desk:
+        if choice.is_everything and not one_by_one:
+            desk.idle()
         plan = desk.plan(choice, policy)
     _check_plan(choice, plan, force=force, dry_run=dry_run)
     way = "none" if not plan.going else "move_task" if _suits_sqs(choice, plan, one_by_one=one_by_one) else "one_by_one"
@@ -420,19 +423,19 @@ def redrive(  # noqa: PLR0913 - one per option
         _print_plan(plan, way, as_json=as_json)
     elif way == "move_task":
         with _desk() as desk:
-            task = desk.move_all(rate)
-        _ended(task, plan, as_json=as_json)
+            task, left = desk.move_all(rate), desk.left()
+        _ended(task, left, plan, as_json=as_json)
     else:
         _move(plan, policy, rate)
         _say_moved(plan, way, as_json=as_json)
 
 
-def _running(*, cancel: bool) -> MoveTask:
+def _running(*, cancel: bool) -> tuple[MoveTask, int]:
     with _desk() as desk:
         task = desk.cancel() if cancel else desk.attach()
-    if task is None:
-        raise SetupError("No move task of this queue is running.")
-    return task
+        if task is None:
+            raise SetupError("No move task of this queue is running.")
+        return task, desk.left()
 
 
 def _check_plan(choice: Choice, plan: Plan, *, force: bool, dry_run: bool) -> None:
@@ -460,14 +463,18 @@ def _move(plan: Plan, policy: Policy, rate: int | None) -> None:
         with _desk() as desk:
             desk.move(plan, policy, rate=rate)
     except TrailsinkError as cause:
-        raise SetupError(f"{str(cause).rstrip('.')}; {_letters(plan.moved)} were moved before that.") from cause
+        raise SetupError(f"{str(cause).rstrip('.')}; {_letters(plan.moved)} went before that.") from cause
     except KeyboardInterrupt as stop:
-        raise SetupError(f"Stopped: {_letters(plan.moved)} were moved, the others are handed back.") from stop
+        raise SetupError(f"Stopped after {_letters(plan.moved)}; the others are handed back.") from stop
 
 
 def _say_moved(plan: Plan, way: str, *, as_json: bool) -> None:
     if as_json:
-        _print_json(_redriven(plan, way, "COMPLETED"))
+        _print_json(
+            _Redriven(
+                plan.moved, plan.survey.count - plan.moved, way, "COMPLETED", dry_run=False, plan=_plan_lines(plan)
+            )
+        )
     elif not plan.survey.count:
         _print_none(plan.survey)
     else:
@@ -479,34 +486,30 @@ def _say_moved(plan: Plan, way: str, *, as_json: bool) -> None:
     if lost:
         raise SetupError(f"{_letters(lost)} could not be moved: SQS did not take them, or somebody else has them.")
     if plan.undeleted:
-        raise SetupError(
-            f"{_letters(plan.undeleted)} were moved and could not be deleted here: moved again, they change nothing."
-        )
+        raise SetupError(f"Moved, but not deleted here: {_letters(plan.undeleted)}. Moved again, they change nothing.")
 
 
-def _ended(task: MoveTask, plan: Plan | None, *, as_json: bool) -> None:
+def _ended(task: MoveTask, left: int, plan: Plan, *, as_json: bool) -> None:
     """Tell how a move task ended."""
+    cancelled = task.cancelled or task.status == "CANCELLED"
     if as_json:
-        _print_json(_redriven(plan or Plan(), "move_task", task.status, task))
+        status = "CANCELLED" if cancelled else task.status
+        _print_json(_Redriven(task.moved, left, "move_task", status, dry_run=False, plan=_plan_lines(plan)))
     if task.status == "FAILED":
         raise SetupError(f"The move task failed after {_letters(task.moved)}: {task.failure or 'SQS gives no reason'}.")
-    left = max(0, task.to_move - task.moved)
-    if task.status == "CANCELLED" or task.cancelled:
-        raise SetupError(f"Cancelled: {_letters(task.moved)} were moved back, about {left:,} stay.")
+    if cancelled:
+        raise SetupError(f"Cancelled after {_letters(task.moved)}; about {left:,} stay.")
     if not as_json:
         click.echo(f"Moved {_letters(task.moved)} back to the source queue.")
 
 
-def _redriven(plan: Plan, way: str, status: str, task: MoveTask | None = None, *, dry_run: bool = False) -> _Redriven:
-    lines = [_PlanLine(reason, number, verdict, why) for (reason, verdict, why), number in sorted(plan.lines.items())]
-    moved = task.moved if task else plan.moved
-    left = max(0, (task.to_move if task else plan.survey.count) - moved)
-    return _Redriven(moved, left, way, status, dry_run, lines)
+def _plan_lines(plan: Plan) -> list[_PlanLine]:
+    return [_PlanLine(reason, number, verdict, why) for (reason, verdict, why), number in sorted(plan.lines.items())]
 
 
 def _print_plan(plan: Plan, way: str, *, as_json: bool) -> None:
     if as_json:
-        _print_json(_redriven(plan, way, "PLANNED", dry_run=True))
+        _print_json(_Redriven(0, plan.survey.count, way, "PLANNED", dry_run=True, plan=_plan_lines(plan)))
     elif plan.survey.count:
         rows = [
             (reason, f"{number:,}", "no" if verdict is Verdict.STAYS else "yes", why)

@@ -8,7 +8,7 @@ letter is there twice, which changes nothing, and never lost.
 from __future__ import annotations
 
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
@@ -58,7 +58,7 @@ class MoveTask:
     failure: str = ""
     handle: str = ""
     started: int = 0
-    cancelled: bool = False  # by us, whatever the status says: a stand-in calls such a task COMPLETED
+    cancelled: bool = False  # by us, whatever its status is called
 
 
 class Letters(Protocol):
@@ -88,8 +88,8 @@ class Letters(Protocol):
     def move_tasks(self) -> list[MoveTask]:
         """List the last moves, the newest first."""
 
-    def cancel_move(self, handle: str) -> bool:
-        """Cancel a move; False when it is over already."""
+    def cancel_move(self, handle: str) -> int | None:
+        """Cancel a move; returns how many it had moved, None when it is over already."""
 
 
 class Objects(Protocol):
@@ -106,6 +106,7 @@ class Look:
         self._queue, self._say, self._most = queue, say, most
         self._held: dict[str, str] = {}  # receipts by id
         self._settled: set[str] = set()
+        self._receiver = ThreadPoolExecutor(1)
         self._visible, self.hidden = queue.depth()
         self.complete = True
 
@@ -113,6 +114,7 @@ class Look:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._receiver.shutdown()
         if self._held:
             self._say(f"Handing {len(self._held):,} letters back ...")
         self._queue.release(list(self._held.values()))
@@ -121,9 +123,9 @@ class Look:
         """Receive letter by letter."""
         hidden_seconds = min(_HIDDEN_SECONDS + self._visible // _LETTERS_PER_SECOND, _LONGEST_HIDDEN)
         again = 0
-        while received := self._queue.receive(hidden_seconds):
+        while received := self._receive(hidden_seconds):
             fresh = [one for one in received if one.id not in self._held and one.id not in self._settled]
-            self._held.update((one.id, one.receipt) for one in received if one.id not in self._settled)
+            self._hold(received)
             self._say(f"Looked at {self.count:,} of about {max(self._visible, self.count):,} letters ...")
             yield from fresh
             if len(fresh) < len(received):
@@ -135,6 +137,19 @@ class Look:
             if len(self._held) >= self._most:
                 self.complete = False
                 return
+
+    def _receive(self, hidden_seconds: int) -> list[Letter]:
+        """Receive some letters; an interrupt waits for the answer, or the letters in it would stay hidden."""
+        answer = self._receiver.submit(self._queue.receive, hidden_seconds)
+        try:
+            return answer.result()
+        except KeyboardInterrupt:
+            if not wait([answer]).not_done and not answer.exception():
+                self._hold(answer.result())
+            raise
+
+    def _hold(self, received: Iterable[Letter]) -> None:
+        self._held.update((one.id, one.receipt) for one in received if one.id not in self._settled)
 
     @property
     def count(self) -> int:
@@ -322,53 +337,74 @@ class Desk:
 
         Interrupted, it cancels the task: the task that it returns then says how far it had come.
         """
-        if running := self._running():
+        earlier = self.idle()
+        try:
+            return self._follow(self._queue.start_move(rate), earlier)
+        except KeyboardInterrupt:
+            self._say("Cancelling the move task ...")
+            if (begun := self._new(earlier)) is None:
+                raise
+            return self._cancelled(begun.handle, earlier) if begun.status in _RUNNING else begun
+
+    def idle(self) -> list[MoveTask]:
+        """Return the earlier tasks; raises SetupError when one is running.
+
+        To be asked before a look: letters that are held are hidden from the task, which then ends before its time.
+        """
+        tasks = self._queue.move_tasks()
+        if running := _running(tasks):
             raise SetupError(
                 f"A move task of this queue is running already: {_progress(running)}. Follow it with --attach, or end"
                 " it with --cancel."
             )
-        handle = self._queue.start_move(rate)
-        try:
-            return self._follow(handle)
-        except KeyboardInterrupt:
-            self._say("Cancelling the move task ...")
-            return self._cancelled(handle)
+        return tasks
 
     def attach(self) -> MoveTask | None:
         """Follow the move task that is running, None when there is none. Interrupted, the task runs on."""
-        running = self._running()
-        return self._follow(running.handle) if running else None
+        tasks = self._queue.move_tasks()
+        running = _running(tasks)
+        return self._follow(running.handle, tasks[1:]) if running else None
 
     def cancel(self) -> MoveTask | None:
         """Cancel the move task that is running, None when there is none; returns how far it came."""
-        running = self._running()
-        return self._cancelled(running.handle) if running else None
+        tasks = self._queue.move_tasks()
+        running = _running(tasks)
+        return self._cancelled(running.handle, tasks[1:]) if running else None
 
-    def _running(self) -> MoveTask | None:
-        newest = next(iter(self._queue.move_tasks()), None)
-        return newest if newest and newest.status in _RUNNING else None
+    def left(self) -> int:
+        """Count the letters that are there, approximately."""
+        return sum(self._queue.depth())
 
-    def _cancelled(self, handle: str) -> MoveTask:
-        started = next((one.started for one in self._queue.move_tasks() if one.handle == handle), 0)
-        stopped = self._queue.cancel_move(handle)
-        return replace(self._follow(handle, started), cancelled=stopped)
+    def _cancelled(self, handle: str, earlier: Sequence[MoveTask]) -> MoveTask:
+        moved = self._queue.cancel_move(handle)
+        if moved is None:
+            return self._follow(handle, earlier)
+        task = MoveTask("CANCELLED", moved, moved)  # as it stays where a cancelled task is listed no more: ElasticMQ
+        for _ in range(_UNSEEN_POLLS):
+            task = self._new(earlier, handle) or task
+            if task.status not in _RUNNING:
+                break
+            self._sleep(_POLL_SECONDS)
+        return replace(task, cancelled=True)
 
-    def _follow(self, handle: str, started: int = 0) -> MoveTask:
-        """Ask until the task has ended. A handle is listed only while its task runs; its start tells it afterwards."""
+    def _follow(self, handle: str, earlier: Sequence[MoveTask]) -> MoveTask:
+        """Ask until the task has ended."""
         unseen = 0
         while True:
-            tasks = self._queue.move_tasks()
-            task = next((one for one in tasks if one.handle == handle), None)
-            if task is None:
-                task = next((one for one in tasks if started in (0, one.started) and not one.handle), None)
+            task = self._new(earlier, handle)
             if task and task.status not in _RUNNING:
                 return task
-            if task is None and (unseen := unseen + 1) > _UNSEEN_POLLS:
-                raise SetupError("SQS does not list the move task that it started; trailsink dlq list shows the rest.")
             if task:
-                started = task.started
                 self._say(f"{_progress(task)} ...")
+            elif (unseen := unseen + 1) > _UNSEEN_POLLS:
+                raise SetupError("SQS does not list the move task that it started; trailsink dlq list shows the rest.")
             self._sleep(_POLL_SECONDS)
+
+    def _new(self, earlier: Sequence[MoveTask], handle: str = "") -> MoveTask | None:
+        """Return the task of this handle, or, when it has none any more because it ended, the one that is new."""
+        past = {one.started for one in earlier}
+        tasks = self._queue.move_tasks()
+        return next((one for one in tasks if (handle and one.handle == handle) or one.started not in past), None)
 
     # Files
 
@@ -416,9 +452,14 @@ def refuse_unknown(choice: Choice, survey: Survey, nothing: str) -> None:
         raise SetupError(f"No such letter: {', '.join(unknown)}{hidden}{nothing}.")
 
 
+def _running(tasks: Sequence[MoveTask]) -> MoveTask | None:
+    """Return the task that is under way: SQS allows one for each queue, and lists the newest first."""
+    return next((one for one in tasks[:1] if one.status in _RUNNING), None)
+
+
 def _progress(task: MoveTask) -> str:
     to = f" to {task.destination}" if task.destination else ""
-    return f"{task.moved:,} of about {task.to_move:,} letters moved{to}"
+    return f"{task.moved:,} of about {max(task.to_move, task.moved):,} letters moved{to}"
 
 
 def _chunks(several: Iterator[T], size: int) -> Iterator[list[T]]:

@@ -165,17 +165,17 @@ class LetterQueue:
             for one in answer.get("Results", [])
         ]
 
-    def cancel_move(self, handle: str) -> bool:
-        """Cancel a task; False when it is over already. What it has moved stays moved."""
+    def cancel_move(self, handle: str) -> int | None:
+        """Cancel a task; returns how many it had moved, which stay moved, or None when it is over already."""
         try:
-            self._sqs.cancel_message_move_task(TaskHandle=handle)
+            answer = self._sqs.cancel_message_move_task(TaskHandle=handle)
         except ClientError as error:
             if _code(error).endswith(("ResourceNotFoundException", "UnsupportedOperation")):
-                return False
+                return None
             raise SetupError(f"SQS refuses to cancel the move task: {said(error)}.") from error
         except BotoCoreError as error:
             raise QueueUnavailable(said(error)) from error
-        return True
+        return answer.get("ApproximateNumberOfMessagesMoved", 0)
 
     @property
     def _region(self) -> str:

@@ -50,7 +50,8 @@ class MemoryLetters:
     sent: list[str] = field(default_factory=list)
     tasks: list[MoveTask] = field(default_factory=list)
     moves_each_poll: int = 2
-    listed: bool = True
+    unlisted: int = 0  # so many lists do not yet have the newest task
+    forgets: bool = False  # a cancelled task is listed no more
     hides: list[int] = field(default_factory=list)
     _stored: list[_Stored] = field(default_factory=list)
     _numbers: int = 0
@@ -122,7 +123,8 @@ class MemoryLetters:
         self.before("tasks")
         if self.tasks and self.tasks[0].status in ("RUNNING", "CANCELLING"):
             self._advance()
-        return list(self.tasks) if self.listed else []
+        self.unlisted -= self.unlisted > 0 and bool(self.tasks)
+        return self.tasks[1:] if self.unlisted else list(self.tasks)
 
     def _advance(self) -> None:
         task = self.tasks[0]
@@ -135,12 +137,15 @@ class MemoryLetters:
         elif task.status == "CANCELLING":
             self.tasks[0] = replace(self.tasks[0], status="CANCELLED", handle="")
 
-    def cancel_move(self, handle: str) -> bool:
+    def cancel_move(self, handle: str) -> int | None:
         self.before("cancel")
         if not self.tasks or self.tasks[0].handle != handle:
-            return False
+            return None
         self.tasks[0] = replace(self.tasks[0], status="CANCELLING")
-        return True
+        if self.forgets:
+            del self.tasks[0]
+            return 2
+        return self.tasks[0].moved
 
 
 @dataclass

@@ -290,14 +290,38 @@ def test_an_interrupt_cancels_the_move_task_and_says_how_far_it_came(office: Off
     assert len(office.queue.ids) == 20 - task.moved
 
 
+def test_a_cancelled_task_that_is_listed_no_more_ends_with_what_its_cancellation_said(office: Office) -> None:
+    """Not every server keeps such a task."""
+    office.queue.add(*map(letter, range(20)))
+    office.queue.forgets = True
+    office.queue.start_move(None)
+
+    ended = office.desk.cancel()
+
+    assert ended
+    assert (ended.status, ended.cancelled, ended.moved) == ("CANCELLED", True, 2)
+
+
 def test_an_interrupt_after_the_last_letter_is_no_cancellation(office: Office) -> None:
     """Cancelling what is over is refused by SQS; what counts is how it ended."""
     office.queue.add(letter(1))
     office.queue.before = fails_at("tasks", 2, KeyboardInterrupt())
+    office.queue.moves_each_poll = 5
 
     task = office.desk.move_all(None)
 
     assert (task.status, task.cancelled, task.moved) == ("COMPLETED", False, 1)
+
+
+def test_an_interrupt_while_nothing_has_begun_is_just_one(office: Office) -> None:
+    """No task is cancelled that was not started."""
+    office.queue.add(letter(1))
+    office.queue.before = fails_at("start", 1, KeyboardInterrupt())
+
+    with pytest.raises(KeyboardInterrupt):
+        office.desk.move_all(None)
+
+    assert is_whole(office, 1)
 
 
 def test_a_task_of_somebody_else_is_left_alone_and_can_be_followed_or_ended(office: Office) -> None:
@@ -324,7 +348,7 @@ def test_a_task_of_somebody_else_is_left_alone_and_can_be_followed_or_ended(offi
 def test_a_task_that_sqs_does_not_list_yet_is_waited_for_but_not_for_ever(office: Office) -> None:
     """Lists lag behind; a command must end all the same."""
     office.queue.add(letter(1))
-    office.queue.listed = False
+    office.queue.unlisted = 1_000
 
     with pytest.raises(SetupError, match="does not list"):
         office.desk.move_all(None)
@@ -337,6 +361,7 @@ def test_the_end_of_an_earlier_task_is_not_taken_for_that_of_this_one(office: Of
     office.queue.add(*map(letter, range(3)))
     office.desk.move_all(None)
     office.queue.add(*map(letter, range(5)))
+    office.queue.before = lambda call: setattr(office.queue, "unlisted", 9) if call == "start" else None
 
     assert office.desk.move_all(None).moved == 5
 
