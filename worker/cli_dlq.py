@@ -320,7 +320,7 @@ def _labelled(one: _Detail) -> Iterator[tuple[str, str]]:
     if letter.body is not None:
         yield "body", one.body[: 10 * _BODY_CHARACTERS]
     if letter.rejected:
-        yield "rejected", f"{len(letter.rejected):,} records are named"
+        yield "rejected", f"by position, {len(letter.rejected):,} named"
 
 
 _DOES = {
@@ -595,7 +595,7 @@ def discard(  # noqa: PLR0913 - one per option
     if as_json:
         _print_json(_Discarded(gone, str(path)))
     else:
-        click.echo(f"Discarded {_letters(gone)}; they are in {path}.")
+        click.echo(f"Discarded {_letters(gone)}, kept in {path}.")
     if gone < survey.count:
         raise SetupError(
             f"{_letters(survey.count - gone)} of {path} could not be deleted:"
@@ -605,7 +605,7 @@ def discard(  # noqa: PLR0913 - one per option
 
 def _confirm(survey: Survey, path: Path, *, yes: bool) -> None:
     by_reason = ", ".join(f"{number:,} {reason}" for reason, (number, _, _) in survey.by_size())
-    question = f"{_letters(survey.count)} are in {path} now ({by_reason}). Delete them from the queue?"
+    question = f"Kept in {path}: {_letters(survey.count)} ({by_reason}). Delete from the queue?"
     if not yes and not click.confirm(question, err=True):
         path.unlink()
         raise SetupError("Nothing was discarded.")

@@ -448,7 +448,7 @@ class Desk:
 def refuse_unknown(choice: Choice, survey: Survey, nothing: str) -> None:
     """Raise SetupError that names ids of no letter; `nothing` says what was not done."""
     if unknown := sorted(choice.ids - survey.ids):
-        hidden = f" ({survey.hidden} letters are in somebody's hands; try again in a minute)" if survey.hidden else ""
+        hidden = f" (in somebody else's hands: {survey.hidden}; try again in a minute)" if survey.hidden else ""
         raise SetupError(f"No such letter: {', '.join(unknown)}{hidden}{nothing}.")
 
 

@@ -189,7 +189,7 @@ def test_an_interrupt_cancels_the_task_and_says_how_far_it_came(either: Pair) ->
     assert f"Error: Cancelled after {moved} letter" in said
     assert f"; about {left} stay." in said
     assert (moved + left, hidden) == (40, 0)
-    assert _statuses(either)[0] in ("CANCELLED", "COMPLETED")
+    assert _statuses(either) in (["CANCELLED"], [])  # ElasticMQ forgets it
 
 
 def _statuses(pair: Pair) -> list[str]:

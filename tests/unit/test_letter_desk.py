@@ -424,7 +424,7 @@ def test_unknown_ids_mention_letters_that_cannot_be_seen(office: Office) -> None
     office.queue.receive(60)
     survey = office.desk.look(Choice(ids=frozenset({"id-1"})))
 
-    with pytest.raises(SetupError, match=r"id-1 \(1 letters are in somebody's hands"):
+    with pytest.raises(SetupError, match=r"id-1 \(in somebody else's hands: 1;"):
         refuse_unknown(Choice(ids=frozenset({"id-1"})), survey, "")
 
 
