@@ -605,7 +605,7 @@ def discard(  # noqa: PLR0913 - one per option
 
 def _confirm(survey: Survey, path: Path, *, yes: bool) -> None:
     by_reason = ", ".join(f"{number:,} {reason}" for reason, (number, _, _) in survey.by_size())
-    question = f"Kept in {path}: {_letters(survey.count)} ({by_reason}). Delete from the queue?"
+    question = f"Kept in {path}: {_letters(survey.count)} ({by_reason}). Discard them now?"
     if not yes and not click.confirm(question, err=True):
         path.unlink()
         raise SetupError("Nothing was discarded.")
