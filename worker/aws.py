@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -13,8 +12,9 @@ from urllib3.exceptions import HTTPError
 
 from worker import __version__
 from worker.errors import QueueUnavailable, Reason, SetupError, StoreUnavailable, UnreadableObject
+from worker.mending import ObjectState
 from worker.pipeline import DeadLetter, HandBack, Message, Stored
-from worker.said import said
+from worker.said import said, said_of_queue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -93,6 +93,26 @@ class S3Store:
                 )
             return Stored(body.read(), answer["LastModified"])
 
+    def state(self, ref: ObjectRef) -> ObjectState | None:
+        """Describe the newest version under a key, None when there is none; raises StoreUnavailable."""
+        try:
+            found = self._s3.head_object(Bucket=ref.bucket, Key=ref.key)
+        except ClientError as error:
+            if _code(error) in ("404", "NoSuchKey"):  # a HEAD has no body, so the status is all there is
+                return None
+            raise StoreUnavailable(f"s3:{_code(error)}") from error
+        except BotoCoreError as error:
+            raise StoreUnavailable(f"s3:{type(error).__name__}") from error
+        # docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html: `Restore` says when an archived one can be read
+        archived = found.get("StorageClass") in ("GLACIER", "DEEP_ARCHIVE") or "ArchiveStatus" in found
+        return ObjectState(
+            etag=found["ETag"].strip('"'),  # notices name it without the quotes
+            size=found["ContentLength"],
+            version_id=found.get("VersionId"),
+            modified_at=found["LastModified"],
+            readable=not archived or 'ongoing-request="false"' in found.get("Restore", ""),
+        )
+
 
 def _store_error(error: ClientError) -> StoreUnavailable | UnreadableObject:
     code = _code(error)
@@ -105,27 +125,6 @@ def _store_error(error: ClientError) -> StoreUnavailable | UnreadableObject:
 
 def _code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", "unknown"))
-
-
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """A letter found in the dead-letter queue.
-
-    `reason` is "" for one that SQS moved itself; `sent_at` is in epoch seconds; `source` the ARN of the queue that SQS
-    moved it from.
-    """
-
-    id: str
-    receipt: str
-    body: str
-    attributes: Mapping[str, str]
-    sent_at: float
-    source: str = ""
-
-    @property
-    def reason(self) -> str:
-        """The reason code, or what SQS did."""
-        return self.attributes.get("reason") or ("max_receives" if self.source else "unknown")
 
 
 class SqsQueue:
@@ -221,104 +220,11 @@ class SqsQueue:
         visible, hidden, delayed = (int(found.get(name, 0)) for name in names)
         return visible, hidden + delayed
 
-    # What the operator does with dead letters
-
-    def letters(self, *, hidden_seconds: int = 120, most: int = 100_000) -> Iterator[Letter]:
-        """Receive the letters of the dead-letter queue, each once; each stays hidden until `release` or its time.
-
-        Receiving raises a letter's receive count, which nothing acts on: a dead-letter queue has no redrive policy.
-        """
-        seen: set[str] = set()
-        again = 0
-        while len(seen) < most:
-            try:
-                answer = self._sqs.receive_message(
-                    QueueUrl=self._dead_letter_url,
-                    MaxNumberOfMessages=_BATCH,
-                    WaitTimeSeconds=1,
-                    VisibilityTimeout=hidden_seconds,
-                    MessageSystemAttributeNames=["All"],
-                    MessageAttributeNames=["All"],
-                )
-            except (ClientError, BotoCoreError) as error:
-                raise QueueUnavailable(said(error)) from error
-            received = answer.get("Messages", [])
-            fresh = [one for one in received if one["MessageId"] not in seen]
-            again = 0 if fresh else again + 1  # in a long listing, the first letters become visible before the last
-            if not received or again > _BATCH:
-                return
-            for one in fresh:
-                seen.add(one["MessageId"])
-                system = {str(name): value for name, value in one["Attributes"].items()}
-                yield Letter(
-                    one["MessageId"],
-                    one["ReceiptHandle"],
-                    one["Body"],
-                    {name: value.get("StringValue", "") for name, value in one.get("MessageAttributes", {}).items()},
-                    int(system.get("SentTimestamp", 0)) / 1000,
-                    system.get("DeadLetterQueueSourceArn", ""),
-                )
-
-    def release(self, letters: Sequence[Letter]) -> None:
-        """Make letters that were only looked at visible again."""
-        for batch in _batches(letters):
-            entries = [
-                {"Id": str(at), "ReceiptHandle": one.receipt, "VisibilityTimeout": 0} for at, one in enumerate(batch)
-            ]
-            try:
-                self._sqs.change_message_visibility_batch(QueueUrl=self._dead_letter_url, Entries=entries)  # type: ignore[arg-type]
-            except (ClientError, BotoCoreError):
-                continue  # they become visible by themselves
-
-    def redrive_one(self, letter: Letter) -> None:
-        """Move one letter back: sent first, deleted after, so that a crash between doubles it and loses nothing."""
-        try:
-            self._sqs.send_message(QueueUrl=self._url, MessageBody=letter.body)
-            self._sqs.delete_message(QueueUrl=self._dead_letter_url, ReceiptHandle=letter.receipt)
-        except (ClientError, BotoCoreError) as error:
-            raise QueueUnavailable(said(error)) from error
-
-    def start_redrive(self, per_second: int | None) -> str:
-        """Start SQS's own move task for all letters; returns the dead-letter queue's ARN, by which it can be followed.
-
-        The destination is always named: letters that we sent ourselves have no source that SQS could find
-        (CouldNotDetermineMessageSource). Raises QueueUnavailable, and SetupError where SQS refuses.
-        """
-        source, destination = self._arn(self._dead_letter_url), self._arn(self._url)
-        try:
-            if per_second is None:
-                self._sqs.start_message_move_task(SourceArn=source, DestinationArn=destination)
-            else:
-                self._sqs.start_message_move_task(
-                    SourceArn=source, DestinationArn=destination, MaxNumberOfMessagesPerSecond=per_second
-                )
-        except ClientError as error:
-            raise SetupError(f"SQS refuses to move the letters: {said(error)}") from error
-        except BotoCoreError as error:
-            raise QueueUnavailable(said(error)) from error
-        return source
-
-    def redrive_state(self, source: str) -> tuple[str, int, str]:
-        """Ask for the latest move task: its status, letters moved, and why it failed."""
-        try:
-            results = self._sqs.list_message_move_tasks(SourceArn=source, MaxResults=1).get("Results", [])
-        except (ClientError, BotoCoreError) as error:
-            raise QueueUnavailable(said(error)) from error
-        if not results:
-            return "UNKNOWN", 0, ""
-        task = results[0]
-        return task.get("Status", ""), task.get("ApproximateNumberOfMessagesMoved", 0), task.get("FailureReason", "")
-
-    def _arn(self, url: str) -> str:
-        return self._attributes(url, ["QueueArn"])["QueueArn"]
-
     def _attributes(self, url: str, names: Sequence[QueueAttributeNameType]) -> dict[str, str]:
         try:
             answer = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)
         except (ClientError, BotoCoreError) as error:
-            if isinstance(error, ClientError) and _code(error).endswith(("NonExistentQueue", "QueueDoesNotExist")):
-                raise QueueUnavailable(f"There is no queue {url} in {self._sqs.meta.region_name}") from error
-            raise QueueUnavailable(f"The queue {url} cannot be asked: {said(error)}") from error
+            raise QueueUnavailable(said_of_queue(error, url, self._sqs.meta.region_name)) from error
         return {str(name): value for name, value in answer.get("Attributes", {}).items()}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
@@ -11,7 +10,6 @@ import time
 from collections import Counter
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
-from datetime import UTC, datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +24,11 @@ from worker import __version__
 from worker.access import let_in
 from worker.cli_dashboards import dashboards
 from worker.cli_deployment import deploy, destroy, doctor, template
-from worker.cli_parts import age
+from worker.cli_dlq import dlq
 from worker.cli_search import explain_event, search
 from worker.cli_status import status
 from worker.cluster_setup import Wanted, set_up
-from worker.errors import MalformedMessage, QueueUnavailable, SetupError, TrailsinkError
-from worker.messages import read_message
+from worker.errors import QueueUnavailable, SetupError, TrailsinkError
 from worker.metrics import METRICS, counts, report_lines
 from worker.poller import Poller, Polling
 from worker.settings import Settings, load_settings, unknown_settings
@@ -41,13 +38,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from types import FrameType
 
-    from worker.aws import Letter, SqsQueue
     from worker.pipeline import BatchResult
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100}
 _QUEUE_SILENT_SECONDS = 5.0
-_MOVE_POLL_SECONDS = 0.5
-_BODY_CHARACTERS = 200  # of a letter that announces no object
 
 
 class _Command(click.Group):
@@ -75,6 +69,7 @@ def main() -> None:
 main.add_command(dashboards)
 main.add_command(deploy)
 main.add_command(destroy)
+main.add_command(dlq)
 main.add_command(doctor)
 main.add_command(explain_event)
 main.add_command(search)
@@ -252,116 +247,6 @@ def _reporting(settings: Settings, totals: _Totals, *, live: bool) -> Iterator[C
         if display:
             display.update("waiting for messages")
         yield report
-
-
-@main.group()
-def dlq() -> None:
-    """Look at the dead-letter queue and move letters back."""
-
-
-@dlq.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document per letter.")
-@click.option("--reason", metavar="CODE", help="Only letters with this reason.  [default: all]  Example: truncated")
-def list_letters(*, as_json: bool, reason: str | None) -> None:
-    """List the dead letters: reason, object, attempts, age.
-
-    Looking leaves every letter where it is; only its receive count rises, on which nothing acts.
-    """
-    with _letters(make_queue(load_settings())) as letters:
-        chosen = [letter for letter in letters if reason in (None, letter.reason)]
-        others = len(letters) - len(chosen)
-    if as_json:
-        for letter in chosen:
-            click.echo(json.dumps(_described(letter)))
-        return
-    if not chosen:
-        click.echo(f"No dead letters with reason {reason}; {others} others." if others else "No dead letters.")
-    for letter in sorted(chosen, key=lambda one: one.sent_at):
-        said = _described(letter)
-        attempts = f"attempts {said['attempts']}, " if "attempts" in said else ""
-        click.echo(f"{letter.id}  {click.style(letter.reason, bold=True)}  {attempts}age {age(said['age_seconds'])}")
-        click.echo(f"  {said['object'] or letter.body[:_BODY_CHARACTERS]}")
-        click.echo(f"  {said.get('detail', 'moved here by SQS after too many receives')}")
-
-
-@dlq.command(short_help="Move dead letters back.")
-@click.argument("ids", nargs=-1, metavar="[ID]...")
-@click.option(
-    "--reason", metavar="CODE", help="Move only letters with this reason.  [default: all]  Example: truncated"
-)
-@click.option("--rate", type=click.IntRange(1, 500), metavar="PER_SECOND",
-              help="Letters moved in a second, when all are moved.  [default: as SQS likes]")  # fmt: skip
-def redrive(*, ids: tuple[str, ...], reason: str | None, rate: int | None) -> None:
-    """Move dead letters back to the source queue: all, or those with the given message ids or reason.
-
-    All letters are moved by SQS's own message move task; selected ones are received, sent and deleted one by one.
-    """
-    queue = make_queue(load_settings())
-    if rate and (ids or reason):
-        raise click.UsageError("--rate is for all letters; selected ones are moved one by one.")
-    if not ids and reason is None:
-        moved = _redrive_all(queue, rate)
-    else:
-        with _letters(queue) as letters:
-            chosen = [one for one in letters if (not ids or one.id in ids) and reason in (None, one.reason)]
-            unknown = set(ids) - {one.id for one in chosen}
-            if unknown:
-                raise SetupError(f"No such letter: {', '.join(sorted(unknown))}; nothing was moved.")
-            for letter in chosen:
-                queue.redrive_one(letter)
-                letters.remove(letter)
-            moved = len(chosen)
-    click.echo(f"Moved {moved} letter{'' if moved == 1 else 's'} back to the source queue.")
-
-
-def _redrive_all(queue: SqsQueue, rate: int | None) -> int:
-    source = queue.start_redrive(rate)
-    while True:
-        status, moved, failure = queue.redrive_state(source)
-        if status == "COMPLETED":
-            return moved
-        if status != "RUNNING":
-            raise SetupError(f"The move task ended as {status} after {moved} letters. {failure}")
-        time.sleep(_MOVE_POLL_SECONDS)
-
-
-@contextmanager
-def _letters(queue: SqsQueue) -> Iterator[list[Letter]]:
-    """Hold all letters while they are looked at; those still in the list afterwards become visible again."""
-    letters = []
-    try:
-        for letter in queue.letters():
-            letters.append(letter)  # noqa: PERF402 - what was received before a failure must be released, too
-        yield letters
-    finally:
-        queue.release(letters)
-
-
-def _described(letter: Letter) -> dict[str, Any]:
-    known: dict[str, Any] = {
-        name: letter.attributes[name] for name in ("detail", "source_message_id") if name in letter.attributes
-    }
-    if letter.attributes.get("attempts", "").isdigit():
-        known["attempts"] = int(letter.attributes["attempts"])
-    if rejected := letter.attributes.get("rejected"):
-        known["rejected"] = json.loads(rejected)
-    announced = _object_of(letter)
-    return {
-        "id": letter.id,
-        "reason": letter.reason,
-        "object": announced,
-        "age_seconds": round(time.time() - letter.sent_at),
-        "sent_at": datetime.fromtimestamp(letter.sent_at, UTC).isoformat(timespec="seconds"),
-        **({} if announced else {"body": letter.body}),
-        **known,
-    }
-
-
-def _object_of(letter: Letter) -> str | None:
-    try:
-        return ", ".join(str(ref) for ref in read_message(letter.body).objects) or None
-    except MalformedMessage:
-        return None
 
 
 if __name__ == "__main__":

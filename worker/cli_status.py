@@ -16,10 +16,12 @@ from rich.text import Text
 
 from worker.cli_parts import visible
 from worker.errors import SetupError
+from worker.letter_desk import Desk
+from worker.letters import Choice
 from worker.looking import Looker
 from worker.settings import load_settings
 from worker.status import Status, Verdict, judge, newest_indices, size
-from worker.wiring import is_serverless, make_client, make_queue, now, session
+from worker.wiring import is_serverless, make_client, make_letter_queue, make_store, now, session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,14 +74,8 @@ def _looker(settings: Settings, *, letters: bool) -> Looker:
 
 
 def _reasons(settings: Settings) -> Counter[str]:
-    queue = make_queue(settings)
-    found = []
-    try:
-        for letter in queue.letters():
-            found.append(letter)  # noqa: PERF402 - what was received before a failure must be released, too
-    finally:
-        queue.release(found)
-    return Counter(letter.reason for letter in found)
+    desk = Desk(make_letter_queue(settings), make_store(settings), sleep=time.sleep, say=lambda _: None)
+    return Counter({reason: number for reason, (number, _, _) in desk.look(Choice()).groups.items()})
 
 
 def _watch(look: Callable[[], Status], seconds: float, *, as_json: bool) -> Status:

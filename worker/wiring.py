@@ -15,6 +15,7 @@ from requests_aws4auth import AWS4Auth
 
 from worker.aws import S3Store, SqsQueue, config, read_secret
 from worker.errors import SetupError
+from worker.letter_queue import LetterQueue
 from worker.opensearch import Client, Cluster
 from worker.pipeline import Consumer
 
@@ -41,6 +42,12 @@ def make_queue(settings: Settings) -> SqsQueue:
     """Build the SQS edge."""
     client = session().client("sqs", config=config(connections=8, read_seconds=_LONG_POLL_SECONDS))
     return SqsQueue(client, settings.required("queue_url"), settings.required("dead_letter_queue_url"))
+
+
+def make_letter_queue(settings: Settings) -> LetterQueue:
+    """Build the SQS edge of those who work on dead letters."""
+    client = session().client("sqs", config=config(connections=8))
+    return LetterQueue(client, settings.required("dead_letter_queue_url"), settings.required("queue_url"))
 
 
 def make_client(settings: Settings) -> Client:

@@ -213,9 +213,9 @@ def test_looking_at_dead_letters_leaves_them_and_a_selected_one_can_be_moved(ben
     consume()
 
     listings = [trailsink("dlq", "list", "--json").stdout.splitlines() for _ in range(2)]
-    by_reason = trailsink("dlq", "redrive", "--reason", "empty")
+    by_reason = trailsink("dlq", "redrive", "--reason", "empty", "--force")
     rest = [json.loads(line) for line in trailsink("dlq", "list", "--json").stdout.splitlines()]
-    by_id = trailsink("dlq", "redrive", rest[0]["id"])
+    by_id = trailsink("dlq", "redrive", rest[0]["id"], "--force")
     unknown = trailsink("dlq", "redrive", "no-such-id")
 
     assert {json.loads(line)["reason"] for line in listings[0]} == {"empty", "records_rejected"}

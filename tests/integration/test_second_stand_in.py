@@ -61,6 +61,7 @@ def test_files_and_dead_letters_take_the_same_road_on_another_stand_in(
 
         first = run("run", "--until-idle", "--timeout", "90")
         letters = [json.loads(line) for line in run("dlq", "list", "--json").splitlines()]
+        refused = start("dlq", "redrive", "--force")
         s3.put_object(Bucket=resources.bucket, Key="cut.json.gz", Body=log_file(*good))
         moved = run("dlq", "redrive", letters[0]["id"])
         second = run("run", "--until-idle", "--timeout", "90")
@@ -68,12 +69,19 @@ def test_files_and_dead_letters_take_the_same_road_on_another_stand_in(
     assert load_settings().queue_url == resources.queue_url
     assert json.loads(first.splitlines()[-1])["RecordsIndexed"] == 6
     assert {letter["reason"] for letter in letters} == {"truncated"}
+    assert refused.returncode == 1  # it has no move tasks
+    assert refused.stderr.startswith("Error: SQS refuses to move the letters: ")
+    assert refused.stderr.endswith("; --one-by-one does without its move task.\n")
     assert moved == "Moved 1 letter back to the source queue.\n"
     assert json.loads(second.splitlines()[-1])["RecordsIndexed"] == 0
     assert {one["eventID"] for one in good} == set(bench.documents())
 
 
+def start(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([TRAILSINK, *words], capture_output=True, text=True, timeout=120, check=False)
+
+
 def run(*words: str) -> str:
-    done = subprocess.run([TRAILSINK, *words], capture_output=True, text=True, timeout=120, check=False)
+    done = start(*words)
     assert done.returncode == 0, done.stderr
     return done.stdout

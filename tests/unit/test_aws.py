@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -17,8 +18,9 @@ from moto import mock_aws
 
 from tests.unit.factories import BUCKET, event, key, log_file, message, ref, s3_notice
 from worker import __version__
-from worker.aws import Letter, S3Store, SqsQueue, config, read_secret
+from worker.aws import S3Store, SqsQueue, config, read_secret
 from worker.errors import QueueUnavailable, Reason, SetupError, StoreUnavailable, UnreadableObject
+from worker.mending import ObjectState
 from worker.messages import announce
 from worker.pipeline import DeadLetter, HandBack
 
@@ -447,106 +449,51 @@ def test_a_message_that_cannot_be_deleted_comes_again_harmlessly() -> None:
         assert SqsQueue(client, SOURCE_URL, LETTERS_URL).delete([message("{}", n) for n in range(3)]) == 3
 
 
-# The operator's side of the dead-letter queue
+# What the operator asks of an object
 
 
-def test_looking_at_letters_leaves_them_there(queues: tuple[SQSClient, SqsQueue]) -> None:
-    """Each is seen once, however many there are, and can be seen again after `release`."""
-    _, queue = queues
-    for number in range(23):
-        queue.dead_letter(letter(source_message_id=f"message-{number}"))
-
-    first = list(queue.letters())
-    queue.release(first)
-    second = list(queue.letters())
-
-    assert len({one.id for one in first}) == 23
-    assert {one.id for one in second} == {one.id for one in first}
-
-
-def test_a_letter_that_is_moved_back_is_sent_first_and_deleted_after(queues: tuple[SQSClient, SqsQueue]) -> None:
-    """A crash between the two doubles it and loses nothing."""
-    client, queue = queues
-    queue.dead_letter(letter())
-
-    queue.redrive_one(next(queue.letters()))
-
-    (moved,) = queue.receive(most=10, wait_seconds=0, hidden_seconds=60)
-    url = client.get_queue_url(QueueName="letters")["QueueUrl"]
-    left = client.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-    assert moved.body == announce(ref())
-    assert left["ApproximateNumberOfMessages"] == left["ApproximateNumberOfMessagesNotVisible"] == "0"
-
-
-def test_a_letter_that_cannot_be_sent_back_is_not_deleted() -> None:
-    """The stub knows no delete: asking for one would fail the test."""
-    client = sqs_client()
+def state(**answer: Any) -> ObjectState | None:
+    client = s3_client()
+    whole = {"ETag": '"abc"', "ContentLength": 3, "LastModified": datetime(2026, 1, 1, tzinfo=UTC)} | answer
     with Stubber(client) as stub:
-        stub.add_client_error("send_message", "ServiceUnavailable", http_status_code=503)
-
-        with pytest.raises(QueueUnavailable):
-            SqsQueue(client, SOURCE_URL, LETTERS_URL).redrive_one(Letter("1", "receipt", "{}", {}, 0.0))
+        stub.add_response("head_object", whole, {"Bucket": BUCKET, "Key": key()})
+        return S3Store(client).state(ref())
 
 
-def test_a_move_always_names_its_destination() -> None:
-    """Letters that we sent ourselves have no source that SQS could find: a blank destination fails."""
-    client = sqs_client()
-    with Stubber(client) as stub:
-        for url, arn in ((LETTERS_URL, "arn:letters"), (SOURCE_URL, "arn:source")):
-            attributes = {"Attributes": {"QueueArn": arn}}
-            stub.add_response("get_queue_attributes", attributes, {"QueueUrl": url, "AttributeNames": ["QueueArn"]})
-        expected = {"SourceArn": "arn:letters", "DestinationArn": "arn:source", "MaxNumberOfMessagesPerSecond": 5}
-        stub.add_response("start_message_move_task", {"TaskHandle": "x"}, expected)
-
-        assert SqsQueue(client, SOURCE_URL, LETTERS_URL).start_redrive(5) == "arn:letters"
+def test_an_object_is_told_by_its_newest_version() -> None:
+    """The question names no version; notices write an eTag without its quotes."""
+    assert state(VersionId="v2") == ObjectState("abc", 3, "v2", datetime(2026, 1, 1, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(
-    "text",
+    ("answer", "readable"),
     [
-        "Source queue must be configured as a Dead Letter Queue",
-        "There is already a task running",
-        "Value 501 for parameter MaxNumberOfMessagesPerSecond is invalid",
+        ({"StorageClass": "GLACIER"}, False),
+        ({"StorageClass": "DEEP_ARCHIVE", "Restore": 'ongoing-request="true"'}, False),
+        ({"StorageClass": "GLACIER", "Restore": 'ongoing-request="false", expiry-date="x"'}, True),
+        ({"StorageClass": "INTELLIGENT_TIERING", "ArchiveStatus": "ARCHIVE_ACCESS"}, False),
+        ({"StorageClass": "INTELLIGENT_TIERING"}, True),
+        ({"StorageClass": "GLACIER_IR"}, True),
     ],
 )
-def test_a_move_that_sqs_refuses_is_told_in_its_words(text: str) -> None:
-    """No queue names it as its dead-letter queue, or a task is running: the operator has to know which."""
-    client = sqs_client()
+def test_an_archived_object_can_be_read_once_it_is_restored(answer: dict[str, Any], readable: bool) -> None:  # noqa: FBT001
+    """Until then a redrive would only bring the letter back."""
+    found = state(**answer)
+
+    assert found
+    assert found.readable is readable
+
+
+def test_an_object_that_is_not_there_is_told_from_one_that_cannot_be_asked_about() -> None:
+    """Without s3:ListBucket a missing object is 403: not knowing is not the same as knowing that it is gone."""
+    client = s3_client()
     with Stubber(client) as stub:
-        stub.add_response("get_queue_attributes", {"Attributes": {"QueueArn": "arn:letters"}})
-        stub.add_response("get_queue_attributes", {"Attributes": {"QueueArn": "arn:source"}})
-        stub.add_client_error("start_message_move_task", "InvalidParameterValue", text, http_status_code=400)
+        stub.add_client_error("head_object", "404", http_status_code=404)
+        stub.add_client_error("head_object", "403", http_status_code=403)
 
-        with pytest.raises(SetupError, match=text):
-            SqsQueue(client, SOURCE_URL, LETTERS_URL).start_redrive(None)
-
-
-@pytest.mark.parametrize(
-    ("results", "state"),
-    [
-        ([], ("UNKNOWN", 0, "")),
-        ([{"Status": "RUNNING", "ApproximateNumberOfMessagesMoved": 3}], ("RUNNING", 3, "")),
-        (
-            [{"Status": "FAILED", "FailureReason": "CouldNotDetermineMessageSource"}],
-            ("FAILED", 0, "CouldNotDetermineMessageSource"),
-        ),
-        ([{"Status": "COMPLETED", "ApproximateNumberOfMessagesMoved": 9}], ("COMPLETED", 9, "")),
-    ],
-)
-def test_the_state_of_a_move_is_what_sqs_says_of_it(results: Any, state: tuple[str, int, str]) -> None:
-    """A failed move ends with its reason, not with silence."""
-    client = sqs_client()
-    with Stubber(client) as stub:
-        stub.add_response("list_message_move_tasks", {"Results": results}, {"SourceArn": "arn", "MaxResults": 1})
-
-        assert SqsQueue(client, SOURCE_URL, LETTERS_URL).redrive_state("arn") == state
-
-
-def test_a_letter_that_sqs_moved_itself_says_so() -> None:
-    """It has no attributes of ours; the function crashed on it forty times."""
-    assert Letter("1", "r", "{}", {}, 0.0, "arn:source").reason == "max_receives"
-    assert Letter("1", "r", "{}", {"reason": "empty"}, 0.0, "arn:source").reason == "empty"
-    assert Letter("1", "r", "{}", {}, 0.0).reason == "unknown"
+        assert S3Store(client).state(ref()) is None
+        with pytest.raises(StoreUnavailable, match="s3:403"):
+            S3Store(client).state(ref())
 
 
 # The secret

@@ -1,0 +1,671 @@
+"""The operator's door to the dead letters: `trailsink dlq`."""
+
+from __future__ import annotations
+
+import heapq
+import signal
+import sys
+import time
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+import msgspec
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from worker.cli_parts import SPAN, age, print_table
+from worker.errors import SetupError, StoreUnavailable, TrailsinkError
+from worker.letter_desk import Desk, MoveTask, Plan, Policy, refuse_unknown
+from worker.letter_file import STREAM, reading, writing
+from worker.letter_records import FileNow, read_again
+from worker.letters import MEANINGS, REASONS, Choice, Shown
+from worker.mending import Verdict
+from worker.settings import load_settings
+from worker.wiring import make_letter_queue, make_store, now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from datetime import timedelta
+
+    from worker.letter_desk import Survey
+    from worker.letters import Letter
+
+_SHOWN = 50  # letters, in a table
+_RECORDS = 10
+_RECORD_BYTES = 2_000
+_BODY_CHARACTERS = 200  # of a letter that announces no object, in a list
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+class _Dlq(click.Group):
+    """Hands letters back however a command is ended, short of SIGKILL."""
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own signature
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            before = signal.signal(number, signal.default_int_handler)
+            ctx.call_on_close(lambda number=number, before=before: signal.signal(number, before))
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            raise SetupError("Stopped; the letters that were held are handed back.") from stop
+
+
+@click.group(cls=_Dlq)
+def dlq() -> None:
+    """Look at dead letters, move them back, keep or discard them.
+
+    Looking leaves every letter where it is. SQS knows no other way to look than to receive, so each letter is hidden
+    from others while a command looks, for a minute or so, and is handed back at the end, after an interrupt too; its
+    receive count rises by one, on which nothing acts: a dead-letter queue gives no letter up.
+
+    \b
+    Reasons: malformed_message, not_found, empty, truncated, corrupt, too_large,
+    not_json, no_records, records_rejected, too_scattered and archived are the
+    consumer's; max_receives is a letter that SQS moved here itself; unknown is
+    one that somebody else sent.
+    """  # noqa: D301 - click wants the character, not its name
+
+
+def _choosing(*, ids: bool) -> Callable[[F], F]:
+    """Add the options that say which letters are meant."""
+
+    def add(command: F) -> F:
+        for option in reversed(_CHOICE):
+            command = option(command)
+        return click.argument("ids", nargs=-1, metavar="[ID]...")(command) if ids else command
+
+    return add
+
+
+_CHOICE: list[Callable[[Any], Any]] = [
+    click.option("--reason", "reasons", multiple=True, type=click.Choice(REASONS), metavar="CODE",
+                 help="Only letters with this reason; may be given several times.  [default: all]  Example: truncated"),
+    click.option("--object", "prefix", metavar="PREFIX",
+                 help="Only letters about objects that begin so: s3://BUCKET/KEY, or a key.  [default: all]  "
+                      "Example: s3://acme-trail/AWSLogs/"),
+    click.option("--older-than", type=SPAN, metavar="SPAN",
+                 help="Only letters sent longer ago: s, m, h, d or w. For one that SQS moved itself, its message's "
+                      "age counts.  [default: all]  Example: 2d"),
+    click.option("--newer-than", type=SPAN, metavar="SPAN",
+                 help="Only letters sent since: s, m, h, d or w.  [default: all]  Example: 12h"),
+]  # fmt: skip
+
+_JSON_LINES = click.option("--json", "as_json", is_flag=True, help="Print one JSON document per line.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+
+
+def _choice(
+    reasons: tuple[str, ...],
+    prefix: str | None,
+    older_than: timedelta | None,
+    newer_than: timedelta | None,
+    ids: tuple[str, ...] = (),
+) -> Choice:
+    today = now().timestamp()
+    return Choice(
+        frozenset(ids),
+        frozenset(reasons),
+        prefix or "",
+        today - older_than.total_seconds() if older_than else None,
+        today - newer_than.total_seconds() if newer_than else None,
+    )
+
+
+@contextmanager
+def _desk() -> Iterator[Desk]:
+    """Give a desk that tells a terminal how far it is, in a live line on standard error."""
+    settings = load_settings()
+    queue = make_letter_queue(settings)
+    display = Live(console=Console(stderr=True), transient=True, refresh_per_second=8) if sys.stderr.isatty() else None
+
+    def say(line: str) -> None:
+        if display:
+            display.update(Text(line))
+
+    with display or nullcontext():
+        yield Desk(queue, make_store(settings), sleep=time.sleep, say=say)
+
+
+# list
+
+
+@dlq.command("list", short_help="List them, counted by reason.")
+@_choosing(ids=False)
+@click.option("--summary", is_flag=True, help="Only the counts by reason, with the oldest and the newest.")
+@click.option("--limit", type=click.IntRange(0), metavar="LETTERS",
+              help="Most letters shown, the newest ones; 0 for all.  [default: 50, with --json all]  "
+                   "Example: 500")  # fmt: skip
+@_JSON_LINES
+def list_letters(  # noqa: PLR0913 - one per option
+    *,
+    reasons: tuple[str, ...],
+    prefix: str | None,
+    older_than: timedelta | None,
+    newer_than: timedelta | None,
+    summary: bool,
+    limit: int | None,
+    as_json: bool,
+) -> None:
+    """List the dead letters: counts by reason, then reason, object, attempts and age of each.
+
+    Attempts is how often the consumer tried; for a letter that SQS moved itself (max_receives) it is SQS's receive
+    count, in which every look is one more. With --json, letters come in no order unless --limit is given.
+    """
+    choice = _choice(reasons, prefix, older_than, newer_than)
+    most = (0 if as_json else _SHOWN) if limit is None else limit
+    today = now().timestamp()
+    newest: list[tuple[float, str, Shown]] = []
+
+    def take(letter: Letter) -> None:
+        shown = Shown.of(letter, today)
+        if as_json and not most:
+            _print_json(shown)
+        elif not most or len(newest) < most:
+            heapq.heappush(newest, (letter.sent_at, letter.id, shown))
+        else:
+            heapq.heappushpop(newest, (letter.sent_at, letter.id, shown))
+
+    with _desk() as desk:
+        survey = desk.look(choice, (lambda _: None) if summary else take)
+    shown = [one for _, _, one in sorted(newest, reverse=True)]
+    if as_json:
+        for line in survey.as_groups() if summary else shown:
+            _print_json(line)
+    elif survey.count:
+        _print_groups(survey, today)
+        _print_letters(shown, survey.count, summary=summary)
+    else:
+        _print_none(survey)
+    _note(survey)
+
+
+def _print_groups(survey: Survey, today: float) -> None:
+    rows = [
+        (reason, f"{number:,}", age(today - oldest), age(today - newest))
+        for reason, (number, oldest, newest) in survey.by_size()
+    ]
+    print_table(("reason", "letters", "oldest", "newest"), rows, right=("letters", "oldest", "newest"))
+
+
+def _print_letters(letters: list[Shown], all_of_them: int, *, summary: bool) -> None:
+    if summary:
+        return
+    click.echo()
+    for one in sorted(letters, key=lambda letter: letter.reason):  # stable: the newest first within a reason
+        attempts = "" if one.attempts is None else f"attempts {one.attempts}, "
+        click.echo(f"{one.id}  {click.style(one.reason, bold=True)}  {attempts}age {age(one.age_seconds)}")
+        for name in one.objects or [(one.body or "")[:_BODY_CHARACTERS]]:
+            click.echo(f"  {_printable(name)}")
+        click.echo(f"  {_printable(one.detail)}")
+    if len(letters) < all_of_them:
+        click.echo(f"... and {all_of_them - len(letters):,} older letters: --limit 0 shows all.")
+
+
+def _print_none(survey: Survey) -> None:
+    others = f"{survey.others:,} other{' is' if survey.others == 1 else 's are'} there"
+    click.echo(f"No such dead letters; {others}." if survey.others else "No dead letters.")
+
+
+def _note(survey: Survey) -> None:
+    if survey.hidden:
+        one = "letter is" if survey.hidden == 1 else "letters are"
+        click.echo(f"Not shown: {survey.hidden:,} {one} in somebody else's hands; look again in a minute.", err=True)
+    if not survey.complete:
+        click.echo(
+            f"SQS lets no more than {survey.count + survey.others:,} be looked at at once; there are more.", err=True
+        )
+
+
+# show
+
+
+class _Detail(msgspec.Struct, frozen=True):
+    """A letter as `show --json` prints it; `file` only with --records."""
+
+    letter: Shown
+    meaning: str
+    source_queue: str | None
+    trailsink_version: str | None
+    etag: str | None
+    size: int | None
+    version_id: str | None
+    redrive: Verdict
+    redrive_why: str
+    attributes: dict[str, str]
+    body: str
+    file: FileNow | None = None
+
+
+@dlq.command(short_help="Show everything about one.")
+@click.argument("id_", metavar="ID")
+@click.option("--records", is_flag=True, help="Read the object, and show the text of the records that were rejected.")
+@click.option("--limit", type=click.IntRange(1), default=_RECORDS, metavar="RECORDS",
+              help="With --records: most records shown.  Example: 100")  # fmt: skip
+@click.option("--bytes", "most_bytes", type=click.IntRange(0), default=_RECORD_BYTES, metavar="BYTES",
+              help="With --records: most bytes shown of each; 0 for all.  Example: 100000")  # fmt: skip
+@_JSON
+def show(*, id_: str, records: bool, limit: int, most_bytes: int, as_json: bool) -> None:
+    """Show everything about one letter: what it announces, why it is here, what a redrive would do.
+
+    With --records the object is read from S3, in the version that the letter names, and cut the way the consumer does.
+    """
+    settings = load_settings()
+    with _desk() as desk:
+        letter = desk.find(id_)
+        (judged,) = desk.judge([letter], Policy())
+    file = None
+    if records:
+        if len(letter.objects) != 1:
+            raise SetupError(f"The letter {id_} announces {len(letter.objects)} objects; --records needs just one.")
+        file = _file_of(letter, settings.max_inflated_bytes, limit, most_bytes)
+    shown = Shown.of(letter, now().timestamp())
+    ref = letter.objects[0] if len(letter.objects) == 1 else None
+    detail = _Detail(
+        shown,
+        MEANINGS.get(letter.reason, "a reason that this version of trailsink does not know"),
+        letter.source or None,
+        letter.said("trailsink_version") or None,
+        ref.etag if ref else None,
+        ref.size if ref else None,
+        ref.version_id if ref else None,
+        judged.verdict,
+        judged.why,
+        {name: one.value for name, one in letter.attributes.items()},
+        letter.body,
+        file,
+    )
+    if as_json:
+        _print_json(detail)
+        return
+    for label, value in _labelled(detail):
+        click.echo(f"{label:<9} {_printable(value)}")
+    for position, why in shown.rejected[:limit]:
+        click.echo(f"  position {position}: {_printable(why)}")
+    if file:
+        _print_file(file)
+
+
+def _file_of(letter: Letter, limit: int, most: int, most_bytes: int) -> FileNow:
+    try:
+        return read_again(make_store(load_settings()), letter, limit=limit, most=most, most_bytes=most_bytes or None)
+    except StoreUnavailable as cause:
+        raise SetupError(f"The object {letter.objects[0]} cannot be read: {cause}.") from cause
+
+
+def _labelled(one: _Detail) -> Iterator[tuple[str, str]]:
+    letter = one.letter
+    yield "id", letter.id
+    yield "reason", f"{letter.reason}: {one.meaning}"
+    yield "detail", letter.detail
+    for name in letter.objects:
+        yield "object", name
+    known = {"size": one.size, "eTag": one.etag}
+    if any(value is not None for value in known.values()):
+        yield "announced", ", ".join(f"{name} {value}" for name, value in known.items() if value is not None)
+    yield "sent", f"{letter.sent_at}, {age(letter.age_seconds)} ago"
+    if letter.attempts is not None:
+        yield "attempts", f"{letter.attempts:,}"
+    yield "receives", f"{letter.receives:,}; each look of anybody is one, and nothing acts on it"
+    if letter.source_message_id:
+        yield "message", f"{letter.source_message_id} in the source queue"
+    if one.source_queue:
+        yield "moved by", f"SQS, from {one.source_queue}"
+    if one.trailsink_version:
+        yield "written", f"by trailsink {one.trailsink_version}"
+    yield "redrive", f"{_DOES[one.redrive]}: {one.redrive_why}"
+    if letter.body is not None:
+        yield "body", one.body[: 10 * _BODY_CHARACTERS]
+    if letter.rejected:
+        yield "rejected", f"by position, {len(letter.rejected):,} named"
+
+
+_DOES = {
+    Verdict.AS_IT_IS: "moves it",
+    Verdict.NEWEST: "moves it, announcing the object as it is now",
+    Verdict.STAYS: "leaves it, unless forced",
+}
+
+
+def _print_file(file: FileNow) -> None:
+    wrong = f"; {file.reason}: {_printable(file.detail or '')}" if file.reason else ""
+    click.echo(f"file      {file.records:,} records can be read{wrong}")
+    for one in file.rejected:
+        if one.text is None:
+            click.echo(f"record {one.position}, {one.reason}: the file holds no such record now")
+            continue
+        click.echo(f"record {one.position}, {one.reason}, {one.bytes:,} bytes:")
+        click.echo(f"  {_printable(one.text)}{' ... (--bytes 0 shows all)' if one.cut else ''}")
+
+
+# redrive
+
+
+class _PlanLine(msgspec.Struct, frozen=True):
+    reason: str
+    letters: int
+    verdict: Verdict
+    why: str
+
+
+class _Redriven(msgspec.Struct, frozen=True):
+    """What `redrive --json` prints; `way` is `move_task`, `one_by_one` or `none`."""
+
+    moved: int
+    left: int
+    way: str
+    status: str
+    dry_run: bool
+    plan: list[_PlanLine]
+
+
+@dlq.command(short_help="Move them back to the source queue.")
+@_choosing(ids=True)
+@click.option("--rate", type=click.IntRange(1, 500), metavar="PER_SECOND",
+              help="Most letters moved in a second.  [default: as fast as it goes]  Example: 10")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Say what would be done with which letters, and why; move none.")
+@click.option("--force", is_flag=True, help="Move letters, too, that would only come back.")
+@click.option("--newest-version", is_flag=True,
+              help="Have each letter announce the newest version of its object, whatever S3 says of it.")  # fmt: skip
+@click.option("--one-by-one", is_flag=True, help="Do without SQS's own move task, which all letters are moved by.")
+@click.option("--attach", is_flag=True, help="Only follow the move task that is running; interrupted, it runs on.")
+@click.option("--cancel", is_flag=True, help="Only end the move task that is running.")
+@_JSON
+def redrive(  # noqa: PLR0913 - one per option
+    *,
+    ids: tuple[str, ...],
+    reasons: tuple[str, ...],
+    prefix: str | None,
+    older_than: timedelta | None,
+    newer_than: timedelta | None,
+    rate: int | None,
+    dry_run: bool,
+    force: bool,
+    newest_version: bool,
+    one_by_one: bool,
+    attach: bool,
+    cancel: bool,
+    as_json: bool,
+) -> None:
+    """Move dead letters back to the source queue: all, those with the given ids, or those that the options mean.
+
+    \b
+    A letter whose cause no time can mend stays, because it would only come back:
+      malformed_message                            always
+      empty, truncated, corrupt, not_json,
+      no_records, records_rejected                 while its object is what it was
+      not_found, archived                          while its object cannot be read
+
+    S3 is asked. An object that was written anew is announced as it is now, so that a letter that names a broken version
+    brings the mended one. --force moves what would stay.
+
+    All letters are moved by SQS's own message move task, where none stays and none has to be announced anew; an
+    interrupt cancels it. Others are received, sent and deleted one by one.
+    """  # noqa: D301 - click wants the character, not its name
+    choice = _choice(reasons, prefix, older_than, newer_than, ids)
+    if attach or cancel:
+        if attach and cancel:
+            raise click.UsageError("--attach and --cancel exclude each other.")
+        task, left = _running(cancel=cancel)
+        _ended(task, left, Plan(), as_json=as_json)
+        return
+    policy = Policy(force, newest_version)
+    with _desk() as desk:
+        if choice.is_everything and not one_by_one:
+            desk.idle()
+        plan = desk.plan(choice, policy)
+    _check_plan(choice, plan, force=force, dry_run=dry_run)
+    way = "none" if not plan.going else "move_task" if _suits_sqs(choice, plan, one_by_one=one_by_one) else "one_by_one"
+    if dry_run:
+        _print_plan(plan, way, as_json=as_json)
+    elif way == "move_task":
+        with _desk() as desk:
+            task, left = desk.move_all(rate), desk.left()
+        _ended(task, left, plan, as_json=as_json)
+    else:
+        _move(plan, policy, rate)
+        _say_moved(plan, way, as_json=as_json)
+
+
+def _running(*, cancel: bool) -> tuple[MoveTask, int]:
+    with _desk() as desk:
+        task = desk.cancel() if cancel else desk.attach()
+        if task is None:
+            raise SetupError("No move task of this queue is running.")
+        return task, desk.left()
+
+
+def _check_plan(choice: Choice, plan: Plan, *, force: bool, dry_run: bool) -> None:
+    """Refuse what would surprise: ids of no letter, named letters that stay, letters that nobody could look at."""
+    refuse_unknown(choice, plan.survey, "; nothing was moved")
+    if choice.is_everything and not plan.survey.complete and not force:
+        raise SetupError(
+            f"There are more than {plan.survey.count:,} letters, and SQS lets no more be looked at at once:"
+            " --force moves them all, unseen; --reason moves some."
+        )
+    stays = plan.count(Verdict.STAYS)
+    if stays and not dry_run and (choice.ids or not plan.going):
+        raise SetupError(
+            f"Nothing was moved: {_letters(stays)} would only come back ({'; '.join(_why_left(plan))}). Mend the object"
+            " first, or say --force."
+        )
+
+
+def _suits_sqs(choice: Choice, plan: Plan, *, one_by_one: bool) -> bool:
+    return choice.is_everything and not one_by_one and (plan.suits_sqs or not plan.survey.complete)
+
+
+def _move(plan: Plan, policy: Policy, rate: int | None) -> None:
+    try:
+        with _desk() as desk:
+            desk.move(plan, policy, rate=rate)
+    except TrailsinkError as cause:
+        raise SetupError(f"{str(cause).rstrip('.')}; {_letters(plan.moved)} went before that.") from cause
+    except KeyboardInterrupt as stop:
+        raise SetupError(f"Stopped after {_letters(plan.moved)}; the others are handed back.") from stop
+
+
+def _say_moved(plan: Plan, way: str, *, as_json: bool) -> None:
+    if as_json:
+        _print_json(
+            _Redriven(
+                plan.moved, plan.survey.count - plan.moved, way, "COMPLETED", dry_run=False, plan=_plan_lines(plan)
+            )
+        )
+    elif not plan.survey.count:
+        _print_none(plan.survey)
+    else:
+        click.echo(f"Moved {_letters(plan.moved)} back to the source queue.")
+        for line in _why_left(plan):
+            click.echo(f"Left {line}.")
+    _note(plan.survey)
+    lost = len(plan.going) - plan.moved
+    if lost:
+        raise SetupError(f"{_letters(lost)} could not be moved: SQS did not take them, or somebody else has them.")
+    if plan.undeleted:
+        raise SetupError(f"Moved, but not deleted here: {_letters(plan.undeleted)}. Moved again, they change nothing.")
+
+
+def _ended(task: MoveTask, left: int, plan: Plan, *, as_json: bool) -> None:
+    """Tell how a move task ended."""
+    cancelled = task.cancelled or task.status == "CANCELLED"
+    if as_json:
+        status = "CANCELLED" if cancelled else task.status
+        _print_json(_Redriven(task.moved, left, "move_task", status, dry_run=False, plan=_plan_lines(plan)))
+    if task.status == "FAILED":
+        raise SetupError(f"The move task failed after {_letters(task.moved)}: {task.failure or 'SQS gives no reason'}.")
+    if cancelled:
+        raise SetupError(f"Cancelled after {_letters(task.moved)}; about {left:,} stay.")
+    if not as_json:
+        click.echo(f"Moved {_letters(task.moved)} back to the source queue.")
+
+
+def _plan_lines(plan: Plan) -> list[_PlanLine]:
+    return [_PlanLine(reason, number, verdict, why) for (reason, verdict, why), number in sorted(plan.lines.items())]
+
+
+def _print_plan(plan: Plan, way: str, *, as_json: bool) -> None:
+    if as_json:
+        _print_json(_Redriven(0, plan.survey.count, way, "PLANNED", dry_run=True, plan=_plan_lines(plan)))
+    elif plan.survey.count:
+        rows = [
+            (reason, f"{number:,}", "no" if verdict is Verdict.STAYS else "yes", why)
+            for (reason, verdict, why), number in sorted(plan.lines.items())
+        ]
+        print_table(("reason", "letters", "moves", "why"), rows, right=("letters",))
+        by = " by SQS's own move task" if way == "move_task" else ""
+        click.echo(f"{_letters(len(plan.going))} would be moved{by}; nothing was.")
+    else:
+        _print_none(plan.survey)
+    _note(plan.survey)
+
+
+def _why_left(plan: Plan) -> list[str]:
+    return [
+        f"{number:,} {reason}: {why}"
+        for (reason, verdict, why), number in sorted(plan.lines.items())
+        if verdict is Verdict.STAYS
+    ]
+
+
+# discard, export, import
+
+
+class _Discarded(msgspec.Struct, frozen=True):
+    discarded: int
+    file: str
+
+
+class _Exported(msgspec.Struct, frozen=True):
+    exported: int
+    file: str
+
+
+class _Imported(msgspec.Struct, frozen=True):
+    imported: int
+    to: str
+
+
+@dlq.command(short_help="Delete them, kept in a file.")
+@_choosing(ids=True)
+@click.option("--all", "everything", is_flag=True, help="Discard all letters, when nothing else says which.")
+@click.option("--to", "path", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+              help="New file that the letters are written to first.  [default: dead-letters-TIME.jsonl, here]  "
+                   "Example: gone.jsonl")  # fmt: skip
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@_JSON
+def discard(  # noqa: PLR0913 - one per option
+    *,
+    ids: tuple[str, ...],
+    reasons: tuple[str, ...],
+    prefix: str | None,
+    older_than: timedelta | None,
+    newer_than: timedelta | None,
+    everything: bool,
+    path: Path | None,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Delete dead letters: those with the given ids, those that the options mean, or --all.
+
+    They are written to a file first, from which `trailsink dlq import` brings them back; then it asks.
+    """
+    choice = _choice(reasons, prefix, older_than, newer_than, ids)
+    if choice.is_everything is not everything:
+        raise click.UsageError("Say which letters: ids, options that choose, or --all alone.")
+    path = path or Path(f"dead-letters-{now():%Y%m%dT%H%M%SZ}.jsonl")
+    if path == STREAM:
+        raise click.UsageError("--to needs a file: on a pipe nobody can say that the letters arrived.")
+    with writing(path) as write, _desk() as desk:
+        survey = desk.export(choice, write)
+        refuse_unknown(choice, survey, "; nothing was discarded")
+    if not survey.count:
+        path.unlink()
+        _print_none(survey)
+        return
+    _confirm(survey, path, yes=yes)
+    try:
+        with _desk() as desk:
+            gone, failed = desk.discard(survey.ids)
+    except KeyboardInterrupt as stop:
+        raise SetupError(f"Stopped; some letters are deleted, and all of them are in {path}.") from stop
+    if as_json:
+        _print_json(_Discarded(gone, str(path)))
+    else:
+        click.echo(f"Discarded {_letters(gone)}, kept in {path}.")
+    if gone < survey.count:
+        raise SetupError(
+            f"{_letters(survey.count - gone)} of {path} could not be deleted:"
+            f" {'SQS refused' if failed else 'somebody else has them'}."
+        )
+
+
+def _confirm(survey: Survey, path: Path, *, yes: bool) -> None:
+    by_reason = ", ".join(f"{number:,} {reason}" for reason, (number, _, _) in survey.by_size())
+    question = f"Kept in {path}: {_letters(survey.count)} ({by_reason}). Discard them now?"
+    if not yes and not click.confirm(question, err=True):
+        path.unlink()
+        raise SetupError("Nothing was discarded.")
+
+
+@dlq.command("export", short_help="Write them to a file; they stay.")
+@click.argument("path", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
+@_choosing(ids=True)
+@_JSON
+def export_letters(  # noqa: PLR0913 - one per option
+    *,
+    path: Path,
+    ids: tuple[str, ...],
+    reasons: tuple[str, ...],
+    prefix: str | None,
+    older_than: timedelta | None,
+    newer_than: timedelta | None,
+    as_json: bool,
+) -> None:
+    """Write dead letters to FILE, or to standard output (-), a JSON document per line; they stay in the queue."""
+    choice = _choice(reasons, prefix, older_than, newer_than, ids)
+    with writing(path) as write, _desk() as desk:
+        survey = desk.export(choice, write)
+        refuse_unknown(choice, survey, "; nothing was exported")
+    if as_json:
+        click.echo(msgspec.json.encode(_Exported(survey.count, str(path))).decode(), err=path == STREAM)
+    else:
+        click.echo(f"Exported {_letters(survey.count)}.", err=path == STREAM)
+    _note(survey)
+
+
+@dlq.command("import", short_help="Bring exported ones back.")
+@click.argument("path", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
+@click.option("--to", type=click.Choice(["dead-letters", "source"]), default="dead-letters", metavar="QUEUE",
+              help="Where to: `dead-letters`, or `source` to have the consumer try them.  Example: source")  # fmt: skip
+@_JSON
+def import_letters(*, path: Path, to: str, as_json: bool) -> None:
+    """Send the letters of an exported FILE, or of standard input (-), with body and attributes as they were.
+
+    All lines are checked before the first is sent. A letter that is sent twice is there twice, which changes nothing.
+    """
+    with reading(path) as lines:
+        count = sum(1 for _ in lines())
+        with _desk() as desk:
+            done = desk.bring_in(lines(), to_source=to == "source")
+    if as_json:
+        _print_json(_Imported(done, to))
+    else:
+        queue = "source" if to == "source" else "dead-letter"
+        click.echo(f"Sent {_letters(done)} of {count:,} to the {queue} queue.")
+
+
+def _letters(number: int) -> str:
+    return f"{number:,} letter{'' if number == 1 else 's'}"
+
+
+def _print_json(document: msgspec.Struct) -> None:
+    click.echo(msgspec.json.encode(document).decode())
+
+
+def _printable(text: str) -> str:
+    """Write what a terminal would obey as an escape: a body is anybody's, and so are the names of objects."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
