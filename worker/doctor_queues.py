@@ -149,15 +149,13 @@ class QueueChecks:
         source, letters = (int(one.get("MessageRetentionPeriod", 0)) for one in (self._source, self._letters))
         kept = f"messages {_days(source)}, letters {_days(letters)}"
         longest = str(_LONGEST_DAYS * _DAY)
-        if letters <= source and letters < _LONGEST_DAYS * _DAY:
-            yield warning(
-                "retention of the queues",
-                f"{kept}: a letter that SQS moves may be deleted before anybody sees it",
-                _set(self._letters_url, MessageRetentionPeriod=longest),
-            )
-        elif source < _DAY:
+        if source < _DAY:
             evidence = f"{kept}: a cluster that is away for a day loses messages"
             yield fault("retention of the queues", evidence, _set(self.url, MessageRetentionPeriod=longest))
+        elif letters <= source and letters < _LONGEST_DAYS * _DAY:
+            evidence = f"{kept}: a letter that SQS moves may be deleted before anybody sees it"
+            fix = _set(self._letters_url, MessageRetentionPeriod=longest)
+            yield warning("retention of the queues", evidence, fix)
         else:
             yield ok("retention of the queues", kept)
 

@@ -191,6 +191,17 @@ def test_letters_are_a_warning_that_names_the_command(bench: Bench) -> None:
     assert (found["dead letters"]["verdict"], found["dead letters"]["fix"]) == ("warning", "trailsink dlq list")
 
 
+def test_letters_that_are_kept_no_longer_than_messages_are_a_warning(bench: Bench) -> None:
+    """One that SQS moves has its age already: it may be gone the next day."""
+    url = bench.settings.dead_letter_queue_url
+    bench.sqs.set_queue_attributes(QueueUrl=url, Attributes={"MessageRetentionPeriod": "345600"})
+
+    _, found = examine()
+
+    assert found["retention of the queues"]["verdict"] == "warning"
+    assert url in found["retention of the queues"]["fix"]
+
+
 # Other ways to the queue
 
 
