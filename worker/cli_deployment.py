@@ -156,20 +156,21 @@ def _data(account: Account, deployed: Deployed) -> _Data:
 
 
 @click.command()
-@click.option("--stack", "name", metavar="NAME", default="",
+@click.option("--stack", "name", metavar="NAME",
               help="Look at what this stack made.  [default: none, what the settings name]  "
                    "Example: trailsink")  # fmt: skip
-@click.option("--loader-role", metavar="ARN", default="",
+@click.option("--loader-role", metavar="ARN",
               help="Who loads, as the cluster knows it.  [default: the function's role]  "
                    "Example: arn:aws:iam::123456789012:role/loader")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document per check.")
-def doctor(*, name: str, loader_role: str, as_json: bool) -> None:
+def doctor(*, name: str | None, loader_role: str | None, as_json: bool) -> None:
     """Check a live pipeline, read-only: each check with its verdict, the evidence and the exact fix.
 
     Exit code 1 when something is at fault. Looks at what TRAILSINK_QUEUE_URL, TRAILSINK_DEAD_LETTER_QUEUE_URL,
     TRAILSINK_BUCKET and TRAILSINK_OPENSEARCH_URL name, or at a stack, and works with whatever part can be reached.
     """
-    findings = _of_stack(name, loader_role) if name else _examine(load_settings(), loader_role)
+    role = loader_role or ""
+    findings = _of_stack(name, role) if name else _examine(load_settings(), role)
     faults = 0
     for finding in findings:
         faults += finding.verdict is Verdict.FAULT

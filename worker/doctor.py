@@ -65,8 +65,7 @@ class Doctor:
     def findings(self) -> Iterator[Finding]:
         """Run every check."""
         yield from self._run(self._aws)
-        reached = list(self._one("cluster", self._cluster.cluster))
-        yield from reached
+        yield from self._one("cluster", self._cluster.cluster)
         if self._cluster.is_reached:
             yield from self._run(self._of_the_cluster)
         else:

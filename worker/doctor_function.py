@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 _VISIBILITY_FACTOR = 6
 _HTTPS = 443
 
-# What the loader does in a collection; docs.aws.amazon.com/opensearch-service/latest/developerguide/
-# serverless-data-access.html
+# What the loader does in a collection:
+# docs.aws.amazon.com/opensearch-service/latest/developerguide/serverless-data-access.html
 _SERVERLESS = ("aoss:CreateIndex", "aoss:WriteDocument")
 
 _NO_FUNCTION = "no function is fed by the queue: `trailsink run` has to consume it"

@@ -147,19 +147,17 @@ class QueueChecks:
     def retention(self) -> Iterator[Finding]:
         """Say how long messages and letters are kept: a letter that SQS moved has the age that it had."""
         source, letters = (int(one.get("MessageRetentionPeriod", 0)) for one in (self._source, self._letters))
-        said_ = f"messages {_days(source)}, letters {_days(letters)}"
+        kept = f"messages {_days(source)}, letters {_days(letters)}"
         longest = str(_LONGEST_DAYS * _DAY)
-        if letters <= source and letters < _LONGEST_DAYS * _DAY:
-            yield warning(
-                "retention of the queues",
-                f"{said_}: a letter that SQS moves may be deleted before anybody sees it",
-                _set(self._letters_url, MessageRetentionPeriod=longest),
-            )
-        elif source < _DAY:
-            evidence = f"{said_}: a cluster that is away for a day loses messages"
+        if source < _DAY:
+            evidence = f"{kept}: a cluster that is away for a day loses messages"
             yield fault("retention of the queues", evidence, _set(self.url, MessageRetentionPeriod=longest))
+        elif letters <= source and letters < _LONGEST_DAYS * _DAY:
+            evidence = f"{kept}: a letter that SQS moves may be deleted before anybody sees it"
+            fix = _set(self._letters_url, MessageRetentionPeriod=longest)
+            yield warning("retention of the queues", evidence, fix)
         else:
-            yield ok("retention of the queues", said_)
+            yield ok("retention of the queues", kept)
 
     def letters(self) -> Iterator[Finding]:
         """Count what could not be indexed."""
@@ -176,15 +174,15 @@ class QueueChecks:
         if source is None and letters is None:
             yield not_checked(check, "CloudWatch has no number of the last quarter of an hour")
             return
-        said_ = f"{source or 0:.0f} s in the queue, {_days(letters or 0)} in the dead-letter queue"
-        kept = int(self._letters.get("MessageRetentionPeriod", 0))
-        if letters and letters > kept - _LAST_DAYS * _DAY:
-            yield warning(check, f"{said_}: letters are deleted after {_days(kept)}", "trailsink dlq list")
+        ages = f"{source or 0:.0f} s in the queue, {_days(letters or 0)} in the dead-letter queue"
+        longest = int(self._letters.get("MessageRetentionPeriod", 0))
+        if letters and letters > longest - _LAST_DAYS * _DAY:
+            yield warning(check, f"{ages}: letters are deleted after {_days(longest)}", "trailsink dlq list")
         elif source and source > _LATE_SECONDS:
             fix = "see what the consumer logs: nobody consumes, or the cluster takes less than comes"
-            yield warning(check, said_, fix)
+            yield warning(check, ages, fix)
         else:
-            yield ok(check, said_)
+            yield ok(check, ages)
 
     def _oldest(self, queue: str) -> float | None:
         answer: Any = self._aws("cloudwatch").get_metric_statistics(

@@ -25,6 +25,24 @@ if TYPE_CHECKING:
     from tests.conftest import Bench
 
 TRAILSINK = Path(sys.executable).with_name("trailsink")
+# What a local stack can show.
+WELL = (
+    "source queue",
+    "dead-letter queue",
+    "redrive policy",
+    "redrive allow policy",
+    "retention of the queues",
+    "dead letters",
+    "queue policy",
+    "clock",
+    "bucket notification",
+    "cluster",
+    "loader's rights",
+    "index template",
+    "mapping",
+    "retention",
+    "newest event",
+)
 ROLE = "arn:aws:iam::000000000000:role/loader"
 
 
@@ -55,11 +73,7 @@ def test_a_pipeline_that_is_well_has_no_fault(bench: Bench) -> None:
 
     assert (done.returncode, done.stderr) == (0, "")
     assert faults(found) == set()
-    for check in (
-        *("source queue", "dead-letter queue", "redrive policy", "redrive allow policy", "retention of the queues"),
-        *("dead letters", "queue policy", "clock", "bucket notification"),
-        *("cluster", "loader's rights", "index template", "mapping", "retention", "newest event"),
-    ):
+    for check in WELL:
         assert found[check]["verdict"] == "ok", found[check]
     assert found["event source mapping"]["verdict"] == "not checked"
 
@@ -177,6 +191,17 @@ def test_letters_are_a_warning_that_names_the_command(bench: Bench) -> None:
     assert (found["dead letters"]["verdict"], found["dead letters"]["fix"]) == ("warning", "trailsink dlq list")
 
 
+def test_letters_that_are_kept_no_longer_than_messages_are_a_warning(bench: Bench) -> None:
+    """One that SQS moves has its age already: it may be gone the next day."""
+    url = bench.settings.dead_letter_queue_url
+    bench.sqs.set_queue_attributes(QueueUrl=url, Attributes={"MessageRetentionPeriod": "345600"})
+
+    _, found = examine()
+
+    assert found["retention of the queues"]["verdict"] == "warning"
+    assert url in found["retention of the queues"]["fix"]
+
+
 # Other ways to the queue
 
 
@@ -248,6 +273,26 @@ def test_a_prefix_that_misses_the_trails_files_is_told(bench: Bench, prefix: str
     assert found["prefix"]["verdict"] == verdict, found["prefix"]
     assert found["trail"]["verdict"] == "ok"
     assert found["bucket notification"]["verdict"] == "ok"
+
+
+def test_notifications_that_overlap_are_told(bench: Bench) -> None:
+    """S3 itself refuses them; what stands in for S3 may not, and then each key is announced twice."""
+    ours = arn(bench, bench.settings.queue_url)
+    theirs = arn(bench, bench.sqs.create_queue(QueueName="of-others")["QueueUrl"])
+    below = {"Key": {"FilterRules": [{"Name": "prefix", "Value": "AWSLogs/123/"}]}}
+    events: dict[str, Any] = {"Events": ["s3:ObjectCreated:*"]}
+    notify(
+        bench, events | {"Id": "ours", "QueueArn": ours}, events | {"Id": "siem", "QueueArn": theirs, "Filter": below}
+    )
+
+    _, found = examine()
+
+    assert found["bucket notification"]["verdict"] == "warning"
+    assert (
+        "configuration siem announces s3:ObjectCreated:* under prefix 'AWSLogs/123/'"
+        in (found["bucket notification"]["evidence"])
+    )
+    assert "ours is ours" in found["bucket notification"]["fix"]
 
 
 def test_a_trail_that_was_stopped_is_told(bench: Bench) -> None:
