@@ -24,6 +24,7 @@ from rich.text import Text
 
 from worker import __version__
 from worker.access import let_in
+from worker.cli_backfill import backfill
 from worker.cli_deployment import deploy, destroy, doctor, template
 from worker.cli_parts import age
 from worker.cluster_setup import Wanted, set_up
@@ -69,6 +70,7 @@ def main() -> None:
         click.echo(f"Warning: {name} is no setting that trailsink knows.", err=True)
 
 
+main.add_command(backfill)
 main.add_command(deploy)
 main.add_command(destroy)
 main.add_command(doctor)

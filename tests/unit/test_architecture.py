@@ -11,8 +11,21 @@ import pytest
 
 WORKER = Path(__file__).parents[2] / "worker"
 
-CORE = ("errors", "messages", "objects", "files", "slicing", "records", "documents", "bulk", "pipeline")
-EDGES = ("opensearch", "aws", "deployment", "metrics", "settings", "cluster_setup", "schema")
+CORE = (
+    "errors",
+    "messages",
+    "objects",
+    "files",
+    "slicing",
+    "records",
+    "documents",
+    "bulk",
+    "pipeline",
+    "keys",
+    "walk",
+    "backfill",
+)
+EDGES = ("opensearch", "aws", "deployment", "metrics", "settings", "cluster_setup", "schema", "listing", "holdings")
 
 # Which of our own modules each one may know, "" for the package itself.
 OURS: dict[str, set[str]] = {
@@ -53,10 +66,35 @@ OURS: dict[str, set[str]] = {
     "doctor": {"errors", "said", "schema", "settings"},
     "cli_deployment": {"deployment", "doctor", "errors", "settings", "wiring"},
     "cli_parts": set(),
+    "keys": set(),
+    "walk": {"keys"},
+    "backfill": {"walk"},
+    "listing": {"errors", "messages", "pipeline", "said", "walk"},
+    "holdings": {"errors"},
+    "backfill_run": {"backfill", "errors", "messages", "pipeline", "walk"},
+    "backfill_state": {"backfill", "errors", "walk"},
+    "backfill_job": {"backfill", "backfill_run", "backfill_state", "holdings", "walk"},
+    "cli_backfill": {
+        "aws",
+        "backfill",
+        "backfill_job",
+        "backfill_run",
+        "backfill_state",
+        "cli_parts",
+        "errors",
+        "holdings",
+        "keys",
+        "listing",
+        "pipeline",
+        "settings",
+        "walk",
+        "wiring",
+    },
     "cli": {
         "",
         "access",
         "aws",
+        "cli_backfill",
         "cli_deployment",
         "cli_parts",
         "cluster_setup",
@@ -90,6 +128,10 @@ THEIRS: dict[str, set[str]] = {
     "doctor": {"boto3", "botocore", "msgspec", "opensearchpy"},
     "cli_deployment": {"click", "msgspec"},
     "cli_parts": {"click", "rich"},
+    "listing": {"botocore", "types_boto3_s3"},
+    "holdings": {"opensearchpy", "tenacity"},
+    "backfill_state": {"msgspec"},
+    "cli_backfill": {"click", "msgspec", "rich"},
     "metrics": {"msgspec"},
     "settings": {"pydantic", "pydantic_settings"},
     "wiring": {"boto3", "botocore", "requests_aws4auth"},
