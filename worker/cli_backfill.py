@@ -27,7 +27,7 @@ from worker.backfill_state import Report, Saved, StateFile, failed_file, failure
 from worker.cli_parts import MOMENT, SPAN, print_table
 from worker.errors import SetupError, TrailsinkError
 from worker.holdings import Holdings
-from worker.keys import ACCOUNT, KINDS, LATE, ORGANISATION, ROOT, Selection
+from worker.keys import ACCOUNT, LATE, ORGANISATION, ROOT, Selection
 from worker.listing import Bucket, Tree
 from worker.settings import load_settings
 from worker.walk import LISTINGS, files, find_roots
@@ -46,7 +46,12 @@ if TYPE_CHECKING:
 _SHOWN_FAILURES = 10
 _LOCAL_BUCKET = "local"  # what documents of a folder tree name in place of a bucket
 
-_KINDS = {kind.removeprefix("CloudTrail").removeprefix("-").lower() or "events": kind for kind in KINDS}
+_KINDS = {
+    "aggregated": "CloudTrail-Aggregated",
+    "events": "CloudTrail",
+    "insight": "CloudTrail-Insight",
+    "network-activity": "CloudTrail-NetworkActivity",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,7 +235,7 @@ class _Door:
         job = self._job(saved, holdings)
         plan = self._plan(job, saved)
         self._say_plan(plan, saved)
-        if options.dry_run or not (plan.files or saved.mark or plan.present):
+        if options.dry_run or not (plan.files or saved.mark):
             return
         if plan.files and not options.yes and not click.confirm("Go on?", err=True):
             raise SetupError("Nothing was done.")

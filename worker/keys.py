@@ -30,10 +30,10 @@ ORGANISATION = re.compile(r"o-[a-z0-9]{10,32}")
 
 _KEY = re.compile(
     r"AWSLogs/(?:(?P<org>o-[a-z0-9]{10,32})/)?(?P<account>[0-9]{12})/(?P<kind>[^/]+)/(?P<region>[^/]+)/"
-    r"(?P<day>[0-9]{4}/[0-9]{2}/[0-9]{2})/(?P<name>.*[^/])",
+    r"(?P<year>[0-9]{4})/(?P<month>[0-9]{2})/(?P<day>[0-9]{2})/(?P<name>.*[^/])",
     re.DOTALL,
 )
-_DELIVERED = re.compile(r"_([0-9]{8}T[0-9]{4})Z_[^/]+$")
+_DELIVERED = re.compile(r"_([0-9]{4})([0-9]{2})([0-9]{2})T([0-9]{2})([0-9]{2})Z_[^/]+$")
 _DAY = "%Y/%m/%d/"
 
 
@@ -55,7 +55,7 @@ def parse_key(key: str, root: str) -> FileKey | None:
     if found is None or found["kind"] not in KINDS:
         return None
     try:
-        day = datetime.strptime(found["day"] + "/", _DAY).replace(tzinfo=UTC).date()
+        day = date(int(found["year"]), int(found["month"]), int(found["day"]))
     except ValueError:  # digits that are no date
         return None
     return FileKey(found["org"] or "", found["account"], found["kind"], found["region"], day, _delivered(found["name"]))
@@ -63,8 +63,11 @@ def parse_key(key: str, root: str) -> FileKey | None:
 
 def _delivered(name: str) -> datetime | None:
     found = _DELIVERED.search(name)
+    if found is None:
+        return None
+    year, month, day, hour, minute = map(int, found.groups())
     try:
-        return datetime.strptime(found[1], "%Y%m%dT%H%M").replace(tzinfo=UTC) if found else None
+        return datetime(year, month, day, hour, minute, tzinfo=UTC)
     except ValueError:
         return None
 
