@@ -100,8 +100,13 @@ class Run:
                 self._start(pool)
                 self._land()
                 yield list(self.ledger.settle())
-                if not self._flights and (self._stop.is_set() or (self._listed_all and not self.ledger.open)):
+                if not self._flights and (self._stop.is_set() or self.is_complete):
                     return
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all files of the source are settled."""
+        return self._listed_all and not self.ledger.open
 
     def _start(self, pool: ThreadPoolExecutor) -> None:
         while len(self._flights) < self._workers and not self._stop.is_set():
@@ -183,8 +188,13 @@ class ByQueue:
         self, queue: Announced, bucket: str, pace: Pace, max_depth: int, *, tick: Callable[[], float] = time.monotonic
     ) -> None:
         self._queue, self._bucket, self._pace, self._max_depth, self._tick = queue, bucket, pace, max_depth, tick
-        self._room, self._asked = 0, float("-inf")
+        self._room, self._asked, self._full_since = 0, float("-inf"), 0.0
         self.depth = 0
+
+    @property
+    def full_seconds(self) -> float:
+        """How long the queue has been too full to announce anything."""
+        return self._tick() - self._full_since if self._full_since else 0.0
 
     def most(self) -> int:
         """Return how many files may be announced now, by pace and by the room in the queue."""
@@ -192,6 +202,7 @@ class ByQueue:
         if now - self._asked >= _DEPTH_SECONDS:
             self.depth = sum(self._queue.depth())
             self._room, self._asked = self._max_depth - self.depth, self._tick()
+            self._full_since = 0.0 if self._room > 0 else self._full_since or now
         return max(0, min(self._pace.most(now), self._room))
 
     def started(self, number: int) -> None:

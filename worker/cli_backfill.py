@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,10 +41,12 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from worker.backfill_run import Letters, Way
+    from worker.backfill_state import Failure
     from worker.pipeline import Consumer
     from worker.settings import Settings
 
 _SHOWN_FAILURES = 10
+_FULL_SECONDS = 60.0
 _LOCAL_BUCKET = "local"  # what documents of a folder tree name in place of a bucket
 
 _KINDS = {
@@ -221,6 +224,7 @@ class _Door:
         self._tree = Tree(options.local) if options.local else None
         self._lister = self._tree or Bucket(session().client("s3", config=config(connections=LISTINGS)), self._bucket)
         self._stop = threading.Event()
+        self._warned = False
         self._live = sys.stderr.isatty() if options.progress is None else options.progress
 
     def run(self) -> None:
@@ -262,7 +266,11 @@ class _Door:
         if found:
             click.echo(f"Going on with the run of {_minute(found.started_at)}: {found.tally().files:,} files are done.",
                        err=True)  # fmt: skip
+            if options.report and options.report.absolute() != Path(found.report):
+                raise SetupError(f"That run lists its failures in {found.report}: leave out --report, or --restart.")
             return found
+        if options.report and options.report.exists():
+            raise SetupError(f"{options.report} exists already: no report is overwritten.")
         began = now()
         until = min(options.until or began, began + timedelta(days=1))  # nothing is delivered in the future
         since = began - options.last if options.last else options.since
@@ -276,7 +284,7 @@ class _Door:
 
     def _roots(self) -> list[str]:
         if self._options.prefix:
-            return sorted({_root(prefix) for prefix in self._options.prefix})
+            return _apart({_root(prefix) for prefix in self._options.prefix})
         roots = find_roots(self._lister)
         if not roots:
             raise SetupError(
@@ -329,7 +337,8 @@ class _Door:
         if plan.files or saved.mark:
             return
         if plan.present:
-            click.echo(f"Nothing is missing: the index holds records of all {plan.present:,} files.", err=True)
+            more = f"; {plan.incomplete:,} are incomplete: --incomplete loads them" if plan.incomplete else ""
+            click.echo(f"Nothing is missing: the index holds records of all {plan.present:,} files{more}.", err=True)
             return
         raise SetupError(
             f"Nothing is selected: no log file of CloudTrail in {self._where} is asked for by these options."
@@ -373,11 +382,12 @@ class _Door:
                 for _ in carry_out(run, saved, report, state, self._bucket):
                     said = _words(ledger.tally, run, way, time.monotonic() - began, ledger.tally.files - before)
                     bar.update(task, completed=ledger.tally.files - before, said=said)
+                    self._warn_of_full_queue(way)
         except TrailsinkError as error:
             self._tell(ledger.tally, report, run, time.monotonic() - began, finished=False)
             sentence = str(error).rstrip(".")
             raise SetupError(f"{sentence}. {self._how_to_go_on(state)}") from error
-        if self._stop.is_set():
+        if not run.is_complete:
             self._tell(ledger.tally, report, run, time.monotonic() - began, finished=False)
             raise SetupError(f"Interrupted. {self._how_to_go_on(state)}")
         if state:
@@ -388,6 +398,15 @@ class _Door:
                 f"{failed:,} files failed; when what is wrong is mended: "
                 f"trailsink backfill --direct{self._local_words()} --retry-failed {report.path}"
             )
+
+    def _warn_of_full_queue(self, way: Way) -> None:
+        if self._warned or not isinstance(way, ByQueue) or way.full_seconds < _FULL_SECONDS:
+            return
+        self._warned = True
+        click.echo(
+            f"The queue holds {way.depth:,} messages, and at most {self._options.max_depth:,} are wanted: waiting for "
+            "its consumer.", err=True,
+        )  # fmt: skip
 
     def _local_words(self) -> str:
         return f" --local {self._options.local}" if self._options.local else ""
@@ -419,43 +438,40 @@ class _Door:
 
     def _tell(self, tally: Tally, report: Report, run: Run, seconds: float, *, finished: bool) -> None:
         """Print the table by day and outcome, the records, and files that failed."""
-        outcomes = [outcome for outcome in Outcome if tally.outcomes[outcome]]
-        failed = self._first_failures(report)
         if self._options.as_json:
-            for day, counted in sorted(tally.days.items()):
-                _say(kind="day", day=day, files=dict(counted))
-            for failure in failed:
-                _say(kind="failed", **failure)
-            path = str(report.path) if report.size else None
-            _say(kind="end", finished=finished, files=dict(tally.outcomes), records=dict(tally.records),
-                 retries=dict(run.retries), seconds=round(seconds, 3), report=path)  # fmt: skip
+            self._tell_json(tally, report, run, seconds, finished=finished)
             return
-        if not outcomes:
-            return
+        outcomes = [outcome for outcome in Outcome if tally.outcomes[outcome]]
         rows = [
             [day, *(f"{counted[outcome]:,}" for outcome in outcomes)] for day, counted in sorted(tally.days.items())
         ]
-        total = ["all", *(f"{tally.outcomes[outcome]:,}" for outcome in outcomes)]
-        print_table(["day", *outcomes], [*rows, total] if len(rows) > 1 else rows, right=outcomes)
+        if len(rows) > 1:
+            rows.append(["all", *(f"{tally.outcomes[outcome]:,}" for outcome in outcomes)])
+        if rows:
+            print_table(["day", *outcomes], rows, right=outcomes)
         if tally.records:
             click.echo("records: " + ", ".join(f"{tally.records[name]:,} {name}" for name in RECORDS))
-        for failure in failed[:_SHOWN_FAILURES]:
-            click.echo(f"{failure['reason']}  {failure['object']}\n  {failure.get('detail', '')}")
-        if len(failed) > _SHOWN_FAILURES:
-            click.echo(f"... and more, in {report.path}")
+        for failure in islice(self._failures(report), _SHOWN_FAILURES):
+            click.echo(f"{failure.reason}  {failure.object}\n  {failure.detail}")
+        if tally.outcomes[Outcome.FAILED] > _SHOWN_FAILURES:
+            click.echo(f"... and {tally.outcomes[Outcome.FAILED] - _SHOWN_FAILURES:,} more, in {report.path}")
+        if tally.outcomes[Outcome.ANNOUNCED]:
+            click.echo("What the pipeline cannot load of them goes to the dead-letter queue: trailsink dlq list")
 
-    def _first_failures(self, report: Report) -> list[dict[str, Any]]:
-        if not report.size:
-            return []
-        found: list[dict[str, Any]] = []
-        for failure in failures(report.path, self._bucket):
-            if len(found) > _SHOWN_FAILURES and not self._options.as_json:
-                break
-            found.append(msgspec.to_builtins(failure))
-        return found
+    def _tell_json(self, tally: Tally, report: Report, run: Run, seconds: float, *, finished: bool) -> None:
+        for day, counted in sorted(tally.days.items()):
+            _say(kind="day", day=day, files=dict(counted))
+        for failure in self._failures(report):
+            _say(kind="failed", **msgspec.to_builtins(failure))
+        path = str(report.path) if report.size else None
+        _say(kind="end", finished=finished, files=dict(tally.outcomes), records=dict(tally.records),
+             retries=dict(run.retries), seconds=round(seconds, 3), report=path)  # fmt: skip
+
+    def _failures(self, report: Report) -> Iterator[Failure]:
+        return failures(report.path, self._bucket) if report.size else iter(())
 
 
-_COLUMNS = (BarColumn(bar_width=16), MofNCompleteColumn(), TextColumn("{task.fields[said]}"), TimeRemainingColumn())
+_COLUMNS = (BarColumn(bar_width=10), MofNCompleteColumn(), TextColumn("{task.fields[said]}"), TimeRemainingColumn())
 
 
 def _words(tally: Tally, run: Run, way: Way, seconds: float, done: int) -> str:
@@ -497,8 +513,15 @@ def _bucket(options: _Options, settings: Settings) -> str:
 
 
 def _root(prefix: str) -> str:
-    bare = prefix.strip("/").removesuffix(ROOT.rstrip("/")).strip("/")
-    return f"{bare}/" if bare else ""
+    bare = f"{prefix.strip('/')}/".lstrip("/")
+    return bare[: -len(ROOT)] if f"/{bare}".endswith(f"/{ROOT}") else bare
+
+
+def _apart(roots: set[str]) -> list[str]:
+    inner = [root for root in roots for other in roots if root.startswith(other + ROOT)]
+    if inner:
+        raise click.UsageError(f"--prefix {inner[0]} lies below the {ROOT} of another one.")
+    return sorted(roots)
 
 
 def _minute(moment: datetime) -> str:

@@ -118,8 +118,19 @@ class Tree:
         """List what a folder holds as keys, folders with their slash: sorted, they are in the order of a bucket."""
         try:
             with os.scandir(os.path.join(self._top, folder)) as entries:  # noqa: PTH118 - as above
-                return sorted(folder + one.name + ("/" if one.is_dir() else "") for one in entries)
+                names = sorted(folder + one.name + ("/" if one.is_dir() else "") for one in entries)
         except FileNotFoundError:
             return []
         except OSError as error:
             raise SetupError(f"The folder {error.filename} cannot be read: {error.strerror}.") from error
+        if strange := [name for name in names if not name.isascii() and not _is_unicode(name)]:
+            raise SetupError(f"{strange[0]!r} is no name that a bucket can have; move the file away.")
+        return names
+
+
+def _is_unicode(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # bytes that are no UTF-8, as Python carries them
+        return False
+    return True

@@ -86,8 +86,11 @@ def find_roots(lister: Lister) -> list[str]:
 
 
 def files(lister: Lister, pool: Executor, selection: Selection, roots: Iterable[str], mark: str = "") -> Iterator[File]:
-    """Yield the files that are asked for and come after `mark`, in the order of their keys."""
-    for root in roots:
+    """Yield the files that are asked for and come after `mark`, in the order of their keys.
+
+    No root may lie below the AWSLogs/ of another one: their files would not be in order.
+    """
+    for root in sorted(roots, key=lambda root: root + ROOT):
         for listed in _below(lister, pool, selection, root, mark):
             file = parse_key(listed.key, root)
             if file and selection.takes(file):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 ACCOUNTS = ("111111111111", "222222222222", "333333333333")
 ORGS = ("o-aaaaaaaaaa", "o-bbbbbbbbbbbb")
 REGIONS = ("ap-southeast-2", "eu-west-1", "us-east-1", "us-east-2", "us-gov-west-1")
+ROOTS = ("", "A/", "prod/", "prod/eu/")  # one that is before AWSLogs/ in order, and others behind
 BEGIN = datetime(2024, 11, 20, tzinfo=UTC)
 DAYS = 60
 
@@ -41,7 +42,7 @@ def log_key(  # noqa: PLR0913, PLR0917 - the parts of a key
 minutes = st.integers(0, DAYS * 1440).map(lambda minute: BEGIN + timedelta(minutes=minute))
 log_keys = st.builds(
     log_key,
-    st.sampled_from(("", "prod/", "prod/eu/")),
+    st.sampled_from(ROOTS),
     st.sampled_from(("", "", *ORGS)),
     st.sampled_from(ACCOUNTS),
     st.sampled_from(KINDS),
@@ -83,7 +84,7 @@ selections = st.builds(
     some(*REGIONS),
     some(*KINDS),
 )
-roots_asked = st.lists(st.sampled_from(("", "prod/", "prod/eu/", "none/")), max_size=3, unique=True).map(sorted)
+roots_asked = st.lists(st.sampled_from((*ROOTS, "none/")), max_size=3, unique=True)
 
 # Written anew, and otherwise: the naive way, against which the walk is held.
 NAIVE = re.compile(
