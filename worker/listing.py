@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
     from worker.messages import ObjectRef
 
-_PAGE = 1_000
+_PAGE = 10_000  # of a tree: a folder's names are read anew for each page
 
 _ELSEWHERE = ("PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException")
 
 
 class Bucket:
-    """The keys of a bucket. Needs s3:ListBucket."""
+    """The keys of a bucket, at most `most` in a page. Needs s3:ListBucket."""
 
-    def __init__(self, client: S3Client, name: str) -> None:
-        self._s3, self.name = client, name
+    def __init__(self, client: S3Client, name: str, *, most: int = 1_000) -> None:
+        self._s3, self.name, self._most = client, name, most
 
     def folders(self, prefix: str) -> list[str]:
         """List the folders whose names begin with `prefix`; raises SetupError."""
@@ -46,9 +46,9 @@ class Bucket:
             raise self._fault(error) from error
 
     def page(self, prefix: str, after: str) -> Page:
-        """List up to 1,000 keys; raises SetupError."""
+        """List a page of keys; raises SetupError."""
         try:
-            answer = self._s3.list_objects_v2(Bucket=self.name, Prefix=prefix, StartAfter=after)
+            answer = self._s3.list_objects_v2(Bucket=self.name, Prefix=prefix, StartAfter=after, MaxKeys=self._most)
         except (ClientError, BotoCoreError) as error:
             raise self._fault(error) from error
         return Page([Listed(one["Key"], one["Size"]) for one in answer.get("Contents", [])], answer["IsTruncated"])
@@ -61,7 +61,7 @@ class Bucket:
             return SetupError(f"These credentials may not list s3://{self.name}: they need s3:ListBucket on it.")
         if code in _ELSEWHERE:
             return SetupError(
-                f"The bucket {self.name} is not in {self._s3.meta.region_name}: set AWS_REGION to its own."
+                f"The bucket {self.name} is not in {self._s3.meta.region_name}: set the region to its own."
             )
         return SetupError(f"The bucket {self.name} cannot be listed: {said(error)}.")
 
@@ -81,7 +81,7 @@ class Tree:
         return [name for name in self._names(above) if name.endswith("/") and name.startswith(above + begin)]
 
     def page(self, prefix: str, after: str) -> Page:
-        """List the next 1,000 files."""
+        """List the next files."""
         above = prefix[: prefix.rfind("/") + 1]
         found = list(islice(self._files(above, prefix, after), _PAGE + 1))
         return Page(found[:_PAGE], len(found) > _PAGE)

@@ -128,7 +128,7 @@ def _first_page(lister: Lister, stretch: Stretch) -> tuple[Stretch, Page]:
 def _page(lister: Lister, stretch: Stretch, after: str) -> Page:
     page = lister.page(stretch.prefix, after)
     inside = [one for one in page.listed if one.key < stretch.before]
-    return Page(inside, page.more and len(inside) == len(page.listed))
+    return Page(inside, page.more and 0 < len(inside) == len(page.listed))
 
 
 def _ahead(pool: Executor, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
