@@ -395,8 +395,9 @@ class _Door:
         self._tell(ledger.tally, report, run, time.monotonic() - began, finished=True)
         if failed := ledger.tally.outcomes[Outcome.FAILED]:
             raise SetupError(
-                f"{failed:,} files failed; when what is wrong is mended: "
-                f"trailsink backfill --direct{self._local_words()} --retry-failed {report.path}"
+                f"{failed:,} file{'' if failed == 1 else 's'} failed; when what is wrong is mended, "
+                f"`trailsink backfill --direct{self._local_words()} --retry-failed {report.path}` loads what is "
+                "listed there."
             )
 
     def _warn_of_full_queue(self, way: Way) -> None:
@@ -456,7 +457,7 @@ class _Door:
         if tally.outcomes[Outcome.FAILED] > _SHOWN_FAILURES:
             click.echo(f"... and {tally.outcomes[Outcome.FAILED] - _SHOWN_FAILURES:,} more, in {report.path}")
         if tally.outcomes[Outcome.ANNOUNCED]:
-            click.echo("What the pipeline cannot load of them goes to the dead-letter queue: trailsink dlq list")
+            click.echo("What cannot be loaded will be in the dead-letter queue: trailsink dlq list")
 
     def _tell_json(self, tally: Tally, report: Report, run: Run, seconds: float, *, finished: bool) -> None:
         for day, counted in sorted(tally.days.items()):

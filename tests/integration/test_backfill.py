@@ -236,7 +236,7 @@ def test_failed_files_are_in_a_report_and_exactly_those_are_tried_again(bench: B
     assert re.search(r"2023-07-10 +2 +2", first.stdout)
     assert "truncated  s3://" in first.stdout
     assert (
-        f"2 files failed; when what is wrong is mended: trailsink backfill --direct --retry-failed {report}"
+        f"2 files failed; when what is wrong is mended, `trailsink backfill --direct --retry-failed {report}`"
         in first.stderr
     )
     assert {json.loads(line)["key"]: json.loads(line)["reason"] for line in report.read_text().splitlines()} == {
@@ -274,9 +274,9 @@ def test_an_interrupt_finishes_what_is_under_way_and_says_how_to_go_on(bench: Be
 
 def test_announcing_waits_while_the_queue_is_full(bench: Bench) -> None:
     """Live files come first: not more than so many messages are in the queue at any time."""
-    put_unannounced(bench, {key: body for key, body, _ in fresh_files(40, 1)})
+    put_unannounced(bench, {key: body for key, body, _ in fresh_files(30, 1)})
     process = subprocess.Popen(
-        [TRAILSINK, "backfill", "--yes", "--json", "--max-depth", "25"], stdout=subprocess.PIPE, text=True
+        [TRAILSINK, "backfill", "--yes", "--json", "--max-depth", "20"], stdout=subprocess.PIPE, text=True
     )
     seen: list[str] = []
     deepest, until = 0, time.monotonic() + SECONDS
@@ -286,14 +286,14 @@ def test_announcing_waits_while_the_queue_is_full(bench: Bench) -> None:
             QueueUrl=bench.settings.queue_url, AttributeNames=["ApproximateNumberOfMessages"]
         )["Attributes"]["ApproximateNumberOfMessages"]
         deepest = max(deepest, int(depth))
-        if int(depth) >= 25:
+        if int(depth) >= 20:
             seen += drain(bench)
     process.communicate(timeout=SECONDS)
     seen += drain(bench)
 
     assert process.returncode == 0
-    assert deepest <= 25
-    assert len(set(seen)) == 40
+    assert deepest <= 20
+    assert len(set(seen)) == 30
 
 
 @pytest.mark.parametrize(
