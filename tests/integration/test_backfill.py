@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from infra.local.ports import free_port
 from tests.making import ACCOUNT, event, fresh_files, log_file, real_files
@@ -37,15 +37,12 @@ def states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "trailsink"
 
 
-def backfill(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as a script would."""
-    return subprocess.run(
-        [TRAILSINK, "backfill", *words], capture_output=True, text=True, timeout=SECONDS, check=False,
-        env=os.environ | environment, stdin=subprocess.DEVNULL,
-    )  # fmt: skip
+def backfill(*words: str, **environment: str) -> Result:
+    """Run the command as a script would, in this process: an interpreter's start costs more than most runs."""
+    return CliRunner().invoke(main, ["backfill", *words], env=environment)
 
 
-def documents(done: subprocess.CompletedProcess[str]) -> dict[str, list[dict[str, Any]]]:
+def documents(done: Result) -> dict[str, list[dict[str, Any]]]:
     """The JSON documents of a run by kind."""
     found: dict[str, list[dict[str, Any]]] = {}
     for line in done.stdout.splitlines():
@@ -96,7 +93,7 @@ def test_all_of_a_bucket_is_loaded_via_the_queue_and_directly_and_nothing_twice(
     totals = consume()
     again = backfill("--direct", "--yes", "--json")
 
-    assert (announced.returncode, again.returncode) == (0, 0)
+    assert (announced.exit_code, again.exit_code) == (0, 0)
     plan = documents(announced)["plan"][0]
     assert (plan["files"], plan["accounts"], plan["days"]) == (55, 1, 1)
     assert plan["bytes"] == sum(map(len, real_files().values()))
@@ -115,7 +112,7 @@ def test_a_folder_tree_is_loaded_without_a_bucket_or_a_queue(bench: Bench, corpu
 
     done = backfill("--local", str(corpus / "files"), "--direct", "--yes", "--json", **nothing)
 
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.exit_code, done.stderr) == (0, "")
     assert documents(done)["end"][0]["files"] == {"loaded": 55}
     assert bench.count() == 2900
 
@@ -125,7 +122,7 @@ def test_killed_five_times_and_run_again_every_record_is_there_once(
     bench: Bench, states: Path, words: tuple[str, ...]
 ) -> None:
     """A laptop that is closed, five times: the run goes on where it was, and nothing is left out."""
-    files = {key: (body, ids) for key, body, ids in fresh_files(120, 4)}
+    files = {key: (body, ids) for key, body, ids in fresh_files(80, 4)}
     put_unannounced(bench, {key: body for key, (body, _) in files.items()})
     chance = random.Random(5)
     resumed = 0
@@ -145,10 +142,10 @@ def test_killed_five_times_and_run_again_every_record_is_there_once(
     if "--direct" not in words:
         consume()
 
-    assert last.returncode == 0, last.stderr
+    assert last.exit_code == 0, last.stderr
     assert resumed > 0
     assert set(bench.documents()) == {id_ for _, ids in files.values() for id_ in ids}
-    assert bench.count() == 480
+    assert bench.count() == 320
 
 
 def wait_until_it_has_begun(process: subprocess.Popen[str], states: Path) -> None:
@@ -194,7 +191,7 @@ def test_missing_files_and_only_those_are_loaded(bench: Bench) -> None:
     assert documents(announced)["plan"][0]["present"] == 55 - len(wanted)
     assert documents(loaded)["end"][0]["files"] == {"loaded": len(wanted), "present": 55 - len(wanted)}
     assert count == 2900
-    assert (nothing.returncode, nothing.stdout) == (0, "")
+    assert (nothing.exit_code, nothing.stdout) == (0, "")
     assert "Nothing is missing" in nothing.stderr
 
 
@@ -232,7 +229,7 @@ def test_failed_files_are_in_a_report_and_exactly_those_are_tried_again(bench: B
     bench.put(none, files[none])
     third = backfill("--direct", "--yes", "--retry-failed", str(report), "--json")
 
-    assert first.returncode == 1
+    assert first.exit_code == 1
     assert re.search(r"2023-07-10 +2 +2", first.stdout)
     assert "truncated  s3://" in first.stdout
     assert (
@@ -242,10 +239,10 @@ def test_failed_files_are_in_a_report_and_exactly_those_are_tried_again(bench: B
     assert {json.loads(line)["key"]: json.loads(line)["reason"] for line in report.read_text().splitlines()} == {
         half: "truncated", none: "not_json",
     }  # fmt: skip
-    assert second.returncode == 1
+    assert second.exit_code == 1
     assert documents(second)["end"][0]["files"] == {"loaded": 1, "failed": 1}
     assert [one["key"] for one in documents(second)["failed"]] == [none]
-    assert third.returncode == 0
+    assert third.exit_code == 0
     assert documents(third)["end"][0]["files"] == {"loaded": 1, "duplicate": 1}
     assert bench.count() == 12
 
@@ -314,17 +311,14 @@ def test_announcing_waits_while_the_queue_is_full(bench: Bench) -> None:
     ],
 )
 def test_whatever_is_wrong_is_said_in_one_sentence(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], changed: dict[str, str], sentence: str
+    bench: Bench, words: tuple[str, ...], changed: dict[str, str], sentence: str
 ) -> None:
     """The one thing to mend, no traceback, exit code 1."""
     key, body, _ = next(fresh_files(1, 1))
     bench.put(key, body)
     values = {"none": bench.settings.queue_url + "-none", "down": f"http://127.0.0.1:{free_port()}"}
 
-    for name, value in changed.items():
-        monkeypatch.setenv(name, values.get(value, value))
-
-    done = CliRunner().invoke(main, ["backfill", "--yes", *words])
+    done = backfill("--yes", *words, **{name: values.get(value, value) for name, value in changed.items()})
 
     assert done.exit_code == 1
     assert re.search(sentence, done.stderr), done.stderr
@@ -338,12 +332,12 @@ def test_a_bucket_without_awslogs_says_what_to_name(bench: Bench) -> None:
 
     done = backfill("--dry-run")
 
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.exit_code, done.stdout) == (1, "")
     assert "name what is before it with --prefix" in done.stderr
 
 
 def test_memory_is_flat_however_many_keys_there_are(environment: dict[str, str]) -> None:
-    """100,000 keys over 3 accounts, 5 regions and 60 days, and a million: the plan streams by."""
+    """100,000 keys over 3 accounts, 5 regions and 60 days: they stream by, and are never all in memory."""
     assert environment
     script = (
         "import resource, subprocess, sys;"
