@@ -56,14 +56,16 @@ class Saved(msgspec.Struct, kw_only=True):
         self.records, self.mark, self.report_bytes = dict(tally.records), mark, report_bytes
 
 
-def state_path(environment: Mapping[str, str], asked: Mapping[str, str]) -> Path:
-    """Name the state file of what is asked: the same question finds it again.
-
-    $XDG_STATE_HOME, else ~/.local/state: specifications.freedesktop.org/basedir-spec
-    """
+def state_folder(environment: Mapping[str, str]) -> Path:
+    """Say where states and reports are kept: specifications.freedesktop.org/basedir-spec."""
     home = environment.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(home) / "trailsink"
+
+
+def state_path(environment: Mapping[str, str], asked: Mapping[str, str]) -> Path:
+    """Name the state file of what is asked: the same question finds it again."""
     digest = sha256(msgspec.json.encode(asked, order="sorted")).hexdigest()[:16]
-    return Path(home) / "trailsink" / f"backfill-{digest}.json"
+    return state_folder(environment) / f"backfill-{digest}.json"
 
 
 class StateFile:

@@ -24,7 +24,7 @@ from worker.aws import config
 from worker.backfill import RECORDS, Ledger, Outcome, Pace, Plan, Tally
 from worker.backfill_job import Job, carry_out
 from worker.backfill_run import ByQueue, Directly, Run
-from worker.backfill_state import Report, Saved, StateFile, failed_file, failures, state_path
+from worker.backfill_state import Report, Saved, StateFile, failed_file, failures, state_folder, state_path
 from worker.cli_parts import MOMENT, SPAN, print_table
 from worker.errors import SetupError, TrailsinkError
 from worker.holdings import Holdings
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 
 _SHOWN_FAILURES = 10
 _FULL_SECONDS = 60.0
+_NOT_SET = "(its setting is missing)"
 _LOCAL_BUCKET = "local"  # what documents of a folder tree name in place of a bucket
 
 _KINDS = {
@@ -275,9 +276,8 @@ class _Door:
         until = min(options.until or began, began + timedelta(days=1))  # nothing is delivered in the future
         since = began - options.last if options.last else options.since
         roots = [] if options.retry_failed else self._roots()
-        report = options.report or state_path(os.environ, {}).with_name(
-            f"failed-{began:%Y%m%dT%H%M%S}-{os.getpid()}.jsonl"
-        )
+        name = f"failed-{began:%Y%m%dT%H%M%S}-{os.getpid()}.jsonl"
+        report = options.report or state_folder(os.environ) / name
         return Saved(
             asked=asked, started_at=began, since=since, until=until, roots=roots, report=str(report.absolute())
         )
@@ -358,10 +358,10 @@ class _Door:
             more = f", {plan.incomplete:,} of them incomplete" if plan.incomplete else ""
             yield f"present   {plan.present:,} files have records in the index{more}"
         if options.directly:
-            yield f"to        {self._settings.opensearch_url}, {self._settings.index_prefix}-*"
+            yield f"to        {self._settings.opensearch_url or _NOT_SET}, {self._settings.index_prefix}-*"
             yield f"          by {options.workers} workers"
         else:
-            yield f"to        {self._settings.queue_url}"
+            yield f"to        {self._settings.queue_url or _NOT_SET}"
             yield f"          at most {options.rate:,} a second, while it holds fewer than"
             yield f"          {options.max_depth:,} messages"
 
