@@ -87,7 +87,8 @@ class Run:
         self._flights: dict[Future[list[Ended | Later]], list[Task]] = {}
         self._due: list[_Due] = []
         self._listed_all = False
-        self._went_through: float | None = None
+        # What went through before an interruption shows that not everything is refused.
+        self._went_through: float | None = tick() if ledger.tally.files else None
         self.retries: Counter[str] = Counter()  # by cause
 
     def go(self) -> Iterator[list[tuple[File, Ended]]]:

@@ -227,6 +227,19 @@ def test_a_run_through_which_nothing_goes_stops_and_fails_no_file() -> None:
     assert it.ledger.mark == ""
 
 
+def test_a_run_that_goes_on_gets_past_files_that_are_denied() -> None:
+    """Interrupted among an account's files that may not be read, it must not end at them each time again."""
+    ledger = Ledger(Tally({"2025-01-30": Counter(loaded=1)}))
+    it = Run(
+        MemoryWay(lambda _one, _attempt: "s3:AccessDenied"), job(20).source(""), ledger,
+        workers=3, patience=600, stop=threading.Event(), first_wait=0.001,
+    )  # fmt: skip
+
+    list(it.go())
+
+    assert it.ledger.tally.outcomes == {Outcome.LOADED: 1, Outcome.FAILED: 20}
+
+
 def test_a_stop_finishes_what_is_under_way_and_starts_nothing() -> None:
     """Ctrl-C loses no work and does not take long."""
     stop = threading.Event()
