@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from types_boto3_secretsmanager import SecretsManagerClient
     from types_boto3_sqs import SQSClient
     from types_boto3_sqs.literals import QueueAttributeNameType
-    from types_boto3_sqs.type_defs import MessageAttributeValueTypeDef
+    from types_boto3_sqs.type_defs import MessageAttributeValueTypeDef, SendMessageBatchRequestEntryTypeDef
 
     from worker.messages import ObjectRef
 
@@ -219,6 +219,22 @@ class SqsQueue:
         found = self._attributes(self._url, names)
         visible, hidden, delayed = (int(found.get(name, 0)) for name in names)
         return visible, hidden + delayed
+
+    # What a backfill asks for
+
+    def announce(self, bodies: Sequence[str]) -> list[str]:
+        """Send up to ten messages to the source queue; returns for each "" or why it was not taken."""
+        entries: list[SendMessageBatchRequestEntryTypeDef] = [
+            {"Id": str(at), "MessageBody": body} for at, body in enumerate(bodies)
+        ]
+        try:
+            failed = self._sqs.send_message_batch(QueueUrl=self._url, Entries=entries).get("Failed", [])
+        except ClientError as error:
+            return [f"sqs:{_code(error)}"] * len(bodies)
+        except BotoCoreError as error:
+            return [f"sqs:{type(error).__name__}"] * len(bodies)
+        causes = {one["Id"]: f"sqs:{one['Code']}" for one in failed}
+        return [causes.get(entry["Id"], "") for entry in entries]
 
     def _attributes(self, url: str, names: Sequence[QueueAttributeNameType]) -> dict[str, str]:
         try:

@@ -22,6 +22,7 @@ from rich.text import Text
 
 from worker import __version__
 from worker.access import let_in
+from worker.cli_backfill import backfill
 from worker.cli_dashboards import dashboards
 from worker.cli_deployment import deploy, destroy, doctor, template
 from worker.cli_dlq import dlq
@@ -67,6 +68,7 @@ def main() -> None:
 
 
 main.add_command(dashboards)
+main.add_command(backfill)
 main.add_command(deploy)
 main.add_command(destroy)
 main.add_command(dlq)

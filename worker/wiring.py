@@ -22,6 +22,7 @@ from worker.pipeline import Consumer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from worker.pipeline import Queue, Store
     from worker.settings import Settings
 
 # Receiving waits 20 s on the server's side, so the answer may be that late.
@@ -62,8 +63,17 @@ def make_client(settings: Settings) -> Client:
     )
 
 
-def make_consumer(settings: Settings, *, sleep: Callable[[float], None] = time.sleep) -> Consumer:
-    """Build a consumer; `sleep` is how its retries wait, so that a door can cut the wait short."""
+def make_consumer(
+    settings: Settings,
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    store: Store | None = None,
+    queue: Queue | None = None,
+) -> Consumer:
+    """Build a consumer; `sleep` is how its retries wait, so that a door can cut the wait short.
+
+    A backfill brings a store or a queue of its own in place of S3 and SQS.
+    """
     cluster = Cluster(
         make_client(settings),
         request_seconds=settings.request_seconds,
@@ -72,9 +82,9 @@ def make_consumer(settings: Settings, *, sleep: Callable[[float], None] = time.s
         sleep=sleep,
     )
     return Consumer(
-        make_store(settings),
+        store or make_store(settings),
         cluster,
-        make_queue(settings),
+        queue or make_queue(settings),
         settings.limits,
         now=now,
         tick=time.monotonic,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from bisect import bisect_left, bisect_right
 from collections import Counter, deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from tests.unit.factories import BUCKET, NOW, key, message, s3_entry, s3_notice
 from worker.bulk import Answer, Delivery, Receipt
 from worker.errors import QueueUnavailable, Reason, UnreadableObject
 from worker.pipeline import BatchResult, Consumer, DeadLetter, HandBack, Limits, Message, Stored
+from worker.walk import Listed, Page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -222,3 +224,28 @@ def house(limits: Limits | None = None, **parts: Any) -> Iterator[House]:
         yield made
     finally:
         made.consumer.close()
+
+
+class MemoryBucket:
+    """A bucket's keys, listed as S3 does; `asked` are the prefixes, `listed` the keys that were in the answers."""
+
+    def __init__(self, keys: Sequence[str], *, page: int = 1_000) -> None:
+        self._keys, self._page = sorted(keys), page
+        self.asked: list[str] = []
+        self.listed = 0
+        self._lock = threading.Lock()
+
+    def folders(self, prefix: str) -> list[str]:
+        self.asked.append(prefix)
+        inside = (key for key in self._keys if key.startswith(prefix))
+        return sorted(
+            {prefix + key[len(prefix) :].partition("/")[0] + "/" for key in inside if "/" in key[len(prefix) :]}
+        )
+
+    def page(self, prefix: str, after: str) -> Page:
+        self.asked.append(prefix)
+        begin = bisect_left(self._keys, prefix) if prefix > after else bisect_right(self._keys, after)
+        found = [Listed(key, len(key)) for key in self._keys[begin : begin + self._page + 1] if key.startswith(prefix)]
+        with self._lock:
+            self.listed += len(found[: self._page])
+        return Page(found[: self._page], len(found) > self._page)

@@ -11,7 +11,20 @@ import pytest
 
 WORKER = Path(__file__).parents[2] / "worker"
 
-CORE = ("errors", "messages", "objects", "files", "slicing", "records", "documents", "bulk", "pipeline")
+CORE = (
+    "errors",
+    "messages",
+    "objects",
+    "files",
+    "slicing",
+    "records",
+    "documents",
+    "bulk",
+    "pipeline",
+    "keys",
+    "walk",
+    "backfill",
+)
 EDGES = (
     "opensearch",
     "aws",
@@ -22,6 +35,8 @@ EDGES = (
     "cluster_setup",
     "searching",
     "schema",
+    "listing",
+    "holdings",
 )
 
 # Which of our own modules each one may know, "" for the package itself.
@@ -114,11 +129,36 @@ OURS: dict[str, set[str]] = {
         "settings",
         "wiring",
     },
+    "keys": set(),
+    "walk": {"keys"},
+    "backfill": {"walk"},
+    "listing": {"errors", "messages", "pipeline", "said", "walk"},
+    "holdings": {"errors"},
+    "backfill_run": {"backfill", "errors", "messages", "pipeline", "walk"},
+    "backfill_state": {"backfill", "errors", "walk"},
+    "backfill_job": {"backfill", "backfill_run", "backfill_state", "holdings", "walk"},
+    "cli_backfill": {
+        "aws",
+        "backfill",
+        "backfill_job",
+        "backfill_run",
+        "backfill_state",
+        "cli_parts",
+        "errors",
+        "holdings",
+        "keys",
+        "listing",
+        "pipeline",
+        "settings",
+        "walk",
+        "wiring",
+    },
     "cli": {
         "",
         "access",
         "aws",
         "cli_dashboards",
+        "cli_backfill",
         "cli_deployment",
         "cli_search",
         "cli_status",
@@ -170,6 +210,10 @@ THEIRS: dict[str, set[str]] = {
     "cli_dashboards": {"click"},
     "looking": {"boto3", "botocore", "opensearchpy"},
     "cli_status": {"click", "rich"},
+    "listing": {"botocore", "types_boto3_s3"},
+    "holdings": {"opensearchpy", "tenacity"},
+    "backfill_state": {"msgspec"},
+    "cli_backfill": {"click", "msgspec", "rich"},
     "metrics": {"msgspec"},
     "settings": {"pydantic"},
     "wiring": {"boto3", "botocore", "requests_aws4auth"},

@@ -1,0 +1,358 @@
+"""`trailsink backfill` on real parts: every file of a bucket, once, however often it is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from infra.local.ports import free_port
+from tests.making import ACCOUNT, event, fresh_files, log_file, real_files
+from tests.many_keys import served
+from worker.cli import main
+from worker.messages import ObjectRef, announce, read_message
+
+if TYPE_CHECKING:
+    from tests.conftest import Bench
+
+TRAILSINK = Path(sys.executable).with_name("trailsink")
+SECONDS = 120
+
+
+@pytest.fixture(autouse=True)
+def states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of this test for states and reports."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    return tmp_path / "trailsink"
+
+
+def backfill(*words: str, **environment: str) -> Result:
+    """Run the command as a script would, in this process: an interpreter's start costs more than most runs."""
+    return CliRunner().invoke(main, ["backfill", *words], env=environment)
+
+
+def documents(done: Result) -> dict[str, list[dict[str, Any]]]:
+    """The JSON documents of a run by kind."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for line in done.stdout.splitlines():
+        document = json.loads(line)
+        found.setdefault(document["kind"], []).append(document)
+    return found
+
+
+def put_unannounced(bench: Bench, files: dict[str, bytes]) -> None:
+    """Put files into the bucket and lose all their notices."""
+    for key, body in files.items():
+        bench.put(key, body)
+    bench.sqs.purge_queue(QueueUrl=bench.settings.queue_url)
+
+
+def drain(bench: Bench) -> list[str]:
+    """Receive and delete all messages of the queue; returns the keys they announce."""
+    keys = []
+    while messages := bench.sqs.receive_message(QueueUrl=bench.settings.queue_url, MaxNumberOfMessages=10).get(
+        "Messages"
+    ):
+        for one in messages:
+            keys += [ref.key for ref in read_message(one["Body"]).objects]
+            bench.sqs.delete_message(QueueUrl=bench.settings.queue_url, ReceiptHandle=one["ReceiptHandle"])
+    return keys
+
+
+def consume() -> dict[str, Any]:
+    done = subprocess.run(
+        [TRAILSINK, "run", "--until-idle", "--timeout", "100"],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=True,
+    )
+    totals: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return totals
+
+
+def test_all_of_a_bucket_is_loaded_via_the_queue_and_directly_and_nothing_twice(bench: Bench) -> None:
+    """55 real files of which no notice ever came, with a digest and a stray file beside them."""
+    put_unannounced(bench, real_files())
+    bench.put("AWSLogs/218007301253/CloudTrail-Digest/us-east-1/2023/07/10/d.json.gz", b"")
+    bench.put("AWSLogs/218007301253/Config/us-east-1/2023/7/10/c.json.gz", b"")
+    bench.sqs.purge_queue(QueueUrl=bench.settings.queue_url)
+
+    announced = backfill("--yes", "--json")
+    totals = consume()
+    again = backfill("--direct", "--yes", "--json")
+
+    assert (announced.exit_code, again.exit_code) == (0, 0)
+    plan = documents(announced)["plan"][0]
+    assert (plan["files"], plan["accounts"], plan["days"]) == (55, 1, 1)
+    assert plan["bytes"] == sum(map(len, real_files().values()))
+    assert documents(announced)["end"][0]["files"] == {"announced": 55}
+    assert (totals["FilesIndexed"], totals["RecordsIndexed"], totals["RecordsDuplicate"]) == (55, 2900, 0)
+    assert documents(again)["day"] == [{"kind": "day", "day": "2023-07-10", "files": {"duplicate": 55}}]
+    assert documents(again)["end"][0]["records"] == {
+        "read": 2900, "indexed": 0, "duplicate": 2900, "degraded": 0, "rejected": 0,
+    }  # fmt: skip
+    assert bench.count() == 2900
+
+
+def test_a_folder_tree_is_loaded_without_a_bucket_or_a_queue(bench: Bench, corpus: Path) -> None:
+    """Whoever downloaded a year of files needs neither AWS nor credentials."""
+    nothing = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "TRAILSINK_QUEUE_URL": "", "TRAILSINK_BUCKET": ""}
+
+    done = backfill("--local", str(corpus / "files"), "--direct", "--yes", "--json", **nothing)
+
+    assert (done.exit_code, done.stderr) == (0, "")
+    assert documents(done)["end"][0]["files"] == {"loaded": 55}
+    assert bench.count() == 2900
+
+
+@pytest.mark.parametrize("words", [("--direct", "--workers", "1"), ("--rate", "40", "--workers", "2")])
+def test_killed_five_times_and_run_again_every_record_is_there_once(
+    bench: Bench, states: Path, words: tuple[str, ...]
+) -> None:
+    """A laptop that is closed, five times: the run goes on where it was, and nothing is left out."""
+    files = {key: (body, ids) for key, body, ids in fresh_files(80, 4)}
+    put_unannounced(bench, {key: body for key, (body, _) in files.items()})
+    chance = random.Random(5)
+    resumed = 0
+
+    for _ in range(5):
+        process = subprocess.Popen(
+            [TRAILSINK, "backfill", "--yes", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        wait_until_it_has_begun(process, states)
+        try:
+            process.wait(chance.uniform(0.0, 0.6))
+        except subprocess.TimeoutExpired:
+            process.kill()
+        _, said = process.communicate(timeout=SECONDS)
+        resumed += "Going on" in said
+    last = backfill("--yes", "--json", *words)
+    if "--direct" not in words:
+        consume()
+
+    assert last.exit_code == 0, last.stderr
+    assert resumed > 0
+    assert set(bench.documents()) == {id_ for _, ids in files.values() for id_ in ids}
+    assert bench.count() == 320
+
+
+def wait_until_it_has_begun(process: subprocess.Popen[str], states: Path) -> None:
+    """Wait, for 20 s at most, until the state is written anew, or the process has ended."""
+    before, until = _written(states), time.monotonic() + 20
+    while _written(states) == before and time.monotonic() < until:
+        try:
+            process.wait(0.05)
+        except subprocess.TimeoutExpired:
+            continue
+        return
+
+
+def _written(states: Path) -> tuple[int, ...]:
+    return tuple(path.stat().st_mtime_ns for path in states.glob("backfill-*.json"))
+
+
+def test_missing_files_and_only_those_are_loaded(bench: Bench) -> None:
+    """Ten files' records were deleted, five notices were never sent: fifteen files are loaded, whatever the way."""
+    files = real_files()
+    put_unannounced(bench, files)
+    keys = sorted(files)
+    unsent, *deleted = keys[::11], *random.Random(5).sample(sorted(set(keys) - set(keys[::11])), 10)
+    for key in set(keys) - set(unsent):
+        body = announce(ObjectRef(bench.settings.bucket, key))
+        bench.sqs.send_message(QueueUrl=bench.settings.queue_url, MessageBody=body)
+    consume()
+    bench.count()
+    names = [f"s3://{bench.settings.bucket}/{key}" for key in deleted]
+    bench.opensearch.delete_by_query(
+        index=f"{bench.prefix}-*", body={"query": {"terms": {"trailsink.object": names}}}, params={"refresh": "true"}
+    )
+
+    announced = backfill("--missing", "--yes", "--json")
+    sent = drain(bench)
+    loaded = backfill("--missing", "--direct", "--yes", "--json")
+    count = bench.count()
+    nothing = backfill("--missing", "--direct", "--yes")
+
+    wanted = set(unsent) | set(deleted)
+    assert (len(unsent), len(deleted), len(wanted)) == (5, 10, 15)
+    assert sorted(sent) == sorted(wanted)
+    assert documents(announced)["plan"][0]["present"] == 55 - len(wanted)
+    assert documents(loaded)["end"][0]["files"] == {"loaded": len(wanted), "present": 55 - len(wanted)}
+    assert count == 2900
+    assert (nothing.exit_code, nothing.stdout) == (0, "")
+    assert "Nothing is missing" in nothing.stderr
+
+
+def test_a_file_with_a_hole_is_found_when_it_is_asked_for(bench: Bench) -> None:
+    """--missing looks at files, --incomplete also at the positions in them."""
+    key = f"{ACCOUNT}/2023/07/10/218007301253_CloudTrail_us-east-1_20230710T1200Z_0123456789abcdef.json.gz"
+    records = [event() for _ in range(5)]
+    put_unannounced(bench, {key: log_file(*records)})
+    backfill("--direct", "--yes")
+    bench.count()
+    bench.opensearch.delete_by_query(
+        index=f"{bench.prefix}-*", body={"query": {"term": {"trailsink.position": 2}}}, params={"refresh": "true"}
+    )
+
+    missing = backfill("--missing", "--dry-run", "--json")
+    mended = backfill("--incomplete", "--direct", "--yes", "--json")
+
+    plan = documents(missing)["plan"][0]
+    assert (plan["files"], plan["present"], plan["incomplete"]) == (0, 1, 1)
+    assert documents(mended)["end"][0]["records"]["indexed"] == 1
+    assert bench.count() == 5
+
+
+def test_failed_files_are_in_a_report_and_exactly_those_are_tried_again(bench: Bench, tmp_path: Path) -> None:
+    """Two of four are broken: the others are loaded, the two are named with their reasons, and can be mended."""
+    files = {key: body for key, body, _ in fresh_files(4, 3)}
+    broken = dict(list(files.items())[:2])
+    half, none = broken
+    put_unannounced(bench, files | {half: files[half][:-20], none: b"no gzip"})
+    report = tmp_path / "failed.jsonl"
+
+    first = backfill("--direct", "--yes", "--report", str(report))
+    bench.put(half, files[half])
+    second = backfill("--direct", "--yes", "--retry-failed", str(report), "--json")
+    bench.put(none, files[none])
+    third = backfill("--direct", "--yes", "--retry-failed", str(report), "--json")
+
+    assert first.exit_code == 1
+    assert re.search(r"2023-07-10 +2 +2", first.stdout)
+    assert "truncated  s3://" in first.stdout
+    assert (
+        f"2 files failed; when what is wrong is mended, `trailsink backfill --direct --retry-failed {report}`"
+        in first.stderr
+    )
+    assert {json.loads(line)["key"]: json.loads(line)["reason"] for line in report.read_text().splitlines()} == {
+        half: "truncated", none: "not_json",
+    }  # fmt: skip
+    assert second.exit_code == 1
+    assert documents(second)["end"][0]["files"] == {"loaded": 1, "failed": 1}
+    assert [one["key"] for one in documents(second)["failed"]] == [none]
+    assert third.exit_code == 0
+    assert documents(third)["end"][0]["files"] == {"loaded": 1, "duplicate": 1}
+    assert bench.count() == 12
+
+
+def test_an_interrupt_finishes_what_is_under_way_and_says_how_to_go_on(bench: Bench, states: Path) -> None:
+    """Ctrl-C in the middle: what was announced is known to be, and the same command announces the rest."""
+    put_unannounced(bench, {key: body for key, body, _ in fresh_files(200, 1)})
+    process = subprocess.Popen(
+        [TRAILSINK, "backfill", "--yes", "--json", "--rate", "20"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+    wait_until_it_has_begun(process, states)
+    process.send_signal(signal.SIGINT)
+    out, said = process.communicate(timeout=SECONDS)
+    rest = backfill("--yes", "--json")
+
+    assert process.returncode == 1
+    assert "Interrupted. Run the same command to go on" in said
+    settled = json.loads(out.splitlines()[-1])["files"].get("announced", 0)
+    assert "Going on with the run of" in rest.stderr
+    assert documents(rest)["plan"][0]["files"] == 200 - settled
+    assert documents(rest)["end"][0]["files"] == {"announced": 200}
+    assert Counter(drain(bench)).total() == 200
+
+
+def test_announcing_waits_while_the_queue_is_full(bench: Bench) -> None:
+    """Live files come first: not more than so many messages are in the queue at any time."""
+    put_unannounced(bench, {key: body for key, body, _ in fresh_files(30, 1)})
+    process = subprocess.Popen(
+        [TRAILSINK, "backfill", "--yes", "--json", "--max-depth", "20"], stdout=subprocess.PIPE, text=True
+    )
+    seen: list[str] = []
+    deepest, until = 0, time.monotonic() + SECONDS
+
+    while process.poll() is None and time.monotonic() < until:
+        depth = bench.sqs.get_queue_attributes(
+            QueueUrl=bench.settings.queue_url, AttributeNames=["ApproximateNumberOfMessages"]
+        )["Attributes"]["ApproximateNumberOfMessages"]
+        deepest = max(deepest, int(depth))
+        if int(depth) >= 20:
+            seen += drain(bench)
+    process.communicate(timeout=SECONDS)
+    seen += drain(bench)
+
+    assert process.returncode == 0
+    assert deepest <= 20
+    assert len(set(seen)) == 30
+
+
+@pytest.mark.parametrize(
+    ("words", "changed", "sentence"),
+    [
+        ((), {"TRAILSINK_BUCKET": ""}, "give --bucket, or set TRAILSINK_BUCKET"),
+        (("--bucket", "no-such-bucket"), {}, "There is no bucket no-such-bucket."),
+        ((), {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "Unable to locate credentials"),
+        ((), {"TRAILSINK_QUEUE_URL": "none"}, "There is no queue"),
+        ((), {"AWS_DEFAULT_REGION": "us-west-2", "AWS_REGION": "us-west-2"}, "There is no queue .* in us-west-2"),
+        (("--direct",), {"TRAILSINK_INDEX_PREFIX": "never-set-up"}, "no index template trailsink-never-set-up: run"),
+        (("--direct",), {"TRAILSINK_OPENSEARCH_URL": "down"}, "OpenSearch does not answer"),
+        (("--missing",), {"TRAILSINK_OPENSEARCH_URL": "down"}, "OpenSearch does not answer"),
+        (("--account", "999999999999"), {}, "Nothing is selected"),
+        (("--prefix", "other"), {}, "Nothing is selected"),
+        (("--direct", "--retry-failed", "none.jsonl"), {}, "none.jsonl cannot be used: No such file"),
+        (("--local", "none", "--direct"), {}, "There is no folder none"),
+    ],
+)
+def test_whatever_is_wrong_is_said_in_one_sentence(
+    bench: Bench, words: tuple[str, ...], changed: dict[str, str], sentence: str
+) -> None:
+    """The one thing to mend, no traceback, exit code 1."""
+    key, body, _ = next(fresh_files(1, 1))
+    bench.put(key, body)
+    values = {"none": bench.settings.queue_url + "-none", "down": f"http://127.0.0.1:{free_port()}"}
+
+    done = backfill("--yes", *words, **{name: values.get(value, value) for name, value in changed.items()})
+
+    assert done.exit_code == 1
+    assert re.search(sentence, done.stderr), done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stdout == ""
+
+
+def test_a_bucket_without_awslogs_says_what_to_name(bench: Bench) -> None:
+    """The trail writes below a prefix that is too deep to be searched for."""
+    bench.put("a/b/c/d/AWSLogs/x", b"")
+
+    done = backfill("--dry-run")
+
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "name what is before it with --prefix" in done.stderr
+
+
+def test_memory_is_flat_however_many_keys_there_are(environment: dict[str, str]) -> None:
+    """100,000 keys over 3 accounts, 5 regions and 60 days: they stream by, and are never all in memory."""
+    assert environment
+    script = (
+        "import resource, subprocess, sys;"
+        "subprocess.run(sys.argv[1:], check=True, stdout=sys.stderr);"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+    )
+    peaks = []
+    for count in (1_000, 100_000):
+        with served(count) as there:
+            done = subprocess.run(
+                [sys.executable, "-c", script, TRAILSINK, "backfill", "--dry-run", "--json"],
+                env=os.environ | there, capture_output=True, text=True, timeout=SECONDS, check=True,
+            )  # fmt: skip
+        plan = json.loads(done.stderr.splitlines()[-1])
+        assert (plan["files"], plan["accounts"], plan["days"]) == (count, 3, 60)
+        peaks.append(int(done.stdout))
+
+    assert peaks[1] - peaks[0] < 25_000, "kB more for a hundred times as many keys"

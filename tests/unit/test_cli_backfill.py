@@ -1,0 +1,72 @@
+"""Promises about the options of `trailsink backfill`: each explained, contradictions refused before anything starts."""
+
+from __future__ import annotations
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from worker.cli import main
+from worker.cli_backfill import _apart, _root, backfill
+
+
+def invoke(*words: str) -> tuple[int, str]:
+    done = CliRunner().invoke(main, ["backfill", *words])
+    return done.exit_code, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("--last", "30d", "--since", "2025-01-01"), "--last stands alone"),
+        (("--since", "2025-02-01", "--until", "2025-01-01"), "--since must be earlier"),
+        (("--local", "."), "--local needs --direct"),
+        (("--retry-failed", "x"), "--retry-failed needs --direct"),
+        (("--retry-failed", "x", "--direct", "--missing"), "exactly what the report names"),
+        ((), "no terminal to ask on: give --yes"),
+        (("--account", "12345"), "no account id of 12 digits"),
+        (("--org", "acme"), "no organisation id"),
+        (("--kind", "digest"), "'digest' is not one of"),
+        (("--last", "30"), "30d"),
+        (("--rate", "0"), "1<=x<=10000"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(words: tuple[str, ...], sentence: str) -> None:
+    """With exit code 2, before a neighbour is asked."""
+    code, said = invoke(*words)
+
+    assert code == 2
+    assert sentence in said
+
+
+@pytest.mark.parametrize(
+    "option", [one for one in backfill.params if isinstance(one, click.Option)], ids=lambda one: one.name
+)
+def test_every_option_has_a_default_and_an_example(option: click.Option) -> None:
+    """Nobody should have to read the source."""
+    text = option.help or ""
+
+    assert "Example: " in text
+    assert "[default: " in text or option.default is not None
+
+
+@pytest.mark.parametrize(
+    ("told", "root"),
+    [
+        ("", ""),
+        ("/", ""),
+        ("AWSLogs/", ""),
+        ("prod", "prod/"),
+        ("/prod/eu/AWSLogs", "prod/eu/"),
+        ("myAWSLogs", "myAWSLogs/"),
+    ],
+)
+def test_a_prefix_is_what_stands_before_awslogs_however_it_is_written(told: str, root: str) -> None:
+    """People copy it from the console, with slashes and AWSLogs/ at its end, or without."""
+    assert _root(told) == root
+
+
+def test_prefixes_inside_each_other_are_refused() -> None:
+    """Their files would not be in order, and an interrupted run would go on at the wrong place."""
+    with pytest.raises(click.UsageError, match="lies below"):
+        _apart({"", "AWSLogs/copy/"})
