@@ -35,7 +35,7 @@ demo: $(READY) ## Deploy the template to a stand-in for AWS and show the main ro
 	@$(BIN)/python -m infra.local.demo $(ROAD)
 
 test: $(READY) ## Run all tests; OPENSEARCH=2.19.1 runs them against the oldest supported server.
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 unit: $(READY) ## Run the unit tests: a minute, no network.
 	$(BIN)/python -m pytest tests/unit

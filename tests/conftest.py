@@ -29,6 +29,17 @@ CORPUS = Path(__file__).parents[2] / "shared" / "corpus"
 VERSION = os.environ.get("TRAILSINK_TEST_OPENSEARCH_VERSION", DEFAULT_VERSION)
 
 
+# These look at the machine's own ports and at the checkout's .local folder, so never two of them at a time.
+MACHINE = ("test_local_stack.py", "test_commands_of_the_readme.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file together when they are spread over processes: they share what is dear to start."""
+    for item in items:
+        group = "machine" if item.path.name in MACHINE else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """A real OpenSearch node, and S3 and SQS over HTTP."""
