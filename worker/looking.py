@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from opensearchpy.exceptions import OpenSearchException, TransportError
 
 from worker.errors import SetupError, TrailsinkError
-from worker.metrics import NAMESPACE
+from worker.metrics import DIMENSION, NAMESPACE
 from worker.refusals import in_words
 from worker.said import said
 from worker.schema import VERSION
@@ -380,8 +380,8 @@ def _metrics(settings: Settings, consumer: Seen[Consumer | None]) -> dict[str, _
     wanted = {
         "oldest": _Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", "Maximum", WINDOW, {"QueueName": queue}),
         "oldest_letter": _Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", "Maximum", WINDOW, {"QueueName": dead}),
-        "files": _Metric(NAMESPACE, "FilesIndexed", "Sum", WINDOW, {}),
-        "records": _Metric(NAMESPACE, "RecordsRead", "Sum", WINDOW, {}),
+        "files": _Metric(NAMESPACE, "FilesIndexed", "Sum", WINDOW, {DIMENSION: queue}),
+        "records": _Metric(NAMESPACE, "RecordsRead", "Sum", WINDOW, {DIMENSION: queue}),
     }
     if isinstance(consumer, Consumer):
         of = {"FunctionName": consumer.function}

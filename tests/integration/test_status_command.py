@@ -86,10 +86,10 @@ def test_what_cloudwatch_and_lambda_know_is_told(bench: Bench) -> None:
     cloudwatch: Any = boto3.client("cloudwatch")  # whose types are not among our dependencies
     figures = [
         ("AWS/SQS", "ApproximateAgeOfOldestMessage", {"QueueName": "trailsink"}, 1200.0, 2),
-        ("Trailsink", "FilesIndexed", {}, 30.0, 3),
-        ("Trailsink", "FilesIndexed", {}, 60.0, 5),
-        ("Trailsink", "FilesIndexed", {}, 9000.0, 40),  # before the quarter of an hour that counts
-        ("Trailsink", "RecordsRead", {}, 4500.0, 5),
+        ("Trailsink", "FilesIndexed", {"Queue": "trailsink"}, 30.0, 3),
+        ("Trailsink", "FilesIndexed", {"Queue": "trailsink"}, 60.0, 5),
+        ("Trailsink", "FilesIndexed", {"Queue": "trailsink"}, 9000.0, 40),  # before the quarter of an hour that counts
+        ("Trailsink", "RecordsRead", {"Queue": "trailsink"}, 4500.0, 5),
         ("AWS/Lambda", "Errors", {"FunctionName": "loader"}, 2.0, 40),
     ]
     for namespace, name, dimensions, value, minutes in figures:
