@@ -1,0 +1,28 @@
+"""Promises about how the parts are put together from the environment."""
+
+from __future__ import annotations
+
+import pytest
+
+from worker.errors import SetupError
+from worker.wiring import session
+
+
+@pytest.mark.parametrize("name", ["AWS_REGION", "AWS_DEFAULT_REGION"])
+def test_either_variable_names_the_region(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """boto3 itself reads only AWS_DEFAULT_REGION; every other SDK, and our own sentences, say AWS_REGION."""
+    for one in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(one, raising=False)
+    monkeypatch.setenv(name, "eu-north-1")
+
+    assert session().region_name == "eu-north-1"
+
+
+def test_no_region_is_said_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without one, boto3 fails much later and says less."""
+    for one in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
+        monkeypatch.delenv(one, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
+
+    with pytest.raises(SetupError, match="set AWS_REGION"):
+        session()
