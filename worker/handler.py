@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from worker.pipeline import Consumer
-    from worker.settings import Settings
 
 
 class Context(Protocol):
@@ -29,15 +28,11 @@ class Context(Protocol):
         """Milliseconds until Lambda ends the invocation."""
 
 
-# Both are made at the first invocation, not at import, and last as long as the execution environment.
 @cache
-def _settings() -> Settings:
-    return load_settings()
-
-
-@cache
-def _consumer() -> Consumer:
-    return make_consumer(_settings())  # it keeps connections, and nothing of a batch
+def _opened() -> tuple[Consumer, str | None]:
+    # Made at the first invocation, not at import; the consumer keeps connections, and nothing of a batch.
+    settings = load_settings()
+    return make_consumer(settings), settings.metrics_queue
 
 
 def handler(event: Mapping[str, Any], context: Context) -> dict[str, list[dict[str, str]]]:
@@ -48,8 +43,9 @@ def handler(event: Mapping[str, Any], context: Context) -> dict[str, list[dict[s
     messages = [_message(record) for record in event.get("Records") or ()]
     if not messages:
         return {"batchItemFailures": []}
-    result = _consumer().consume(messages, lambda: context.get_remaining_time_in_millis() / 1000)
-    sys.stdout.write("".join(f"{line}\n" for line in report_lines(result, queue=_settings().metrics_queue)))
+    consumer, queue = _opened()
+    result = consumer.consume(messages, lambda: context.get_remaining_time_in_millis() / 1000)
+    sys.stdout.write("".join(f"{line}\n" for line in report_lines(result, queue=queue)))
     return {"batchItemFailures": [{"itemIdentifier": id_} for id_ in result.failed]}
 
 

@@ -675,6 +675,8 @@ def test_what_is_wrong_is_one_sentence_of_every_command(
     monkeypatch.setenv(name, value.replace("@", pair.dead_url))
     if not value:
         monkeypatch.delenv(name)
+    if name == "AWS_DEFAULT_REGION":
+        monkeypatch.delenv("AWS_REGION", raising=False)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
     for words in COMMANDS:

@@ -310,7 +310,7 @@ def test_an_invocation_with_three_seconds_left_starts_nothing(bench: Bench) -> N
 
 def fresh_handler() -> Callable[[dict[str, Any], Any], dict[str, list[dict[str, str]]]]:
     """The handler of a cold start: it reads this test's environment."""
-    worker.handler._consumer.cache_clear()  # noqa: SLF001 - what a new sandbox does
+    worker.handler._opened.cache_clear()  # noqa: SLF001 - what a new sandbox does
     return worker.handler.handler
 
 

@@ -92,7 +92,7 @@ def test_an_interrupted_search_leaves_nothing_behind(bench: Bench) -> None:
 def test_a_reader_that_has_enough_ends_the_search_without_a_word(bench: Bench) -> None:
     """`trailsink search --all | head` is what people type first."""
     index(bench, [event() for _ in range(2 * PAGE + 1)])
-    command = f"{TRAILSINK} search --all --format json | head -n 1"
+    command = f"'{TRAILSINK}' search --all --format json | head -n 1"
 
     done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60, check=False)  # noqa: S602
 

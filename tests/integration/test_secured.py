@@ -30,7 +30,7 @@ from worker.access import examiner_role, installer_role, let_in, loader_role, ro
 from worker.cli import main
 from worker.cluster_setup import Wanted, set_up
 from worker.errors import SetupError
-from worker.settings import Settings
+from worker.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,7 +122,7 @@ class Secured:
 
     def handle(self) -> int:
         """Do what Lambda does with one batch: the handler's answer says what is deleted; returns what is not."""
-        worker.handler._consumer.cache_clear()  # noqa: SLF001 - what a new sandbox does
+        worker.handler._opened.cache_clear()  # noqa: SLF001 - what a new sandbox does
         found = self.sqs.receive_message(
             QueueUrl=self.settings.queue_url,
             MaxNumberOfMessages=10,
@@ -177,7 +177,7 @@ def secured(
     s3, sqs = boto3.client("s3"), boto3.client("sqs")
     sqs.purge_queue(QueueUrl=environment["TRAILSINK_QUEUE_URL"])  # of S3's test event
     with logged_in(node, ADMIN) as admin:
-        yield Secured(node, admin, s3, sqs, prefix, Settings(), monkeypatch, tmp_path)
+        yield Secured(node, admin, s3, sqs, prefix, load_settings(), monkeypatch, tmp_path)
         admin.indices.delete(index=f"{prefix}-*", ignore_unavailable=True)
         # Or the next test's loader would have this one's rights as well: a right on the cluster knows no prefix.
         path = f"{API}/rolesmapping/{role_name(prefix)}"
