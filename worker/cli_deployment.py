@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 
 import click
 import msgspec
+from opensearchpy.exceptions import OpenSearchException
 
+from worker.cluster_setup import find_server
 from worker.deployed import look_at
 from worker.deployment import Account, Stack
 from worker.doctor import Doctor
 from worker.errors import SetupError
 from worker.findings import Verdict
+from worker.refusals import in_words
 from worker.removal import holdings, remove
 from worker.settings import load_settings
 from worker.wiring import make_client, now, session
@@ -79,6 +82,8 @@ def deploy(  # noqa: PLR0913 - one per option
         raise SetupError("A new stack needs --bucket, the trail's bucket.")
     if "TrailBucketName" in given:
         _check_trail(account, given["TrailBucketName"])
+    if given.get("EndpointUrl"):
+        _check_endpoint(given)
     if status in _DEAD:
         _say_goodbye(stack, status, yes=yes)
     given["CodeBucket"], given["CodeKey"], _ = account.upload(_read(bundle), "zip", code_bucket)
@@ -239,6 +244,23 @@ def _check_trail(account: Account, bucket: str) -> None:
         click.echo(f"Trail {', '.join(trails)} writes to s3://{bucket}.")
     else:
         click.echo(f"No trail of this account and region writes to s3://{bucket}; another account's may.")
+
+
+def _check_endpoint(given: dict[str, str]) -> None:
+    """Say what answers at the endpoint; one that only the function reaches, or lets in, is no reason to fail."""
+    url = given["EndpointUrl"]
+    if given.get("Destination") == "serverless" or given.get("SubnetIds"):
+        click.echo(f"{url} was not asked from here: it lets in, or is reached by, the function only.")
+        return
+    try:
+        server = find_server(
+            make_client(load_settings(opensearch_url=url, request_seconds=_PATIENCE_SECONDS)).connect()
+        )
+    except OpenSearchException as error:
+        click.echo(f"{url} could not be asked from here: {in_words(error)}; the function may still be let in.")
+    else:
+        kind = "compatibility" if server.compatible else "full"
+        click.echo(f"{server.name} {server.version} answers at {url}: {kind} mapping, because {server.why}.")
 
 
 def _wait_until_it_rests(stack: Stack) -> str:

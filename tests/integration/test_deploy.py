@@ -125,6 +125,7 @@ def test_the_template_is_deployed_works_is_changed_and_leaves_nothing(bench: Ben
 
     assert made.returncode == 0, made.stdout + made.stderr
     assert "make SourceQueue (AWS::SQS::Queue)" in made.stdout
+    assert f"answers at {bench.settings.opensearch_url}: full mapping" in made.stdout
     assert len(both) == 2
     assert {one["eventID"] for one in good} <= set(bench.documents())
     assert same.stdout.endswith(f"The stack {STACK} is as it should be: no changes.\n")
@@ -140,9 +141,31 @@ def test_the_template_is_deployed_works_is_changed_and_leaves_nothing(bench: Ben
     assert not [one["Name"] for one in bench.s3.list_buckets()["Buckets"] if "trailsink-code" in one.get("Name", "")]
 
 
+def test_what_the_function_hands_back_stays_in_the_queue_until_it_can_be_indexed(bench: Bench, deploy: Deploy) -> None:
+    """Through the event source mapping: of one batch, the files of a blocked index wait and the others are done."""
+    assert deploy().returncode == 0
+    shut = f"{bench.prefix}-2026-02-02"
+    bench.opensearch.indices.create(index=shut, body={"settings": {"index.blocks.write": True}})
+    good = [event(eventTime="2026-01-01T10:00:00Z") for _ in range(6)]
+    waiting = [event(eventTime="2026-02-02T10:00:00Z") for _ in range(2)]
+    for number, one in enumerate([*good, *waiting]):
+        bench.put(f"AWSLogs/{number}.json.gz", log_file(one), BUCKET)
+    queue = bench.sqs.get_queue_url(QueueName=STACK)["QueueUrl"]
+    letters = bench.sqs.get_queue_url(QueueName=f"{STACK}-dead-letters")["QueueUrl"]
+    wait_for(lambda: bench.count() == 6 and depth(bench, queue) == 2)
+
+    bench.opensearch.indices.put_settings(index=shut, body={"index.blocks.write": None})
+    wait_for(lambda: depth(bench, queue) == 0, 120)  # they wait for half a minute at first
+
+    assert set(bench.documents()) == {one["eventID"] for one in [*good, *waiting]}
+    assert depth(bench, letters) == 0
+    assert trailsink("destroy", "--stack", STACK, "--yes").returncode == 0
+
+
 def depth(bench: Bench, url: str) -> int:
-    names = bench.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])["Attributes"]
-    return int(names["ApproximateNumberOfMessages"])
+    """Count the messages of a queue, hidden ones included."""
+    found = bench.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
+    return int(found["ApproximateNumberOfMessages"]) + int(found["ApproximateNumberOfMessagesNotVisible"])
 
 
 def test_a_deployment_that_fails_says_why_and_can_be_run_again(bench: Bench, deploy: Deploy) -> None:
