@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import argparse
 import gzip
-import itertools
 import json
 import os
 import statistics
 import subprocess
 import sys
 import time
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,9 +23,10 @@ from opensearchpy import OpenSearch, helpers
 from rich.console import Console
 from rich.table import Table
 
+from tests.bench.workloads import DATA, one_file
 from worker.bulk import Verdict, compressed, requests
 from worker.documents import Action, Origin, Partition, Routing, actions
-from worker.files import Text, read_text
+from worker.files import read_text
 from worker.opensearch import Client, Cluster
 from worker.pipeline import Limits
 from worker.records import Record, read_record
@@ -36,28 +35,10 @@ from worker.slicing import cut
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-DATA = Path(__file__).parents[1] / "data"
 SINK = Path(__file__).with_name("sink.py")
 LIMITS = Limits()
 ORIGIN = Origin("s3://bench/AWSLogs/file.json.gz", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z")
 ROUTING = Routing("cloudtrail", Partition.DAY, "2030-01-01", 100)
-
-
-def workload(folder: Path, records: int) -> bytes:
-    """Build one gzipped CloudTrail file of real events, repeated with fresh event ids up to `records`."""
-    real: list[bytes] = []
-    for path in sorted(folder.rglob("*.json.gz")):
-        content = Text(gzip.decompress(path.read_bytes()))
-        if b'"Records"' in content.content[:200]:
-            real += [bytes(raw) for raw in cut(content).records]
-    fresh = (_with_fresh_id(raw) for raw in itertools.islice(itertools.cycle(real), records))
-    return gzip.compress(b'{"Records":[' + b",".join(fresh) + b"]}", 6)
-
-
-def _with_fresh_id(raw: bytes) -> bytes:
-    event = json.loads(raw)
-    event["eventID"] = str(uuid.uuid4())
-    return json.dumps(event, separators=(",", ":")).encode()
 
 
 def our_actions(file: bytes) -> Iterator[Action]:
@@ -117,7 +98,7 @@ def main() -> int:
     parser.add_argument("--records", type=int, default=20_000, help="in the file that is measured")
     parser.add_argument("--rounds", type=int, default=5, help="each thing is measured so often, in turn")
     asked = parser.parse_args()
-    file = workload(asked.folder, asked.records)
+    file = one_file(asked.folder, asked.records)
     with subprocess.Popen([sys.executable, str(SINK)], stdout=subprocess.PIPE, text=True) as sink:
         try:
             url = (sink.stdout.readline() if sink.stdout else "").strip()
