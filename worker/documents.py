@@ -28,7 +28,8 @@ _FIRST_EVENTS = "2013-11"
 # A member longer than this is left to the full text: identity is short.
 _MAX_MEMBER_BYTES = 64 << 10
 
-_LINES = 2  # of an action: its own, and its document's
+# CloudTrail's times are seconds, and a file holds some minutes of them.
+_TIMES_REMEMBERED = 4_096
 
 _encode = msgspec.json.Encoder().encode
 
@@ -106,22 +107,25 @@ def actions(records: Sequence[Record], file: int, origin: Origin, routing: Routi
 
     The op is `create`: a second delivery of the same record is answered 409 and changes nothing.
     """
-    heads: dict[str, bytes] = {}
-    tail = b'","trailsink":{"object":%b,"position":' % _encode(origin.uri)
+    around: dict[str | None, tuple[bytes, bytes]] = {}  # what stands before and behind records of the same time
+    place = b'","trailsink":{"object":%b,"position":' % _encode(origin.uri)
     end = b',"indexed_at":"%b"}}\n' % origin.indexed_at.encode()
     for record in records:
-        index = routing.index(record)
-        head = heads.get(index)
-        if head is None:
-            head = heads[index] = b'{"create":{"_index":%b,"_id":' % _encode(index)
+        found = around.get(record.time)
+        if found is None:
+            if len(around) == _TIMES_REMEMBERED:
+                around.clear()
+            time = (record.time or origin.delivered_at).encode()
+            head = b'{"create":{"_index":%b,"_id":' % _encode(routing.index(record))
+            found = around[record.time] = head, b',"@timestamp":"%b%b' % (time, place)
+        head, tail = found
         id_, own = _encode(record.id), memoryview(record.raw)[:-1]
-        time, position = (record.time or origin.delivered_at).encode(), b"%d" % record.position
-        lines = b"".join((head, id_, b"}}\n", own, b',"@timestamp":"', time, tail, position, end))
+        lines = b"".join((head, id_, b"}}\n", own, tail, b"%d" % record.position, end))
         start = len(head) + len(id_) + 3
         action = Action(file, record.position, lines, start, start + len(own))
         if record.odd:
             action = degrade(action, record.odd)
-        elif lines.count(b"\n") > _LINES:
+        elif lines.find(b"\n", start, action.raw_to) >= 0:
             action = _on_one_line(action)
         yield action
 

@@ -21,7 +21,7 @@ from worker.errors import MalformedMessage, OutOfTime, QueueUnavailable, Reason,
 from worker.files import read_text
 from worker.messages import Announcement, ObjectRef, announce, read_message
 from worker.objects import Ignored, classify
-from worker.records import Record, Rejection, read_record
+from worker.records import Record, Rejection, read_records
 from worker.slicing import cut
 
 if TYPE_CHECKING:
@@ -424,14 +424,15 @@ class _Batch:
         tally.problem, tally.read = slices.problem, len(slices.records)
         deepest, longest = self._limits.max_depth, self._limits.bulk_max_bytes
         records: list[Record] = []
-        for position, raw in enumerate(slices.records):
-            if position % _RECORDS_BETWEEN_LOOKS == 0 and self._must_stop():
+        for first in range(0, len(slices.records), _RECORDS_BETWEEN_LOOKS):
+            if self._must_stop():
                 raise OutOfTime(self._halted)
-            found = read_record(raw, position, max_depth=deepest, max_bytes=longest)
-            if isinstance(found, Rejection):
-                tally.reject(position, found.reason)
-            else:
-                records.append(found)
+            some = slices.records[first : first + _RECORDS_BETWEEN_LOOKS]
+            for found in read_records(some, first, max_depth=deepest, max_bytes=longest):
+                if isinstance(found, Rejection):
+                    tally.reject(found.position, found.reason)
+                else:
+                    records.append(found)
         tally.oldest = min((record.time for record in records if record.time), default=None)
         return records
 

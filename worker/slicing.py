@@ -102,7 +102,7 @@ def cut(text: Text, keep_on: Callable[[], bool] = lambda: True) -> Slices:
         return _cut_tolerantly(text, keep_on)
     if len(records) > MAX_RECORDS:
         raise UnreadableObject(Reason.TOO_LARGE, f"more than {MAX_RECORDS} records")
-    if content.count(b'"Records"') > 1 and _holds_more_than(records, content):
+    if _holds_more_than(records, content) and content.count(b'"Records"') > 1:
         # Perhaps the same key twice: JSON parsers keep the last, and the first list's events would be gone.
         again = _cut_tolerantly(text, keep_on)
         if len(again.records) > len(records):

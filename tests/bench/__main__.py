@@ -29,7 +29,7 @@ from worker.documents import Action, Origin, Partition, Routing, actions
 from worker.files import read_text
 from worker.opensearch import Client, Cluster
 from worker.pipeline import Limits
-from worker.records import Record, read_record
+from worker.records import Record, read_records
 from worker.slicing import cut
 
 if TYPE_CHECKING:
@@ -43,11 +43,9 @@ ROUTING = Routing("cloudtrail", Partition.DAY, "2030-01-01", 100)
 
 def our_actions(file: bytes) -> Iterator[Action]:
     """Take a file down the core of the road: inflate, cut, validate, splice."""
-    records = [
-        found
-        for position, raw in enumerate(cut(read_text(file, LIMITS.max_inflated_bytes)).records)
-        if isinstance(found := read_record(raw, position, max_depth=64, max_bytes=LIMITS.bulk_max_bytes), Record)
-    ]
+    raws = cut(read_text(file, LIMITS.max_inflated_bytes)).records
+    found = read_records(raws, 0, max_depth=LIMITS.max_depth, max_bytes=LIMITS.bulk_max_bytes)
+    records = [one for one in found if isinstance(one, Record)]
     ROUTING.check(records)
     return actions(records, 0, ORIGIN, ROUTING)
 

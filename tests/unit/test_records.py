@@ -23,7 +23,7 @@ from tests.unit.factories import (
     text,
 )
 from worker.documents import Partition, Routing
-from worker.records import Record, Rejection, read_record
+from worker.records import Record, Rejection, read_record, read_records
 from worker.slicing import cut
 
 HEX = set("0123456789abcdef")
@@ -338,6 +338,50 @@ def test_an_odd_id_becomes_one_that_can_be_sent(raw_id: bytes) -> None:
     assert isinstance(found, Record)
     assert found.id.encode("utf-8")
     assert found.odd
+
+
+# Many at once
+
+ODD = st.sampled_from(
+    [
+        b"{}",
+        b"[]",
+        b'{"eventID":"1","eventTime":"2026-11-23T10:00:00Z","eventID":"2"}',
+        rb'{"event\u0049D":"1","eventTime":"2026-11-23T10:00:00Z"}',
+        b'{"eventID":5,"eventTime":"2026-11-23T10:00:00Z"}',
+        b'{"eventID":null,"eventTime":"2026-11-23T10:00:00Z"}',
+        b'{"eventID":"1","eventTime":"2024-01-31 10:00:00"}',
+        b'{"eventID":"1","eventTime":"2026-11-23T10:00:00Z","a":"\xff"}',
+        b'{"eventID":"1","eventTime":"2026-11-23T10:00:00Z","a":"\xed\xa0\x80"}',
+        b'{"eventID":"1","eventTime":"2026-11-23T10:00:00Z","a":"\xc3\xa9"}',
+        rb'{"eventID":"1","eventTime":"2026-11-23T10:00:00Z","a":"\ud83d\ude00"}',
+        b'{"eventID":"1","eventTime":"2026-11-23T10:00:00Z","a":1e400,"b":%b}' % (b"9" * 400),
+        b'{"eventID":"1","eventTime":"2026-11-23T10:00:00Z","a":%b%b}' % (b"[" * 63, b"]" * 63),
+        b'{"eventID":"1","eventTime":"2026-11-23T10:00:00Z","a":%b%b}' % (b"[" * 64, b"]" * 64),
+        b'{"eventID":"1","eventTime":"2026-11-23T10:00:00Z","a":[%b]}' % b",".join([b"{}"] * 70),
+        b'{"eventID":"1","eventTime":"2026-11-23T10:00:00Z","a":"%b"}' % (b"[" * 70),
+        b'{\n"eventID":"1",\n"eventTime":"2026-11-23T10:00:00Z"}',
+        b'{"eventID":"%b","eventTime":"2026-11-23T10:00:00Z"}' % (b"x" * 600),
+        b'{"eventID":"1","eventTime":"2026-11-23T10:00:00Z","a":"%b"}' % (b"x" * 3_000),
+        as_json(aggregated(5)),
+    ]
+)
+
+
+@given(
+    raws=st.lists(st.one_of(ODD, st.integers(0, 9).map(lambda number: as_json(event(number)))), max_size=12),
+    times=st.integers(1, 30),
+    split=st.booleans(),
+    most=st.sampled_from([2_000, 1 << 20]),
+)
+def test_many_records_are_read_as_each_alone(raws: list[bytes], times: int, most: int, *, split: bool) -> None:
+    """Looking over many together is for speed; it must not see anything else."""
+    slices = [raw if split and at % 5 == 0 else msgspec.Raw(raw) for at, raw in enumerate(raws * times)]
+
+    together = list(read_records(slices, 7, max_depth=64, max_bytes=most))
+
+    alone = [read_record(one, at, max_depth=64, max_bytes=most) for at, one in enumerate(slices, 7)]
+    assert together == alone
 
 
 # Rejections
