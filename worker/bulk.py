@@ -75,6 +75,9 @@ class Answer(msgspec.Struct, frozen=True):
     items: tuple[tuple[int, str], ...] = ()
 
 
+CREATED = (201, "")  # what nearly every item says
+
+
 class Ruling(Enum):
     """What to do about one item, or one whole request."""
 
@@ -132,6 +135,13 @@ def rule_request(answer: Answer) -> Ruling:
     if status in (0, 200, 402, 408) or status >= 500 or cause == THROTTLED_BY_AWS:
         return Ruling.AGAIN
     return Ruling.PARK  # 401, 403, 404, a redirect: credentials, policy, address
+
+
+def is_strained(answer: Answer) -> bool:
+    """Say whether an answer is a sign that the cluster has too much to do, or cannot be reached."""
+    if answer.items:
+        return any(rule_item(*item) is Ruling.AGAIN for item in set(answer.items))
+    return rule_request(answer) in (Ruling.AGAIN, Ruling.AGAIN_IN_HALVES)
 
 
 class Delivery:
@@ -201,7 +211,12 @@ class Delivery:
             for action, outcome in told
         ]
 
-    def _settle_items(self, items: Iterable[tuple[int, str]]) -> None:
+    def _settle_items(self, items: tuple[tuple[int, str], ...]) -> None:
+        if items.count(CREATED) == len(items):
+            for at in self._asked:
+                degraded = self._actions[at].degraded
+                self._outcomes[at] = Outcome(Verdict.DEGRADED, degraded) if degraded else INDEXED
+            return
         refused: list[tuple[int, str]] = []
         again: list[int] = []
         for at, (status, cause) in zip(self._asked, items, strict=True):

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 from opensearchpy import OpenSearch, RequestsHttpConnection, Urllib3HttpConnection
-from opensearchpy.exceptions import OpenSearchException, SSLError, TransportError
+from opensearchpy.exceptions import OpenSearchException, SerializationError, SSLError, TransportError
+from opensearchpy.serializer import JSONSerializer
 from requests_aws4auth import AWS4Auth
 from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
 
-from worker.bulk import THROTTLED_BY_AWS, TLS_FAILURE, Answer, Delivery, Receipt, compressed
+from worker.bulk import CREATED, THROTTLED_BY_AWS, TLS_FAILURE, Answer, Delivery, Receipt, compressed, is_strained
 from worker.errors import IndexUnavailable, SetupError
+from worker.gate import Gate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,6 +44,16 @@ class _SignedConnection(RequestsHttpConnection):
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - handed through
         super().__init__(**options)
         self.session.trust_env = False
+
+
+class _Answers(JSONSerializer):
+    """Reads answers in a third of the time that `json` takes: a bulk request's has an item for each document."""
+
+    def loads(self, s: str) -> Any:  # noqa: ANN401 - a foreign answer
+        try:
+            return msgspec.json.decode(s)
+        except (msgspec.DecodeError, RecursionError) as cause:
+            raise SerializationError(s, cause) from cause
 
 
 class Client:
@@ -74,6 +86,7 @@ class Client:
             max_retries=0,
             retry_on_status=(),
             retry_on_timeout=False,
+            serializer=_Answers(),
             **tls,
         )
 
@@ -81,7 +94,8 @@ class Client:
 class Cluster:
     """An index to deliver to; safe to use from several threads.
 
-    `request_seconds` bounds one answer, `retry_seconds` all attempts of one request.
+    `request_seconds` bounds one answer, `retry_seconds` all attempts of one request; at most `in_flight` requests are
+    under way at once, fewer while the cluster is strained.
     """
 
     def __init__(  # noqa: PLR0913
@@ -91,12 +105,14 @@ class Cluster:
         request_seconds: float,
         retry_seconds: float,
         max_bytes: int,
+        in_flight: int,
         tick: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client, self._max_bytes = client, max_bytes
         self._request_seconds, self._retry_seconds = request_seconds, retry_seconds
         self._tick, self._sleep = tick, sleep
+        self._gate = Gate(in_flight)
         self._mine = threading.local()
 
     def deliver(self, request: Sequence[Action], left: Callable[[], float]) -> Receipt:
@@ -127,8 +143,19 @@ class Cluster:
             reraise=True,
         )
 
-    def post(self, body: bytes, seconds: float) -> Answer:
-        """Send one gzipped body; every way in which that can end is an Answer."""
+    def post(self, body: bytes, left: Callable[[], float]) -> Answer | None:
+        """Send one gzipped body when its turn comes; every way in which that can end is an Answer, None is no time."""
+        entered = self._gate.enter(left)
+        if entered is None:
+            return None
+        answer = None
+        try:
+            answer = self._post_signed(body, left())
+        finally:
+            self._gate.leave(entered, strained=answer is None or is_strained(answer))
+        return answer
+
+    def _post_signed(self, body: bytes, seconds: float) -> Answer:
         answer = self._post(body, seconds)
         if answer.status in (401, 403) and answer.cause not in (THROTTLED_BY_AWS, "cluster_block_exception"):
             self._mine.client = None  # a rotated secret or an expired token: sign in afresh, once
@@ -168,12 +195,14 @@ class _Posting:
         again = self._delivery.waiting
         self._delivery.resume()
         while (body := self._delivery.next_body()) is not None:
-            seconds = self._left()
-            if seconds <= 0:
+            if self._left() <= 0:
                 self.halt = "deadline"
                 return
             packed = compressed(body)
-            answer = self._cluster.post(packed, seconds)
+            answer = self._cluster.post(packed, self._left)
+            if answer is None:
+                self.halt = "deadline"
+                return
             self._delivery.settle(answer)
             self._count(answer, packed, again=again)
             if self._delivery.parked:
@@ -189,9 +218,14 @@ class _Posting:
         self.wire_bytes += len(packed)
 
 
+_ALL_WELL = {"create": {"status": CREATED[0]}}
+
+
 def _items(given: Any) -> tuple[tuple[int, str], ...]:  # noqa: ANN401 - a foreign answer
     """Read the items of a bulk answer; () when it is none, which settles as a failed request."""
     try:
+        if given["items"] == [_ALL_WELL] * len(given["items"]):
+            return (CREATED,) * len(given["items"])
         items = [next(iter(item.values())) for item in given["items"]]
         return tuple((int(item["status"]), str(item.get("error", {}).get("type", ""))) for item in items)
     except (LookupError, TypeError, ValueError, AttributeError, StopIteration):

@@ -7,7 +7,7 @@ files; whatever else happens, it goes back to the queue. Nothing here knows SQS,
 from __future__ import annotations
 
 from collections import Counter, deque
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -121,7 +121,8 @@ class Limits:
     bulk_bytes: int = 5 << 20
     bulk_max_bytes: int = 19 << 19
     bulk_actions: int = 2_000
-    bulk_in_flight: int = 2
+    bulk_in_flight: int = 8
+    bulk_in_flight_bytes: int = 40 << 20
     fetch_ahead: int = 8
     fetch_ahead_bytes: int = 32 << 20
     reserve_seconds: float = 10.0
@@ -283,7 +284,8 @@ class _Batch:
         self._places: dict[ObjectRef, int] = {}  # the same object announced twice is read once
         self._ignored: Counter[str] = Counter()
         self._stored: dict[int, Stored] = {}  # fetched, and not yet read
-        self._flights: deque[tuple[list[Action], Future[Receipt]]] = deque()
+        self._flights: dict[Future[Receipt], list[Action]] = {}
+        self._flying = 0  # bytes, uncompressed
         self._halted = ""  # why nothing more is started
         self._crashes: list[str] = []
         self._crashed: set[str] = set()  # the ids of messages that a fault of ours kept from a verdict
@@ -455,10 +457,17 @@ class _Batch:
     # Actions to outcomes
 
     def _send(self, request: list[Action]) -> None:
-        while len(self._flights) >= self._limits.bulk_in_flight:
+        size = _size(request)
+        while self._flights and not self._has_room(size):
             self._land()
         if not self._must_stop():
-            self._flights.append((request, self._to.senders.submit(self._to.index.deliver, request, self._patience)))
+            flight = self._to.senders.submit(self._to.index.deliver, request, self._patience)
+            self._flights[flight] = request
+            self._flying += size
+
+    def _has_room(self, size: int) -> bool:
+        limits = self._limits
+        return len(self._flights) < limits.bulk_in_flight and self._flying + size <= limits.bulk_in_flight_bytes
 
     def _patience(self) -> float:
         return self._left() - self._limits.reserve_seconds
@@ -468,7 +477,13 @@ class _Batch:
             self._land()
 
     def _land(self) -> None:
-        request, flight = self._flights.popleft()
+        """Wait for an answer, and settle all that are there."""
+        landed, _ = wait(self._flights, return_when=FIRST_COMPLETED)
+        for flight in landed:
+            self._settle_flight(flight, self._flights.pop(flight))
+
+    def _settle_flight(self, flight: Future[Receipt], request: list[Action]) -> None:
+        self._flying -= _size(request)
         with self._border(partial(self._crash, {action.file for action in request})):
             receipt = flight.result()
             for action, outcome in zip(request, receipt.outcomes, strict=True):
@@ -592,6 +607,10 @@ def _letter(file: FileTally, message: Message) -> DeadLetter:
         reason = Reason.RECORDS_REJECTED
         detail = f"{file.rejected} of {file.read} records were rejected, by position: {first}{more}"
     return DeadLetter(announce(file.ref), reason, detail, message.id, message.receive_count, tuple(file.rejections))
+
+
+def _size(request: Iterable[Action]) -> int:
+    return sum(len(action.lines) for action in request)
 
 
 def _iso(moment: datetime) -> str:

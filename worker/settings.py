@@ -74,7 +74,15 @@ class Settings(BaseModel):
         description="Hard stop for one request: under the 10 MiB of small managed nodes. A larger record is rejected.",
     )
     bulk_actions: int = Field(2_000, ge=1, description="Most documents in one bulk request.")
-    bulk_in_flight: int = Field(2, ge=1, le=64, description="Bulk requests under way at once, per consumer.")
+    bulk_in_flight: int = Field(
+        8,
+        ge=1,
+        le=64,
+        description="Most bulk requests under way at once, per consumer; it begins with 2 and goes by the answers.",
+    )
+    bulk_in_flight_bytes: int = Field(
+        40 * _MiB, ge=_MiB, description="Bytes of bulk requests under way or waiting, uncompressed: bounds memory."
+    )
     fetch_ahead: int = Field(8, ge=1, le=64, description="Objects fetched ahead at once, per consumer.")
     fetch_ahead_bytes: int = Field(
         32 * _MiB, ge=_MiB, description="Bytes of objects fetched ahead: bounds memory however large the batch."

@@ -79,6 +79,7 @@ def make_consumer(
         request_seconds=settings.request_seconds,
         retry_seconds=settings.retry_seconds,
         max_bytes=settings.bulk_max_bytes,
+        in_flight=settings.bulk_in_flight,
         sleep=sleep,
     )
     return Consumer(

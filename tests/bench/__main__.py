@@ -109,7 +109,7 @@ def main() -> int:
 def _measure(file: bytes, url: str, records: int, rounds: int) -> None:
     plain = OpenSearch([url], http_compress=True, timeout=60)
     client = Client(url, sign_in=lambda: None, ca_file=None, seconds=60)
-    cluster = Cluster(client, request_seconds=60, retry_seconds=60, max_bytes=LIMITS.bulk_max_bytes)
+    cluster = Cluster(client, request_seconds=60, retry_seconds=60, max_bytes=LIMITS.bulk_max_bytes, in_flight=2)
     jobs: dict[str, Callable[[], int]] = {
         "trailsink: gzip in, validated, gzip bulk bodies out": lambda: ours(file),
         "trailsink: the same, and delivered over HTTP": lambda: ours_sent(file, cluster),

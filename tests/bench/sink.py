@@ -18,7 +18,12 @@ class Sink(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.headers.get("Content-Encoding") == "gzip":
             body = decompress(body, _GZIP)
-        items = ",".join(['{"create":{"_index":"i","_id":"1","status":201}}'] * (body.count(b"\n") // 2))
+        item = (
+            '{"create":{"status":201}}'
+            if "filter_path" in self.path
+            else '{"create":{"_index":"i","_id":"1","status":201}}'
+        )
+        items = ",".join([item] * (body.count(b"\n") // 2))
         answer = f'{{"took":1,"errors":false,"items":[{items}]}}'.encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import struct
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.service import Reply, Service, listening
 from worker.bulk import Outcome, Receipt, Verdict
 from worker.documents import Action, Origin, Partition, Routing, actions
 from worker.opensearch import Client, Cluster
@@ -111,7 +115,9 @@ def served(*answers: bytes) -> Iterator[Server]:
 def deliver(server: Server, count: int, *, patience: float = 10.0, left: float = 60.0) -> Receipt:
     """Deliver with waits that take no time; only the patience is real."""
     client = Client(server.url, sign_in=lambda: None, ca_file=None, seconds=1)
-    cluster = Cluster(client, request_seconds=1, retry_seconds=patience, max_bytes=1 << 20, sleep=lambda _: None)
+    cluster = Cluster(
+        client, request_seconds=1, retry_seconds=patience, max_bytes=1 << 20, in_flight=2, sleep=lambda _: None
+    )
     until = time.monotonic() + left
     return cluster.deliver(some_actions(count), lambda: until - time.monotonic())
 
@@ -207,3 +213,52 @@ def test_nothing_is_sent_when_no_time_is_left() -> None:
 
         assert server.requests == 0
         assert receipt.halt == "deadline"
+
+
+# A cluster that takes only so much at once
+
+
+@dataclass
+class Crowded(Service):
+    """Takes `room` requests at a time, each for a while, and refuses more with 429 as indexing pressure does."""
+
+    room: int = 1
+    taken: int = 0
+    refused: int = 0
+    inside: int = 0
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def serve(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Reply:  # noqa: ARG002
+        with self.lock:
+            if self.inside == self.room:
+                self.refused += 1
+                return 429, b'{"error":{"type":"rejected_execution_exception"},"status":429}'
+            self.inside += 1
+        time.sleep(0.01)
+        with self.lock:
+            self.inside -= 1
+            self.taken += 1
+        count = gzip.decompress(body).count(b"\n") // 2
+        return 200, json.dumps({"errors": False, "items": [{"create": {"status": 201}}] * count}).encode()
+
+
+@pytest.mark.parametrize("room", [1, 3])
+def test_a_crowded_cluster_is_not_pressed(room: int) -> None:
+    """Sixteen threads have something to send: most requests are taken at the first try, and all of them in the end."""
+    with listening(Crowded(room=room)) as crowded:
+        assert isinstance(crowded, Crowded)
+        client = Client(crowded.url, sign_in=lambda: None, ca_file=None, seconds=10)
+        cluster = Cluster(
+            client,
+            request_seconds=10,
+            retry_seconds=60,
+            max_bytes=1 << 20,
+            in_flight=16,
+            sleep=lambda seconds: time.sleep(min(seconds, 0.02)),
+        )
+        with ThreadPoolExecutor(16) as threads:
+            receipts = list(threads.map(lambda _: cluster.deliver(some_actions(2), lambda: 60.0), range(200)))
+
+    assert all(set(receipt.outcomes) == {INDEXED} for receipt in receipts)
+    assert crowded.taken == 200
+    assert crowded.refused < 60  # with sixteen at once, whatever the answers: some 500 in the small room

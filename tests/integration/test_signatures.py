@@ -196,7 +196,7 @@ def some_actions(count: int) -> list[Action]:
 
 
 def cluster_of(client: Client) -> Cluster:
-    return Cluster(client, request_seconds=5, retry_seconds=5, max_bytes=1 << 20, sleep=lambda _: None)
+    return Cluster(client, request_seconds=5, retry_seconds=5, max_bytes=1 << 20, in_flight=2, sleep=lambda _: None)
 
 
 def deliver(cluster: Cluster, count: int = 3) -> Receipt:
