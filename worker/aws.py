@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from types_boto3_sqs.type_defs import MessageAttributeValueTypeDef, SendMessageBatchRequestEntryTypeDef
 
     from worker.messages import ObjectRef
+    from worker.short_get import ShortGet
 
 # botocore is the one retry layer for calls; a body that breaks off is read again here, because botocore hands it over
 # before it is complete.
@@ -58,10 +59,10 @@ def config(*, connections: int, read_seconds: float = 30.0) -> Config:
 
 
 class S3Store:
-    """Objects in S3."""
+    """Objects in S3, read by `client`, or where that will do by a `short` way that has learned from it."""
 
-    def __init__(self, client: S3Client) -> None:
-        self._s3 = client
+    def __init__(self, client: S3Client, short: ShortGet | None = None) -> None:
+        self._s3, self._short = client, short
 
     def fetch(self, ref: ObjectRef, limit: int) -> Stored:
         """Read one object of at most `limit` bytes, the version that was announced.
@@ -69,6 +70,14 @@ class S3Store:
         Raises UnreadableObject `not_found`, `archived` or `too_large`, and StoreUnavailable for everything that time or
         an operator can mend: refused access, a disabled key, throttling, a connection that breaks off.
         """
+        if self._short and (stored := self._short.read(ref, limit)):
+            return stored
+        stored = self._fetch(ref, limit)
+        if self._short:
+            self._short.learn(ref)
+        return stored
+
+    def _fetch(self, ref: ObjectRef, limit: int) -> Stored:
         cause: Exception | None = None
         for _ in range(_BODY_ATTEMPTS):
             try:

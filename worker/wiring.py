@@ -18,6 +18,7 @@ from worker.errors import SetupError
 from worker.letter_queue import LetterQueue
 from worker.opensearch import Client, Cluster
 from worker.pipeline import Consumer
+from worker.short_get import ShortGet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +37,13 @@ def now() -> datetime:
 
 def make_store(settings: Settings) -> S3Store:
     """Build the S3 edge."""
-    return S3Store(session().client("s3", config=config(connections=settings.fetch_ahead)))
+    made = session()
+    own = config(connections=settings.fetch_ahead)
+    client = made.client("s3", config=own)
+    credentials = made.get_credentials()
+    if credentials is None:
+        return S3Store(client)  # which says so
+    return S3Store(client, ShortGet(client, credentials, connections=settings.fetch_ahead))
 
 
 def make_queue(settings: Settings) -> SqsQueue:
