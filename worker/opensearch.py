@@ -199,6 +199,7 @@ class _Posting:
                 self.halt = "deadline"
                 return
             packed = compressed(body)
+            del body  # several may wait for their turn, and the actions hold the same once more
             answer = self._cluster.post(packed, self._left)
             if answer is None:
                 self.halt = "deadline"
