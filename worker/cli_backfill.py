@@ -25,7 +25,7 @@ from worker.backfill import RECORDS, Ledger, Outcome, Pace, Plan, Tally
 from worker.backfill_job import Job, carry_out
 from worker.backfill_run import ByQueue, Directly, Run
 from worker.backfill_state import Report, Saved, StateFile, failed_file, failures, state_folder, state_path
-from worker.cli_parts import MOMENT, SPAN, print_table
+from worker.cli_parts import MOMENT, SPAN, print_json, print_table
 from worker.errors import SetupError, TrailsinkError
 from worker.holdings import Holdings
 from worker.keys import ACCOUNT, LATE, ORGANISATION, ROOT, Selection
@@ -538,4 +538,4 @@ def _bytes(size: float) -> str:
 
 
 def _say(**members: Any) -> None:  # noqa: ANN401 - JSON values
-    click.echo(msgspec.json.encode(members).decode())
+    print_json(members)

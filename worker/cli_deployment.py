@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 from opensearchpy.exceptions import OpenSearchException
 
+from worker.cli_parts import print_json
 from worker.cluster_setup import find_server
 from worker.deployed import look_at
 from worker.deployment import Account, Stack
@@ -19,7 +19,7 @@ from worker.doctor import Doctor
 from worker.errors import SetupError
 from worker.findings import Verdict
 from worker.refusals import in_words
-from worker.removal import holdings, remove
+from worker.removal import indices_of, remove
 from worker.settings import load_settings
 from worker.wiring import make_client, now, session
 
@@ -154,7 +154,7 @@ def _data(account: Account, deployed: Deployed) -> _Data:
 
     def clear() -> Iterator[str]:
         client = make_client(_settings_of(deployed)).connect()
-        return remove(client, prefix, holdings(client, prefix))
+        return remove(client, prefix, indices_of(client, prefix))
 
     where = values.get("OpensearchUrl", "the cluster")
     return _Data(f"What is in the indices {prefix}-* of {where}, their template, policy and role,", clear)
@@ -180,7 +180,7 @@ def doctor(*, name: str | None, loader_role: str | None, as_json: bool) -> None:
     for finding in findings:
         faults += finding.verdict is Verdict.FAULT
         if as_json:
-            click.echo(msgspec.json.encode(finding).decode())
+            print_json(finding)
             continue
         click.echo(
             f"{click.style(f'{finding.verdict:<12}', fg=_COLOURS[finding.verdict])} {finding.check}: {finding.evidence}"

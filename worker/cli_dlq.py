@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from worker.cli_parts import SPAN, age, print_table
+from worker.cli_parts import SPAN, age, print_json, print_table, visible
 from worker.errors import SetupError, StoreUnavailable, TrailsinkError
 from worker.letter_desk import Desk, MoveTask, Plan, Policy, refuse_unknown
 from worker.letter_file import STREAM, reading, writing
@@ -163,7 +163,7 @@ def list_letters(  # noqa: PLR0913 - one per option
     def take(letter: Letter) -> None:
         shown = Shown.of(letter, today)
         if as_json and not most:
-            _print_json(shown)
+            print_json(shown)
         elif not most or len(newest) < most:
             heapq.heappush(newest, (letter.sent_at, letter.id, shown))
         else:
@@ -174,7 +174,7 @@ def list_letters(  # noqa: PLR0913 - one per option
     shown = [one for _, _, one in sorted(newest, reverse=True)]
     if as_json:
         for line in survey.as_groups() if summary else shown:
-            _print_json(line)
+            print_json(line)
     elif survey.count:
         _print_groups(survey, today)
         _print_letters(shown, survey.count, summary=summary)
@@ -199,8 +199,8 @@ def _print_letters(letters: list[Shown], all_of_them: int, *, summary: bool) -> 
         attempts = "" if one.attempts is None else f"attempts {one.attempts}, "
         click.echo(f"{one.id}  {click.style(one.reason, bold=True)}  {attempts}age {age(one.age_seconds)}")
         for name in one.objects or [(one.body or "")[:_BODY_CHARACTERS]]:
-            click.echo(f"  {_printable(name)}")
-        click.echo(f"  {_printable(one.detail)}")
+            click.echo(f"  {visible(name)}")
+        click.echo(f"  {visible(one.detail)}")
     if len(letters) < all_of_them:
         click.echo(f"... and {all_of_them - len(letters):,} older letters: --limit 0 shows all.")
 
@@ -279,12 +279,12 @@ def show(*, id_: str, records: bool, limit: int, most_bytes: int, as_json: bool)
         file,
     )
     if as_json:
-        _print_json(detail)
+        print_json(detail)
         return
     for label, value in _labelled(detail):
-        click.echo(f"{label:<9} {_printable(value)}")
+        click.echo(f"{label:<9} {visible(value)}")
     for position, why in shown.rejected[:limit]:
-        click.echo(f"  position {position}: {_printable(why)}")
+        click.echo(f"  position {position}: {visible(why)}")
     if file:
         _print_file(file)
 
@@ -331,14 +331,14 @@ _DOES = {
 
 
 def _print_file(file: FileNow) -> None:
-    wrong = f"; {file.reason}: {_printable(file.detail or '')}" if file.reason else ""
+    wrong = f"; {file.reason}: {visible(file.detail or '')}" if file.reason else ""
     click.echo(f"file      {file.records:,} records can be read{wrong}")
     for one in file.rejected:
         if one.text is None:
             click.echo(f"record {one.position}, {one.reason}: the file holds no such record now")
             continue
         click.echo(f"record {one.position}, {one.reason}, {one.bytes:,} bytes:")
-        click.echo(f"  {_printable(one.text)}{' ... (--bytes 0 shows all)' if one.cut else ''}")
+        click.echo(f"  {visible(one.text)}{' ... (--bytes 0 shows all)' if one.cut else ''}")
 
 
 # redrive
@@ -470,7 +470,7 @@ def _move(plan: Plan, policy: Policy, rate: int | None) -> None:
 
 def _say_moved(plan: Plan, way: str, *, as_json: bool) -> None:
     if as_json:
-        _print_json(
+        print_json(
             _Redriven(
                 plan.moved, plan.survey.count - plan.moved, way, "COMPLETED", dry_run=False, plan=_plan_lines(plan)
             )
@@ -494,7 +494,7 @@ def _ended(task: MoveTask, left: int, plan: Plan, *, as_json: bool) -> None:
     cancelled = task.cancelled or task.status == "CANCELLED"
     if as_json:
         status = "CANCELLED" if cancelled else task.status
-        _print_json(_Redriven(task.moved, left, "move_task", status, dry_run=False, plan=_plan_lines(plan)))
+        print_json(_Redriven(task.moved, left, "move_task", status, dry_run=False, plan=_plan_lines(plan)))
     if task.status == "FAILED":
         raise SetupError(f"The move task failed after {_letters(task.moved)}: {task.failure or 'SQS gives no reason'}.")
     if cancelled:
@@ -509,7 +509,7 @@ def _plan_lines(plan: Plan) -> list[_PlanLine]:
 
 def _print_plan(plan: Plan, way: str, *, as_json: bool) -> None:
     if as_json:
-        _print_json(_Redriven(0, plan.survey.count, way, "PLANNED", dry_run=True, plan=_plan_lines(plan)))
+        print_json(_Redriven(0, plan.survey.count, way, "PLANNED", dry_run=True, plan=_plan_lines(plan)))
     elif plan.survey.count:
         rows = [
             (reason, f"{number:,}", "no" if verdict is Verdict.STAYS else "yes", why)
@@ -593,7 +593,7 @@ def discard(  # noqa: PLR0913 - one per option
     except KeyboardInterrupt as stop:
         raise SetupError(f"Stopped; some letters are deleted, and all of them are in {path}.") from stop
     if as_json:
-        _print_json(_Discarded(gone, str(path)))
+        print_json(_Discarded(gone, str(path)))
     else:
         click.echo(f"Discarded {_letters(gone)}, kept in {path}.")
     if gone < survey.count:
@@ -631,7 +631,7 @@ def export_letters(  # noqa: PLR0913 - one per option
         survey = desk.export(choice, write)
         refuse_unknown(choice, survey, "; nothing was exported")
     if as_json:
-        click.echo(msgspec.json.encode(_Exported(survey.count, str(path))).decode(), err=path == STREAM)
+        print_json(_Exported(survey.count, str(path)), err=path == STREAM)
     else:
         click.echo(f"Exported {_letters(survey.count)}.", err=path == STREAM)
     _note(survey)
@@ -652,7 +652,7 @@ def import_letters(*, path: Path, to: str, as_json: bool) -> None:
         with _desk() as desk:
             done = desk.bring_in(lines(), to_source=to == "source")
     if as_json:
-        _print_json(_Imported(done, to))
+        print_json(_Imported(done, to))
     else:
         queue = "source" if to == "source" else "dead-letter"
         click.echo(f"Sent {_letters(done)} of {count:,} to the {queue} queue.")
@@ -660,12 +660,3 @@ def import_letters(*, path: Path, to: str, as_json: bool) -> None:
 
 def _letters(number: int) -> str:
     return f"{number:,} letter{'' if number == 1 else 's'}"
-
-
-def _print_json(document: msgspec.Struct) -> None:
-    click.echo(msgspec.json.encode(document).decode())
-
-
-def _printable(text: str) -> str:
-    """Write what a terminal would obey as an escape: a body is anybody's, and so are the names of objects."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

@@ -1,4 +1,4 @@
-"""What the commands share: tables for people, spans and moments for options, ages in words."""
+"""What the commands share: tables for people, JSON for programs, spans and moments for options, ages in words."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
@@ -101,6 +102,11 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def print_json(document: object, *, err: bool = False) -> None:
+    """Print a document as one line of JSON; moments in ISO 8601."""
+    click.echo(msgspec.json.encode(document).decode(), err=err)
 
 
 def age(seconds: float) -> str:

@@ -36,7 +36,7 @@ from worker.aws import config
 from worker.cluster_setup import Wanted, set_up
 from worker.errors import OutOfTime, SetupError, TrailsinkError, Unavailable
 from worker.notification import Ours, conflicts, plain, same, with_event_bridge, with_ours, without
-from worker.said import said
+from worker.said import code_of, said
 from worker.settings import load_settings
 from worker.wiring import is_serverless, make_client, session
 
@@ -455,9 +455,8 @@ class _Bucket:
         )
 
     def _fault(self, error: ClientError) -> TrailsinkError:
-        code = error.response.get("Error", {}).get("Code", "")
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-        if code == "NoSuchBucket":
+        if code_of(error) == "NoSuchBucket":
             return _NoBucketError(f"There is no bucket {self._name}.")
         sentence = f"S3 refuses to have the notifications of bucket {self._name} read or changed: {_whole(error)}."
         if status == HTTPStatus.FORBIDDEN and self._leaving:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from opensearchpy.exceptions import ConnectionError as NoConnection
 from opensearchpy.exceptions import NotFoundError, OpenSearchException, SSLError, TransportError
 
-from worker.access import API, has_roles, lacking, missing_permissions, role_name, roles_of
+from worker.access import API, all_roles, lacking, missing_permissions, role_name, roles_of
 from worker.cluster_setup import Server, find_server
 from worker.findings import Finding, fault, not_checked, ok, warning
 from worker.schema import VERSION, index_template, retention_policy
@@ -98,17 +98,16 @@ class ClusterChecks:
         if self._is_serverless:
             return
         try:
-            guarded = has_roles(self._client)
+            roles = all_roles(self._client)
         except TransportError as error:
             if error.status_code != HTTPStatus.FORBIDDEN:
                 raise
             yield from self._own_rights()
             return
-        if not guarded:
+        if roles is None:
             yield ok("loader's rights", "this server has no fine-grained access control; whoever reaches it may load")
             return
-        roles, mappings = self._ask("GET", f"{API}/roles"), self._ask("GET", f"{API}/rolesmapping")
-        loader, ours = self._loader(), role_name(self._prefix)
+        mappings, loader, ours = self._ask("GET", f"{API}/rolesmapping"), self._loader(), role_name(self._prefix)
         named = roles_of(mappings, loader) if loader else [name for name in (ours,) if name in roles]
         yield self._granted(loader or f"the role {ours}", [roles[name] for name in named if name in roles])
         if not loader and not any(mappings.get(ours, {}).get(one) for one in ("backend_roles", "users", "hosts")):

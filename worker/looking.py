@@ -15,7 +15,7 @@ from opensearchpy.exceptions import OpenSearchException, TransportError
 from worker.errors import SetupError, TrailsinkError
 from worker.metrics import DIMENSION, NAMESPACE
 from worker.refusals import in_words
-from worker.said import said
+from worker.said import is_no_queue, said
 from worker.schema import VERSION
 from worker.status import (
     ERRORS_WINDOW,
@@ -297,7 +297,7 @@ class _Aws:
         try:
             answer = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
         except ClientError as error:
-            if error.response.get("Error", {}).get("Code", "").endswith(("NonExistentQueue", "QueueDoesNotExist")):
+            if is_no_queue(error):
                 raise SetupError(f"there is no queue {url} in {self._sqs.meta.region_name}") from error
             raise
         return {str(name): value for name, value in answer.get("Attributes", {}).items()}

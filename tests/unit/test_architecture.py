@@ -105,6 +105,7 @@ OURS: dict[str, set[str]] = {
         "settings",
     },
     "cli_deployment": {
+        "cli_parts",
         "cluster_setup",
         "deployed",
         "deployment",
@@ -211,8 +212,8 @@ THEIRS: dict[str, set[str]] = {
     "doctor_function": {"botocore", "msgspec"},
     "doctor_cluster": {"opensearchpy"},
     "doctor": {"boto3", "botocore", "opensearchpy"},
-    "cli_deployment": {"click", "msgspec", "opensearchpy"},
-    "cli_parts": {"click", "rich"},
+    "cli_deployment": {"click", "opensearchpy"},
+    "cli_parts": {"click", "msgspec", "rich"},
     "removal": {"opensearchpy"},
     "cli_search": {"click", "msgspec", "opensearchpy"},
     "refusals": {"opensearchpy"},
