@@ -73,7 +73,7 @@ def deploy(  # noqa: PLR0913 - one per option
     """
     made = session()
     account, stack = Account(made), Stack(made.client("cloudformation"), name)
-    click.echo(f"Account {account.id()}, region {account.region}.")
+    click.echo(f"Account {account.id}, region {account.region}.")
     status = _wait_until_it_rests(stack)
     given = _given(settings)
     if bucket:

@@ -19,7 +19,7 @@ from opensearchpy.exceptions import NotFoundError, OpenSearchException, SSLError
 from worker.access import lacking
 from worker.errors import SetupError
 from worker.refusals import connection_fault
-from worker.schema import VERSION, index_template, retention_policy
+from worker.schema import POLICIES, VERSION, index_template, name_of, retention_policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -95,8 +95,8 @@ def _serverless() -> Server:
 
 
 def _retention(client: OpenSearch, wanted: Wanted) -> str:
-    name, policy = f"trailsink-{wanted.prefix}", retention_policy(wanted.prefix, wanted.retention_days)
-    path = f"/_plugins/_ism/policies/{name}"
+    name, policy = name_of(wanted.prefix), retention_policy(wanted.prefix, wanted.retention_days)
+    path = f"{POLICIES}/{name}"
     if wanted.serverless:
         return "Retention: Serverless has no ISM; set a lifecycle policy on the collection."
     try:
@@ -121,7 +121,7 @@ def _same_policy(there: dict[str, Any], ours: dict[str, Any]) -> bool:
 
 
 def _template(client: OpenSearch, wanted: Wanted, server: Server) -> str:
-    name = f"trailsink-{wanted.prefix}"
+    name = name_of(wanted.prefix)
     there = _templates(client)
     replicas = _replicas(there.get(name, {})) if wanted.replicas is None else wanted.replicas
     body = index_template(wanted.prefix, compatible=server.compatible, replicas=replicas)

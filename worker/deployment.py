@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -64,8 +65,9 @@ class Account:
         self._session = session
         self.region: str = session.region_name
 
+    @cached_property
     def id(self) -> str:
-        """Ask who the credentials are; raises SetupError when they are not usable."""
+        """Whose the credentials are; raises SetupError when they are not usable."""
         try:
             return self._session.client("sts").get_caller_identity()["Account"]
         except (ClientError, BotoCoreError) as error:
@@ -113,7 +115,7 @@ class Account:
 
     def code_bucket_name(self) -> str:
         """Name the bucket that bundles go to when none is given: one for each account and region."""
-        return f"trailsink-code-{self.id()}-{self.region}"
+        return f"trailsink-code-{self.id}-{self.region}"
 
     def remove_code(self, stack: str) -> str:
         """Remove the bucket that was made for bundles, unless a stack other than `stack` has its own there.

@@ -14,7 +14,7 @@ from opensearchpy.exceptions import NotFoundError, OpenSearchException, SSLError
 from worker.access import API, all_roles, lacking, missing_permissions, role_name, roles_of
 from worker.cluster_setup import Server, find_server
 from worker.findings import Finding, fault, not_checked, ok, warning
-from worker.schema import VERSION, index_template, retention_policy
+from worker.schema import POLICIES, VERSION, index_template, name_of, retention_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,7 +37,7 @@ class ClusterChecks:
         self, settings: Settings, client: Callable[[], OpenSearch], now: datetime, loader: Callable[[], str]
     ) -> None:
         self._settings, self._connect, self._now, self._loader = settings, client, now, loader
-        self._prefix, self._name = settings.index_prefix, f"trailsink-{settings.index_prefix}"
+        self._prefix, self._name = settings.index_prefix, name_of(settings.index_prefix)
         self.is_reached = False
 
     @cached_property
@@ -214,7 +214,7 @@ class ClusterChecks:
             yield ok(check, "none asked for; indices are kept")
             return
         try:
-            found = self._ask("GET", f"{_ISM}/policies/{self._name}")
+            found = self._ask("GET", f"{POLICIES}/{self._name}")
         except NotFoundError:
             yield fault(
                 check, f"{days} days asked for, and no policy there", f"trailsink setup --retention-days {days}"

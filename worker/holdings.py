@@ -11,6 +11,7 @@ from opensearchpy.exceptions import NotFoundError, OpenSearchException, Transpor
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from worker.errors import IndexUnavailable, SetupError
+from worker.schema import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,12 +46,11 @@ class Holdings:
 
         A role that may only load may not look at templates; then there is nothing to say.
         """
+        name = name_of(self._prefix)
         try:
-            self._client.indices.get_index_template(name=f"trailsink-{self._prefix}")
+            self._client.indices.get_index_template(name=name)
         except NotFoundError as error:
-            raise SetupError(
-                f"The cluster has no index template trailsink-{self._prefix}: run `trailsink setup` first."
-            ) from error
+            raise SetupError(f"The cluster has no index template {name}: run `trailsink setup` first.") from error
         except TransportError as error:
             if error.status_code != HTTPStatus.FORBIDDEN:
                 raise self._fault(error) from error

@@ -11,6 +11,7 @@ from opensearchpy.exceptions import NotFoundError, OpenSearchException, Transpor
 from worker.access import API, all_roles, role_name
 from worker.errors import SetupError
 from worker.refusals import in_words
+from worker.schema import POLICIES, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -47,14 +48,14 @@ def remove(client: OpenSearch, prefix: str, there: Indices) -> Iterator[str]:
 
     What is not there is passed over. Raises SetupError when the cluster does not answer or refuses.
     """
-    name = f"trailsink-{prefix}"
+    name = name_of(prefix)
     try:
         for index in there.names:  # one by one: hundreds of names are longer than an address may be
             client.indices.delete(index=index, params={"ignore_unavailable": "true"})
         yield f"{len(there.names)} indices with {there.events:,} events are deleted."
         if _delete(client, f"/_index_template/{name}"):
             yield f"The index template {name} is deleted."
-        if _delete(client, f"/_plugins/_ism/policies/{name}"):
+        if _delete(client, f"{POLICIES}/{name}"):
             yield f"The retention policy {name} is deleted."
         if all_roles(client) is not None:
             yield from _remove_role(client, role_name(prefix))
