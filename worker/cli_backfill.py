@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 import time
@@ -25,7 +24,7 @@ from worker.backfill import RECORDS, Ledger, Outcome, Pace, Plan, Tally
 from worker.backfill_job import Job, carry_out
 from worker.backfill_run import ByQueue, Directly, Run
 from worker.backfill_state import Report, Saved, StateFile, failed_file, failures, state_folder, state_path
-from worker.cli_parts import MOMENT, SPAN, print_json, print_table
+from worker.cli_parts import MOMENT, SPAN, print_json, print_table, stopping
 from worker.errors import SetupError, TrailsinkError
 from worker.holdings import Holdings
 from worker.keys import ACCOUNT, LATE, ORGANISATION, ROOT, Selection
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Callable, Iterator
     from concurrent.futures import Executor
-    from types import FrameType
 
     from worker.backfill_run import Letters, Way
     from worker.backfill_state import Failure
@@ -377,7 +375,7 @@ class _Door:
         run = Run(way, job.source(saved.mark), ledger, workers=options.workers, patience=patience, stop=self._stop)
         before = ledger.tally.files
         try:
-            with _stopping(self._stop), self._bar(*_COLUMNS) as bar:
+            with stopping(self._stop, "what is under way is finished"), self._bar(*_COLUMNS) as bar:
                 task = bar.add_task("", total=plan.files + plan.present, said="")
                 for _ in carry_out(run, saved, report, state, self._bucket):
                     said = _words(ledger.tally, run, way, time.monotonic() - began, ledger.tally.files - before)
@@ -484,23 +482,6 @@ def _words(tally: Tally, run: Run, way: Way, seconds: float, done: int) -> str:
     if run.retries:
         said.append(f"{run.retries.total():,} retries")
     return " · ".join(said)
-
-
-@contextmanager
-def _stopping(stop: threading.Event) -> Iterator[None]:
-    """Let a signal end the run gently, and a second one at once."""
-
-    def heard(number: int, _frame: FrameType | None) -> None:
-        click.echo("Stopping: what is under way is finished. A second signal ends it at once.", err=True)
-        stop.set()
-        signal.signal(number, signal.SIG_DFL)
-
-    before = {number: signal.signal(number, heard) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _bucket(options: _Options, settings: Settings) -> str:

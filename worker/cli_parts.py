@@ -1,9 +1,11 @@
-"""What the commands share: tables for people, JSON for programs, spans and moments for options, ages in words."""
+"""What the commands share: tables, JSON, spans and moments for options, ages in words, and a gentle end by a signal."""
 
 from __future__ import annotations
 
 import re
+import signal
 import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -15,7 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+    from threading import Event
+    from types import FrameType
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LONGEST = timedelta(days=36_500)
@@ -91,6 +95,23 @@ def _print_plain(columns: Sequence[str], rows: Iterable[Sequence[str]], to_right
             space = " " * (width - cell_len(cell))
             padded.append(space + cell if name in to_right else cell + space)
         click.echo("  ".join(padded).rstrip())
+
+
+@contextmanager
+def stopping(stop: Event, held: str) -> Iterator[None]:
+    """Let SIGTERM and SIGINT end what is done inside gently, and a second one at once; `held` says what gently is."""
+
+    def heard(number: int, _frame: FrameType | None) -> None:
+        click.echo(f"Stopping: {held}. A second signal ends it at once.", err=True)
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, heard) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def visible(text: str) -> str:

@@ -172,6 +172,7 @@ OURS: dict[str, set[str]] = {
         "cli_dashboards",
         "cli_backfill",
         "cli_deployment",
+        "cli_parts",
         "cli_search",
         "cli_status",
         "cli_dlq",
