@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 
 from worker.errors import QueueUnavailable, SetupError
-from worker.letter_desk import MoveTask
 from worker.letters import Attribute, Letter
+from worker.redriving import MoveTask
 from worker.said import code_of, said, said_of_queue
 
 if TYPE_CHECKING:
