@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ from worker.backfill_state import Report, Saved, StateFile, failed_file, failure
 from worker.cli_parts import MOMENT, SPAN, print_json, print_table, stopping
 from worker.errors import SetupError, TrailsinkError
 from worker.holdings import Holdings
-from worker.keys import ACCOUNT, LATE, ORGANISATION, ROOT, Selection
+from worker.keys import ACCOUNT, LATE, ORGANISATION, ROOT, Selection, inside_another, root_of, window
 from worker.listing import Bucket, Tree
 from worker.settings import load_settings
 from worker.walk import LISTINGS, files, find_roots
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Callable, Iterator
     from concurrent.futures import Executor
+    from datetime import datetime, timedelta
 
     from worker.backfill_run import Letters, Way
     from worker.backfill_state import Failure
@@ -271,8 +272,7 @@ class _Door:
         if options.report and options.report.exists():
             raise SetupError(f"{options.report} exists already: no report is overwritten.")
         began = now()
-        until = min(options.until or began, began + timedelta(days=1))  # nothing is delivered in the future
-        since = began - options.last if options.last else options.since
+        since, until = window(began, since=options.since, until=options.until, last=options.last)
         roots = [] if options.retry_failed else self._roots()
         name = f"failed-{began:%Y%m%dT%H%M%S}-{os.getpid()}.jsonl"
         report = options.report or state_folder(os.environ) / name
@@ -282,7 +282,10 @@ class _Door:
 
     def _roots(self) -> list[str]:
         if self._options.prefix:
-            return _apart({_root(prefix) for prefix in self._options.prefix})
+            given = {root_of(prefix) for prefix in self._options.prefix}
+            if inner := inside_another(given):
+                raise click.UsageError(f"--prefix {inner} lies below the {ROOT} of another one.")
+            return sorted(given)
         roots = find_roots(self._lister)
         if not roots:
             raise SetupError(
@@ -492,18 +495,6 @@ def _bucket(options: _Options, settings: Settings) -> str:
     if not settings.bucket:
         raise SetupError("There is no bucket to load from: give --bucket, or set TRAILSINK_BUCKET.")
     return settings.bucket
-
-
-def _root(prefix: str) -> str:
-    bare = f"{prefix.strip('/')}/".lstrip("/")
-    return bare[: -len(ROOT)] if f"/{bare}".endswith(f"/{ROOT}") else bare
-
-
-def _apart(roots: set[str]) -> list[str]:
-    inner = [root for root in roots for other in roots if root.startswith(other + ROOT)]
-    if inner:
-        raise click.UsageError(f"--prefix {inner[0]} lies below the {ROOT} of another one.")
-    return sorted(roots)
 
 
 def _minute(moment: datetime) -> str:

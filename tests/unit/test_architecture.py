@@ -66,7 +66,8 @@ OURS: dict[str, set[str]] = {
     "redriving": {"errors", "letters", "mending", "survey"},
     "letter_desk": {"errors", "letters", "mending", "messages", "redriving", "survey"},
     "letter_detail": {"letter_records", "letters", "mending"},
-    "letter_file": {"errors", "letters"},
+    "disk": set(),
+    "letter_file": {"disk", "errors", "letters"},
     "letter_records": {"errors", "files", "letters", "pipeline", "slicing"},
     "letter_queue": {"errors", "letters", "redriving", "said"},
     "aws": {"", "errors", "mending", "messages", "pipeline", "said"},
@@ -154,7 +155,7 @@ OURS: dict[str, set[str]] = {
     "listing": {"errors", "messages", "pipeline", "said", "walk"},
     "holdings": {"errors", "schema"},
     "backfill_run": {"backfill", "errors", "messages", "pipeline", "walk"},
-    "backfill_state": {"backfill", "errors", "walk"},
+    "backfill_state": {"backfill", "disk", "errors", "walk"},
     "backfill_job": {"backfill", "backfill_run", "backfill_state", "holdings", "walk"},
     "cli_backfill": {
         "aws",
