@@ -33,7 +33,7 @@ from worker.errors import QueueUnavailable, SetupError, TrailsinkError
 from worker.metrics import METRICS, counts, report_lines
 from worker.poller import Poller, Polling
 from worker.settings import Settings, load_settings, unknown_settings
-from worker.wiring import is_serverless, make_client, make_consumer, make_queue, now
+from worker.wiring import make_client, make_consumer, make_queue, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,7 +95,7 @@ def setup(retention_days: int | None, replicas: int | None, loader_role: str | N
     """
     settings = load_settings()
     days = settings.retention_days if retention_days is None else retention_days
-    wanted = Wanted(settings.index_prefix, days, replicas, is_serverless(settings))
+    wanted = Wanted(settings.index_prefix, days, replicas, settings.is_serverless)
     click.echo(f"Asking {settings.opensearch_url} (for up to {settings.request_seconds:.0f} s) ...", err=True)
     client = make_client(settings).connect()
     lines = set_up(client, wanted)

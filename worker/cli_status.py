@@ -21,7 +21,7 @@ from worker.letters import Choice
 from worker.looking import Looker
 from worker.settings import load_settings
 from worker.status import Status, Verdict, judge, newest_indices, size
-from worker.wiring import is_serverless, make_client, make_letter_queue, make_store, now, session
+from worker.wiring import make_client, make_letter_queue, make_store, now, session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +67,6 @@ def _looker(settings: Settings, *, letters: bool) -> Looker:
         settings,
         session=session,
         connect=lambda: make_client(quick).connect(),
-        serverless=is_serverless(settings),
         now=now,
         reasons=(lambda: _reasons(settings)) if letters else None,
     )

@@ -43,6 +43,10 @@ class Server:
     why: str
 
 
+# A collection cannot be asked what it is.
+SERVERLESS = Server("OpenSearch Serverless", "", True, "it is not known to support flat_object")
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What to set up. `replicas` are copies of each shard, `retention_days` 0 keeps indices for ever."""
@@ -59,7 +63,7 @@ def set_up(client: OpenSearch, wanted: Wanted) -> Iterator[str]:
     Raises SetupError when the cluster does not answer or refuses, or when what is there is not ours.
     """
     try:
-        server = _serverless() if wanted.serverless else find_server(client)
+        server = SERVERLESS if wanted.serverless else find_server(client)
         yield f"Found {server.name} {server.version}".rstrip() + "."
         yield f"Mapping: {'compatibility' if server.compatible else 'full'}, because {server.why}."
         if wanted.retention_days:
@@ -88,10 +92,6 @@ def find_server(client: OpenSearch) -> Server:
     if not _OLDEST <= parts < _MASKED:
         return Server("OpenSearch", number, True, "flat_object is safe from OpenSearch 2.19 on")
     return Server("OpenSearch", number, False, "OpenSearch 2.19 and newer index free-form fields as flat_object")
-
-
-def _serverless() -> Server:
-    return Server("OpenSearch Serverless", "", True, "it is not known to support flat_object")
 
 
 def _retention(client: OpenSearch, wanted: Wanted) -> str:

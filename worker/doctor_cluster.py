@@ -6,13 +6,12 @@ from datetime import UTC, datetime
 from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from opensearchpy.exceptions import ConnectionError as NoConnection
 from opensearchpy.exceptions import NotFoundError, OpenSearchException, SSLError, TransportError
 
 from worker.access import API, all_roles, lacking, missing_permissions, role_name, roles_of
-from worker.cluster_setup import Server, find_server
+from worker.cluster_setup import SERVERLESS, Server, find_server
 from worker.findings import Finding, fault, not_checked, ok, warning
 from worker.schema import POLICIES, VERSION, index_template, name_of, retention_policy
 
@@ -44,14 +43,6 @@ class ClusterChecks:
     def _client(self) -> OpenSearch:
         return self._connect()
 
-    @property
-    def _is_serverless(self) -> bool:
-        return self._settings.opensearch_service == "aoss" or self._host.endswith(".aoss.amazonaws.com")
-
-    @property
-    def _host(self) -> str:
-        return urlsplit(self._settings.opensearch_url).hostname or ""
-
     def _ask(self, method: str, path: str, **options: Any) -> Any:  # noqa: ANN401 - a foreign answer
         return self._client.transport.perform_request(method, path, **options)
 
@@ -61,7 +52,7 @@ class ClusterChecks:
         """Greet the cluster."""
         url = self._settings.opensearch_url
         try:
-            answer = self._ask("GET", "/_cat/indices" if self._is_serverless else "/", params={"ignore": 403})
+            answer = self._ask("GET", "/_cat/indices" if self._settings.is_serverless else "/", params={"ignore": 403})
         except SSLError:
             yield self._untrusted(url)
         except NoConnection as error:
@@ -86,7 +77,7 @@ class ClusterChecks:
         )
 
     def _silent(self, url: str, why: str) -> Finding:
-        if self._host.startswith("vpc-"):
+        if self._settings.opensearch_host.startswith("vpc-"):
             return not_checked("cluster", f"{url} does not answer here: {why}", "run the doctor inside of its VPC")
         fix = "see whether the cluster runs, and whether TRAILSINK_OPENSEARCH_URL is its address"
         return fault("cluster", f"{url} does not answer: {why}", fix)
@@ -95,7 +86,7 @@ class ClusterChecks:
 
     def access(self) -> Iterator[Finding]:
         """Compare what the loader needs with what its roles grant."""
-        if self._is_serverless:
+        if self._settings.is_serverless:
             return
         try:
             roles = all_roles(self._client)
@@ -160,7 +151,7 @@ class ClusterChecks:
 
     @cached_property
     def _server(self) -> Server:
-        return Server("Serverless", "", True, "") if self._is_serverless else find_server(self._client)
+        return SERVERLESS if self._settings.is_serverless else find_server(self._client)
 
     @cached_property
     def _templates(self) -> dict[str, dict[str, Any]]:
@@ -207,7 +198,7 @@ class ClusterChecks:
     def retention(self) -> Iterator[Finding]:
         """Say whether the retention policy is there, says what was asked for, and is attached to the indices."""
         days, check = self._settings.retention_days, "retention"
-        if self._is_serverless:
+        if self._settings.is_serverless:
             yield not_checked(check, "Serverless has no ISM; see the lifecycle policy of the collection")
             return
         if not days:

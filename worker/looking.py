@@ -69,19 +69,17 @@ class Looker:
     dead letters by reason, which receives them all, and is None where that was not asked for.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         settings: Settings,
         *,
         session: Callable[[], Session],
         connect: Callable[[], OpenSearch],
-        serverless: bool,
         now: Callable[[], datetime],
         reasons: Callable[[], Mapping[str, int]] | None = None,
     ) -> None:
         self._settings, self._session, self._connect, self._now = settings, session, connect, now
-        self._serverless, self._reasons = serverless, reasons
-        self._indices = f"{settings.index_prefix}-*"
+        self._reasons, self._indices = reasons, f"{settings.index_prefix}-*"
 
     def look(self) -> Sight:
         """Look at everything once."""
@@ -170,7 +168,7 @@ class Looker:
         }
 
     def _cluster(self, client: OpenSearch) -> Cluster:
-        if self._serverless:
+        if self._settings.is_serverless:
             client.search(index=self._indices, body={"size": 0})
             return Cluster("OpenSearch Serverless", None, None, None)
         health: Any = client.cluster.health()
@@ -179,7 +177,7 @@ class Looker:
         return Cluster(server, health["status"], health["number_of_nodes"], health["unassigned_shards"])
 
     def _disk(self, client: OpenSearch) -> Disk | None:
-        if self._serverless:
+        if self._settings.is_serverless:
             return None
         rows: Any = client.cat.allocation(params={"format": "json", "bytes": "b"})
         disks = [
@@ -197,7 +195,7 @@ class Looker:
         return Template(meta.get("version") if meta.get("owner") == "trailsink" else None, VERSION)
 
     def _retention(self, client: OpenSearch) -> Retention | None:
-        if self._serverless:
+        if self._settings.is_serverless:
             return None
         path = f"{POLICIES}/{name_of(self._settings.index_prefix)}"
         try:
