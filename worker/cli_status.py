@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections import Counter
 from contextlib import nullcontext
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -63,18 +63,22 @@ def status(*, watch: float | None, as_json: bool, letters: bool, strict: bool) -
 
 def _looker(settings: Settings, *, letters: bool) -> Looker:
     quick = settings.model_copy(update={"request_seconds": min(_ANSWER_SECONDS, settings.request_seconds)})
+
+    @cache
+    def desk() -> Desk:
+        return Desk(make_letter_queue(settings), make_store(settings), sleep=time.sleep, say=lambda _: None)
+
     return Looker(
         settings,
         session=session,
         connect=lambda: make_client(quick).connect(),
         now=now,
-        reasons=(lambda: _reasons(settings)) if letters else None,
+        reasons=(lambda: _reasons(desk())) if letters else None,
     )
 
 
-def _reasons(settings: Settings) -> Counter[str]:
-    desk = Desk(make_letter_queue(settings), make_store(settings), sleep=time.sleep, say=lambda _: None)
-    return Counter({reason: number for reason, (number, _, _) in desk.look(Choice()).groups.items()})
+def _reasons(desk: Desk) -> dict[str, int]:
+    return {reason: number for reason, (number, _, _) in desk.look(Choice()).groups.items()}
 
 
 def _watch(look: Callable[[], Status], seconds: float, *, as_json: bool) -> Status:

@@ -11,14 +11,13 @@ from opensearchpy.exceptions import NotFoundError, OpenSearchException, Transpor
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from worker.errors import IndexUnavailable, SetupError
+from worker.refusals import is_busy
 from worker.schema import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from opensearchpy import OpenSearch
-
-_BUSY = (429, 502, 503, 504)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,4 +102,4 @@ def _held(bucket: dict[str, Any]) -> Held:
 
 
 def _can_pass(error: BaseException) -> bool:
-    return isinstance(error, NoConnection) or (isinstance(error, TransportError) and error.status_code in _BUSY)
+    return isinstance(error, NoConnection) or is_busy(error)

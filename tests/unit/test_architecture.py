@@ -153,7 +153,7 @@ OURS: dict[str, set[str]] = {
     "walk": {"keys"},
     "backfill": {"walk"},
     "listing": {"errors", "messages", "pipeline", "said", "walk"},
-    "holdings": {"errors", "schema"},
+    "holdings": {"errors", "refusals", "schema"},
     "backfill_run": {"backfill", "errors", "messages", "pipeline", "walk"},
     "backfill_state": {"backfill", "disk", "errors", "walk"},
     "backfill_job": {"backfill", "backfill_run", "backfill_state", "holdings", "walk"},
