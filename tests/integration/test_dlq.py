@@ -7,10 +7,8 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import boto3
@@ -20,6 +18,7 @@ import urllib3
 from click.testing import CliRunner, Result
 
 from infra.local.asking import wait_until
+from tests.command import TRAILSINK
 from tests.elasticmq import elasticmq
 from tests.making import event, fresh_files, log_file
 from tests.service import serving
@@ -29,13 +28,12 @@ from worker.messages import ObjectRef, announce
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from types_boto3_sqs import SQSClient
 
     from tests.conftest import Bench
     from tests.service import Given
-
-TRAILSINK = Path(sys.executable).with_name("trailsink")
 
 
 def dlq(*words: str, given: str = "") -> Result:
