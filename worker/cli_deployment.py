@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 from opensearchpy.exceptions import OpenSearchException
 
-from worker.cli_parts import print_json
+from worker.cli_parts import coloured, print_json
 from worker.cluster_setup import find_server
 from worker.deployed import look_at
 from worker.deployment import Account, Stack
@@ -182,9 +182,7 @@ def doctor(*, name: str | None, loader_role: str | None, as_json: bool) -> None:
         if as_json:
             print_json(finding)
             continue
-        click.echo(
-            f"{click.style(f'{finding.verdict:<12}', fg=_COLOURS[finding.verdict])} {finding.check}: {finding.evidence}"
-        )
+        click.echo(f"{coloured(finding.verdict, 12)} {finding.check}: {finding.evidence}")
         if finding.fix:
             click.echo(f"{'':<12} {finding.fix}")
     if faults:
@@ -215,9 +213,6 @@ def _examine(settings: Settings, loader_role: str, trail_prefix: str = "") -> It
 
     physician = Doctor(settings, session, client, now(), trail_prefix=trail_prefix, loader_role=loader_role)
     return physician.findings()
-
-
-_COLOURS = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAULT: "red", Verdict.NOT_CHECKED: "bright_black"}
 
 
 def _read(bundle: Path) -> bytes:

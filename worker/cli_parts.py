@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from worker.findings import Verdict
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from threading import Event
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LONGEST = timedelta(days=36_500)
+_COLOURS = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAULT: "red"}
 
 
 class _Span(click.ParamType[timedelta]):
@@ -128,6 +131,11 @@ def visible(text: str) -> str:
 def print_json(document: object, *, err: bool = False) -> None:
     """Print a document as one line of JSON; moments in ISO 8601."""
     click.echo(msgspec.json.encode(document).decode(), err=err)
+
+
+def coloured(verdict: Verdict, width: int = 0) -> str:
+    """Write a verdict in its colour, filled up to a width."""
+    return click.style(f"{verdict:<{width}}", fg=_COLOURS.get(verdict, "bright_black"), bold=verdict is Verdict.FAULT)
 
 
 def age(seconds: float) -> str:

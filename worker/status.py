@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+
+from worker.findings import Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,15 +32,6 @@ _MANY = 10  # of a unit, beside which the next smaller one says nothing
 
 WINDOW = timedelta(minutes=15)  # over which rates are taken
 ERRORS_WINDOW = timedelta(hours=1)
-
-
-class Verdict(StrEnum):
-    """How a part is; `unknown` where it could not be looked at and the pipeline does without."""
-
-    OK = "ok"
-    WARNING = "warning"
-    FAULT = "fault"
-    UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
