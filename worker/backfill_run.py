@@ -217,7 +217,7 @@ class ByQueue:
         return [Later(cause) if cause else Ended(Outcome.ANNOUNCED) for cause in self._queue.announce(bodies)]
 
 
-class Letters:
+class LetterBox:
     """Takes a consumer's dead letters in place of a queue: they go into the report."""
 
     def __init__(self) -> None:
@@ -238,7 +238,7 @@ class Directly:
 
     def __init__(  # noqa: PLR0913
         self,
-        make: Callable[[Letters], Consumer],
+        make: Callable[[LetterBox], Consumer],
         bucket: str,
         *,
         workers: int,
@@ -247,11 +247,11 @@ class Directly:
         tick: Callable[[], float] = time.monotonic,
     ) -> None:
         self._bucket, self._seconds, self._stop, self._tick = bucket, seconds, stop, tick
-        self._idle: SimpleQueue[tuple[Consumer, Letters]] = SimpleQueue()
+        self._idle: SimpleQueue[tuple[Consumer, LetterBox]] = SimpleQueue()
         self._consumers: list[Consumer] = []
         self._stopped_at: float | None = None
         for _ in range(workers):
-            letters = Letters()
+            letters = LetterBox()
             self._consumers.append(make(letters))
             self._idle.put((self._consumers[-1], letters))
 
@@ -276,7 +276,7 @@ class Directly:
             consumer.close()
 
     @contextmanager
-    def _consumer(self) -> Iterator[tuple[Consumer, Letters]]:
+    def _consumer(self) -> Iterator[tuple[Consumer, LetterBox]]:
         consumer, letters = self._idle.get()
         try:
             letters.sent.clear()

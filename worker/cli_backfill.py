@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -39,7 +40,8 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
     from datetime import datetime, timedelta
 
-    from worker.backfill_run import Letters, Way
+    from worker.aws import SqsQueue
+    from worker.backfill_run import LetterBox, Way
     from worker.backfill_state import Failure
     from worker.pipeline import Consumer
     from worker.settings import Settings
@@ -227,6 +229,10 @@ class _Door:
         self._warned = False
         self._live = sys.stderr.isatty() if options.progress is None else options.progress
 
+    @cached_property
+    def _queue(self) -> SqsQueue:
+        return make_queue(self._settings)
+
     def run(self) -> None:
         """Plan, ask, do, tell."""
         options = self._options
@@ -251,7 +257,7 @@ class _Door:
         """Say at once what would fail later: the queue, or the cluster and its template."""
         options = self._options
         if not (options.directly or options.dry_run):
-            make_queue(self._settings).check()
+            self._queue.check()
         missing = options.missing or options.incomplete
         if not (missing or (options.directly and not options.dry_run)):
             return None
@@ -421,9 +427,9 @@ class _Door:
     def _way(self) -> Way:
         options, settings = self._options, self._settings
         if not options.directly:
-            return ByQueue(make_queue(settings), self._bucket, Pace(options.rate, ByQueue.batch), options.max_depth)
+            return ByQueue(self._queue, self._bucket, Pace(options.rate, ByQueue.batch), options.max_depth)
 
-        def make(letters: Letters) -> Consumer:
+        def make(letters: LetterBox) -> Consumer:
             return make_consumer(settings, store=self._tree, queue=letters)
 
         way = Directly(make, self._bucket, workers=options.workers, seconds=settings.batch_seconds, stop=self._stop)

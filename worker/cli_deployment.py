@@ -14,7 +14,7 @@ from opensearchpy.exceptions import OpenSearchException
 from worker.cli_parts import coloured, print_json
 from worker.cluster_setup import find_server
 from worker.deployed import look_at
-from worker.deployment import Account, Stack
+from worker.deployment import Account, Stack, parameter_names
 from worker.doctor import Doctor
 from worker.errors import SetupError
 from worker.findings import Verdict
@@ -89,7 +89,7 @@ def deploy(  # noqa: PLR0913 - one per option
     given["CodeBucket"], given["CodeKey"], _ = account.upload(_read(bundle), "zip", code_bucket)
     text = template_text()
     _, _, url = account.upload(text.encode(), "yaml", given["CodeBucket"])
-    changes = stack.propose(url, given, _parameter_names(text))
+    changes = stack.propose(url, given, parameter_names(text))
     if not changes:
         click.echo(f"The stack {name} is as it should be: no changes.")
         return
@@ -276,14 +276,6 @@ def _say_goodbye(stack: Stack, status: str, *, yes: bool) -> None:
     if not yes and not click.confirm("Delete it?"):
         raise SetupError("Nothing was changed.")
     _show(stack.delete())
-
-
-def _parameter_names(text: str) -> set[str]:
-    """Read the names of the template's parameters: two spaces of indentation below `Parameters:`."""
-    lines = text.splitlines()
-    body = lines[lines.index("Parameters:") + 1 :]
-    end = next((at for at, line in enumerate(body) if line[:1].isalpha()), len(body))
-    return {line.strip().rstrip(":") for line in body[:end] if line.startswith("  ") and line[2:3].isalpha()}
 
 
 def _show(events: Iterator[Progress]) -> None:

@@ -122,7 +122,7 @@ def _same_policy(there: dict[str, Any], ours: dict[str, Any]) -> bool:
 
 def _template(client: OpenSearch, wanted: Wanted, server: Server) -> str:
     name = name_of(wanted.prefix)
-    there = _templates(client)
+    there = templates(client)
     replicas = _replicas(there.get(name, {})) if wanted.replicas is None else wanted.replicas
     body = index_template(wanted.prefix, compatible=server.compatible, replicas=replicas)
     body["_meta"]["digest"] = sha256(msgspec.json.encode(body, order="sorted")).hexdigest()
@@ -151,7 +151,8 @@ def _replicas(template: dict[str, Any]) -> int | None:
     return int(settings["number_of_replicas"]) if "number_of_replicas" in settings else None
 
 
-def _templates(client: OpenSearch) -> dict[str, dict[str, Any]]:
+def templates(client: OpenSearch) -> dict[str, dict[str, Any]]:
+    """Return all index templates of a cluster by name, ours and others."""
     answer: Any = client.indices.get_index_template()
     return {one["name"]: one["index_template"] for one in answer["index_templates"]}
 

@@ -11,7 +11,7 @@ from opensearchpy.exceptions import ConnectionError as NoConnection
 from opensearchpy.exceptions import NotFoundError, OpenSearchException, SSLError, TransportError
 
 from worker.access import API, all_roles, lacking, missing_permissions, role_name, roles_of
-from worker.cluster_setup import SERVERLESS, Server, find_server
+from worker.cluster_setup import SERVERLESS, Server, find_server, templates
 from worker.findings import Finding, fault, not_checked, ok, warning
 from worker.schema import POLICIES, VERSION, index_template, name_of, retention_policy
 
@@ -155,8 +155,7 @@ class ClusterChecks:
 
     @cached_property
     def _templates(self) -> dict[str, dict[str, Any]]:
-        found: Any = self._client.indices.get_index_template()
-        return {one["name"]: one["index_template"] for one in found.get("index_templates", [])}
+        return templates(self._client)
 
     @property
     def _properties(self) -> dict[str, Any]:

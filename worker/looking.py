@@ -19,6 +19,7 @@ from worker.metrics import DIMENSION, NAMESPACE
 from worker.refusals import in_words
 from worker.said import is_no_queue, said
 from worker.schema import POLICIES, VERSION, name_of
+from worker.settings import queue_name
 from worker.status import (
     ERRORS_WINDOW,
     WINDOW,
@@ -383,8 +384,8 @@ class _Metric:
 
 
 def _metrics(settings: Settings, consumer: Seen[Consumer | None]) -> dict[str, _Metric]:
-    """Name the metrics that a status needs; SQS's are by the queue's name, which is the end of its URL."""
-    queue, dead = (url.rsplit("/", 1)[-1] for url in (settings.queue_url, settings.dead_letter_queue_url))
+    """Name the metrics that a status needs; SQS's and ours are by the queue's name."""
+    queue, dead = queue_name(settings.queue_url), queue_name(settings.dead_letter_queue_url)
     wanted = {
         "oldest": _Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", "Maximum", WINDOW, {"QueueName": queue}),
         "oldest_letter": _Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", "Maximum", WINDOW, {"QueueName": dead}),

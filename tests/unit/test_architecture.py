@@ -214,7 +214,7 @@ THEIRS: dict[str, set[str]] = {
     "cli_dlq": {"click", "msgspec", "rich"},
     "redriving": {"msgspec"},
     "letter_detail": {"msgspec"},
-    "deployment": {"boto3", "botocore", "types_boto3_cloudformation"},
+    "deployment": {"boto3", "botocore", "types_boto3_cloudformation", "types_boto3_s3"},
     "access": {"opensearchpy"},
     "custom_resources": {"botocore", "msgspec", "opensearchpy", "tenacity", "types_boto3_s3", "urllib3"},
     "notification": {"types_boto3_s3"},

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from worker.backfill_run import Letters, Way
+    from worker.backfill_run import LetterBox, Way
 
 ASKED = {"bucket": "b", "account": ""}
 
@@ -327,7 +327,7 @@ def test_a_message_that_sqs_does_not_take_is_sent_again() -> None:
 
 
 def directly(parts: House, stop: threading.Event | None = None) -> Directly:
-    def make(letters: Letters) -> Consumer:
+    def make(letters: LetterBox) -> Consumer:
         return Consumer(
             parts.store, parts.index, letters, parts.limits,
             now=parts.clock.now, tick=parts.clock.tick, jitter=lambda: 1.0,
