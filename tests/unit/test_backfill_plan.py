@@ -135,7 +135,7 @@ def job(count: int, holdings: _Holdings | None = None, *, incomplete: bool = Fal
 
 def test_the_plan_is_what_is_then_done() -> None:
     """Whoever says yes to 2,498 files gets 2,498 files, asked for in pages."""
-    there = {file(7).key: Held(3, incomplete=False), file(2_100).key: Held(1, incomplete=True)}
+    there = {file(7).key: Held(incomplete=False), file(2_100).key: Held(incomplete=True)}
     holdings = _Holdings(there)
 
     *_, plan = job(2_500, holdings).plan("")
@@ -148,7 +148,7 @@ def test_the_plan_is_what_is_then_done() -> None:
 
 def test_incomplete_files_are_loaded_when_they_are_asked_for() -> None:
     """A hole in a file's positions is a record that is somewhere else, or nowhere."""
-    holdings = _Holdings({file(0).key: Held(1, incomplete=True), file(1).key: Held(1, incomplete=False)})
+    holdings = _Holdings({file(0).key: Held(incomplete=True), file(1).key: Held(incomplete=False)})
 
     to_load = [one.key for one, ended in job(2, holdings, incomplete=True).source("") if ended is None]
 
