@@ -7,8 +7,9 @@ import sys
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 import msgspec
@@ -46,7 +47,7 @@ _RECORDS = 10
 _RECORD_BYTES = 2_000
 _BODY_CHARACTERS = 200  # of a letter that announces no object, in a list
 
-F = TypeVar("F", bound="Callable[..., Any]")
+Command: TypeAlias = "Callable[..., Any]"
 
 
 class _Dlq(click.Group):
@@ -78,13 +79,33 @@ def dlq() -> None:
     """  # noqa: D301 - click wants the character, not its name
 
 
-def _choosing(*, ids: bool) -> Callable[[F], F]:
-    """Add the options that say which letters are meant."""
+def _choosing(*, by_id: bool) -> Callable[[Command], Command]:
+    """Add the options that say which letters are meant; the command is given a `choice` in their place."""
 
-    def add(command: F) -> F:
+    def add(command: Command) -> Command:
+        @wraps(command)
+        def chosen(
+            *,
+            reasons: tuple[str, ...],
+            prefix: str | None,
+            older_than: timedelta | None,
+            newer_than: timedelta | None,
+            ids: tuple[str, ...] = (),
+            **others: Any,  # noqa: ANN401 - the command's own options
+        ) -> None:
+            today = now().timestamp()
+            choice = Choice(
+                frozenset(ids),
+                frozenset(reasons),
+                prefix or "",
+                today - older_than.total_seconds() if older_than else None,
+                today - newer_than.total_seconds() if newer_than else None,
+            )
+            command(choice=choice, **others)
+
         for option in reversed(_CHOICE):
-            command = option(command)
-        return click.argument("ids", nargs=-1, metavar="[ID]...")(command) if ids else command
+            chosen = option(chosen)
+        return click.argument("ids", nargs=-1, metavar="[ID]...")(chosen) if by_id else chosen
 
     return add
 
@@ -104,23 +125,6 @@ _CHOICE: list[Callable[[Any], Any]] = [
 
 _JSON_LINES = click.option("--json", "as_json", is_flag=True, help="Print one JSON document per line.")
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-
-
-def _choice(
-    reasons: tuple[str, ...],
-    prefix: str | None,
-    older_than: timedelta | None,
-    newer_than: timedelta | None,
-    ids: tuple[str, ...] = (),
-) -> Choice:
-    today = now().timestamp()
-    return Choice(
-        frozenset(ids),
-        frozenset(reasons),
-        prefix or "",
-        today - older_than.total_seconds() if older_than else None,
-        today - newer_than.total_seconds() if newer_than else None,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,18 +153,15 @@ def _open() -> _Office:
 
 
 @dlq.command("list", short_help="List them, counted by reason.")
-@_choosing(ids=False)
+@_choosing(by_id=False)
 @click.option("--summary", is_flag=True, help="Only the counts by reason, with the oldest and the newest.")
 @click.option("--limit", type=click.IntRange(0), metavar="LETTERS",
               help="Most letters shown, the newest ones; 0 for all.  [default: 50, with --json all]  "
                    "Example: 500")  # fmt: skip
 @_JSON_LINES
-def list_letters(  # noqa: PLR0913 - one per option
+def list_letters(
     *,
-    reasons: tuple[str, ...],
-    prefix: str | None,
-    older_than: timedelta | None,
-    newer_than: timedelta | None,
+    choice: Choice,
     summary: bool,
     limit: int | None,
     as_json: bool,
@@ -170,7 +171,6 @@ def list_letters(  # noqa: PLR0913 - one per option
     Attempts is how often the consumer tried; for a letter that SQS moved itself (max_receives) it is SQS's receive
     count, in which every look is one more. With --json, letters come in no order unless --limit is given.
     """
-    choice = _choice(reasons, prefix, older_than, newer_than)
     most = (0 if as_json else _SHOWN) if limit is None else limit
     today = now().timestamp()
     newest = Newest(most, today)
@@ -323,7 +323,7 @@ def _print_file(file: FileNow) -> None:
 
 
 @dlq.command(short_help="Move them back to the source queue.")
-@_choosing(ids=True)
+@_choosing(by_id=True)
 @click.option("--rate", type=click.IntRange(1, 500), metavar="PER_SECOND",
               help="Most letters moved in a second.  [default: as fast as it goes]  Example: 10")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would be done with which letters, and why; move none.")
@@ -336,11 +336,7 @@ def _print_file(file: FileNow) -> None:
 @_JSON
 def redrive(  # noqa: PLR0913 - one per option
     *,
-    ids: tuple[str, ...],
-    reasons: tuple[str, ...],
-    prefix: str | None,
-    older_than: timedelta | None,
-    newer_than: timedelta | None,
+    choice: Choice,
     rate: int | None,
     dry_run: bool,
     force: bool,
@@ -365,7 +361,6 @@ def redrive(  # noqa: PLR0913 - one per option
     All letters are moved by SQS's own message move task, where none stays and none has to be announced anew; an
     interrupt cancels it. Others are received, sent and deleted one by one.
     """  # noqa: D301 - click wants the character, not its name
-    choice = _choice(reasons, prefix, older_than, newer_than, ids)
     if attach and cancel:
         raise click.UsageError("--attach and --cancel exclude each other.")
     office, policy = _open(), Policy(force, newest_version)
@@ -464,20 +459,16 @@ class _Imported(msgspec.Struct, frozen=True):
 
 
 @dlq.command(short_help="Delete them, kept in a file.")
-@_choosing(ids=True)
+@_choosing(by_id=True)
 @click.option("--all", "everything", is_flag=True, help="Discard all letters, when nothing else says which.")
 @click.option("--to", "path", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="New file that the letters are written to first.  [default: dead-letters-TIME.jsonl, here]  "
                    "Example: gone.jsonl")  # fmt: skip
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_JSON
-def discard(  # noqa: PLR0913 - one per option
+def discard(
     *,
-    ids: tuple[str, ...],
-    reasons: tuple[str, ...],
-    prefix: str | None,
-    older_than: timedelta | None,
-    newer_than: timedelta | None,
+    choice: Choice,
     everything: bool,
     path: Path | None,
     yes: bool,
@@ -487,7 +478,6 @@ def discard(  # noqa: PLR0913 - one per option
 
     They are written to a file first, from which `trailsink dlq import` brings them back; then it asks.
     """
-    choice = _choice(reasons, prefix, older_than, newer_than, ids)
     if choice.is_everything is not everything:
         raise click.UsageError("Say which letters: ids, options that choose, or --all alone.")
     path = path or Path(f"dead-letters-{now():%Y%m%dT%H%M%SZ}.jsonl")
@@ -528,20 +518,15 @@ def _confirm(survey: Survey, path: Path, *, yes: bool) -> None:
 
 @dlq.command("export", short_help="Write them to a file; they stay.")
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
-@_choosing(ids=True)
+@_choosing(by_id=True)
 @_JSON
-def export_letters(  # noqa: PLR0913 - one per option
+def export_letters(
     *,
     path: Path,
-    ids: tuple[str, ...],
-    reasons: tuple[str, ...],
-    prefix: str | None,
-    older_than: timedelta | None,
-    newer_than: timedelta | None,
+    choice: Choice,
     as_json: bool,
 ) -> None:
     """Write dead letters to FILE, or to standard output (-), a JSON document per line; they stay in the queue."""
-    choice = _choice(reasons, prefix, older_than, newer_than, ids)
     office = _open()
     with writing(path) as write, office.live:
         survey = office.desk.export(choice, write)
