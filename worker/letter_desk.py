@@ -153,6 +153,11 @@ class Look:
             if choice.ids and not missing:
                 return
 
+    def named(self, ids: set[str]) -> Iterator[Letter]:
+        """Receive the letters of these ids: none for no ids, which a choice would take for no condition."""
+        if ids:
+            yield from self.chosen(Choice(ids=frozenset(ids)))
+
     def sum_up(self, survey: Survey) -> None:
         """Tell a survey what the look as a whole found."""
         survey.end(seen=self.count, hidden=self.hidden, complete=self.complete)
@@ -238,7 +243,7 @@ class Desk:
         """
         size = _CHUNK if rate is None else max(1, min(_CHUNK, rate * _STEP_SECONDS))
         with self._look() as look:
-            for some in _chunks(look.chosen(Choice(ids=frozenset(plan.going))), size):
+            for some in _chunks(look.named(plan.going), size):
                 judged = zip(some, self.judge(some, policy), strict=True)
                 self._move(look, [(one, how.body) for one, how in judged if how.verdict is not Verdict.STAYS], plan)
                 if rate is not None:
@@ -339,7 +344,7 @@ class Desk:
         """Delete the letters of these ids; returns how many went, and how many could not be deleted."""
         gone = failed = 0
         with self._look() as look:
-            for some in _chunks(look.chosen(Choice(ids=frozenset(ids))), _CHUNK):
+            for some in _chunks(look.named(ids), _CHUNK):
                 bad = self._queue.delete([look.receipt(letter) for letter in some])
                 look.settle(some)
                 gone, failed = gone + len(some) - bad, failed + bad

@@ -160,6 +160,18 @@ def test_what_would_only_come_back_stays_and_the_rest_is_moved(office: Office) -
     assert is_whole(office, 2)
 
 
+def test_where_no_letter_is_meant_none_is_moved_or_discarded(office: Office) -> None:
+    """`redrive --reason truncated` on a queue without such letters has to leave the others alone."""
+    office.queue.add(letter(1, "", source="arn:q"))
+
+    plan = plan_and_move(office, Choice(reasons=frozenset({"truncated"})))
+    gone = office.desk.discard(set())
+
+    assert (plan.survey.count, plan.survey.others, plan.moved, gone) == (0, 1, 0, (0, 0))
+    assert (office.queue.ids, office.queue.sent) == (["id-1"], [])
+    assert is_whole(office, 1)
+
+
 def test_a_plan_moves_nothing(office: Office) -> None:
     """This is what --dry-run shows."""
     office.objects.states = {"1.json.gz": MENDED}
