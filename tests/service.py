@@ -1,4 +1,4 @@
-"""A server over HTTP that remembers what it was asked, and answers, fails, hangs or hands on as a test tells it."""
+"""Servers over HTTP for tests: any answer at all, or one that remembers, answers, fails, hangs or hands on as told."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 Reply = tuple[int, bytes]
+Given = tuple[int, bytes, dict[str, str]]  # status, body and headers
 
 
 @dataclass
@@ -57,22 +58,50 @@ class Service:
 
 @contextmanager
 def listening(service: Service) -> Iterator[Service]:
+    """Serve what a service answers; its `url` says where."""
+
+    def answer(method: str, path: str, headers: dict[str, str], body: bytes) -> Given:
+        status, text = service.serve(method, path, headers, body)
+        return status, text, {"Content-Type": "application/json" if text.startswith(b"{") else "application/xml"}
+
+    with serving(answer) as service.url:
+        yield service
+
+
+def told(status: int, content: Any) -> Given:
+    """A text as it is, anything else as JSON."""
+    if isinstance(content, str):
+        return status, content.encode(), {"Content-Type": "text/plain"}
+    return status, json.dumps(content).encode(), {"Content-Type": "application/json"}
+
+
+@contextmanager
+def serving(answer: Callable[[str, str, dict[str, str], bytes], Given]) -> Iterator[str]:
+    """Answer every request by its method, path, headers and body, on a free port; gives the address.
+
+    Status 0 closes the connection without a word.
+    """
+
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def _serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            status, text = service.serve(self.command, self.path, dict(self.headers), body)
+            status, text, headers = answer(self.command, self.path, dict(self.headers), body)
             if status == 0:
                 self.close_connection = True
                 return
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json" if text.startswith(b"{") else "application/xml")
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text if self.command != "HEAD" else b"")
+            try:
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text if self.command != "HEAD" else b"")
+            except OSError:  # who asked is dead
+                self.close_connection = True
 
-        do_GET = do_PUT = do_POST = do_HEAD = _serve  # noqa: N815 - http.server's own names
+        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _serve  # noqa: N815 - http.server's own names
 
         def log_message(self, *_: Any) -> None:
             """Say nothing."""
@@ -81,9 +110,8 @@ def listening(service: Service) -> Iterator[Service]:
     server.daemon_threads = True
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
-    service.url = f"http://127.0.0.1:{server.server_port}"
     try:
-        yield service
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()

@@ -142,10 +142,11 @@ def let_in(client: OpenSearch, prefix: str, backend_role: str) -> Iterator[str]:
     Others who are mapped to the role stay so. Raises SetupError when the cluster does not answer or refuses.
     """
     try:
-        if not has_roles(client):
+        roles = all_roles(client)
+        if roles is None:
             yield "Access: this server has no fine-grained access control; nobody has to be let in."
             return
-        yield _put_role(client, prefix)
+        yield _put_role(client, prefix, roles.get(role_name(prefix)))
         yield _map(client, role_name(prefix), backend_role)
     except NoConnection as error:
         raise SetupError("OpenSearch does not answer while the loader is let in.") from error
@@ -164,23 +165,26 @@ def lacking(error: TransportError) -> str:
     return found[1] if found else ""
 
 
-def has_roles(client: OpenSearch) -> bool:
-    """Say whether the cluster has fine-grained access control; raises TransportError 403 to who may not ask."""
+def all_roles(client: OpenSearch) -> dict[str, Any] | None:
+    """Return the cluster's roles by name, None where it has no fine-grained access control.
+
+    Raises TransportError 403 to who may not ask.
+    """
     try:
-        client.transport.perform_request("GET", f"{API}/roles")
+        answer: Any = client.transport.perform_request("GET", f"{API}/roles")
     except TransportError as error:
         if error.status_code in _NO_PLUGIN:
-            return False
+            return None
         # A managed domain refuses by path what it does not offer.
         if error.status_code == HTTPStatus.UNAUTHORIZED and "Your request" in str(error.info):
-            return False
+            return None
         raise
-    return True
+    roles: dict[str, Any] = answer
+    return roles
 
 
-def _put_role(client: OpenSearch, prefix: str) -> str:
+def _put_role(client: OpenSearch, prefix: str, there: dict[str, Any] | None) -> str:
     name, wanted = role_name(prefix), loader_role(prefix)
-    there = _get(client, "roles", name)
     if there is not None and _same(there, wanted):
         return f"Access: role {name} is there already."
     client.transport.perform_request("PUT", f"{API}/roles/{name}", body=wanted)
@@ -198,7 +202,7 @@ def _same(there: dict[str, Any], wanted: dict[str, Any]) -> bool:
 
 
 def _map(client: OpenSearch, name: str, backend_role: str) -> str:
-    there = _get(client, "rolesmapping", name) or {}
+    there = _mapping(client, name)
     mapped = there.get("backend_roles") or []
     if backend_role in mapped:
         return f"Access: {backend_role} has the role already."
@@ -208,10 +212,10 @@ def _map(client: OpenSearch, name: str, backend_role: str) -> str:
     return f"Access: {backend_role} has the role now."
 
 
-def _get(client: OpenSearch, kind: str, name: str) -> dict[str, Any] | None:
+def _mapping(client: OpenSearch, name: str) -> dict[str, Any]:
     try:
-        answer: Any = client.transport.perform_request("GET", f"{API}/{kind}/{name}")
+        answer: Any = client.transport.perform_request("GET", f"{API}/rolesmapping/{name}")
     except NotFoundError:
-        return None
+        return {}
     found: dict[str, Any] = answer[name]
     return found

@@ -60,16 +60,16 @@ class Tally:
 
     days: dict[str, Counter[str]] = field(default_factory=dict)
     records: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[str] = field(init=False)  # all days together
+
+    def __post_init__(self) -> None:
+        self.outcomes = sum(self.days.values(), Counter())
 
     def add(self, file: File, ended: Ended) -> None:
         """Count one file."""
         self.days.setdefault(file.day, Counter())[ended.outcome] += 1
+        self.outcomes[ended.outcome] += 1
         self.records.update(dict(zip(RECORDS, ended.records, strict=False)))
-
-    @property
-    def outcomes(self) -> Counter[str]:
-        """Files by outcome, all days together."""
-        return sum(self.days.values(), Counter())
 
     @property
     def files(self) -> int:

@@ -79,16 +79,15 @@ class Run:
         patience: float,
         stop: threading.Event,
         first_wait: float = 2.0,
-        tick: Callable[[], float] = time.monotonic,
     ) -> None:
         self._way, self._source, self.ledger = way, iter(source), ledger
         self._workers, self._patience, self._first_wait = workers, patience, first_wait
-        self._stop, self._tick = stop, tick
+        self._stop = stop
         self._flights: dict[Future[list[Ended | Later]], list[Task]] = {}
         self._due: list[_Due] = []
         self._listed_all = False
         # What went through before an interruption shows that not everything is refused.
-        self._went_through: float | None = tick() if ledger.tally.files else None
+        self._went_through: float | None = time.monotonic() if ledger.tally.files else None
         self.retries: Counter[str] = Counter()  # by cause
 
     def go(self) -> Iterator[list[tuple[File, Ended]]]:
@@ -118,7 +117,7 @@ class Run:
 
     def _next(self) -> list[Task]:
         """Choose the files of one batch: those whose time has come again, then new ones."""
-        most, now = min(self._way.batch, self._way.most()), self._tick()
+        most, now = min(self._way.batch, self._way.most()), time.monotonic()
         tasks: list[Task] = []
         while len(tasks) < most and self._due and self._due[0].at <= now:
             tasks.append(heapq.heappop(self._due).task)
@@ -148,7 +147,7 @@ class Run:
                 self._take(task, end)
 
     def _take(self, task: Task, end: Ended | Later) -> None:
-        now = self._tick()
+        now = time.monotonic()
         if isinstance(end, Ended):
             self._went_through = now
             self.ledger.end(task.number, end)
@@ -217,7 +216,7 @@ class ByQueue:
         return [Later(cause) if cause else Ended(Outcome.ANNOUNCED) for cause in self._queue.announce(bodies)]
 
 
-class Letters:
+class LetterBox:
     """Takes a consumer's dead letters in place of a queue: they go into the report."""
 
     def __init__(self) -> None:
@@ -236,22 +235,21 @@ class Directly:
 
     batch = 16  # small files share bulk requests; more would make a stop wait
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
-        make: Callable[[Letters], Consumer],
+        make: Callable[[LetterBox], Consumer],
         bucket: str,
         *,
         workers: int,
         seconds: float,
         stop: threading.Event,
-        tick: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._bucket, self._seconds, self._stop, self._tick = bucket, seconds, stop, tick
-        self._idle: SimpleQueue[tuple[Consumer, Letters]] = SimpleQueue()
+        self._bucket, self._seconds, self._stop = bucket, seconds, stop
+        self._idle: SimpleQueue[tuple[Consumer, LetterBox]] = SimpleQueue()
         self._consumers: list[Consumer] = []
         self._stopped_at: float | None = None
         for _ in range(workers):
-            letters = Letters()
+            letters = LetterBox()
             self._consumers.append(make(letters))
             self._idle.put((self._consumers[-1], letters))
 
@@ -276,7 +274,7 @@ class Directly:
             consumer.close()
 
     @contextmanager
-    def _consumer(self) -> Iterator[tuple[Consumer, Letters]]:
+    def _consumer(self) -> Iterator[tuple[Consumer, LetterBox]]:
         consumer, letters = self._idle.get()
         try:
             letters.sent.clear()
@@ -286,10 +284,10 @@ class Directly:
 
     def _left(self, reserve: float) -> Callable[[], float]:
         """Return the clock of a batch: its seconds, and after a signal what finishing may take."""
-        until = self._tick() + self._seconds
+        until = time.monotonic() + self._seconds
 
         def left() -> float:
-            now = self._tick()
+            now = time.monotonic()
             if not self._stop.is_set():
                 return until - now
             if self._stopped_at is None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from worker.backfill import Tally
+from worker.disk import sync_folder
 from worker.errors import SetupError
 from worker.walk import File
 
@@ -119,11 +120,7 @@ class StateFile:
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(self.path)
-            folder = os.open(self.path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            sync_folder(self.path.parent)
 
     def forget(self) -> None:
         """Remove the state."""

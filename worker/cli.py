@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 import time
@@ -26,6 +25,7 @@ from worker.cli_backfill import backfill
 from worker.cli_dashboards import dashboards
 from worker.cli_deployment import deploy, destroy, doctor, template
 from worker.cli_dlq import dlq
+from worker.cli_parts import stopping
 from worker.cli_search import explain_event, search
 from worker.cli_status import status
 from worker.cluster_setup import Wanted, set_up
@@ -33,11 +33,10 @@ from worker.errors import QueueUnavailable, SetupError, TrailsinkError
 from worker.metrics import METRICS, counts, report_lines
 from worker.poller import Poller, Polling
 from worker.settings import Settings, load_settings, unknown_settings
-from worker.wiring import is_serverless, make_client, make_consumer, make_queue, now
+from worker.wiring import make_client, make_consumer, make_queue, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import FrameType
 
     from worker.pipeline import BatchResult
 
@@ -96,7 +95,7 @@ def setup(retention_days: int | None, replicas: int | None, loader_role: str | N
     """
     settings = load_settings()
     days = settings.retention_days if retention_days is None else retention_days
-    wanted = Wanted(settings.index_prefix, days, replicas, is_serverless(settings))
+    wanted = Wanted(settings.index_prefix, days, replicas, settings.is_serverless)
     click.echo(f"Asking {settings.opensearch_url} (for up to {settings.request_seconds:.0f} s) ...", err=True)
     client = make_client(settings).connect()
     lines = set_up(client, wanted)
@@ -127,24 +126,14 @@ def run(*, concurrency: int, batch_size: int, until_idle: bool, timeout: float |
     queue = make_queue(settings)
     queue.check()  # says at once that a queue, the region or the credentials are wrong,
     make_client(settings).connect()  # or that a password cannot be read
-    _stop_on_signals(polling)
     totals = _Totals()
-    with _reporting(settings, totals, live=sys.stderr.isatty() if progress is None else progress) as report:
-        late = _poll(settings, polling, concurrency, report, timeout)
-    click.echo("\n".join([totals.sentence(), *totals.reasons()]) if sys.stdout.isatty() else totals.line())
+    with stopping(polling.stop, "what is held is finished or handed back"):
+        with _reporting(settings, totals, live=sys.stderr.isatty() if progress is None else progress) as report:
+            late = _poll(settings, polling, concurrency, report, timeout)
+        click.echo("\n".join([totals.sentence(), *totals.reasons()]) if sys.stdout.isatty() else totals.line())
     visible, hidden = queue.depth() if late else (0, 0)
     if visible + hidden:
         raise SetupError(f"The time is over and the queue is not empty: {visible} messages visible, {hidden} hidden.")
-
-
-def _stop_on_signals(polling: Polling) -> None:
-    def stop(number: int, _frame: FrameType | None) -> None:
-        click.echo("Stopping: what is held is finished or handed back. A second signal ends it at once.", err=True)
-        polling.stop.set()
-        signal.signal(number, signal.SIG_DFL)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
 
 
 def _poll(

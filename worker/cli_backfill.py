@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,10 +25,10 @@ from worker.backfill import RECORDS, Ledger, Outcome, Pace, Plan, Tally
 from worker.backfill_job import Job, carry_out
 from worker.backfill_run import ByQueue, Directly, Run
 from worker.backfill_state import Report, Saved, StateFile, failed_file, failures, state_folder, state_path
-from worker.cli_parts import MOMENT, SPAN, print_table
+from worker.cli_parts import MOMENT, SPAN, print_json, print_table, stopping
 from worker.errors import SetupError, TrailsinkError
 from worker.holdings import Holdings
-from worker.keys import ACCOUNT, LATE, ORGANISATION, ROOT, Selection
+from worker.keys import ACCOUNT, LATE, ORGANISATION, ROOT, Selection, inside_another, root_of, window
 from worker.listing import Bucket, Tree
 from worker.settings import load_settings
 from worker.walk import LISTINGS, files, find_roots
@@ -38,9 +38,10 @@ if TYPE_CHECKING:
     import re
     from collections.abc import Callable, Iterator
     from concurrent.futures import Executor
-    from types import FrameType
+    from datetime import datetime, timedelta
 
-    from worker.backfill_run import Letters, Way
+    from worker.aws import SqsQueue
+    from worker.backfill_run import LetterBox, Way
     from worker.backfill_state import Failure
     from worker.pipeline import Consumer
     from worker.settings import Settings
@@ -228,6 +229,10 @@ class _Door:
         self._warned = False
         self._live = sys.stderr.isatty() if options.progress is None else options.progress
 
+    @cached_property
+    def _queue(self) -> SqsQueue:
+        return make_queue(self._settings)
+
     def run(self) -> None:
         """Plan, ask, do, tell."""
         options = self._options
@@ -252,7 +257,7 @@ class _Door:
         """Say at once what would fail later: the queue, or the cluster and its template."""
         options = self._options
         if not (options.directly or options.dry_run):
-            make_queue(self._settings).check()
+            self._queue.check()
         missing = options.missing or options.incomplete
         if not (missing or (options.directly and not options.dry_run)):
             return None
@@ -273,8 +278,7 @@ class _Door:
         if options.report and options.report.exists():
             raise SetupError(f"{options.report} exists already: no report is overwritten.")
         began = now()
-        until = min(options.until or began, began + timedelta(days=1))  # nothing is delivered in the future
-        since = began - options.last if options.last else options.since
+        since, until = window(began, since=options.since, until=options.until, last=options.last)
         roots = [] if options.retry_failed else self._roots()
         name = f"failed-{began:%Y%m%dT%H%M%S}-{os.getpid()}.jsonl"
         report = options.report or state_folder(os.environ) / name
@@ -284,7 +288,10 @@ class _Door:
 
     def _roots(self) -> list[str]:
         if self._options.prefix:
-            return _apart({_root(prefix) for prefix in self._options.prefix})
+            given = {root_of(prefix) for prefix in self._options.prefix}
+            if inner := inside_another(given):
+                raise click.UsageError(f"--prefix {inner} lies below the {ROOT} of another one.")
+            return sorted(given)
         roots = find_roots(self._lister)
         if not roots:
             raise SetupError(
@@ -377,7 +384,7 @@ class _Door:
         run = Run(way, job.source(saved.mark), ledger, workers=options.workers, patience=patience, stop=self._stop)
         before = ledger.tally.files
         try:
-            with _stopping(self._stop), self._bar(*_COLUMNS) as bar:
+            with stopping(self._stop, "what is under way is finished"), self._bar(*_COLUMNS) as bar:
                 task = bar.add_task("", total=plan.files + plan.present, said="")
                 for _ in carry_out(run, saved, report, state, self._bucket):
                     said = _words(ledger.tally, run, way, time.monotonic() - began, ledger.tally.files - before)
@@ -420,9 +427,9 @@ class _Door:
     def _way(self) -> Way:
         options, settings = self._options, self._settings
         if not options.directly:
-            return ByQueue(make_queue(settings), self._bucket, Pace(options.rate, ByQueue.batch), options.max_depth)
+            return ByQueue(self._queue, self._bucket, Pace(options.rate, ByQueue.batch), options.max_depth)
 
-        def make(letters: Letters) -> Consumer:
+        def make(letters: LetterBox) -> Consumer:
             return make_consumer(settings, store=self._tree, queue=letters)
 
         way = Directly(make, self._bucket, workers=options.workers, seconds=settings.batch_seconds, stop=self._stop)
@@ -486,23 +493,6 @@ def _words(tally: Tally, run: Run, way: Way, seconds: float, done: int) -> str:
     return " · ".join(said)
 
 
-@contextmanager
-def _stopping(stop: threading.Event) -> Iterator[None]:
-    """Let a signal end the run gently, and a second one at once."""
-
-    def heard(number: int, _frame: FrameType | None) -> None:
-        click.echo("Stopping: what is under way is finished. A second signal ends it at once.", err=True)
-        stop.set()
-        signal.signal(number, signal.SIG_DFL)
-
-    before = {number: signal.signal(number, heard) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _bucket(options: _Options, settings: Settings) -> str:
     if options.bucket:
         return options.bucket
@@ -511,18 +501,6 @@ def _bucket(options: _Options, settings: Settings) -> str:
     if not settings.bucket:
         raise SetupError("There is no bucket to load from: give --bucket, or set TRAILSINK_BUCKET.")
     return settings.bucket
-
-
-def _root(prefix: str) -> str:
-    bare = f"{prefix.strip('/')}/".lstrip("/")
-    return bare[: -len(ROOT)] if f"/{bare}".endswith(f"/{ROOT}") else bare
-
-
-def _apart(roots: set[str]) -> list[str]:
-    inner = [root for root in roots for other in roots if root.startswith(other + ROOT)]
-    if inner:
-        raise click.UsageError(f"--prefix {inner[0]} lies below the {ROOT} of another one.")
-    return sorted(roots)
 
 
 def _minute(moment: datetime) -> str:
@@ -538,4 +516,4 @@ def _bytes(size: float) -> str:
 
 
 def _say(**members: Any) -> None:  # noqa: ANN401 - JSON values
-    click.echo(msgspec.json.encode(members).decode())
+    print_json(members)

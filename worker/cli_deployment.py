@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-import msgspec
 from opensearchpy.exceptions import OpenSearchException
 
+from worker.cli_parts import coloured, print_json
 from worker.cluster_setup import find_server
 from worker.deployed import look_at
-from worker.deployment import Account, Stack
+from worker.deployment import Account, Stack, parameter_names
 from worker.doctor import Doctor
 from worker.errors import SetupError
 from worker.findings import Verdict
 from worker.refusals import in_words
-from worker.removal import holdings, remove
+from worker.removal import indices_of, remove
 from worker.settings import load_settings
 from worker.wiring import make_client, now, session
 
@@ -73,7 +73,7 @@ def deploy(  # noqa: PLR0913 - one per option
     """
     made = session()
     account, stack = Account(made), Stack(made.client("cloudformation"), name)
-    click.echo(f"Account {account.id()}, region {account.region}.")
+    click.echo(f"Account {account.id}, region {account.region}.")
     status = _wait_until_it_rests(stack)
     given = _given(settings)
     if bucket:
@@ -89,7 +89,7 @@ def deploy(  # noqa: PLR0913 - one per option
     given["CodeBucket"], given["CodeKey"], _ = account.upload(_read(bundle), "zip", code_bucket)
     text = template_text()
     _, _, url = account.upload(text.encode(), "yaml", given["CodeBucket"])
-    changes = stack.propose(url, given, _parameter_names(text))
+    changes = stack.propose(url, given, parameter_names(text))
     if not changes:
         click.echo(f"The stack {name} is as it should be: no changes.")
         return
@@ -154,7 +154,7 @@ def _data(account: Account, deployed: Deployed) -> _Data:
 
     def clear() -> Iterator[str]:
         client = make_client(_settings_of(deployed)).connect()
-        return remove(client, prefix, holdings(client, prefix))
+        return remove(client, prefix, indices_of(client, prefix))
 
     where = values.get("OpensearchUrl", "the cluster")
     return _Data(f"What is in the indices {prefix}-* of {where}, their template, policy and role,", clear)
@@ -180,11 +180,9 @@ def doctor(*, name: str | None, loader_role: str | None, as_json: bool) -> None:
     for finding in findings:
         faults += finding.verdict is Verdict.FAULT
         if as_json:
-            click.echo(msgspec.json.encode(finding).decode())
+            print_json(finding)
             continue
-        click.echo(
-            f"{click.style(f'{finding.verdict:<12}', fg=_COLOURS[finding.verdict])} {finding.check}: {finding.evidence}"
-        )
+        click.echo(f"{coloured(finding.verdict, 12)} {finding.check}: {finding.evidence}")
         if finding.fix:
             click.echo(f"{'':<12} {finding.fix}")
     if faults:
@@ -215,9 +213,6 @@ def _examine(settings: Settings, loader_role: str, trail_prefix: str = "") -> It
 
     physician = Doctor(settings, session, client, now(), trail_prefix=trail_prefix, loader_role=loader_role)
     return physician.findings()
-
-
-_COLOURS = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAULT: "red", Verdict.NOT_CHECKED: "bright_black"}
 
 
 def _read(bundle: Path) -> bytes:
@@ -281,14 +276,6 @@ def _say_goodbye(stack: Stack, status: str, *, yes: bool) -> None:
     if not yes and not click.confirm("Delete it?"):
         raise SetupError("Nothing was changed.")
     _show(stack.delete())
-
-
-def _parameter_names(text: str) -> set[str]:
-    """Read the names of the template's parameters: two spaces of indentation below `Parameters:`."""
-    lines = text.splitlines()
-    body = lines[lines.index("Parameters:") + 1 :]
-    end = next((at for at, line in enumerate(body) if line[:1].isalpha()), len(body))
-    return {line.strip().rstrip(":") for line in body[:end] if line.startswith("  ") and line[2:3].isalpha()}
 
 
 def _show(events: Iterator[Progress]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import heapq
 import signal
 import sys
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 import msgspec
@@ -16,29 +17,37 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from worker.cli_parts import SPAN, age, print_table
+from worker.cli_parts import SPAN, age, print_json, print_table, visible
 from worker.errors import SetupError, StoreUnavailable, TrailsinkError
-from worker.letter_desk import Desk, MoveTask, Plan, Policy, refuse_unknown
+from worker.letter_desk import Desk
+from worker.letter_detail import Detail
 from worker.letter_file import STREAM, reading, writing
-from worker.letter_records import FileNow, read_again
-from worker.letters import MEANINGS, REASONS, Choice, Shown
+from worker.letter_records import read_again
+from worker.letters import REASONS, Choice, Shown, counted
 from worker.mending import Verdict
+from worker.redriving import Plan, Policy, Redriven, Way
 from worker.settings import load_settings
+from worker.survey import Newest
 from worker.wiring import make_letter_queue, make_store, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
     from datetime import timedelta
 
-    from worker.letter_desk import Survey
+    from worker.aws import S3Store
+    from worker.letter_records import FileNow
     from worker.letters import Letter
+    from worker.redriving import MoveTask
+    from worker.settings import Settings
+    from worker.survey import Survey
 
 _SHOWN = 50  # letters, in a table
 _RECORDS = 10
 _RECORD_BYTES = 2_000
 _BODY_CHARACTERS = 200  # of a letter that announces no object, in a list
 
-F = TypeVar("F", bound="Callable[..., Any]")
+Command: TypeAlias = "Callable[..., Any]"
 
 
 class _Dlq(click.Group):
@@ -70,13 +79,33 @@ def dlq() -> None:
     """  # noqa: D301 - click wants the character, not its name
 
 
-def _choosing(*, ids: bool) -> Callable[[F], F]:
-    """Add the options that say which letters are meant."""
+def _choosing(*, by_id: bool) -> Callable[[Command], Command]:
+    """Add the options that say which letters are meant; the command is given a `choice` in their place."""
 
-    def add(command: F) -> F:
+    def add(command: Command) -> Command:
+        @wraps(command)
+        def chosen(
+            *,
+            reasons: tuple[str, ...],
+            prefix: str | None,
+            older_than: timedelta | None,
+            newer_than: timedelta | None,
+            ids: tuple[str, ...] = (),
+            **others: Any,  # noqa: ANN401 - the command's own options
+        ) -> None:
+            today = now().timestamp()
+            choice = Choice(
+                frozenset(ids),
+                frozenset(reasons),
+                prefix or "",
+                today - older_than.total_seconds() if older_than else None,
+                today - newer_than.total_seconds() if newer_than else None,
+            )
+            command(choice=choice, **others)
+
         for option in reversed(_CHOICE):
-            command = option(command)
-        return click.argument("ids", nargs=-1, metavar="[ID]...")(command) if ids else command
+            chosen = option(chosen)
+        return click.argument("ids", nargs=-1, metavar="[ID]...")(chosen) if by_id else chosen
 
     return add
 
@@ -98,54 +127,41 @@ _JSON_LINES = click.option("--json", "as_json", is_flag=True, help="Print one JS
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 
 
-def _choice(
-    reasons: tuple[str, ...],
-    prefix: str | None,
-    older_than: timedelta | None,
-    newer_than: timedelta | None,
-    ids: tuple[str, ...] = (),
-) -> Choice:
-    today = now().timestamp()
-    return Choice(
-        frozenset(ids),
-        frozenset(reasons),
-        prefix or "",
-        today - older_than.total_seconds() if older_than else None,
-        today - newer_than.total_seconds() if newer_than else None,
-    )
+@dataclass(frozen=True, slots=True)
+class _Office:
+    """What a command works with, opened once: while `live` is entered, a terminal is told how far the desk is."""
+
+    settings: Settings
+    store: S3Store
+    desk: Desk
+    live: AbstractContextManager[object]
 
 
-@contextmanager
-def _desk() -> Iterator[Desk]:
-    """Give a desk that tells a terminal how far it is, in a live line on standard error."""
+def _open() -> _Office:
     settings = load_settings()
-    queue = make_letter_queue(settings)
+    queue, store = make_letter_queue(settings), make_store(settings)
     display = Live(console=Console(stderr=True), transient=True, refresh_per_second=8) if sys.stderr.isatty() else None
 
     def say(line: str) -> None:
         if display:
             display.update(Text(line))
 
-    with display or nullcontext():
-        yield Desk(queue, make_store(settings), sleep=time.sleep, say=say)
+    return _Office(settings, store, Desk(queue, store, sleep=time.sleep, say=say), display or nullcontext())
 
 
 # list
 
 
 @dlq.command("list", short_help="List them, counted by reason.")
-@_choosing(ids=False)
+@_choosing(by_id=False)
 @click.option("--summary", is_flag=True, help="Only the counts by reason, with the oldest and the newest.")
 @click.option("--limit", type=click.IntRange(0), metavar="LETTERS",
               help="Most letters shown, the newest ones; 0 for all.  [default: 50, with --json all]  "
                    "Example: 500")  # fmt: skip
 @_JSON_LINES
-def list_letters(  # noqa: PLR0913 - one per option
+def list_letters(
     *,
-    reasons: tuple[str, ...],
-    prefix: str | None,
-    older_than: timedelta | None,
-    newer_than: timedelta | None,
+    choice: Choice,
     summary: bool,
     limit: int | None,
     as_json: bool,
@@ -155,29 +171,26 @@ def list_letters(  # noqa: PLR0913 - one per option
     Attempts is how often the consumer tried; for a letter that SQS moved itself (max_receives) it is SQS's receive
     count, in which every look is one more. With --json, letters come in no order unless --limit is given.
     """
-    choice = _choice(reasons, prefix, older_than, newer_than)
     most = (0 if as_json else _SHOWN) if limit is None else limit
     today = now().timestamp()
-    newest: list[tuple[float, str, Shown]] = []
+    newest = Newest(most, today)
 
     def take(letter: Letter) -> None:
-        shown = Shown.of(letter, today)
         if as_json and not most:
-            _print_json(shown)
-        elif not most or len(newest) < most:
-            heapq.heappush(newest, (letter.sent_at, letter.id, shown))
+            print_json(Shown.of(letter, today))
         else:
-            heapq.heappushpop(newest, (letter.sent_at, letter.id, shown))
+            newest.add(letter)
 
-    with _desk() as desk:
-        survey = desk.look(choice, (lambda _: None) if summary else take)
-    shown = [one for _, _, one in sorted(newest, reverse=True)]
+    office = _open()
+    with office.live:
+        survey = office.desk.look(choice, (lambda _: None) if summary else take)
     if as_json:
-        for line in survey.as_groups() if summary else shown:
-            _print_json(line)
+        for line in survey.as_groups() if summary else newest.letters:
+            print_json(line)
     elif survey.count:
         _print_groups(survey, today)
-        _print_letters(shown, survey.count, summary=summary)
+        if not summary:
+            _print_letters(newest.letters, survey.count)
     else:
         _print_none(survey)
     _note(survey)
@@ -191,16 +204,14 @@ def _print_groups(survey: Survey, today: float) -> None:
     print_table(("reason", "letters", "oldest", "newest"), rows, right=("letters", "oldest", "newest"))
 
 
-def _print_letters(letters: list[Shown], all_of_them: int, *, summary: bool) -> None:
-    if summary:
-        return
+def _print_letters(letters: list[Shown], all_of_them: int) -> None:
     click.echo()
     for one in sorted(letters, key=lambda letter: letter.reason):  # stable: the newest first within a reason
         attempts = "" if one.attempts is None else f"attempts {one.attempts}, "
         click.echo(f"{one.id}  {click.style(one.reason, bold=True)}  {attempts}age {age(one.age_seconds)}")
         for name in one.objects or [(one.body or "")[:_BODY_CHARACTERS]]:
-            click.echo(f"  {_printable(name)}")
-        click.echo(f"  {_printable(one.detail)}")
+            click.echo(f"  {visible(name)}")
+        click.echo(f"  {visible(one.detail)}")
     if len(letters) < all_of_them:
         click.echo(f"... and {all_of_them - len(letters):,} older letters: --limit 0 shows all.")
 
@@ -223,23 +234,6 @@ def _note(survey: Survey) -> None:
 # show
 
 
-class _Detail(msgspec.Struct, frozen=True):
-    """A letter as `show --json` prints it; `file` only with --records."""
-
-    letter: Shown
-    meaning: str
-    source_queue: str | None
-    trailsink_version: str | None
-    etag: str | None
-    size: int | None
-    version_id: str | None
-    redrive: Verdict
-    redrive_why: str
-    attributes: dict[str, str]
-    body: str
-    file: FileNow | None = None
-
-
 @dlq.command(short_help="Show everything about one.")
 @click.argument("id_", metavar="ID")
 @click.option("--records", is_flag=True, help="Read the object, and show the text of the records that were rejected.")
@@ -253,50 +247,34 @@ def show(*, id_: str, records: bool, limit: int, most_bytes: int, as_json: bool)
 
     With --records the object is read from S3, in the version that the letter names, and cut the way the consumer does.
     """
-    settings = load_settings()
-    with _desk() as desk:
-        letter = desk.find(id_)
-        (judged,) = desk.judge([letter], Policy())
-    file = None
-    if records:
-        if len(letter.objects) != 1:
-            raise SetupError(f"The letter {id_} announces {len(letter.objects)} objects; --records needs just one.")
-        file = _file_of(letter, settings.max_inflated_bytes, limit, most_bytes)
-    shown = Shown.of(letter, now().timestamp())
-    ref = letter.objects[0] if len(letter.objects) == 1 else None
-    detail = _Detail(
-        shown,
-        MEANINGS.get(letter.reason, "a reason that this version of trailsink does not know"),
-        letter.source or None,
-        letter.said("trailsink_version") or None,
-        ref.etag if ref else None,
-        ref.size if ref else None,
-        ref.version_id if ref else None,
-        judged.verdict,
-        judged.why,
-        {name: one.value for name, one in letter.attributes.items()},
-        letter.body,
-        file,
-    )
+    office = _open()
+    with office.live:
+        letter = office.desk.find(id_)
+        (judged,) = office.desk.judge([letter], Policy())
+    file = _file_of(office, letter, limit, most_bytes) if records else None
+    detail = Detail.of(letter, judged, now().timestamp(), file)
     if as_json:
-        _print_json(detail)
+        print_json(detail)
         return
     for label, value in _labelled(detail):
-        click.echo(f"{label:<9} {_printable(value)}")
-    for position, why in shown.rejected[:limit]:
-        click.echo(f"  position {position}: {_printable(why)}")
+        click.echo(f"{label:<9} {visible(value)}")
+    for position, why in detail.letter.rejected[:limit]:
+        click.echo(f"  position {position}: {visible(why)}")
     if file:
         _print_file(file)
 
 
-def _file_of(letter: Letter, limit: int, most: int, most_bytes: int) -> FileNow:
+def _file_of(office: _Office, letter: Letter, most: int, most_bytes: int) -> FileNow:
+    if len(letter.objects) != 1:
+        raise SetupError(f"The letter {letter.id} announces {len(letter.objects)} objects; --records needs just one.")
+    limit = office.settings.max_inflated_bytes
     try:
-        return read_again(make_store(load_settings()), letter, limit=limit, most=most, most_bytes=most_bytes or None)
+        return read_again(office.store, letter, limit=limit, most=most, most_bytes=most_bytes or None)
     except StoreUnavailable as cause:
         raise SetupError(f"The object {letter.objects[0]} cannot be read: {cause}.") from cause
 
 
-def _labelled(one: _Detail) -> Iterator[tuple[str, str]]:
+def _labelled(one: Detail) -> Iterator[tuple[str, str]]:
     letter = one.letter
     yield "id", letter.id
     yield "reason", f"{letter.reason}: {one.meaning}"
@@ -331,39 +309,21 @@ _DOES = {
 
 
 def _print_file(file: FileNow) -> None:
-    wrong = f"; {file.reason}: {_printable(file.detail or '')}" if file.reason else ""
+    wrong = f"; {file.reason}: {visible(file.detail or '')}" if file.reason else ""
     click.echo(f"file      {file.records:,} records can be read{wrong}")
     for one in file.rejected:
         if one.text is None:
             click.echo(f"record {one.position}, {one.reason}: the file holds no such record now")
             continue
         click.echo(f"record {one.position}, {one.reason}, {one.bytes:,} bytes:")
-        click.echo(f"  {_printable(one.text)}{' ... (--bytes 0 shows all)' if one.cut else ''}")
+        click.echo(f"  {visible(one.text)}{' ... (--bytes 0 shows all)' if one.cut else ''}")
 
 
 # redrive
 
 
-class _PlanLine(msgspec.Struct, frozen=True):
-    reason: str
-    letters: int
-    verdict: Verdict
-    why: str
-
-
-class _Redriven(msgspec.Struct, frozen=True):
-    """What `redrive --json` prints; `way` is `move_task`, `one_by_one` or `none`."""
-
-    moved: int
-    left: int
-    way: str
-    status: str
-    dry_run: bool
-    plan: list[_PlanLine]
-
-
 @dlq.command(short_help="Move them back to the source queue.")
-@_choosing(ids=True)
+@_choosing(by_id=True)
 @click.option("--rate", type=click.IntRange(1, 500), metavar="PER_SECOND",
               help="Most letters moved in a second.  [default: as fast as it goes]  Example: 10")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would be done with which letters, and why; move none.")
@@ -376,11 +336,7 @@ class _Redriven(msgspec.Struct, frozen=True):
 @_JSON
 def redrive(  # noqa: PLR0913 - one per option
     *,
-    ids: tuple[str, ...],
-    reasons: tuple[str, ...],
-    prefix: str | None,
-    older_than: timedelta | None,
-    newer_than: timedelta | None,
+    choice: Choice,
     rate: int | None,
     dry_run: bool,
     force: bool,
@@ -405,130 +361,83 @@ def redrive(  # noqa: PLR0913 - one per option
     All letters are moved by SQS's own message move task, where none stays and none has to be announced anew; an
     interrupt cancels it. Others are received, sent and deleted one by one.
     """  # noqa: D301 - click wants the character, not its name
-    choice = _choice(reasons, prefix, older_than, newer_than, ids)
+    if attach and cancel:
+        raise click.UsageError("--attach and --cancel exclude each other.")
+    office, policy = _open(), Policy(force, newest_version)
     if attach or cancel:
-        if attach and cancel:
-            raise click.UsageError("--attach and --cancel exclude each other.")
-        task, left = _running(cancel=cancel)
-        _ended(task, left, Plan(), as_json=as_json)
+        task, left = _running(office, cancel=cancel)
+        _say_ended(task, left, Plan(), as_json=as_json)
         return
-    policy = Policy(force, newest_version)
-    with _desk() as desk:
+    with office.live:
         if choice.is_everything and not one_by_one:
-            desk.idle()
-        plan = desk.plan(choice, policy)
-    _check_plan(choice, plan, force=force, dry_run=dry_run)
-    way = "none" if not plan.going else "move_task" if _suits_sqs(choice, plan, one_by_one=one_by_one) else "one_by_one"
+            office.desk.idle()
+        plan = office.desk.plan(choice, policy)
+    plan.check(choice, force=force, dry_run=dry_run)
+    way = plan.way(choice, one_by_one=one_by_one)
     if dry_run:
-        _print_plan(plan, way, as_json=as_json)
-    elif way == "move_task":
-        with _desk() as desk:
-            task, left = desk.move_all(rate), desk.left()
-        _ended(task, left, plan, as_json=as_json)
+        _say_planned(plan, way, as_json=as_json)
+    elif way is Way.MOVE_TASK:
+        with office.live:
+            task, left = office.desk.move_all(rate), office.desk.left()
+        _say_ended(task, left, plan, as_json=as_json)
     else:
-        _move(plan, policy, rate)
+        _move(office, plan, policy, rate)
         _say_moved(plan, way, as_json=as_json)
 
 
-def _running(*, cancel: bool) -> tuple[MoveTask, int]:
-    with _desk() as desk:
-        task = desk.cancel() if cancel else desk.attach()
+def _running(office: _Office, *, cancel: bool) -> tuple[MoveTask, int]:
+    with office.live:
+        task = office.desk.cancel() if cancel else office.desk.attach()
         if task is None:
             raise SetupError("No move task of this queue is running.")
-        return task, desk.left()
+        return task, office.desk.left()
 
 
-def _check_plan(choice: Choice, plan: Plan, *, force: bool, dry_run: bool) -> None:
-    """Refuse what would surprise: ids of no letter, named letters that stay, letters that nobody could look at."""
-    refuse_unknown(choice, plan.survey, "; nothing was moved")
-    if choice.is_everything and not plan.survey.complete and not force:
-        raise SetupError(
-            f"There are more than {plan.survey.count:,} letters, and SQS lets no more be looked at at once:"
-            " --force moves them all, unseen; --reason moves some."
-        )
-    stays = plan.count(Verdict.STAYS)
-    if stays and not dry_run and (choice.ids or not plan.going):
-        raise SetupError(
-            f"Nothing was moved: {_letters(stays)} would only come back ({'; '.join(_why_left(plan))}). Mend the object"
-            " first, or say --force."
-        )
-
-
-def _suits_sqs(choice: Choice, plan: Plan, *, one_by_one: bool) -> bool:
-    return choice.is_everything and not one_by_one and (plan.suits_sqs or not plan.survey.complete)
-
-
-def _move(plan: Plan, policy: Policy, rate: int | None) -> None:
+def _move(office: _Office, plan: Plan, policy: Policy, rate: int | None) -> None:
     try:
-        with _desk() as desk:
-            desk.move(plan, policy, rate=rate)
+        with office.live:
+            office.desk.move(plan, policy, rate=rate)
     except TrailsinkError as cause:
-        raise SetupError(f"{str(cause).rstrip('.')}; {_letters(plan.moved)} went before that.") from cause
+        raise SetupError(f"{str(cause).rstrip('.')}; {counted(plan.moved)} went before that.") from cause
     except KeyboardInterrupt as stop:
-        raise SetupError(f"Stopped after {_letters(plan.moved)}; the others are handed back.") from stop
+        raise SetupError(f"Stopped after {counted(plan.moved)}; the others are handed back.") from stop
 
 
-def _say_moved(plan: Plan, way: str, *, as_json: bool) -> None:
+def _say_planned(plan: Plan, way: Way, *, as_json: bool) -> None:
     if as_json:
-        _print_json(
-            _Redriven(
-                plan.moved, plan.survey.count - plan.moved, way, "COMPLETED", dry_run=False, plan=_plan_lines(plan)
-            )
-        )
+        print_json(Redriven.planned(plan, way))
+    elif plan.survey.count:
+        rows = [
+            (one.reason, f"{one.letters:,}", "no" if one.verdict is Verdict.STAYS else "yes", one.why)
+            for one in plan.lines
+        ]
+        print_table(("reason", "letters", "moves", "why"), rows, right=("letters",))
+        by = " by SQS's own move task" if way is Way.MOVE_TASK else ""
+        click.echo(f"{counted(len(plan.going))} would be moved{by}; nothing was.")
+    else:
+        _print_none(plan.survey)
+    _note(plan.survey)
+
+
+def _say_moved(plan: Plan, way: Way, *, as_json: bool) -> None:
+    if as_json:
+        print_json(Redriven.here(plan, way))
     elif not plan.survey.count:
         _print_none(plan.survey)
     else:
-        click.echo(f"Moved {_letters(plan.moved)} back to the source queue.")
-        for line in _why_left(plan):
+        click.echo(f"Moved {counted(plan.moved)} back to the source queue.")
+        for line in plan.left:
             click.echo(f"Left {line}.")
     _note(plan.survey)
-    lost = len(plan.going) - plan.moved
-    if lost:
-        raise SetupError(f"{_letters(lost)} could not be moved: SQS did not take them, or somebody else has them.")
-    if plan.undeleted:
-        raise SetupError(f"Moved, but not deleted here: {_letters(plan.undeleted)}. Moved again, they change nothing.")
+    plan.check_moved()
 
 
-def _ended(task: MoveTask, left: int, plan: Plan, *, as_json: bool) -> None:
-    """Tell how a move task ended."""
-    cancelled = task.cancelled or task.status == "CANCELLED"
+def _say_ended(task: MoveTask, left: int, plan: Plan, *, as_json: bool) -> None:
     if as_json:
-        status = "CANCELLED" if cancelled else task.status
-        _print_json(_Redriven(task.moved, left, "move_task", status, dry_run=False, plan=_plan_lines(plan)))
-    if task.status == "FAILED":
-        raise SetupError(f"The move task failed after {_letters(task.moved)}: {task.failure or 'SQS gives no reason'}.")
-    if cancelled:
-        raise SetupError(f"Cancelled after {_letters(task.moved)}; about {left:,} stay.")
+        print_json(Redriven.by_sqs(task, left, plan))
+    task.check(left)
     if not as_json:
-        click.echo(f"Moved {_letters(task.moved)} back to the source queue.")
-
-
-def _plan_lines(plan: Plan) -> list[_PlanLine]:
-    return [_PlanLine(reason, number, verdict, why) for (reason, verdict, why), number in sorted(plan.lines.items())]
-
-
-def _print_plan(plan: Plan, way: str, *, as_json: bool) -> None:
-    if as_json:
-        _print_json(_Redriven(0, plan.survey.count, way, "PLANNED", dry_run=True, plan=_plan_lines(plan)))
-    elif plan.survey.count:
-        rows = [
-            (reason, f"{number:,}", "no" if verdict is Verdict.STAYS else "yes", why)
-            for (reason, verdict, why), number in sorted(plan.lines.items())
-        ]
-        print_table(("reason", "letters", "moves", "why"), rows, right=("letters",))
-        by = " by SQS's own move task" if way == "move_task" else ""
-        click.echo(f"{_letters(len(plan.going))} would be moved{by}; nothing was.")
-    else:
-        _print_none(plan.survey)
-    _note(plan.survey)
-
-
-def _why_left(plan: Plan) -> list[str]:
-    return [
-        f"{number:,} {reason}: {why}"
-        for (reason, verdict, why), number in sorted(plan.lines.items())
-        if verdict is Verdict.STAYS
-    ]
+        click.echo(f"Moved {counted(task.moved)} back to the source queue.")
 
 
 # discard, export, import
@@ -550,20 +459,16 @@ class _Imported(msgspec.Struct, frozen=True):
 
 
 @dlq.command(short_help="Delete them, kept in a file.")
-@_choosing(ids=True)
+@_choosing(by_id=True)
 @click.option("--all", "everything", is_flag=True, help="Discard all letters, when nothing else says which.")
 @click.option("--to", "path", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="New file that the letters are written to first.  [default: dead-letters-TIME.jsonl, here]  "
                    "Example: gone.jsonl")  # fmt: skip
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_JSON
-def discard(  # noqa: PLR0913 - one per option
+def discard(
     *,
-    ids: tuple[str, ...],
-    reasons: tuple[str, ...],
-    prefix: str | None,
-    older_than: timedelta | None,
-    newer_than: timedelta | None,
+    choice: Choice,
     everything: bool,
     path: Path | None,
     yes: bool,
@@ -573,39 +478,39 @@ def discard(  # noqa: PLR0913 - one per option
 
     They are written to a file first, from which `trailsink dlq import` brings them back; then it asks.
     """
-    choice = _choice(reasons, prefix, older_than, newer_than, ids)
     if choice.is_everything is not everything:
         raise click.UsageError("Say which letters: ids, options that choose, or --all alone.")
     path = path or Path(f"dead-letters-{now():%Y%m%dT%H%M%SZ}.jsonl")
     if path == STREAM:
         raise click.UsageError("--to needs a file: on a pipe nobody can say that the letters arrived.")
-    with writing(path) as write, _desk() as desk:
-        survey = desk.export(choice, write)
-        refuse_unknown(choice, survey, "; nothing was discarded")
+    office = _open()
+    with writing(path) as write, office.live:
+        survey = office.desk.export(choice, write)
+        survey.refuse_unknown(choice, "; nothing was discarded")
     if not survey.count:
         path.unlink()
         _print_none(survey)
         return
     _confirm(survey, path, yes=yes)
     try:
-        with _desk() as desk:
-            gone, failed = desk.discard(survey.ids)
+        with office.live:
+            gone, failed = office.desk.discard(survey.ids)
     except KeyboardInterrupt as stop:
         raise SetupError(f"Stopped; some letters are deleted, and all of them are in {path}.") from stop
     if as_json:
-        _print_json(_Discarded(gone, str(path)))
+        print_json(_Discarded(gone, str(path)))
     else:
-        click.echo(f"Discarded {_letters(gone)}, kept in {path}.")
+        click.echo(f"Discarded {counted(gone)}, kept in {path}.")
     if gone < survey.count:
         raise SetupError(
-            f"{_letters(survey.count - gone)} of {path} could not be deleted:"
+            f"{counted(survey.count - gone)} of {path} could not be deleted:"
             f" {'SQS refused' if failed else 'somebody else has them'}."
         )
 
 
 def _confirm(survey: Survey, path: Path, *, yes: bool) -> None:
     by_reason = ", ".join(f"{number:,} {reason}" for reason, (number, _, _) in survey.by_size())
-    question = f"Kept in {path}: {_letters(survey.count)} ({by_reason}). Discard them now?"
+    question = f"Kept in {path}: {counted(survey.count)} ({by_reason}). Discard them now?"
     if not yes and not click.confirm(question, err=True):
         path.unlink()
         raise SetupError("Nothing was discarded.")
@@ -613,27 +518,23 @@ def _confirm(survey: Survey, path: Path, *, yes: bool) -> None:
 
 @dlq.command("export", short_help="Write them to a file; they stay.")
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
-@_choosing(ids=True)
+@_choosing(by_id=True)
 @_JSON
-def export_letters(  # noqa: PLR0913 - one per option
+def export_letters(
     *,
     path: Path,
-    ids: tuple[str, ...],
-    reasons: tuple[str, ...],
-    prefix: str | None,
-    older_than: timedelta | None,
-    newer_than: timedelta | None,
+    choice: Choice,
     as_json: bool,
 ) -> None:
     """Write dead letters to FILE, or to standard output (-), a JSON document per line; they stay in the queue."""
-    choice = _choice(reasons, prefix, older_than, newer_than, ids)
-    with writing(path) as write, _desk() as desk:
-        survey = desk.export(choice, write)
-        refuse_unknown(choice, survey, "; nothing was exported")
+    office = _open()
+    with writing(path) as write, office.live:
+        survey = office.desk.export(choice, write)
+        survey.refuse_unknown(choice, "; nothing was exported")
     if as_json:
-        click.echo(msgspec.json.encode(_Exported(survey.count, str(path))).decode(), err=path == STREAM)
+        print_json(_Exported(survey.count, str(path)), err=path == STREAM)
     else:
-        click.echo(f"Exported {_letters(survey.count)}.", err=path == STREAM)
+        click.echo(f"Exported {counted(survey.count)}.", err=path == STREAM)
     _note(survey)
 
 
@@ -649,23 +550,11 @@ def import_letters(*, path: Path, to: str, as_json: bool) -> None:
     """
     with reading(path) as lines:
         count = sum(1 for _ in lines())
-        with _desk() as desk:
-            done = desk.bring_in(lines(), to_source=to == "source")
+        office = _open()
+        with office.live:
+            done = office.desk.bring_in(lines(), to_source=to == "source")
     if as_json:
-        _print_json(_Imported(done, to))
+        print_json(_Imported(done, to))
     else:
         queue = "source" if to == "source" else "dead-letter"
-        click.echo(f"Sent {_letters(done)} of {count:,} to the {queue} queue.")
-
-
-def _letters(number: int) -> str:
-    return f"{number:,} letter{'' if number == 1 else 's'}"
-
-
-def _print_json(document: msgspec.Struct) -> None:
-    click.echo(msgspec.json.encode(document).decode())
-
-
-def _printable(text: str) -> str:
-    """Write what a terminal would obey as an escape: a body is anybody's, and so are the names of objects."""
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+        click.echo(f"Sent {counted(done)} of {count:,} to the {queue} queue.")

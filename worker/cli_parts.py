@@ -1,23 +1,31 @@
-"""What the commands share: tables for people, spans and moments for options, ages in words."""
+"""What the commands share: tables, JSON, spans and moments for options, ages in words, and a gentle end by a signal."""
 
 from __future__ import annotations
 
 import re
+import signal
 import sys
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from worker.findings import Verdict
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
+    from threading import Event
+    from types import FrameType
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LONGEST = timedelta(days=36_500)
+_COLOURS = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAULT: "red"}
 
 
 class _Span(click.ParamType[timedelta]):
@@ -92,6 +100,23 @@ def _print_plain(columns: Sequence[str], rows: Iterable[Sequence[str]], to_right
         click.echo("  ".join(padded).rstrip())
 
 
+@contextmanager
+def stopping(stop: Event, held: str) -> Iterator[None]:
+    """Let SIGTERM and SIGINT end what is done inside gently, and a second one at once; `held` says what gently is."""
+
+    def heard(number: int, _frame: FrameType | None) -> None:
+        click.echo(f"Stopping: {held}. A second signal ends it at once.", err=True)
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, heard) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def visible(text: str) -> str:
     r"""Write what a terminal would obey instead of show as an escape: \x1b, \n, \u202e.
 
@@ -101,6 +126,16 @@ def visible(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def print_json(document: object, *, err: bool = False) -> None:
+    """Print a document as one line of JSON; moments in ISO 8601."""
+    click.echo(msgspec.json.encode(document).decode(), err=err)
+
+
+def coloured(verdict: Verdict, width: int = 0) -> str:
+    """Write a verdict in its colour, filled up to a width."""
+    return click.style(f"{verdict:<{width}}", fg=_COLOURS.get(verdict, "bright_black"), bold=verdict is Verdict.FAULT)
 
 
 def age(seconds: float) -> str:

@@ -16,7 +16,7 @@ from worker.cli_parts import MOMENT, SPAN, age, print_table, visible
 from worker.errors import SetupError
 from worker.searching import Search, Searching, explain, related, unknown_fields
 from worker.settings import load_settings
-from worker.wiring import is_serverless, make_client, now
+from worker.wiring import make_client, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -104,7 +104,7 @@ def search(  # noqa: PLR0913 - one per option
         limit=None if everything else limit or 100,
         oldest_first=oldest_first,
     )
-    searching = Searching(make_client(settings).connect(), wanted, views=not is_serverless(settings))
+    searching = Searching(make_client(settings).connect(), wanted, views=not settings.is_serverless)
     shown = 0
     with closing(searching.pages()) as pages:
         for number, page in enumerate(pages):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections import Counter
 from contextlib import nullcontext
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,14 +14,15 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from worker.cli_parts import visible
+from worker.cli_parts import coloured, visible
 from worker.errors import SetupError
+from worker.findings import Verdict
 from worker.letter_desk import Desk
 from worker.letters import Choice
 from worker.looking import Looker
 from worker.settings import load_settings
-from worker.status import Status, Verdict, judge, newest_indices, size
-from worker.wiring import is_serverless, make_client, make_letter_queue, make_store, now, session
+from worker.status import Status, judge, newest_indices, size
+from worker.wiring import make_client, make_letter_queue, make_store, now, session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,8 +32,6 @@ if TYPE_CHECKING:
 _EVERY = 5.0
 _ANSWER_SECONDS = 10.0  # for one answer of the cluster: a glance must not take a minute
 _BAR = 20
-
-_COLOURS = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAULT: "red", Verdict.UNKNOWN: "bright_black"}
 
 
 @click.command(short_help="Show how the pipeline is.")
@@ -63,19 +62,22 @@ def status(*, watch: float | None, as_json: bool, letters: bool, strict: bool) -
 
 def _looker(settings: Settings, *, letters: bool) -> Looker:
     quick = settings.model_copy(update={"request_seconds": min(_ANSWER_SECONDS, settings.request_seconds)})
+
+    @cache
+    def desk() -> Desk:
+        return Desk(make_letter_queue(settings), make_store(settings), sleep=time.sleep, say=lambda _: None)
+
     return Looker(
         settings,
         session=session,
         connect=lambda: make_client(quick).connect(),
-        serverless=is_serverless(settings),
         now=now,
-        reasons=(lambda: _reasons(settings)) if letters else None,
+        reasons=(lambda: _reasons(desk())) if letters else None,
     )
 
 
-def _reasons(settings: Settings) -> Counter[str]:
-    desk = Desk(make_letter_queue(settings), make_store(settings), sleep=time.sleep, say=lambda _: None)
-    return Counter({reason: number for reason, (number, _, _) in desk.look(Choice()).groups.items()})
+def _reasons(desk: Desk) -> dict[str, int]:
+    return {reason: number for reason, (number, _, _) in desk.look(Choice()).groups.items()}
 
 
 def _watch(look: Callable[[], Status], seconds: float, *, as_json: bool) -> Status:
@@ -96,16 +98,12 @@ def _watch(look: Callable[[], Status], seconds: float, *, as_json: bool) -> Stat
 
 
 def _screen(found: Status) -> str:
-    lines = [f"trailsink at {found.at:%Y-%m-%d %H:%M:%S} UTC: {_styled(found.verdict)}"]
+    lines = [f"trailsink at {found.at:%Y-%m-%d %H:%M:%S} UTC: {coloured(found.verdict)}"]
     for part in found.parts:
-        lines.append(f"{part.name:<12}  {_styled(part.verdict, 7)}  {visible(part.text)}")
+        lines.append(f"{part.name:<12}  {coloured(part.verdict, 7)}  {visible(part.text)}")
         if part.name == "indices":
             lines += _bars(newest_indices(part))
     return "\n".join(lines)
-
-
-def _styled(verdict: Verdict, width: int = 0) -> str:
-    return click.style(f"{verdict:<{width}}", fg=_COLOURS[verdict], bold=verdict is Verdict.FAULT)
 
 
 def _bars(indices: list[Any]) -> list[str]:

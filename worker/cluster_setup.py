@@ -19,7 +19,7 @@ from opensearchpy.exceptions import NotFoundError, OpenSearchException, SSLError
 from worker.access import lacking
 from worker.errors import SetupError
 from worker.refusals import connection_fault
-from worker.schema import VERSION, index_template, retention_policy
+from worker.schema import POLICIES, VERSION, index_template, name_of, retention_policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +43,10 @@ class Server:
     why: str
 
 
+# A collection cannot be asked what it is.
+SERVERLESS = Server("OpenSearch Serverless", "", True, "it is not known to support flat_object")
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
     """What to set up. `replicas` are copies of each shard, `retention_days` 0 keeps indices for ever."""
@@ -59,7 +63,7 @@ def set_up(client: OpenSearch, wanted: Wanted) -> Iterator[str]:
     Raises SetupError when the cluster does not answer or refuses, or when what is there is not ours.
     """
     try:
-        server = _serverless() if wanted.serverless else find_server(client)
+        server = SERVERLESS if wanted.serverless else find_server(client)
         yield f"Found {server.name} {server.version}".rstrip() + "."
         yield f"Mapping: {'compatibility' if server.compatible else 'full'}, because {server.why}."
         if wanted.retention_days:
@@ -90,13 +94,9 @@ def find_server(client: OpenSearch) -> Server:
     return Server("OpenSearch", number, False, "OpenSearch 2.19 and newer index free-form fields as flat_object")
 
 
-def _serverless() -> Server:
-    return Server("OpenSearch Serverless", "", True, "it is not known to support flat_object")
-
-
 def _retention(client: OpenSearch, wanted: Wanted) -> str:
-    name, policy = f"trailsink-{wanted.prefix}", retention_policy(wanted.prefix, wanted.retention_days)
-    path = f"/_plugins/_ism/policies/{name}"
+    name, policy = name_of(wanted.prefix), retention_policy(wanted.prefix, wanted.retention_days)
+    path = f"{POLICIES}/{name}"
     if wanted.serverless:
         return "Retention: Serverless has no ISM; set a lifecycle policy on the collection."
     try:
@@ -121,8 +121,8 @@ def _same_policy(there: dict[str, Any], ours: dict[str, Any]) -> bool:
 
 
 def _template(client: OpenSearch, wanted: Wanted, server: Server) -> str:
-    name = f"trailsink-{wanted.prefix}"
-    there = _templates(client)
+    name = name_of(wanted.prefix)
+    there = templates(client)
     replicas = _replicas(there.get(name, {})) if wanted.replicas is None else wanted.replicas
     body = index_template(wanted.prefix, compatible=server.compatible, replicas=replicas)
     body["_meta"]["digest"] = sha256(msgspec.json.encode(body, order="sorted")).hexdigest()
@@ -151,7 +151,8 @@ def _replicas(template: dict[str, Any]) -> int | None:
     return int(settings["number_of_replicas"]) if "number_of_replicas" in settings else None
 
 
-def _templates(client: OpenSearch) -> dict[str, dict[str, Any]]:
+def templates(client: OpenSearch) -> dict[str, dict[str, Any]]:
+    """Return all index templates of a cluster by name, ours and others."""
     answer: Any = client.indices.get_index_template()
     return {one["name"]: one["index_template"] for one in answer["index_templates"]}
 

@@ -36,9 +36,9 @@ from worker.aws import config
 from worker.cluster_setup import Wanted, set_up
 from worker.errors import OutOfTime, SetupError, TrailsinkError, Unavailable
 from worker.notification import Ours, conflicts, plain, same, with_event_bridge, with_ours, without
-from worker.said import said
+from worker.said import code_of, said
 from worker.settings import load_settings
-from worker.wiring import is_serverless, make_client, session
+from worker.wiring import make_client, session
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -455,9 +455,8 @@ class _Bucket:
         )
 
     def _fault(self, error: ClientError) -> TrailsinkError:
-        code = error.response.get("Error", {}).get("Code", "")
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-        if code == "NoSuchBucket":
+        if code_of(error) == "NoSuchBucket":
             return _NoBucketError(f"There is no bucket {self._name}.")
         sentence = f"S3 refuses to have the notifications of bucket {self._name} read or changed: {_whole(error)}."
         if status == HTTPStatus.FORBIDDEN and self._leaving:
@@ -522,11 +521,10 @@ def _set_up(cluster: _Cluster, clock: _Clock) -> Iterator[str]:
     """Set up and let in, from the beginning: each step leaves alone what is there already."""
     clock.check()
     settings = load_settings(**cluster.settings, request_seconds=min(_CLUSTER_ANSWER_SECONDS, clock.left()))
-    serverless = is_serverless(settings)
-    wanted = Wanted(cluster.index_prefix, cluster.retention_days, cluster.replicas, serverless)
+    wanted = Wanted(cluster.index_prefix, cluster.retention_days, cluster.replicas, settings.is_serverless)
     client = make_client(settings).connect()
     try:
-        for line in chain(set_up(client, wanted), _let_in(client, cluster, serverless=serverless)):
+        for line in chain(set_up(client, wanted), _let_in(client, cluster, serverless=wanted.serverless)):
             yield line
             clock.check()
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from boto3 import Session
     from types_boto3_cloudformation import CloudFormationClient
     from types_boto3_cloudformation.type_defs import ParameterTypeDef, StackEventTypeDef
+    from types_boto3_s3 import S3Client
 
 _POLL_SECONDS = 2.0
 
@@ -64,8 +66,13 @@ class Account:
         self._session = session
         self.region: str = session.region_name
 
+    @cached_property
+    def _s3(self) -> S3Client:
+        return self._session.client("s3")
+
+    @cached_property
     def id(self) -> str:
-        """Ask who the credentials are; raises SetupError when they are not usable."""
+        """Whose the credentials are; raises SetupError when they are not usable."""
         try:
             return self._session.client("sts").get_caller_identity()["Account"]
         except (ClientError, BotoCoreError) as error:
@@ -74,7 +81,7 @@ class Account:
     def check_bucket(self, bucket: str) -> None:
         """Raise SetupError unless the trail's bucket is there, in this region: S3 notifies queues of its own only."""
         try:
-            answer = self._session.client("s3").head_bucket(Bucket=bucket)
+            answer = self._s3.head_bucket(Bucket=bucket)
             region = answer.get("BucketRegion", self.region)
         except ClientError as error:
             status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
@@ -103,17 +110,16 @@ class Account:
         Returns bucket, key and URL. The key is the content's hash, so an unchanged bundle is no change of the stack.
         """
         key = f"trailsink/{sha256(body).hexdigest()}.{kind}"
-        s3 = self._session.client("s3")
         try:
             bucket = bucket or self._code_bucket()
-            s3.put_object(Bucket=bucket, Key=key, Body=body)
+            self._s3.put_object(Bucket=bucket, Key=key, Body=body)
         except (ClientError, BotoCoreError) as error:
             raise SetupError(f"The {kind} cannot be uploaded: {said(error)}.") from error
-        return bucket, key, f"{s3.meta.endpoint_url}/{bucket}/{key}"
+        return bucket, key, f"{self._s3.meta.endpoint_url}/{bucket}/{key}"
 
     def code_bucket_name(self) -> str:
         """Name the bucket that bundles go to when none is given: one for each account and region."""
-        return f"trailsink-code-{self.id()}-{self.region}"
+        return f"trailsink-code-{self.id}-{self.region}"
 
     def remove_code(self, stack: str) -> str:
         """Remove the bucket that was made for bundles, unless a stack other than `stack` has its own there.
@@ -126,7 +132,7 @@ class Account:
             if others:
                 return f"The bucket {bucket} stays: the stack {others[0]} has its bundle there."
             self._empty(bucket)
-            self._session.client("s3").delete_bucket(Bucket=bucket)
+            self._s3.delete_bucket(Bucket=bucket)
         except (ClientError, BotoCoreError) as error:
             return f"The bucket {bucket} with the bundle stays: {said(error)}."
         return f"The bucket {bucket} with the bundle is gone."
@@ -140,10 +146,9 @@ class Account:
 
     def _empty(self, bucket: str) -> None:
         """Delete what `upload` has put there, and nothing else."""
-        s3 = self._session.client("s3")
-        for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="trailsink/"):
+        for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix="trailsink/"):
             for one in page.get("Contents", []):
-                s3.delete_object(Bucket=bucket, Key=one["Key"])
+                self._s3.delete_object(Bucket=bucket, Key=one["Key"])
 
     def delete_domain(self, name: str, secret: str) -> Iterator[str]:
         """Delete a domain with all that is in it, and its master user's secret ("" where it has none)."""
@@ -157,7 +162,7 @@ class Account:
             raise SetupError(f"The domain {name} could not be deleted: {said(error)}.") from error
 
     def _code_bucket(self) -> str:
-        s3, name = self._session.client("s3"), self.code_bucket_name()
+        s3, name = self._s3, self.code_bucket_name()
         try:
             s3.head_bucket(Bucket=name)
         except ClientError:
@@ -333,3 +338,11 @@ def _progress(event: StackEventTypeDef) -> Progress:
         event.get("ResourceStatus", ""),
         event.get("ResourceStatusReason", ""),
     )
+
+
+def parameter_names(text: str) -> set[str]:
+    """Read the names of the template's parameters: two spaces of indentation below `Parameters:`."""
+    lines = text.splitlines()
+    body = lines[lines.index("Parameters:") + 1 :]
+    end = next((at for at, line in enumerate(body) if line[:1].isalpha()), len(body))
+    return {line.strip().rstrip(":") for line in body[:end] if line.startswith("  ") and line[2:3].isalpha()}

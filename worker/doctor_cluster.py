@@ -6,15 +6,14 @@ from datetime import UTC, datetime
 from functools import cached_property
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from opensearchpy.exceptions import ConnectionError as NoConnection
 from opensearchpy.exceptions import NotFoundError, OpenSearchException, SSLError, TransportError
 
-from worker.access import API, has_roles, lacking, missing_permissions, role_name, roles_of
-from worker.cluster_setup import Server, find_server
+from worker.access import API, all_roles, lacking, missing_permissions, role_name, roles_of
+from worker.cluster_setup import SERVERLESS, Server, find_server, templates
 from worker.findings import Finding, fault, not_checked, ok, warning
-from worker.schema import VERSION, index_template, retention_policy
+from worker.schema import POLICIES, VERSION, index_template, name_of, retention_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -37,20 +36,12 @@ class ClusterChecks:
         self, settings: Settings, client: Callable[[], OpenSearch], now: datetime, loader: Callable[[], str]
     ) -> None:
         self._settings, self._connect, self._now, self._loader = settings, client, now, loader
-        self._prefix, self._name = settings.index_prefix, f"trailsink-{settings.index_prefix}"
+        self._prefix, self._name = settings.index_prefix, name_of(settings.index_prefix)
         self.is_reached = False
 
     @cached_property
     def _client(self) -> OpenSearch:
         return self._connect()
-
-    @property
-    def _is_serverless(self) -> bool:
-        return self._settings.opensearch_service == "aoss" or self._host.endswith(".aoss.amazonaws.com")
-
-    @property
-    def _host(self) -> str:
-        return urlsplit(self._settings.opensearch_url).hostname or ""
 
     def _ask(self, method: str, path: str, **options: Any) -> Any:  # noqa: ANN401 - a foreign answer
         return self._client.transport.perform_request(method, path, **options)
@@ -61,7 +52,7 @@ class ClusterChecks:
         """Greet the cluster."""
         url = self._settings.opensearch_url
         try:
-            answer = self._ask("GET", "/_cat/indices" if self._is_serverless else "/", params={"ignore": 403})
+            answer = self._ask("GET", "/_cat/indices" if self._settings.is_serverless else "/", params={"ignore": 403})
         except SSLError:
             yield self._untrusted(url)
         except NoConnection as error:
@@ -86,7 +77,7 @@ class ClusterChecks:
         )
 
     def _silent(self, url: str, why: str) -> Finding:
-        if self._host.startswith("vpc-"):
+        if self._settings.opensearch_host.startswith("vpc-"):
             return not_checked("cluster", f"{url} does not answer here: {why}", "run the doctor inside of its VPC")
         fix = "see whether the cluster runs, and whether TRAILSINK_OPENSEARCH_URL is its address"
         return fault("cluster", f"{url} does not answer: {why}", fix)
@@ -95,20 +86,19 @@ class ClusterChecks:
 
     def access(self) -> Iterator[Finding]:
         """Compare what the loader needs with what its roles grant."""
-        if self._is_serverless:
+        if self._settings.is_serverless:
             return
         try:
-            guarded = has_roles(self._client)
+            roles = all_roles(self._client)
         except TransportError as error:
             if error.status_code != HTTPStatus.FORBIDDEN:
                 raise
             yield from self._own_rights()
             return
-        if not guarded:
+        if roles is None:
             yield ok("loader's rights", "this server has no fine-grained access control; whoever reaches it may load")
             return
-        roles, mappings = self._ask("GET", f"{API}/roles"), self._ask("GET", f"{API}/rolesmapping")
-        loader, ours = self._loader(), role_name(self._prefix)
+        mappings, loader, ours = self._ask("GET", f"{API}/rolesmapping"), self._loader(), role_name(self._prefix)
         named = roles_of(mappings, loader) if loader else [name for name in (ours,) if name in roles]
         yield self._granted(loader or f"the role {ours}", [roles[name] for name in named if name in roles])
         if not loader and not any(mappings.get(ours, {}).get(one) for one in ("backend_roles", "users", "hosts")):
@@ -161,12 +151,11 @@ class ClusterChecks:
 
     @cached_property
     def _server(self) -> Server:
-        return Server("Serverless", "", True, "") if self._is_serverless else find_server(self._client)
+        return SERVERLESS if self._settings.is_serverless else find_server(self._client)
 
     @cached_property
     def _templates(self) -> dict[str, dict[str, Any]]:
-        found: Any = self._client.indices.get_index_template()
-        return {one["name"]: one["index_template"] for one in found.get("index_templates", [])}
+        return templates(self._client)
 
     @property
     def _properties(self) -> dict[str, Any]:
@@ -208,14 +197,14 @@ class ClusterChecks:
     def retention(self) -> Iterator[Finding]:
         """Say whether the retention policy is there, says what was asked for, and is attached to the indices."""
         days, check = self._settings.retention_days, "retention"
-        if self._is_serverless:
+        if self._settings.is_serverless:
             yield not_checked(check, "Serverless has no ISM; see the lifecycle policy of the collection")
             return
         if not days:
             yield ok(check, "none asked for; indices are kept")
             return
         try:
-            found = self._ask("GET", f"{_ISM}/policies/{self._name}")
+            found = self._ask("GET", f"{POLICIES}/{self._name}")
         except NotFoundError:
             yield fault(
                 check, f"{days} days asked for, and no policy there", f"trailsink setup --retention-days {days}"

@@ -7,7 +7,6 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
@@ -56,7 +55,8 @@ class FunctionChecks:
 
     @property
     def _host(self) -> str:
-        return urlsplit(self._settings.required("opensearch_url")).hostname or ""
+        self._settings.required("opensearch_url")
+        return self._settings.opensearch_host
 
     def role(self) -> str:
         """Return the ARN by which the cluster knows the function; "" where there is none or it has a password."""

@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from worker.errors import SetupError
 from worker.findings import fault, not_checked, ok, warning
-from worker.said import said
+from worker.said import is_no_queue, said
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -49,6 +49,7 @@ class _Answer:
     attributes: dict[str, str] = field(default_factory=dict)
     clock_seconds: float | None = None
     trouble: str = ""
+    is_missing: bool = False
 
 
 class QueueChecks:
@@ -99,7 +100,7 @@ class QueueChecks:
             url = self._settings.required(setting)
             answer = self._aws("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
         except (ClientError, BotoCoreError) as error:
-            return _Answer(trouble=said(error))
+            return _Answer(trouble=said(error), is_missing=is_no_queue(error))
         except SetupError as error:
             return _Answer(trouble=str(error).rstrip("."))
         told = answer["ResponseMetadata"]["HTTPHeaders"].get("date", "")
@@ -110,7 +111,7 @@ class QueueChecks:
         """Say whether both queues are there."""
         for setting, name in _NAMES.items():
             answer = self._answers[setting]
-            if "NonExistentQueue" in answer.trouble or "QueueDoesNotExist" in answer.trouble:
+            if answer.is_missing:
                 evidence = f"there is no queue {getattr(self._settings, setting)}"
                 yield fault(name, evidence, f"set TRAILSINK_{setting.upper()}, and AWS_REGION to its region")
             elif answer.trouble:

@@ -97,12 +97,9 @@ class TrailChecks:
         if others:
             yield ok(check, f"by way of {', '.join(arn for _, arn in others)}")
         elif in_the_way:
-            fix = "feed the queue by that topic or by EventBridge (`trailsink deploy --set NotificationSource=...`), "
-            yield fault(
-                check,
-                f"s3://{self._bucket} does not tell the queue, and {' and '.join(in_the_way)}",
-                f"{fix}or choose another prefix",
-            )
+            evidence = f"s3://{self._bucket} does not tell the queue, and {' and '.join(in_the_way)}"
+            fix = "feed the queue by that topic or by EventBridge (`trailsink deploy --set NotificationSource=...`)"
+            yield fault(check, evidence, f"{fix}, or choose another prefix")
         else:
             fix = "add a notification of s3:ObjectCreated:* to the queue; `trailsink deploy` does"
             yield fault(check, f"s3://{self._bucket} does not tell the queue", fix)

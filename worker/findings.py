@@ -1,4 +1,4 @@
-"""What a check of the doctor comes to."""
+"""What a look comes to: the verdicts of doctor and status, and the doctor's findings."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from enum import StrEnum
 
 
 class Verdict(StrEnum):
-    """How a check ended."""
+    """How a check ended, or how a part of the pipeline is."""
 
     OK = "ok"
     WARNING = "warning"
     FAULT = "fault"
-    NOT_CHECKED = "not checked"
+    NOT_CHECKED = "not checked"  # a check that could not look
+    UNKNOWN = "unknown"  # a part that could not be looked at, and that the pipeline does without
 
 
 @dataclass(frozen=True, slots=True)

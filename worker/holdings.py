@@ -11,46 +11,38 @@ from opensearchpy.exceptions import NotFoundError, OpenSearchException, Transpor
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from worker.errors import IndexUnavailable, SetupError
+from worker.refusals import is_busy
+from worker.schema import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from opensearchpy import OpenSearch
 
-_BUSY = (429, 502, 503, 504)
-
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """The documents of one file, and whether one before the last of them is not there under the file's name."""
+    """A file of which there are documents, and whether one before the last of them is not there under its name."""
 
-    documents: int
     incomplete: bool
 
 
 class Holdings:
     """Asks a cluster what it holds of files; needs `indices:data/read/search` on the indices."""
 
-    def __init__(self, client: OpenSearch, index_prefix: str, bucket: str, *, first_wait: float = 1.0) -> None:
+    def __init__(self, client: OpenSearch, index_prefix: str, bucket: str) -> None:
         self._client, self._prefix, self._bucket = client, index_prefix, bucket
-        self._patience = Retrying(
-            retry=retry_if_exception(_can_pass),
-            wait=wait_random_exponential(multiplier=first_wait, max=20),
-            stop=stop_after_attempt(6),
-            reraise=True,
-        )
 
     def check(self) -> None:
         """Raise SetupError unless the cluster answers and has our index template.
 
         A role that may only load may not look at templates; then there is nothing to say.
         """
+        name = name_of(self._prefix)
         try:
-            self._client.indices.get_index_template(name=f"trailsink-{self._prefix}")
+            self._client.indices.get_index_template(name=name)
         except NotFoundError as error:
-            raise SetupError(
-                f"The cluster has no index template trailsink-{self._prefix}: run `trailsink setup` first."
-            ) from error
+            raise SetupError(f"The cluster has no index template {name}: run `trailsink setup` first.") from error
         except TransportError as error:
             if error.status_code != HTTPStatus.FORBIDDEN:
                 raise self._fault(error) from error
@@ -58,7 +50,7 @@ class Holdings:
             raise self._fault(error) from error
 
     def of(self, keys: Sequence[str]) -> dict[str, Held]:
-        """Count the documents of up to 1,000 files, by key; a file without any is left out.
+        """Say what there is of up to 1,000 files, by key; a file without any documents is left out.
 
         Sees what is searchable: a file indexed within the last ten seconds may be left out too. Raises SetupError and
         IndexUnavailable.
@@ -75,7 +67,7 @@ class Holdings:
             },
         }
         try:
-            answer: Any = self._patience(self._search, body)
+            answer: Any = _PATIENCE(self._search, body)
         except OpenSearchException as error:
             raise self._fault(error) from error
         if answer["_shards"].get("failed"):
@@ -99,8 +91,16 @@ class Holdings:
 def _held(bucket: dict[str, Any]) -> Held:
     # Positions count from 0, so 0 to n without a hole are n + 1 documents.
     last = bucket["last"]["value"]
-    return Held(bucket["doc_count"], last is not None and bucket["doc_count"] < last + 1)
+    return Held(last is not None and bucket["doc_count"] < last + 1)
 
 
 def _can_pass(error: BaseException) -> bool:
-    return isinstance(error, NoConnection) or (isinstance(error, TransportError) and error.status_code in _BUSY)
+    return isinstance(error, NoConnection) or is_busy(error)
+
+
+_PATIENCE = Retrying(
+    retry=retry_if_exception(_can_pass),
+    wait=wait_random_exponential(multiplier=1, max=20),
+    stop=stop_after_attempt(6),
+    reraise=True,
+)

@@ -114,6 +114,25 @@ def _among(value: str, wanted: frozenset[str]) -> bool:
     return not wanted or value in wanted
 
 
+def window(
+    now: datetime, *, since: datetime | None, until: datetime | None, last: timedelta | None
+) -> tuple[datetime | None, datetime]:
+    """Return from when, None for the first file, and until when files are asked for: `last` counts back from `now`."""
+    # Nothing is delivered in the future, but clocks differ.
+    return now - last if last else since, min(until or now, now + timedelta(days=1))
+
+
+def root_of(prefix: str) -> str:
+    """Return what stands before AWSLogs/, however it is written: with slashes around it, with AWSLogs/ at its end."""
+    bare = f"{prefix.strip('/')}/".lstrip("/")
+    return bare[: -len(ROOT)] if f"/{bare}".endswith(f"/{ROOT}") else bare
+
+
+def inside_another(roots: set[str]) -> str:
+    """Name a root that lies below the AWSLogs/ of another one, "" where none does."""
+    return next((root for root in sorted(roots) for other in roots if root.startswith(other + ROOT)), "")
+
+
 @dataclass(frozen=True, slots=True)
 class Stretch:
     """The keys below `folder`, a region's, that are greater than `after` and less than `before`."""

@@ -7,15 +7,16 @@ letter is there twice, which changes nothing, and never lost.
 
 from __future__ import annotations
 
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from worker.errors import QueueUnavailable, SetupError, StoreUnavailable
-from worker.letters import Choice, Group, attributes_of, iso, written
+from worker.letters import Choice, attributes_of, written
 from worker.mending import Judgement, ObjectState, Silence, Verdict, depends_on_s3, judge, newest_version
+from worker.redriving import MoveTask, Plan, Policy
+from worker.survey import Survey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -45,20 +46,6 @@ _RUNNING = ("RUNNING", "CANCELLING")
 _TOGETHER = 10
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class MoveTask:
-    """What SQS says of a message move task; `handle` only while it runs, `started` in epoch milliseconds."""
-
-    status: str
-    moved: int
-    to_move: int
-    destination: str = ""
-    failure: str = ""
-    handle: str = ""
-    started: int = 0
-    cancelled: bool = False  # by us, whatever its status is called
 
 
 class Letters(Protocol):
@@ -166,6 +153,15 @@ class Look:
             if choice.ids and not missing:
                 return
 
+    def named(self, ids: set[str]) -> Iterator[Letter]:
+        """Receive the letters of these ids: none for no ids, which a choice would take for no condition."""
+        if ids:
+            yield from self.chosen(Choice(ids=frozenset(ids)))
+
+    def sum_up(self, survey: Survey) -> None:
+        """Tell a survey what the look as a whole found."""
+        survey.end(seen=self.count, hidden=self.hidden, complete=self.complete)
+
     def receipt(self, letter: Letter) -> str:
         """Return the receipt that counts: that of the last receive."""
         return self._held[letter.id]
@@ -175,75 +171,6 @@ class Look:
         for letter in letters:
             del self._held[letter.id]
             self._settled.add(letter.id)
-
-
-@dataclass(slots=True)
-class Survey:
-    """What letters there are: groups by reason, and which of the ids that were asked for."""
-
-    groups: dict[str, tuple[int, float, float]] = field(default_factory=dict)  # number, oldest, newest
-    ids: set[str] = field(default_factory=set)
-    others: int = 0  # letters that were not meant
-    hidden: int = 0  # in somebody else's hands when the look began
-    complete: bool = True
-
-    def add(self, letter: Letter) -> None:
-        """Count one letter."""
-        number, oldest, newest = self.groups.get(letter.reason, (0, letter.sent_at, letter.sent_at))
-        self.groups[letter.reason] = (number + 1, min(oldest, letter.sent_at), max(newest, letter.sent_at))
-        self.ids.add(letter.id)
-
-    def end(self, look: Look) -> None:
-        """Take over what the look as a whole found."""
-        self.complete, self.hidden, self.others = look.complete, look.hidden, look.count - self.count
-
-    @property
-    def count(self) -> int:
-        """How many letters were meant."""
-        return sum(number for number, _, _ in self.groups.values())
-
-    def by_size(self) -> list[tuple[str, tuple[int, float, float]]]:
-        """Return the groups, the largest first."""
-        return sorted(self.groups.items(), key=lambda one: (-one[1][0], one[0]))
-
-    def as_groups(self) -> list[Group]:
-        """Return the groups as they are printed."""
-        return [Group(reason, number, iso(oldest), iso(newest)) for reason, (number, oldest, newest) in self.by_size()]
-
-
-@dataclass(slots=True)
-class Plan:
-    """What a redrive would do, judged letter by letter; then what it did: `moved` letters were sent back."""
-
-    survey: Survey = field(default_factory=Survey)
-    lines: Counter[tuple[str, Verdict, str]] = field(default_factory=Counter)  # reason, verdict and why
-    going: set[str] = field(default_factory=set)  # the ids of the letters that do not stay
-    moved: int = 0
-    undeleted: int = 0  # of those moved: still in the dead-letter queue
-
-    def add(self, letter: Letter, judged: Judgement) -> None:
-        """Count one judged letter."""
-        self.lines[letter.reason, judged.verdict, judged.why] += 1
-        self.survey.add(letter)
-        if judged.verdict is not Verdict.STAYS:
-            self.going.add(letter.id)
-
-    def count(self, verdict: Verdict) -> int:
-        """How many letters have this verdict."""
-        return sum(number for (_, found, _), number in self.lines.items() if found is verdict)
-
-    @property
-    def suits_sqs(self) -> bool:
-        """Whether SQS's own move does the same: it moves everything, and changes nothing on the way."""
-        return self.survey.others == 0 and self.count(Verdict.AS_IT_IS) == self.survey.count
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How letters are judged: `force` moves what would come back, `newest` has the newest version announced."""
-
-    force: bool = False
-    newest: bool = False
 
 
 class Desk:
@@ -270,14 +197,15 @@ class Desk:
             for letter in look.chosen(choice):
                 survey.add(letter)
                 take(letter)
-            survey.end(look)
+            look.sum_up(survey)
         return survey
 
     def find(self, id_: str) -> Letter:
         """Return the letter of this id, handed back already; raises SetupError when there is none."""
         found: list[Letter] = []
-        survey = self.look(Choice(ids=frozenset({id_})), found.append)
-        refuse_unknown(Choice(ids=frozenset({id_})), survey, "")
+        choice = Choice(ids=frozenset({id_}))
+        survey = self.look(choice, found.append)
+        survey.refuse_unknown(choice)
         return found[0]
 
     def judge(self, letters: Sequence[Letter], policy: Policy) -> list[Judgement]:
@@ -304,7 +232,7 @@ class Desk:
             for some in _chunks(look.chosen(choice), _CHUNK):
                 for letter, judged in zip(some, self.judge(some, policy), strict=True):
                     plan.add(letter, judged)
-            plan.survey.end(look)
+            look.sum_up(plan.survey)
         return plan
 
     def move(self, plan: Plan, policy: Policy, *, rate: int | None = None) -> None:
@@ -315,7 +243,7 @@ class Desk:
         """
         size = _CHUNK if rate is None else max(1, min(_CHUNK, rate * _STEP_SECONDS))
         with self._look() as look:
-            for some in _chunks(look.chosen(Choice(ids=frozenset(plan.going))), size):
+            for some in _chunks(look.named(plan.going), size):
                 judged = zip(some, self.judge(some, policy), strict=True)
                 self._move(look, [(one, how.body) for one, how in judged if how.verdict is not Verdict.STAYS], plan)
                 if rate is not None:
@@ -416,7 +344,7 @@ class Desk:
         """Delete the letters of these ids; returns how many went, and how many could not be deleted."""
         gone = failed = 0
         with self._look() as look:
-            for some in _chunks(look.chosen(Choice(ids=frozenset(ids))), _CHUNK):
+            for some in _chunks(look.named(ids), _CHUNK):
                 bad = self._queue.delete([look.receipt(letter) for letter in some])
                 look.settle(some)
                 gone, failed = gone + len(some) - bad, failed + bad
@@ -443,13 +371,6 @@ class Desk:
             done += len(some)
             self._say(f"Sent {done:,} letters ...")
         return done
-
-
-def refuse_unknown(choice: Choice, survey: Survey, nothing: str) -> None:
-    """Raise SetupError that names ids of no letter; `nothing` says what was not done."""
-    if unknown := sorted(choice.ids - survey.ids):
-        hidden = f" (in somebody else's hands: {survey.hidden}; try again in a minute)" if survey.hidden else ""
-        raise SetupError(f"No such letter: {', '.join(unknown)}{hidden}{nothing}.")
 
 
 def _running(tasks: Sequence[MoveTask]) -> MoveTask | None:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from worker.disk import sync_folder
 from worker.errors import SetupError
 from worker.letters import read_line
 
@@ -45,19 +46,11 @@ def writing(path: Path) -> Iterator[Callable[[bytes], object]]:
             file.flush()
             os.fsync(file.fileno())
         part.rename(path)
-        _fsync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise SetupError(f"The file {path} cannot be written: {error.strerror}.") from error
     finally:
         part.unlink(missing_ok=True)
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 @contextmanager

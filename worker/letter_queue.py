@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 
 from worker.errors import QueueUnavailable, SetupError
-from worker.letter_desk import MoveTask
 from worker.letters import Attribute, Letter
-from worker.said import said, said_of_queue
+from worker.redriving import MoveTask
+from worker.said import code_of, said, said_of_queue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -170,7 +170,7 @@ class LetterQueue:
         try:
             answer = self._sqs.cancel_message_move_task(TaskHandle=handle)
         except ClientError as error:
-            if _code(error).endswith(("ResourceNotFoundException", "UnsupportedOperation")):
+            if code_of(error).endswith(("ResourceNotFoundException", "UnsupportedOperation")):
                 return None
             raise SetupError(f"SQS refuses to cancel the move task: {said(error)}.") from error
         except BotoCoreError as error:
@@ -194,7 +194,7 @@ class LetterQueue:
 
 def _refusal(error: ClientError) -> str:
     text = said(error)
-    if "already a task running" in text or _code(error).endswith("UnsupportedOperation"):
+    if "already a task running" in text or code_of(error).endswith("UnsupportedOperation"):
         return "A move task of this queue is running already: follow it with --attach, or end it with --cancel."
     if "configured as a Dead Letter Queue" in text:
         return (
@@ -202,10 +202,6 @@ def _refusal(error: ClientError) -> str:
             " in none (trailsink doctor says how to mend it); --one-by-one needs no policy."
         )
     return f"SQS refuses to move the letters: {text}; --one-by-one does without its move task."
-
-
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", "unknown"))
 
 
 def _letter(one: MessageTypeDef) -> Letter:

@@ -249,6 +249,11 @@ class Group(msgspec.Struct):
     newest: str
 
 
+def counted(number: int) -> str:
+    """Say how many letters: "1 letter", "2 letters"."""
+    return f"{number:,} letter{'' if number == 1 else 's'}"
+
+
 def iso(moment: float) -> str:
     """Write an epoch second as ISO 8601 in UTC."""
     return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from worker.errors import Reason, SetupError, StoreUnavailable, UnreadableObject
 from worker.pipeline import Stored
-from worker.said import said
+from worker.said import code_of, said
 from worker.walk import Listed, Page
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Bucket:
         return Page([Listed(one["Key"], one["Size"]) for one in answer.get("Contents", [])], answer["IsTruncated"])
 
     def _fault(self, error: ClientError | BotoCoreError) -> SetupError:
-        code = error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else ""
+        code = code_of(error)
         if code == "NoSuchBucket":
             return SetupError(f"There is no bucket {self.name}.")
         if code in ("AccessDenied", "403"):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.config import Config
@@ -15,8 +17,9 @@ from opensearchpy.exceptions import OpenSearchException, TransportError
 from worker.errors import SetupError, TrailsinkError
 from worker.metrics import DIMENSION, NAMESPACE
 from worker.refusals import in_words
-from worker.said import said
-from worker.schema import VERSION
+from worker.said import is_no_queue, said
+from worker.schema import POLICIES, VERSION, name_of
+from worker.settings import queue_name
 from worker.status import (
     ERRORS_WINDOW,
     WINDOW,
@@ -57,7 +60,7 @@ _NO_SUCH_THING = (400, 404)  # "no handler found", or nothing by that name
 # files were indexed from last; `_RECENT` bounds how many files are asked for to know that.
 _FOLDERS = 20
 _RECENT = 10_000
-_DATED = re.compile(r"s3://([^/]+)/(.*/)\d{4}/\d\d/\d\d/[^/]+")
+_DATED = re.compile(r"s3://([^/]+)/((.*/)\d{4}/\d\d/\d\d/[^/]+)")
 
 
 class Looker:
@@ -67,24 +70,22 @@ class Looker:
     dead letters by reason, which receives them all, and is None where that was not asked for.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         settings: Settings,
         *,
         session: Callable[[], Session],
         connect: Callable[[], OpenSearch],
-        serverless: bool,
         now: Callable[[], datetime],
         reasons: Callable[[], Mapping[str, int]] | None = None,
     ) -> None:
         self._settings, self._session, self._connect, self._now = settings, session, connect, now
-        self._serverless, self._reasons = serverless, reasons
-        self._indices = f"{settings.index_prefix}-*"
+        self._reasons, self._indices = reasons, f"{settings.index_prefix}-*"
 
     def look(self) -> Sight:
         """Look at everything once."""
         at = self._now()
-        aws = _seen(self._aws)
+        aws = _seen(lambda: self._aws)
         with ThreadPoolExecutor(2) as pool:
             indexed = pool.submit(self._look_at_cluster, aws, at)
             trails = pool.submit(_through, aws, self._trails)
@@ -102,7 +103,9 @@ class Looker:
 
     # AWS
 
+    @cached_property
     def _aws(self) -> _Aws:
+        # Kept for the next look: clients are dear to make, and credentials refresh themselves.
         session = self._session()
         if session.get_credentials() is None:
             raise SetupError("No AWS credentials were found.")
@@ -146,6 +149,10 @@ class Looker:
         client = _seen(self._connect)
         if isinstance(client, Unseen):
             return _NOTHING_INDEXED | {"cluster": client}
+        with closing(client):  # opened for each look: a password may have been rotated
+            return self._ask_cluster(client, aws, at)
+
+    def _ask_cluster(self, client: OpenSearch, aws: Seen[_Aws], at: datetime) -> dict[str, Any]:
         cluster = _seen(lambda: self._cluster(client))
         if isinstance(cluster, _Silent):  # one silence is enough: it need not be waited for eight times
             return _NOTHING_INDEXED | {"cluster": cluster}
@@ -162,7 +169,7 @@ class Looker:
         }
 
     def _cluster(self, client: OpenSearch) -> Cluster:
-        if self._serverless:
+        if self._settings.is_serverless:
             client.search(index=self._indices, body={"size": 0})
             return Cluster("OpenSearch Serverless", None, None, None)
         health: Any = client.cluster.health()
@@ -171,7 +178,7 @@ class Looker:
         return Cluster(server, health["status"], health["number_of_nodes"], health["unassigned_shards"])
 
     def _disk(self, client: OpenSearch) -> Disk | None:
-        if self._serverless:
+        if self._settings.is_serverless:
             return None
         rows: Any = client.cat.allocation(params={"format": "json", "bytes": "b"})
         disks = [
@@ -182,16 +189,16 @@ class Looker:
         return max(disks, key=lambda one: one.used_percent, default=None)
 
     def _template(self, client: OpenSearch) -> Template:
-        name = f"trailsink-{self._settings.index_prefix}"
+        name = name_of(self._settings.index_prefix)
         found: Any = client.indices.get_index_template(params={"ignore": 404})
         there = {one["name"]: one["index_template"].get("_meta") or {} for one in found.get("index_templates", [])}
         meta = there.get(name, {})
         return Template(meta.get("version") if meta.get("owner") == "trailsink" else None, VERSION)
 
     def _retention(self, client: OpenSearch) -> Retention | None:
-        if self._serverless:
+        if self._settings.is_serverless:
             return None
-        path = f"/_plugins/_ism/policies/trailsink-{self._settings.index_prefix}"
+        path = f"{POLICIES}/{name_of(self._settings.index_prefix)}"
         try:
             found: Any = client.transport.perform_request("GET", path)
         except TransportError as error:
@@ -233,28 +240,30 @@ class Looker:
         """
         if isinstance(newest, Unseen) or newest.indexed is None:
             return None
-        recent = {"range": {"trailsink.indexed_at": {"gte": (newest.indexed - WINDOW).isoformat()}}}
+        last = self._last_of_each_folder(client, newest.indexed - WINDOW)
+        if not last:
+            return None
+        found: list[tuple[bool, datetime]] = []
+        for (bucket, folder), key in list(last.items())[:_FOLDERS]:
+            found += [(name != key, at) for name, at in aws.files_from(bucket, folder, key)]
+        later = [at for is_later, at in found if is_later]
+        latest = max((at for _, at in found), default=newest.indexed)
+        return Files(latest, len(later), min(later, default=None))
+
+    def _last_of_each_folder(self, client: OpenSearch, since: datetime) -> dict[tuple[str, str], str]:
+        """Name the last file, by its key, of each bucket and folder of a trail that files were indexed from since."""
         body = {
             "size": 0,
-            "query": recent,
+            "query": {"range": {"trailsink.indexed_at": {"gte": since.isoformat()}}},
             "aggs": {"files": {"terms": {"field": "trailsink.object", "size": _RECENT}}},
         }
         found: Any = client.search(index=self._indices, body=body)
-        last: dict[str, str] = {}
-        for bucket in found.get("aggregations", {}).get("files", {}).get("buckets", []):
-            if told := _DATED.fullmatch(bucket["key"]):
-                folder = told[0][: told.end(2)]
-                last[folder] = max(last.get(folder, ""), told[0])
-        if not last:
-            return None
-        found_files: list[tuple[bool, datetime]] = []
-        for folder, uri in list(last.items())[:_FOLDERS]:
-            bucket, _, key = uri.removeprefix("s3://").partition("/")
-            listed = aws.files_from(bucket, folder.removeprefix(f"s3://{bucket}/"), key)
-            found_files += [(name != key, at) for name, at in listed]
-        later = [at for is_later, at in found_files if is_later]
-        latest = max((at for _, at in found_files), default=newest.indexed)
-        return Files(latest, len(later), min(later, default=None))
+        last: dict[tuple[str, str], str] = {}
+        for one in found.get("aggregations", {}).get("files", {}).get("buckets", []):
+            if told := _DATED.fullmatch(one["key"]):
+                bucket, key, folder = told.groups()
+                last[bucket, folder] = max(last.get((bucket, folder), ""), key)
+        return last
 
 
 class _Silent(Unseen):
@@ -297,7 +306,7 @@ class _Aws:
         try:
             answer = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
         except ClientError as error:
-            if error.response.get("Error", {}).get("Code", "").endswith(("NonExistentQueue", "QueueDoesNotExist")):
+            if is_no_queue(error):
                 raise SetupError(f"there is no queue {url} in {self._sqs.meta.region_name}") from error
             raise
         return {str(name): value for name, value in answer.get("Attributes", {}).items()}
@@ -375,8 +384,8 @@ class _Metric:
 
 
 def _metrics(settings: Settings, consumer: Seen[Consumer | None]) -> dict[str, _Metric]:
-    """Name the metrics that a status needs; SQS's are by the queue's name, which is the end of its URL."""
-    queue, dead = (url.rsplit("/", 1)[-1] for url in (settings.queue_url, settings.dead_letter_queue_url))
+    """Name the metrics that a status needs; SQS's and ours are by the queue's name."""
+    queue, dead = queue_name(settings.queue_url), queue_name(settings.dead_letter_queue_url)
     wanted = {
         "oldest": _Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", "Maximum", WINDOW, {"QueueName": queue}),
         "oldest_letter": _Metric("AWS/SQS", "ApproximateAgeOfOldestMessage", "Maximum", WINDOW, {"QueueName": dead}),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "record layer failure", "wrong version number")
 _REASON_CHARACTERS = 160
+_BUSY = (429, 502, 503, 504)
 
 
 @contextmanager
@@ -35,6 +36,11 @@ def in_words(error: OpenSearchException) -> str:
     if error.status_code in (401, 403):
         return f"it refuses with {error.status_code}, the user or role may not do this"
     return f"it refuses with {error.status_code}, {error.error}"
+
+
+def is_busy(error: BaseException) -> bool:
+    """Say whether a cluster, or what stands before it, answered that it cannot now and may in a moment."""
+    return isinstance(error, TransportError) and error.status_code in _BUSY
 
 
 def connection_fault(error: TransportError) -> str:

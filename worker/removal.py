@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from opensearchpy.exceptions import NotFoundError, OpenSearchException, TransportError
 
-from worker.access import API, has_roles, role_name
+from worker.access import API, all_roles, role_name
 from worker.errors import SetupError
 from worker.refusals import in_words
+from worker.schema import POLICIES, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,14 +22,14 @@ _NO_PLUGIN = 400  # "no handler found"
 
 
 @dataclass(frozen=True, slots=True)
-class Holdings:
+class Indices:
     """The indices of one prefix that are ours by their names, and how many events they hold."""
 
-    indices: tuple[str, ...]
+    names: tuple[str, ...]
     events: int
 
 
-def holdings(client: OpenSearch, prefix: str) -> Holdings:
+def indices_of(client: OpenSearch, prefix: str) -> Indices:
     """Count what a cluster holds of a prefix; raises SetupError when it does not answer or refuses."""
     try:
         listed: Any = client.transport.perform_request(
@@ -39,29 +40,34 @@ def holdings(client: OpenSearch, prefix: str) -> Holdings:
     # Another tool's indices may begin alike: cloudtrail-insights-2026 is not ours.
     named = re.compile(re.escape(prefix) + r"-(\d{4}-\d{2}(-\d{2})?|undated)")
     ours = [one for one in listed if named.fullmatch(one["index"])]
-    return Holdings(tuple(sorted(one["index"] for one in ours)), sum(int(one["docs.count"] or 0) for one in ours))
+    return Indices(tuple(sorted(one["index"] for one in ours)), sum(int(one["docs.count"] or 0) for one in ours))
 
 
-def remove(client: OpenSearch, prefix: str, held: Holdings) -> Iterator[str]:
+def remove(client: OpenSearch, prefix: str, there: Indices) -> Iterator[str]:
     """Delete indices, index template, retention policy and the loader's role, saying line by line what was done.
 
     What is not there is passed over. Raises SetupError when the cluster does not answer or refuses.
     """
-    name = f"trailsink-{prefix}"
+    name = name_of(prefix)
     try:
-        for index in held.indices:  # one by one: hundreds of names are longer than an address may be
+        for index in there.names:  # one by one: hundreds of names are longer than an address may be
             client.indices.delete(index=index, params={"ignore_unavailable": "true"})
-        yield f"{len(held.indices)} indices with {held.events:,} events are deleted."
+        yield f"{len(there.names)} indices with {there.events:,} events are deleted."
         if _delete(client, f"/_index_template/{name}"):
             yield f"The index template {name} is deleted."
-        if _delete(client, f"/_plugins/_ism/policies/{name}"):
+        if _delete(client, f"{POLICIES}/{name}"):
             yield f"The retention policy {name} is deleted."
-        if has_roles(client) and _delete(client, f"{API}/rolesmapping/{role_name(prefix)}"):
-            yield f"The mapping of the role {role_name(prefix)} is deleted."
-        if has_roles(client) and _delete(client, f"{API}/roles/{role_name(prefix)}"):
-            yield f"The role {role_name(prefix)} is deleted."
+        if all_roles(client) is not None:
+            yield from _remove_role(client, role_name(prefix))
     except OpenSearchException as error:
         raise SetupError(f"The cluster could not be cleared: {in_words(error)}. Run the command again.") from error
+
+
+def _remove_role(client: OpenSearch, role: str) -> Iterator[str]:
+    if _delete(client, f"{API}/rolesmapping/{role}"):
+        yield f"The mapping of the role {role} is deleted."
+    if _delete(client, f"{API}/roles/{role}"):
+        yield f"The role {role} is deleted."
 
 
 def _delete(client: OpenSearch, path: str) -> bool:

@@ -5,17 +5,25 @@ from __future__ import annotations
 from botocore.exceptions import BotoCoreError, ClientError
 
 
+def code_of(error: ClientError | BotoCoreError) -> str:
+    """Return the code of AWS's refusal; "" where it was not even asked, "unknown" where it did not say."""
+    return str(error.response.get("Error", {}).get("Code", "unknown")) if isinstance(error, ClientError) else ""
+
+
+def is_no_queue(error: ClientError | BotoCoreError) -> bool:
+    """Say whether SQS has no such queue; what it calls that depends on the protocol."""
+    return code_of(error).endswith(("NonExistentQueue", "QueueDoesNotExist"))
+
+
 def said(error: ClientError | BotoCoreError) -> str:
     """Put an SDK's error into words."""
     if isinstance(error, ClientError):
-        given = error.response.get("Error", {})
-        return f"{given.get('Code', 'unknown')}: {given.get('Message', '')}".rstrip(".: ")
+        return f"{code_of(error)}: {error.response.get('Error', {}).get('Message', '')}".rstrip(".: ")
     return str(error).rstrip(".")
 
 
 def said_of_queue(error: ClientError | BotoCoreError, url: str, region: str) -> str:
     """Put into words that a queue did not do what was asked; that it is not there is the commonest cause."""
-    code = error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else ""
-    if code.endswith(("NonExistentQueue", "QueueDoesNotExist")):
+    if is_no_queue(error):
         return f"There is no queue {url} in {region}"
     return f"The queue {url} cannot be asked: {said(error)}"

@@ -13,7 +13,7 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_rand
 from worker.errors import SetupError
 from worker.messages import ObjectRef
 from worker.objects import Readable, classify
-from worker.refusals import asking_opensearch, first_cause
+from worker.refusals import asking_opensearch, first_cause, is_busy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -25,8 +25,6 @@ PAGE = 500  # documents; of the largest there are, 256 KiB, a page takes 128 MiB
 # A view must outlive the reading of one page, which a pager at the other end of a pipe can draw out.
 _KEEP_ALIVE = "5m"
 _COUNTED = 10_000  # beyond it, a server only says "more"
-
-_BUSY = (429, 502, 503, 504)
 
 # File and position tell any two documents of ours apart, and have doc values; `_id` would cost the cluster memory
 # (opensearch.org/docs/latest/field-types/metadata-fields/id: fielddata of _id), `_shard_doc` is new in OpenSearch 3.
@@ -181,12 +179,8 @@ def patiently(ask: Callable[[], Any]) -> Any:  # noqa: ANN401
         raise SetupError(_refused_query(error)) from error
 
 
-def _is_busy(error: BaseException) -> bool:
-    return isinstance(error, TransportError) and error.status_code in _BUSY
-
-
 _PATIENCE = Retrying(
-    retry=retry_if_exception(_is_busy),
+    retry=retry_if_exception(is_busy),
     wait=wait_random_exponential(multiplier=0.5, max=5),
     stop=stop_after_attempt(4),
     reraise=True,

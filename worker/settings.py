@@ -123,14 +123,31 @@ class Settings(BaseModel):
         return value
 
     @property
+    def opensearch_host(self) -> str:
+        """The host of the cluster's address, "" where none is set."""
+        return urlsplit(self.opensearch_url).hostname or ""
+
+    @property
+    def is_serverless(self) -> bool:
+        """Whether the cluster is a Serverless collection, which can be told by its address only."""
+        if self.opensearch_service != "auto":
+            return self.opensearch_service == "aoss"
+        return self.opensearch_host.endswith(".aoss.amazonaws.com")
+
+    @property
     def metrics_queue(self) -> str | None:
         """The name that metrics are told under, that of the source queue; None when none are to be told."""
-        return self.queue_url.rstrip("/").rpartition("/")[2] if self.emf else None
+        return queue_name(self.queue_url) if self.emf else None
 
     @property
     def limits(self) -> Limits:
         """The part that bounds the consumer."""
         return Limits(**{name: getattr(self, name) for name in Limits.__dataclass_fields__})
+
+
+def queue_name(url: str) -> str:
+    """Return a queue's name, with which its URL ends."""
+    return url.rstrip("/").rpartition("/")[2]
 
 
 _PREFIX_RULE = "small letters, digits, - and _, beginning with a letter or digit"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from worker.findings import Verdict
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
 # A message that waits longer than a consumer takes for anything it does is not being consumed.
 _OLDEST_WARNING = timedelta(minutes=15)
@@ -33,15 +34,6 @@ WINDOW = timedelta(minutes=15)  # over which rates are taken
 ERRORS_WINDOW = timedelta(hours=1)
 
 
-class Verdict(StrEnum):
-    """How a part is; `unknown` where it could not be looked at and the pipeline does without."""
-
-    OK = "ok"
-    WARNING = "warning"
-    FAULT = "fault"
-    UNKNOWN = "unknown"
-
-
 @dataclass(frozen=True, slots=True)
 class Unseen:
     """What could not be looked at, and why: a part of a sentence."""
@@ -50,6 +42,7 @@ class Unseen:
 
 
 T = TypeVar("T")
+Amount = TypeVar("Amount", float, timedelta)
 Seen: TypeAlias = T | Unseen
 
 
@@ -214,30 +207,36 @@ class Status:
 
 
 def judge(sight: Sight) -> Status:
-    """Judge what was seen."""
+    """Judge what was seen; a queue or a cluster that could not be seen is a fault, for nothing goes on without it."""
     parts = (
-        _queue(sight.queue),
-        _letters(sight.letters),
-        _consumer(sight.consumer),
-        _rates(sight.rates),
-        _trails(sight.trails, sight.at),
-        _lag(sight.newest, sight.files, sight.at),
-        _cluster(sight.cluster),
-        _disk(sight.disk),
-        _template(sight.template),
-        _retention(sight.retention),
-        _indices(sight.indices),
+        _part("queue", sight.queue, _queue, unseen=Verdict.FAULT),
+        _part("dead letters", sight.letters, _letters, unseen=Verdict.FAULT),
+        _part("consumer", sight.consumer, _consumer),
+        _part("throughput", sight.rates, _rates),
+        _part("trail", sight.trails, lambda trails: _trails(trails, sight.at)),
+        _part("lag", sight.newest, lambda newest: _lag(newest, sight.files, sight.at)),
+        _part("cluster", sight.cluster, _cluster, unseen=Verdict.FAULT),
+        _part("disk", sight.disk, _disk),
+        _part("template", sight.template, _template),
+        _part("retention", sight.retention, _retention),
+        _part("indices", sight.indices, _indices),
     )
     return Status(sight.at, parts)
 
 
-def _queue(seen: Seen[Queue]) -> Part:
-    if isinstance(seen, Unseen):
-        return Part("queue", Verdict.FAULT, seen.why)
+_Judged: TypeAlias = tuple[Verdict, str, dict[str, Any]]  # with the line and the facts
+
+
+def _part(name: str, seen: Seen[T], judged: Callable[[T], _Judged], *, unseen: Verdict = Verdict.UNKNOWN) -> Part:
+    return Part(name, unseen, seen.why) if isinstance(seen, Unseen) else Part(name, *judged(seen))
+
+
+def _over(amount: Amount, warning: Amount, fault: Amount) -> Verdict:
+    return Verdict.FAULT if amount >= fault else Verdict.WARNING if amount >= warning else Verdict.OK
+
+
+def _queue(seen: Queue) -> _Judged:
     oldest = timedelta(seconds=seen.oldest_seconds or 0)
-    verdict = Verdict.FAULT if oldest >= _OLDEST_FAULT else Verdict.OK
-    if _OLDEST_WARNING <= oldest < _OLDEST_FAULT:
-        verdict = Verdict.WARNING
     delayed = f", {seen.delayed:,} delayed" if seen.delayed else ""
     known = f", oldest {span(oldest)}" if seen.oldest_seconds is not None else ""
     facts = {
@@ -246,26 +245,23 @@ def _queue(seen: Seen[Queue]) -> Part:
         "delayed": seen.delayed,
         "oldest_seconds": seen.oldest_seconds,
     }
-    return Part("queue", verdict, f"{seen.waiting:,} waiting, {seen.in_flight:,} in flight{delayed}{known}", facts)
+    text = f"{seen.waiting:,} waiting, {seen.in_flight:,} in flight{delayed}{known}"
+    return _over(oldest, _OLDEST_WARNING, _OLDEST_FAULT), text, facts
 
 
-def _letters(seen: Seen[Letters]) -> Part:
-    if isinstance(seen, Unseen):
-        return Part("dead letters", Verdict.FAULT, seen.why)
+def _letters(seen: Letters) -> _Judged:
     facts = {"number": seen.number, "oldest_seconds": seen.oldest_seconds, "by_reason": seen.reasons}
     if not seen.number:
-        return Part("dead letters", Verdict.OK, "none", facts)
+        return Verdict.OK, "none", facts
     known = f", oldest {span(timedelta(seconds=seen.oldest_seconds))}" if seen.oldest_seconds is not None else ""
     kinds = ", ".join(f"{name} {number:,}" for name, number in sorted((seen.reasons or {}).items()))
     what = f": {kinds}" if kinds else "; trailsink dlq list names them"
-    return Part("dead letters", Verdict.WARNING, f"{seen.number:,}{known}{what}", facts)
+    return Verdict.WARNING, f"{seen.number:,}{known}{what}", facts
 
 
-def _consumer(seen: Seen[Consumer | None]) -> Part:
-    if isinstance(seen, Unseen):
-        return Part("consumer", Verdict.UNKNOWN, seen.why)
+def _consumer(seen: Consumer | None) -> _Judged:
     if seen is None:
-        return Part("consumer", Verdict.UNKNOWN, "no event source mapping; trailsink run has to consume")
+        return Verdict.UNKNOWN, "no event source mapping; trailsink run has to consume", {}
     verdict = {"Enabled": Verdict.OK, "Disabled": Verdict.FAULT, "Disabling": Verdict.FAULT}.get(
         seen.state, Verdict.WARNING
     )
@@ -282,22 +278,18 @@ def _consumer(seen: Seen[Consumer | None]) -> Part:
         "errors": seen.errors,
         "throttles": seen.throttles,
     }
-    return Part("consumer", verdict, f"{seen.state}, {most}{failed}", facts)
+    return verdict, f"{seen.state}, {most}{failed}", facts
 
 
-def _rates(seen: Seen[Rates]) -> Part:
-    if isinstance(seen, Unseen):
-        return Part("throughput", Verdict.UNKNOWN, seen.why)
+def _rates(seen: Rates) -> _Judged:
     text = f"{seen.files:,.1f} files, {seen.records:,.0f} records a minute by {seen.source}, last {span(WINDOW)}"
     facts = {"files_per_minute": seen.files, "records_per_minute": seen.records, "source": seen.source}
-    return Part("throughput", Verdict.OK, text, facts)
+    return Verdict.OK, text, facts
 
 
-def _trails(seen: Seen[Sequence[Trail]], at: datetime) -> Part:
-    if isinstance(seen, Unseen):
-        return Part("trail", Verdict.UNKNOWN, seen.why)
+def _trails(seen: Sequence[Trail], at: datetime) -> _Judged:
     if not seen:
-        return Part("trail", Verdict.UNKNOWN, "none of this account and region writes to the bucket")
+        return Verdict.UNKNOWN, "none of this account and region writes to the bucket", {}
     verdict, said = Verdict.OK, []
     for one in seen:
         if not one.logging or one.error:
@@ -310,15 +302,13 @@ def _trails(seen: Seen[Sequence[Trail]], at: datetime) -> Part:
             for one in seen
         ]
     }
-    return Part("trail", verdict, "; ".join(said), facts)
+    return verdict, "; ".join(said), facts
 
 
-def _lag(seen: Seen[Newest], files: Seen[Files | None], at: datetime) -> Part:
-    if isinstance(seen, Unseen):
-        return Part("lag", Verdict.UNKNOWN, seen.why)
+def _lag(seen: Newest, files: Seen[Files | None], at: datetime) -> _Judged:
     facts: dict[str, Any] = {"newest_event": _iso(seen.event), "newest_indexed": _iso(seen.indexed)}
     if seen.event is None or seen.indexed is None:
-        return Part("lag", Verdict.WARNING, "no event is in the index", facts)
+        return Verdict.WARNING, "no event is in the index", facts
     facts["seconds"] = round((at - seen.event).total_seconds())
     stale = at - seen.indexed > _STALE
     verdict = Verdict.WARNING if stale else Verdict.OK
@@ -332,12 +322,10 @@ def _lag(seen: Seen[Newest], files: Seen[Files | None], at: datetime) -> Part:
                 text += f", {files.since:,} not in the index"
         case Unseen():
             text += f"; bucket: {files.why}"
-    return Part("lag", verdict, text, facts)
+    return verdict, text, facts
 
 
-def _cluster(seen: Seen[Cluster]) -> Part:
-    if isinstance(seen, Unseen):
-        return Part("cluster", Verdict.FAULT, seen.why)
+def _cluster(seen: Cluster) -> _Judged:
     facts = {
         "server": seen.server,
         "health": seen.health,
@@ -345,60 +333,49 @@ def _cluster(seen: Seen[Cluster]) -> Part:
         "unassigned_shards": seen.unassigned,
     }
     if seen.health is None:
-        return Part("cluster", Verdict.OK, f"{seen.server}, which does not tell its health", facts)
+        return Verdict.OK, f"{seen.server}, which does not tell its health", facts
     verdict = {"green": Verdict.OK, "yellow": Verdict.WARNING}.get(seen.health, Verdict.FAULT)
     nodes = f"{seen.nodes} node{'' if seen.nodes == 1 else 's'}"
     missing = f", shards without a place: {seen.unassigned:,}" if seen.unassigned else ""
-    return Part("cluster", verdict, f"{seen.health}, {seen.server}, {nodes}{missing}", facts)
+    return verdict, f"{seen.health}, {seen.server}, {nodes}{missing}", facts
 
 
-def _disk(seen: Seen[Disk | None]) -> Part:
-    if isinstance(seen, Unseen):
-        return Part("disk", Verdict.UNKNOWN, seen.why)
+def _disk(seen: Disk | None) -> _Judged:
     if seen is None:
-        return Part("disk", Verdict.UNKNOWN, "the server does not tell")
-    verdict = Verdict.WARNING if seen.used_percent >= _DISK_WARNING else Verdict.OK
-    if seen.used_percent >= _DISK_FAULT:
-        verdict = Verdict.FAULT
+        return Verdict.UNKNOWN, "the server does not tell", {}
     facts = {"used_percent": seen.used_percent, "free_bytes": seen.free_bytes}
     text = f"{seen.used_percent:.0f} % used, {size(seen.free_bytes)} free on the fullest node"
-    return Part("disk", verdict, text, facts)
+    return _over(seen.used_percent, _DISK_WARNING, _DISK_FAULT), text, facts
 
 
-def _template(seen: Seen[Template]) -> Part:
-    if isinstance(seen, Unseen):
-        return Part("template", Verdict.UNKNOWN, seen.why)
+def _template(seen: Template) -> _Judged:
     facts = {"version": seen.version, "expected": seen.ours}
     if seen.version is None:
         text = "there is none of ours, records will be refused; trailsink setup"
-        return Part("template", Verdict.FAULT, text, facts)
+        return Verdict.FAULT, text, facts
     if seen.version != seen.ours:
         text = f"version {seen.version}, this trailsink has {seen.ours}; trailsink setup"
-        return Part("template", Verdict.WARNING, text, facts)
-    return Part("template", Verdict.OK, f"version {seen.version}", facts)
+        return Verdict.WARNING, text, facts
+    return Verdict.OK, f"version {seen.version}", facts
 
 
-def _retention(seen: Seen[Retention | None]) -> Part:
-    if isinstance(seen, Unseen):
-        return Part("retention", Verdict.UNKNOWN, seen.why)
+def _retention(seen: Retention | None) -> _Judged:
     if seen is None:
-        return Part("retention", Verdict.UNKNOWN, "the server has none of its own; delete old indices yourself")
+        return Verdict.UNKNOWN, "the server has none of its own; delete old indices yourself", {}
     facts = {"days": seen.days, "policy": seen.policy}
     if seen.policy:
-        return Part("retention", Verdict.OK, seen.policy, facts)
+        return Verdict.OK, seen.policy, facts
     if seen.days:
         text = f"{seen.days} days asked for, and no policy is there; trailsink setup"
-        return Part("retention", Verdict.WARNING, text, facts)
-    return Part("retention", Verdict.OK, "none asked for; indices are kept", facts)
+        return Verdict.WARNING, text, facts
+    return Verdict.OK, "none asked for; indices are kept", facts
 
 
-def _indices(seen: Seen[Sequence[Index]]) -> Part:
-    if isinstance(seen, Unseen):
-        return Part("indices", Verdict.UNKNOWN, seen.why)
+def _indices(seen: Sequence[Index]) -> _Judged:
     events, total = sum(one.events for one in seen), sum(one.size_bytes for one in seen)
     each = [{"name": one.name, "events": one.events, "size_bytes": one.size_bytes} for one in seen]
     text = f"{len(seen):,} with {events:,} events in {size(total)}"
-    return Part("indices", Verdict.OK, text, {"number": len(seen), "events": events, "size_bytes": total, "each": each})
+    return Verdict.OK, text, {"number": len(seen), "events": events, "size_bytes": total, "each": each}
 
 
 def newest_indices(part: Part) -> list[Mapping[str, Any]]:

@@ -7,7 +7,6 @@ import random
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import boto3
 from botocore.exceptions import BotoCoreError
@@ -100,13 +99,6 @@ def make_consumer(
     )
 
 
-def is_serverless(settings: Settings) -> bool:
-    """Say whether the cluster is a Serverless collection, which can be told by its address only."""
-    if settings.opensearch_service != "auto":
-        return settings.opensearch_service == "aoss"
-    return _host(settings).endswith(".aoss.amazonaws.com")
-
-
 def session() -> boto3.Session:
     """Open a session on the environment's credentials; raises SetupError when there is no region."""
     try:
@@ -124,7 +116,7 @@ def _signer(settings: Settings) -> Callable[[], AWS4Auth | tuple[str, str] | Non
         case "basic":
             return lambda: _password(settings)
         case "sigv4":
-            made, service = session(), "aoss" if is_serverless(settings) else "es"
+            made, service = session(), "aoss" if settings.is_serverless else "es"
 
             def sign() -> AWS4Auth:
                 # Refreshable, because a role's credentials end after an hour or so.
@@ -143,7 +135,7 @@ def _auth(settings: Settings) -> str:
         return settings.opensearch_auth
     if settings.opensearch_username or settings.opensearch_secret_arn:
         return "basic"
-    return "sigv4" if _host(settings).endswith(".amazonaws.com") else "none"
+    return "sigv4" if settings.opensearch_host.endswith(".amazonaws.com") else "none"
 
 
 def _password(settings: Settings) -> tuple[str, str]:
@@ -160,7 +152,3 @@ def _password(settings: Settings) -> tuple[str, str]:
         raise SetupError(
             f"TRAILSINK_OPENSEARCH_PASSWORD_FILE: {settings.opensearch_password_file} cannot be read: {error.strerror}."
         ) from error
-
-
-def _host(settings: Settings) -> str:
-    return urlsplit(settings.opensearch_url).hostname or ""

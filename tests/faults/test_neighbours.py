@@ -9,11 +9,9 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -22,6 +20,7 @@ from opensearchpy import OpenSearch
 from opensearchpy.exceptions import OpenSearchException
 
 from infra.local.stack import SERVER_VARIABLE, Stack, program_environment
+from tests.command import TRAILSINK
 from tests.conftest import VERSION
 from tests.making import fresh_files
 from worker.cluster_setup import Wanted, set_up
@@ -34,7 +33,6 @@ pytestmark = [
     pytest.mark.timeout(240),
 ]
 
-TRAILSINK = Path(sys.executable).with_name("trailsink")
 FILES, RECORDS = 60, 100
 
 # Short waits, so that a test sees in seconds what takes minutes in earnest; what is tested does not depend on them.

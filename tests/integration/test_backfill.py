@@ -11,22 +11,23 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner, Result
 
 from infra.local.ports import free_port
+from tests.command import TRAILSINK
 from tests.making import ACCOUNT, event, fresh_files, log_file, real_files
 from tests.many_keys import served
 from worker.cli import main
 from worker.messages import ObjectRef, announce, read_message
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from tests.conftest import Bench
 
-TRAILSINK = Path(sys.executable).with_name("trailsink")
 SECONDS = 120
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import boto3
 import pytest
 
 from infra.packaging import PackagingError, Target, build
+from tests.command import TRAILSINK, trailsink
 from tests.making import event, log_file
 from tests.service import Reply, Service, listening
 from worker.deployment import Account
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.timeout(240)
 
-TRAILSINK = Path(sys.executable).with_name("trailsink")
 BUCKET, STACK = "a-trail", "trailsink-test"
 
 
@@ -69,10 +68,6 @@ def deploy(bench: Bench, bundle: Path) -> Deploy:
         "Runtime": here.runtime,
     }
     return Deploy(bundle, settings)
-
-
-def trailsink(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([TRAILSINK, *words], capture_output=True, text=True, timeout=200, check=False, env=os.environ)
 
 
 def wait_for(what: Callable[[], object], seconds: float = 60) -> None:

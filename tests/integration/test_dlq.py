@@ -7,12 +7,8 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import boto3
@@ -22,20 +18,22 @@ import urllib3
 from click.testing import CliRunner, Result
 
 from infra.local.asking import wait_until
+from tests.command import TRAILSINK
 from tests.elasticmq import elasticmq
 from tests.making import event, fresh_files, log_file
+from tests.service import serving
 from worker.cli import main
 from worker.letters import REASONS
 from worker.messages import ObjectRef, announce
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from types_boto3_sqs import SQSClient
 
     from tests.conftest import Bench
-
-TRAILSINK = Path(sys.executable).with_name("trailsink")
+    from tests.service import Given
 
 
 def dlq(*words: str, given: str = "") -> Result:
@@ -496,7 +494,6 @@ def test_a_truncated_version_is_mended_by_a_newer_one(bench: Bench) -> None:
 class Place:
     """Stands between the command and SQS: `before` an action is handed on, something is done."""
 
-    target: str
     url: str = ""
     before: dict[str, Callable[[], object]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
@@ -504,44 +501,20 @@ class Place:
 
 @contextmanager
 def between(target: str) -> Iterator[Place]:
-    place = Place(target)
+    place = Place()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def answer(method: str, path: str, headers: dict[str, str], body: bytes) -> Given:
+        action = headers.get("X-Amz-Target", "").rpartition(".")[2]
+        place.asked.append(action)
+        if action in place.before:
+            place.before[action]()
+        passed = {name: value for name, value in headers.items() if name != "Host"}
+        given = urllib3.request(method, target + path, headers=passed, body=body, retries=False)
+        kept = ("Content-Type", "x-amzn-RequestId", "x-amzn-query-error")
+        return given.status, given.data, {name: given.headers[name] for name in kept if name in given.headers}
 
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            action = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
-            place.asked.append(action)
-            if action in place.before:
-                place.before[action]()
-            headers = {name: value for name, value in self.headers.items() if name != "Host"}
-            given = urllib3.request("POST", target + self.path, headers=headers, body=body, retries=False)
-            try:
-                self.send_response(given.status)
-                for name in ("Content-Type", "x-amzn-RequestId", "x-amzn-query-error"):
-                    if name in given.headers:
-                        self.send_header(name, given.headers[name])
-                self.send_header("Content-Length", str(len(given.data)))
-                self.end_headers()
-                self.wfile.write(given.data)
-            except OSError:  # the command is dead
-                self.close_connection = True
-
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    place.url = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with serving(answer) as place.url:
         yield place
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @contextmanager
@@ -553,6 +526,13 @@ def running(place: Place, *words: str) -> Iterator[subprocess.Popen[str]]:
             yield process
         finally:
             process.kill()
+
+
+def killed(process: subprocess.Popen[str]) -> None:
+    """Kill a command while it asks; what it asked for is not handed on."""
+    process.kill()
+    process.wait(10)
+    raise ConnectionAbortedError
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -597,13 +577,7 @@ def test_killed_before_the_delete_leaves_every_letter(pair: Pair) -> None:
     """The same, with a delete that never reaches SQS: twice there, none lost."""
     pair.bury(30)
     with between(os.environ["AWS_ENDPOINT_URL"]) as place, running(place, "redrive", "--one-by-one") as process:
-
-        def kill() -> None:
-            process.kill()
-            process.wait(10)
-            raise ConnectionAbortedError
-
-        place.before["DeleteMessageBatch"] = kill
+        place.before["DeleteMessageBatch"] = lambda: killed(process)
         process.wait(60)
 
     returned = pair.returned()
@@ -623,13 +597,7 @@ def test_discard_asks_and_has_the_letters_on_disk_first(pair: Pair, tmp_path: Pa
         between(os.environ["AWS_ENDPOINT_URL"]) as place,
         running(place, "discard", "--all", "--yes", "--to", str(path)) as process,
     ):
-
-        def kill() -> None:
-            process.kill()
-            process.wait(10)
-            raise ConnectionAbortedError
-
-        place.before["DeleteMessageBatch"] = kill
+        place.before["DeleteMessageBatch"] = lambda: killed(process)
         process.wait(60)
 
     assert path.read_bytes().count(b"\n") == 25

@@ -5,15 +5,14 @@ from __future__ import annotations
 import io
 import json
 import subprocess
-import sys
 import zipfile
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from click.testing import CliRunner
 
+from tests.command import TRAILSINK
 from tests.making import event, log_file
 from worker.cli import main
 
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
     from tests.conftest import Bench
 
-TRAILSINK = Path(sys.executable).with_name("trailsink")
 # What a local stack can show.
 WELL = (
     "source queue",

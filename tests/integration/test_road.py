@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import gzip
 import json
-import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import worker.handler
 from infra.local.ports import free_port
+from tests.command import trailsink
 from tests.making import event, fresh_files, log_file, real_files
 from worker.messages import ObjectRef, announce
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.conftest import Bench
-
-TRAILSINK = Path(sys.executable).with_name("trailsink")
-
-
-def trailsink(*words: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as a user would."""
-    return subprocess.run([TRAILSINK, *words], capture_output=True, text=True, timeout=170, check=False)
 
 
 def consume(*words: str) -> dict[str, Any]:

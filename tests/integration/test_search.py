@@ -7,14 +7,13 @@ import io
 import json
 import signal
 import subprocess
-import sys
 import uuid
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from click.testing import CliRunner
 
+from tests.command import TRAILSINK
 from tests.indexing import index
 from tests.making import event, log_file
 from worker.cli import main
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
     from click.testing import Result
 
     from tests.conftest import Bench
-
-TRAILSINK = Path(sys.executable).with_name("trailsink")
 
 
 def ask(*words: str) -> Result:

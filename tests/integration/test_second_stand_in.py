@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
@@ -15,6 +14,7 @@ import boto3
 from infra.local.asking import fetch
 from infra.local.ports import free_port
 from infra.local.resources import make_resources
+from tests.command import trailsink
 from tests.making import event, log_file
 from worker.settings import load_settings
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     import pytest
 
     from tests.conftest import Bench
-
-TRAILSINK = Path(sys.executable).with_name("trailsink")
 
 
 @contextmanager
@@ -61,7 +59,7 @@ def test_files_and_dead_letters_take_the_same_road_on_another_stand_in(
 
         first = run("run", "--until-idle", "--timeout", "90")
         letters = [json.loads(line) for line in run("dlq", "list", "--json").splitlines()]
-        refused = start("dlq", "redrive", "--force")
+        refused = trailsink("dlq", "redrive", "--force")
         s3.put_object(Bucket=resources.bucket, Key="cut.json.gz", Body=log_file(*good))
         moved = run("dlq", "redrive", letters[0]["id"])
         second = run("run", "--until-idle", "--timeout", "90")
@@ -77,11 +75,7 @@ def test_files_and_dead_letters_take_the_same_road_on_another_stand_in(
     assert {one["eventID"] for one in good} == set(bench.documents())
 
 
-def start(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([TRAILSINK, *words], capture_output=True, text=True, timeout=120, check=False)
-
-
 def run(*words: str) -> str:
-    done = start(*words)
+    done = trailsink(*words)
     assert done.returncode == 0, done.stderr
     return done.stdout

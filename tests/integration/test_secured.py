@@ -9,7 +9,6 @@ import json
 import os
 import secrets
 import subprocess
-import sys
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from opensearchpy import OpenSearch
 import worker.handler
 from infra.local.errors import LocalStackError
 from infra.local.secure import ADMIN, DEFAULT_VERSION, SecureNode, secure_layout
+from tests.command import TRAILSINK, trailsink
 from tests.making import event, log_file
 from worker.access import examiner_role, installer_role, let_in, loader_role, role_name
 from worker.cli import main
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
     from types_boto3_sqs import SQSClient
 
-TRAILSINK = Path(sys.executable).with_name("trailsink")
 PUBLIC_AUTHORITIES = str(Path(botocore.__file__).with_name("cacert.pem"))
 API = "/_plugins/_security/api"
 ROLE = "arn:aws:iam::000000000000:role/trailsink-loader"
@@ -191,10 +190,6 @@ def admitted(secured: Secured) -> Secured:
     list(let_in(secured.admin, secured.prefix, ROLE))
     secured.sign_in_as(PIPELINE)
     return secured
-
-
-def trailsink(*words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([TRAILSINK, *words], capture_output=True, text=True, timeout=60, check=False)
 
 
 def examine(*words: str) -> dict[str, dict[str, str]]:

@@ -7,17 +7,16 @@ import json
 import signal
 import socket
 import subprocess
-import sys
 import time
 import zipfile
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from click.testing import CliRunner
 
+from tests.command import TRAILSINK
 from tests.indexing import index
 from tests.making import event, log_file
 from worker.cli import main
@@ -25,7 +24,6 @@ from worker.cli import main
 if TYPE_CHECKING:
     from tests.conftest import Bench
 
-TRAILSINK = Path(sys.executable).with_name("trailsink")
 KEY = "AWSLogs/123456789012/CloudTrail/eu-west-1/2026/03/01/123456789012_CloudTrail_eu-west-1_20260301T{}Z_abc.json.gz"
 
 

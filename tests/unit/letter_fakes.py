@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from tests.unit.fakes import Clock
 from worker.errors import QueueUnavailable, StoreUnavailable
-from worker.letter_desk import Desk, MoveTask
+from worker.letter_desk import Desk
 from worker.letters import Attribute, Letter
 from worker.messages import ObjectRef, announce
+from worker.redriving import MoveTask
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from worker.backfill_run import Letters, Way
+    from worker.backfill_run import LetterBox, Way
 
 ASKED = {"bucket": "b", "account": ""}
 
@@ -135,7 +135,7 @@ def job(count: int, holdings: _Holdings | None = None, *, incomplete: bool = Fal
 
 def test_the_plan_is_what_is_then_done() -> None:
     """Whoever says yes to 2,498 files gets 2,498 files, asked for in pages."""
-    there = {file(7).key: Held(3, incomplete=False), file(2_100).key: Held(1, incomplete=True)}
+    there = {file(7).key: Held(incomplete=False), file(2_100).key: Held(incomplete=True)}
     holdings = _Holdings(there)
 
     *_, plan = job(2_500, holdings).plan("")
@@ -148,7 +148,7 @@ def test_the_plan_is_what_is_then_done() -> None:
 
 def test_incomplete_files_are_loaded_when_they_are_asked_for() -> None:
     """A hole in a file's positions is a record that is somewhere else, or nowhere."""
-    holdings = _Holdings({file(0).key: Held(1, incomplete=True), file(1).key: Held(1, incomplete=False)})
+    holdings = _Holdings({file(0).key: Held(incomplete=True), file(1).key: Held(incomplete=False)})
 
     to_load = [one.key for one, ended in job(2, holdings, incomplete=True).source("") if ended is None]
 
@@ -327,7 +327,7 @@ def test_a_message_that_sqs_does_not_take_is_sent_again() -> None:
 
 
 def directly(parts: House, stop: threading.Event | None = None) -> Directly:
-    def make(letters: Letters) -> Consumer:
+    def make(letters: LetterBox) -> Consumer:
         return Consumer(
             parts.store, parts.index, letters, parts.limits,
             now=parts.clock.now, tick=parts.clock.tick, jitter=lambda: 1.0,

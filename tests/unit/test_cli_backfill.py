@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 import pytest
 from click.testing import CliRunner
 
 from worker.cli import main
-from worker.cli_backfill import _apart, _root, backfill
+from worker.cli_backfill import backfill
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def invoke(*words: str) -> tuple[int, str]:
@@ -50,23 +55,11 @@ def test_every_option_has_a_default_and_an_example(option: click.Option) -> None
     assert "[default: " in text or option.default is not None
 
 
-@pytest.mark.parametrize(
-    ("told", "root"),
-    [
-        ("", ""),
-        ("/", ""),
-        ("AWSLogs/", ""),
-        ("prod", "prod/"),
-        ("/prod/eu/AWSLogs", "prod/eu/"),
-        ("myAWSLogs", "myAWSLogs/"),
-    ],
-)
-def test_a_prefix_is_what_stands_before_awslogs_however_it_is_written(told: str, root: str) -> None:
-    """People copy it from the console, with slashes and AWSLogs/ at its end, or without."""
-    assert _root(told) == root
-
-
-def test_prefixes_inside_each_other_are_refused() -> None:
+def test_prefixes_inside_each_other_are_refused(tmp_path: Path) -> None:
     """Their files would not be in order, and an interrupted run would go on at the wrong place."""
-    with pytest.raises(click.UsageError, match="lies below"):
-        _apart({"", "AWSLogs/copy/"})
+    prefixes = ("--prefix", "", "--prefix", "AWSLogs/copy")
+
+    code, said = invoke("--local", str(tmp_path), "--direct", "--dry-run", *prefixes)
+
+    assert code == 2
+    assert "--prefix AWSLogs/copy/ lies below the AWSLogs/ of another one" in said

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import json
-import threading
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from tests.service import serving, told
 from worker.cluster_setup import Wanted, set_up
 from worker.errors import SetupError
 from worker.opensearch import Client
 from worker.schema import VERSION, index_template
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
 POLICY = "/_plugins/_ism/policies/trailsink-trail"
 TEMPLATE = "/_index_template/trailsink-trail"
@@ -77,37 +75,11 @@ class FakeCluster:
         return [path for method, path, _, _ in self.asked if method in ("PUT", "POST", "DELETE")]
 
 
-@contextmanager
-def listening(cluster: FakeCluster) -> Iterator[str]:
+def listening(cluster: FakeCluster) -> AbstractContextManager[str]:
     """Serve a cluster over HTTP."""
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def _serve(self) -> None:
-            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            status, said = cluster.answer(self.command, self.path, json.loads(body) if body else None)
-            text = json.dumps(said).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _serve  # noqa: N815 - http.server's own names
-
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return serving(
+        lambda method, path, _, body: told(*cluster.answer(method, path, json.loads(body) if body else None))
+    )
 
 
 def run(cluster: FakeCluster, **wanted: Any) -> list[str]:

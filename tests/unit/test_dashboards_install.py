@@ -10,18 +10,16 @@ import base64
 import hashlib
 import json
 import re
-import threading
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.parser import BytesParser
 from email.policy import HTTP
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from click.testing import CliRunner
 
+from tests.service import serving, told
 from worker.cli import main
 from worker.dashboards import ndjson
 
@@ -30,6 +28,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from click.testing import Result
+
+    from tests.service import Given
 
 LATEST: dict[str, tuple[int, ...]] = {
     "index-pattern": (7, 6, 0),
@@ -99,42 +99,19 @@ class Dashboards:
         return 200, answer | ({"errors": errors} if errors else {})
 
 
-@contextmanager
-def serving(dashboards: Dashboards) -> Iterator[None]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            headers = {name.lower(): value for name, value in self.headers.items()}
-            body = self.rfile.read(int(headers["content-length"]))
-            status, answer = dashboards.answer(self.path, headers, body)
-            if "x-amz-content-sha256" in headers:
-                assert headers["x-amz-content-sha256"] == hashlib.sha256(body).hexdigest()
-            text = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
-            self.send_response(status)
-            self.send_header("content-type", "text/html" if isinstance(answer, str) else "application/json")
-            self.send_header("content-length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        def log_message(self, *_: object) -> None:
-            """Keep the tests' output clean."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    dashboards.url = f"http://127.0.0.1:{server.server_port}/_dashboards"
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
 @pytest.fixture
 def there() -> Iterator[Dashboards]:
     """A Dashboards that is empty."""
     dashboards = Dashboards()
-    with serving(dashboards):
+
+    def answer(_: str, path: str, given: dict[str, str], body: bytes) -> Given:
+        headers = {name.lower(): value for name, value in given.items()}
+        if "x-amz-content-sha256" in headers:
+            assert headers["x-amz-content-sha256"] == hashlib.sha256(body).hexdigest()
+        return told(*dashboards.answer(path, headers, body))
+
+    with serving(answer) as url:
+        dashboards.url = f"{url}/_dashboards"
         yield dashboards
 
 

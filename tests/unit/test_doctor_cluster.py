@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import threading
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from infra.local.ports import free_port
+from tests.service import serving, told
 from worker.access import loader_role
 from worker.doctor import Doctor
 from worker.errors import SetupError
@@ -23,8 +20,6 @@ from worker.schema import VERSION, index_template, retention_policy
 from worker.settings import Settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from boto3 import Session
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -75,44 +70,13 @@ class Cluster:
         }[path]
 
 
-@contextmanager
-def serving(cluster: Cluster) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def _serve(self) -> None:
-            self.rfile.read(int(self.headers.get("content-length", 0)))
-            status, content = cluster.answer(self.command, urlsplit(self.path).path)
-            text = content.encode() if isinstance(content, str) else json.dumps(content).encode()
-            self.send_response(status)
-            self.send_header("content-type", "text/plain" if isinstance(content, str) else "application/json")
-            self.send_header("content-length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
-
-        do_GET = do_POST = do_PUT = _serve  # noqa: N815 - http.server's own names
-
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
 def examine(cluster: Cluster, loader: str = ROLE, days: int = 90) -> dict[str, Finding]:
     """The findings by check, with no AWS in reach."""
 
     def no_session() -> Session:
         raise SetupError("No AWS region is set.")
 
-    with serving(cluster) as url:
+    with serving(lambda method, path, *_: told(*cluster.answer(method, urlsplit(path).path))) as url:
         settings = Settings(opensearch_url=url, retention_days=days)
         client = Client(url, sign_in=lambda: None, ca_file=None, seconds=5).connect()
         doctor = Doctor(settings, no_session, lambda: client, NOW, loader_role=loader)

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.fakes import MemoryBucket
-from worker.keys import KINDS, LATE, Selection, Stretch, parse_key
+from worker.keys import KINDS, LATE, Selection, Stretch, inside_another, parse_key, root_of, window
 from worker.listing import Tree
 from worker.walk import Page, files, find_roots
 
@@ -285,3 +285,42 @@ def test_a_folder_tree_that_is_not_there_is_named(tmp_path: Path) -> None:
     """A typing error in --local."""
     with pytest.raises(Exception, match="There is no folder"):
         Tree(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("told", "root"),
+    [
+        ("", ""),
+        ("/", ""),
+        ("AWSLogs/", ""),
+        ("prod", "prod/"),
+        ("/prod/eu/AWSLogs", "prod/eu/"),
+        ("myAWSLogs", "myAWSLogs/"),
+    ],
+)
+def test_a_prefix_is_what_stands_before_awslogs_however_it_is_written(told: str, root: str) -> None:
+    """People copy it from the console, with slashes and AWSLogs/ at its end, or without."""
+    assert root_of(told) == root
+
+
+def test_a_root_inside_another_is_found() -> None:
+    """Their files would not be in order."""
+    assert inside_another({"", "AWSLogs/copy/"}) == "AWSLogs/copy/"
+    assert inside_another({"prod/", "prod/eu/"}) == ""
+
+
+@pytest.mark.parametrize(
+    ("since", "until", "last", "asked"),
+    [
+        (None, None, None, (None, BEGIN)),
+        (None, None, timedelta(days=7), (BEGIN - timedelta(days=7), BEGIN)),
+        (BEGIN - LATE, BEGIN - LATE / 2, None, (BEGIN - LATE, BEGIN - LATE / 2)),
+        (None, BEGIN + timedelta(hours=3), None, (None, BEGIN + timedelta(hours=3))),
+        (None, BEGIN + timedelta(days=400), None, (None, BEGIN + timedelta(days=1))),
+    ],
+)
+def test_a_window_ends_now_or_at_most_a_day_ahead(
+    since: datetime | None, until: datetime | None, last: timedelta | None, asked: tuple[datetime | None, datetime]
+) -> None:
+    """No file is delivered in the future, so no folder of it is asked for; clocks differ by less than a day."""
+    assert window(BEGIN, since=since, until=until, last=last) == asked

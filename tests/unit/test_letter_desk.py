@@ -9,9 +9,9 @@ import pytest
 
 from tests.unit.letter_fakes import NO_ANSWER, SENT_AT, Office, fails_at, letter, notice
 from worker.errors import QueueUnavailable, SetupError
-from worker.letter_desk import Plan, Policy, refuse_unknown
 from worker.letters import Choice, read_line
 from worker.mending import ObjectState, Verdict
+from worker.redriving import Plan, Policy, Way
 
 ALL = Choice()
 MENDED = ObjectState("new", 5, "v2", datetime(2027, 1, 16, tzinfo=UTC))
@@ -160,6 +160,18 @@ def test_what_would_only_come_back_stays_and_the_rest_is_moved(office: Office) -
     assert is_whole(office, 2)
 
 
+def test_where_no_letter_is_meant_none_is_moved_or_discarded(office: Office) -> None:
+    """`redrive --reason truncated` on a queue without such letters has to leave the others alone."""
+    office.queue.add(letter(1, "", source="arn:q"))
+
+    plan = plan_and_move(office, Choice(reasons=frozenset({"truncated"})))
+    gone = office.desk.discard(set())
+
+    assert (plan.survey.count, plan.survey.others, plan.moved, gone) == (0, 1, 0, (0, 0))
+    assert (office.queue.ids, office.queue.sent) == (["id-1"], [])
+    assert is_whole(office, 1)
+
+
 def test_a_plan_moves_nothing(office: Office) -> None:
     """This is what --dry-run shows."""
     office.objects.states = {"1.json.gz": MENDED}
@@ -255,14 +267,18 @@ def test_sqs_moves_all_only_where_nothing_stays_and_nothing_is_changed(office: O
     office.objects.states = {"1.json.gz": MENDED, "2.json.gz": UNTOUCHED}
     office.queue.add(letter(3, "", source="arn:q"))
 
-    suits = office.desk.plan(ALL, Policy()).suits_sqs
-    office.queue.add(letter(2))
-    with_one_that_stays = office.desk.plan(ALL, Policy()).suits_sqs
-    forced = office.desk.plan(ALL, Policy(force=True)).suits_sqs
-    office.queue.add(letter(1))
-    with_one_to_announce_anew = office.desk.plan(ALL, Policy(force=True)).suits_sqs
+    def way(policy: Policy) -> Way:
+        return office.desk.plan(ALL, policy).way(ALL, one_by_one=False)
 
-    assert (suits, with_one_that_stays, forced, with_one_to_announce_anew) == (True, False, True, False)
+    suits = way(Policy())
+    office.queue.add(letter(2))
+    with_one_that_stays = way(Policy())
+    forced = way(Policy(force=True))
+    office.queue.add(letter(1))
+    with_one_to_announce_anew = way(Policy(force=True))
+
+    assert (suits, with_one_that_stays) == (Way.MOVE_TASK, Way.ONE_BY_ONE)
+    assert (forced, with_one_to_announce_anew) == (Way.MOVE_TASK, Way.ONE_BY_ONE)
 
 
 # SQS's own move
@@ -425,7 +441,7 @@ def test_unknown_ids_mention_letters_that_cannot_be_seen(office: Office) -> None
     survey = office.desk.look(Choice(ids=frozenset({"id-1"})))
 
     with pytest.raises(SetupError, match=r"id-1 \(in somebody else's hands: 1;"):
-        refuse_unknown(Choice(ids=frozenset({"id-1"})), survey, "")
+        survey.refuse_unknown(Choice(ids=frozenset({"id-1"})))
 
 
 def test_letters_are_counted_from_the_oldest_to_the_newest(office: Office) -> None:

@@ -11,9 +11,9 @@ from moto import mock_aws
 
 from worker.aws import config
 from worker.errors import QueueUnavailable, SetupError
-from worker.letter_desk import MoveTask
 from worker.letter_queue import LetterQueue
 from worker.letters import Attribute
+from worker.redriving import MoveTask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

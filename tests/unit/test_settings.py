@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from worker.documents import Partition
 from worker.errors import SetupError
 from worker.pipeline import Limits
-from worker.settings import Settings, load_settings
+from worker.settings import Settings, load_settings, queue_name
 
 MIB = 1 << 20
 
@@ -137,3 +137,29 @@ def test_the_longest_wait_gives_a_day_of_outage_before_sqs_gives_up() -> None:
     waits = [min(limits.backoff_seconds << receive, limits.backoff_max_seconds) * 0.75 for receive in range(39)]
 
     assert sum(waits) > 24 * 3600
+
+
+@pytest.mark.parametrize(
+    ("url", "service", "serverless"),
+    [
+        ("https://abc.eu-west-1.aoss.amazonaws.com", "auto", True),
+        ("https://vpc-a-b.eu-west-1.es.amazonaws.com", "auto", False),
+        ("https://behind.example:9200/path", "aoss", True),
+        ("https://abc.eu-west-1.aoss.amazonaws.com", "es", False),
+        ("", "auto", False),
+    ],
+)
+def test_a_collection_is_told_by_its_address_unless_the_service_is_named(
+    monkeypatch: pytest.MonkeyPatch, url: str, service: str, *, serverless: bool
+) -> None:
+    """It cannot be asked, and every command has to think the same of it."""
+    monkeypatch.setenv("TRAILSINK_OPENSEARCH_URL", url)
+    monkeypatch.setenv("TRAILSINK_OPENSEARCH_SERVICE", service)
+
+    assert load_settings().is_serverless is serverless
+
+
+@pytest.mark.parametrize("url", ["https://sqs.eu-west-1.amazonaws.com/1/trail", "http://127.0.0.1:1/1/trail/", "trail"])
+def test_a_queue_is_named_by_the_end_of_its_url(url: str) -> None:
+    """Metrics are written and read under that name."""
+    assert queue_name(url) == "trail"

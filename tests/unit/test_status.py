@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from worker.findings import Verdict
 from worker.status import (
     Cluster,
     Consumer,
@@ -23,7 +24,6 @@ from worker.status import (
     Template,
     Trail,
     Unseen,
-    Verdict,
     judge,
     newest_indices,
     size,

@@ -13,6 +13,7 @@ from cfnlint.decode.cfn_yaml import loads
 
 from infra.local import resources as local
 from worker import schema
+from worker.deployment import parameter_names
 from worker.metrics import DIMENSION, METRICS, NAMESPACE
 from worker.settings import Settings, load_settings
 
@@ -204,6 +205,11 @@ def test_every_parameter_is_described_bounded_and_shown_in_its_group() -> None:
     assert loose == []
     assert asked == list(LEAST)
     assert sorted(shown) == sorted(PARAMETERS)
+
+
+def test_deploy_reads_the_names_of_all_parameters() -> None:
+    """It does so without a YAML library, and refuses a name that it has not read."""
+    assert parameter_names(TEXT) == set(PARAMETERS)
 
 
 @pytest.mark.parametrize("name", sorted(PARAMETERS))

@@ -10,6 +10,13 @@ import msgspec
 # Raised whenever the template changes; `trailsink setup` upgrades an older one and leaves a newer one alone.
 VERSION = 1
 
+POLICIES = "/_plugins/_ism/policies"  # where a cluster keeps retention policies
+
+
+def name_of(prefix: str) -> str:
+    """Return the name of both in a cluster, index template and retention policy, for indices `{prefix}-*`."""
+    return f"trailsink-{prefix}"
+
 
 def index_template(prefix: str, *, compatible: bool = False, replicas: int | None = None) -> dict[str, Any]:
     """Return the body of the index template for indices `{prefix}-*`.
