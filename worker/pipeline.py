@@ -122,7 +122,7 @@ class Limits:
     bulk_max_bytes: int = 19 << 19
     bulk_actions: int = 2_000
     bulk_in_flight: int = 8
-    bulk_in_flight_bytes: int = 40 << 20
+    bulk_in_flight_bytes: int = 24 << 20
     fetch_ahead: int = 8
     fetch_ahead_bytes: int = 32 << 20
     reserve_seconds: float = 10.0

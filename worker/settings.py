@@ -81,7 +81,7 @@ class Settings(BaseModel):
         description="Most bulk requests under way at once, per consumer; it begins with 2 and goes by the answers.",
     )
     bulk_in_flight_bytes: int = Field(
-        40 * _MiB, ge=_MiB, description="Bytes of bulk requests under way or waiting, uncompressed: bounds memory."
+        24 * _MiB, ge=_MiB, description="Bytes of bulk requests under way or waiting, uncompressed: bounds memory."
     )
     fetch_ahead: int = Field(8, ge=1, le=64, description="Objects fetched ahead at once, per consumer.")
     fetch_ahead_bytes: int = Field(

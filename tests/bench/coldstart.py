@@ -15,6 +15,7 @@ import tempfile
 import zipfile
 from collections import Counter, defaultdict
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from infra.packaging import PackagingError, Target, build, figures
+from tests.bench.ratios import Ratio, in_turn, quotients
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,6 +92,15 @@ def by_module(room: Room) -> dict[str, float]:
     """Wall seconds of each module that the handler imports, without what that imports in turn."""
     said = room.run(f"import {HANDLER}", "-X", "importtime").stderr
     return {name: int(spent) / 1e6 for spent, name in _IMPORTED.findall(said)}
+
+
+def cold_start(runs: int) -> Ratio:
+    """Importing the handler, in the bundle as it is deployed, beside importing the libraries alone; `runs` rounds."""
+    with tempfile.TemporaryDirectory() as name:
+        room = _room(Path(name), bytecode=True)
+        spent = in_turn({what: partial(seconds, room, what) for what in (HANDLER, LIBRARIES)}, runs)
+    beside = f"importing {LIBRARIES}"
+    return Ratio("handler import, CPU", beside, quotients(spent[HANDLER], spent[LIBRARIES]), at_most=MOST)
 
 
 def main() -> int:
