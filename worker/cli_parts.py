@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from worker.errors import SetupError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -50,6 +52,24 @@ class _Moment(click.ParamType[datetime]):
         except ValueError:
             self.fail(f"{value!r} is no date: write 2025-01-31 or 2025-01-31T10:00:00Z.", param, ctx)
         return told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)
+
+
+def examples(*lines: str) -> str:
+    """Write the end of a command's manual: whole commands to begin with, each in a line that is not wrapped."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def confirmed(question: str, *, yes: bool) -> bool:
+    """Ask on the terminal, unless `yes` says it all; raises SetupError where nobody is there to answer."""
+    if yes:
+        return True
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort as stop:
+        if sys.stdin.isatty():  # Ctrl-C
+            raise
+        click.echo(err=True)
+        raise SetupError("There is nobody to ask, so nothing was changed: --yes answers for you.") from stop
 
 
 SPAN = _Span()

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from worker.cli_parts import visible
+from worker.cli_parts import examples, visible
 from worker.errors import SetupError
 from worker.letter_desk import Desk
 from worker.letters import Choice
@@ -35,7 +35,14 @@ _BAR = 20
 _COLOURS = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAULT: "red", Verdict.UNKNOWN: "bright_black"}
 
 
-@click.command(short_help="Show how the pipeline is.")
+@click.command(
+    short_help="Show how the pipeline is.",
+    epilog=examples(
+        "trailsink status",
+        "trailsink status --watch 30",
+        "trailsink status --strict > /dev/null || page-somebody   # in a cron line",
+    ),
+)
 @click.option("--watch", type=click.FloatRange(1), metavar="[SECONDS]", is_flag=False, flag_value=_EVERY,
               help="Look again and again, so many seconds apart (5 when none are given), until Ctrl-C.  "
                    "[default: look once]  Example: 30")  # fmt: skip

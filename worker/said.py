@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 
 def said(error: ClientError | BotoCoreError) -> str:
@@ -10,6 +10,8 @@ def said(error: ClientError | BotoCoreError) -> str:
     if isinstance(error, ClientError):
         given = error.response.get("Error", {})
         return f"{given.get('Code', 'unknown')}: {given.get('Message', '')}".rstrip(".: ")
+    if isinstance(error, NoCredentialsError):
+        return "no AWS credentials were found"
     return str(error).rstrip(".")
 
 
