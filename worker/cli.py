@@ -175,7 +175,7 @@ def _check_cluster(settings: Settings) -> None:
     try:
         check_template(make_client(quick).connect(), settings.index_prefix)
     except IndexUnavailable as error:
-        click.echo(f"Warning: {error}; until it does, messages go back to the queue.", err=True)
+        click.echo(f"Warning: {error}; meanwhile messages go back to the queue.", err=True)
 
 
 def _stop_on_signals(polling: Polling) -> None:

@@ -131,7 +131,8 @@ class Searching:
                     if "search_after" not in body:
                         self.total = answer["hits"]["total"]["value"]
                         self.more = answer["hits"]["total"]["relation"] != "eq"
-                        self.nowhere = answer["_shards"]["total"] == 0
+                        # Serverless, which has no views, need not tell of shards either.
+                        self.nowhere = self.views and answer["_shards"]["total"] == 0
                     if hits:
                         yield [Hit(one["_index"], one["_id"], one.get("_source", {})) for one in hits]
                     if len(hits) < body["size"]:

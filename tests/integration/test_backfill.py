@@ -19,6 +19,7 @@ from click.testing import CliRunner, Result
 
 from tests.making import ACCOUNT, event, fresh_files, log_file, real_files
 from tests.many_keys import served
+from tests.shapes import Backfilled, read
 from worker.cli import main
 from worker.messages import ObjectRef, announce, read_message
 
@@ -42,7 +43,8 @@ def backfill(*words: str, **environment: str) -> Result:
 
 
 def documents(done: Result) -> dict[str, list[dict[str, Any]]]:
-    """The JSON documents of a run by kind."""
+    """The JSON documents of a run by kind; each has its shape."""
+    read(done.stdout, Backfilled)
     found: dict[str, list[dict[str, Any]]] = {}
     for line in done.stdout.splitlines():
         document = json.loads(line)

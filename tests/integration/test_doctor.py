@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from tests.making import event, log_file
+from tests.shapes import Finding, read
 from worker.cli import main
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ ROLE = "arn:aws:iam::000000000000:role/loader"
 def examine(*words: str) -> tuple[int, dict[str, dict[str, str]]]:
     """Run the command; its exit code, and the findings by check."""
     done = CliRunner().invoke(main, ["doctor", "--json", *words])
+    assert read(done.stdout, Finding)
     findings = [json.loads(line) for line in done.stdout.splitlines()]
     return done.exit_code, {one["check"]: one for one in findings}
 

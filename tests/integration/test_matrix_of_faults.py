@@ -109,7 +109,7 @@ MATRIX: dict[str, Row] = {
         # It goes on, as it does when the cluster goes down later: the message waits in the queue.
         Cell(
             1,
-            f"Warning: {SILENT}; until it does, messages go back to the queue.\n"
+            f"Warning: {SILENT}; meanwhile messages go back to the queue.\n"
             "Error: The time is over and the queue is not empty: * messages visible, * hidden.\n",
             '*"message":"totals",*',
         ),
