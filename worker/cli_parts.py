@@ -13,8 +13,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from worker.errors import SetupError
-
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -60,7 +58,7 @@ def examples(*lines: str) -> str:
 
 
 def confirmed(question: str, *, yes: bool) -> bool:
-    """Ask on the terminal, unless `yes` says it all; raises SetupError where nobody is there to answer."""
+    """Ask on the terminal, unless `yes` says it all; raises UsageError where nobody is there to answer."""
     if yes:
         return True
     try:
@@ -69,7 +67,7 @@ def confirmed(question: str, *, yes: bool) -> bool:
         if sys.stdin.isatty():  # Ctrl-C
             raise
         click.echo(err=True)
-        raise SetupError("There is nobody to ask, so nothing was changed: --yes answers for you.") from stop
+        raise click.UsageError("There is no terminal to ask on, so nothing was changed: give --yes.") from stop
 
 
 SPAN = _Span()

@@ -117,7 +117,7 @@ OURS: dict[str, set[str]] = {
         "settings",
         "wiring",
     },
-    "cli_parts": {"errors"},
+    "cli_parts": set(),
     "cli_dashboards": {"cli_parts", "dashboards", "errors", "settings", "wiring"},
     "cli_search": {"cli_parts", "errors", "searching", "settings", "wiring"},
     "cli_status": {

@@ -9,7 +9,6 @@ import pytest
 from click.testing import CliRunner
 
 from worker.cli_parts import MOMENT, SPAN, age, confirmed, print_table
-from worker.errors import SetupError
 
 
 @pytest.mark.parametrize(
@@ -94,5 +93,5 @@ def test_a_question_is_put_and_no_is_the_default(answer: str, agreed: bool) -> N
 
 def test_a_question_that_nobody_hears_is_a_sentence_that_names_the_option() -> None:
     """A script without a terminal; "Aborted!" would leave its author guessing."""
-    with CliRunner().isolation(input=""), pytest.raises(SetupError, match="--yes"):
+    with CliRunner().isolation(input=""), pytest.raises(click.UsageError, match="--yes"):
         confirmed("Go on?", yes=False)
