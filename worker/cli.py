@@ -25,11 +25,12 @@ from worker.cli_backfill import backfill
 from worker.cli_dashboards import dashboards
 from worker.cli_deployment import deploy, destroy, doctor, template
 from worker.cli_dlq import dlq
-from worker.cli_parts import stopping
+from worker.cli_parts import examples, stopping
 from worker.cli_search import explain_event, search
 from worker.cli_status import status
 from worker.cluster_setup import Wanted, set_up
-from worker.errors import QueueUnavailable, SetupError, TrailsinkError
+from worker.errors import IndexUnavailable, QueueUnavailable, SetupError, TrailsinkError
+from worker.holdings import check_template
 from worker.metrics import METRICS, counts, report_lines
 from worker.poller import Poller, Polling
 from worker.settings import Settings, load_settings, unknown_settings
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100}
 _QUEUE_SILENT_SECONDS = 5.0
+_TEMPLATE_SECONDS = 10.0  # for the one question before the first batch
 
 
 class _Command(click.Group):
@@ -55,12 +57,25 @@ class _Command(click.Group):
             raise click.ClickException(f"{sentence}.") from error
 
 
-@click.group(cls=_Command, context_settings=_CONTEXT)
+@click.group(
+    cls=_Command,
+    context_settings=_CONTEXT,
+    epilog=examples(
+        "trailsink setup           # the index template, before the first event",
+        "trailsink run             # consume the queue",
+        "trailsink status          # is all well?",
+        "trailsink dlq list        # what could not be indexed, and why",
+        "trailsink search --help   # the manual of a command, with examples",
+    ),
+)
 @click.version_option(__version__, prog_name="trailsink")
 def main() -> None:
     """Bring CloudTrail log files from S3 into OpenSearch, losing none and doubling none.
 
-    Settings are environment variables, TRAILSINK_*; the README lists them.
+    Settings are environment variables, TRAILSINK_*; the README lists them. Region, credentials and endpoints of AWS are
+    boto3's own: AWS_REGION, AWS_PROFILE and so on.
+
+    Exit codes: 0 done; 1 something is wrong, and one sentence says what; 2 the command line is.
     """
     for name in unknown_settings(os.environ):
         click.echo(f"Warning: {name} is no setting that trailsink knows.", err=True)
@@ -78,13 +93,20 @@ main.add_command(status)
 main.add_command(template)
 
 
-@main.command()
+@main.command(
+    short_help="Put index template and retention policy into the cluster.",
+    epilog=examples(
+        "trailsink setup",
+        "trailsink setup --replicas 0                  # a cluster of one node",
+        "trailsink setup --retention-days 365",
+    ),
+)
 @click.option("--retention-days", type=click.IntRange(0), metavar="DAYS",
               help="Delete indices this many days after they were made; 0 keeps them.  "
-                   "[default: TRAILSINK_RETENTION_DAYS]")  # fmt: skip
+                   "[default: TRAILSINK_RETENTION_DAYS]  Example: 365")  # fmt: skip
 @click.option("--replicas", type=click.IntRange(0, 10), metavar="COPIES",
               help="Copies of each shard beside the first; 0 for a cluster of one node.  "
-                   "[default: as it is, else 1]")  # fmt: skip
+                   "[default: as it is, else 1]  Example: 0")  # fmt: skip
 @click.option("--loader-role", metavar="ARN",
               help="Under fine-grained access control: let this IAM role load, with the least rights that do.  "
                    "[default: nobody new]  Example: arn:aws:iam::123456789012:role/loader")  # fmt: skip
@@ -96,23 +118,32 @@ def setup(retention_days: int | None, replicas: int | None, loader_role: str | N
     settings = load_settings()
     days = settings.retention_days if retention_days is None else retention_days
     wanted = Wanted(settings.index_prefix, days, replicas, settings.is_serverless)
-    click.echo(f"Asking {settings.opensearch_url} (for up to {settings.request_seconds:.0f} s) ...", err=True)
+    address = settings.required("opensearch_url")
+    click.echo(f"Asking {address} (for up to {settings.request_seconds:.0f} s) ...", err=True)
     client = make_client(settings).connect()
     lines = set_up(client, wanted)
     for line in chain(lines, let_in(client, wanted.prefix, loader_role)) if loader_role else lines:
         click.echo(line)
 
 
-@main.command(short_help="Consume the queue.")
-@click.option(
-    "--concurrency", type=click.IntRange(1, 64), default=1, metavar="LOOPS", help="Batches worked on at once."
+@main.command(
+    short_help="Consume the queue.",
+    epilog=examples(
+        "trailsink run",
+        "trailsink run --concurrency 4 --batch-size 100 >> trailsink.jsonl",
+        "trailsink run --until-idle --timeout 600      # drain it, and end",
+    ),
 )
-@click.option(
-    "--batch-size", type=click.IntRange(1, 1000), default=10, metavar="MESSAGES", help="Most messages in a batch."
-)
-@click.option("--until-idle", is_flag=True, help="End when the queue is empty, hidden messages included.")
+@click.option("--concurrency", type=click.IntRange(1, 64), default=1, metavar="LOOPS",
+              help="Batches worked on at once.  Example: 4")  # fmt: skip
+@click.option("--batch-size", type=click.IntRange(1, 1000), default=10, metavar="MESSAGES",
+              help="Most messages in a batch.  Example: 100")  # fmt: skip
+@click.option("--until-idle", is_flag=True,
+              help="End when the queue is empty, hidden messages included.  "
+                   "[default: go on until stopped]")  # fmt: skip
 @click.option("--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
-              help="With --until-idle: give up after so long, with exit code 1.  [default: none]")  # fmt: skip
+              help="With --until-idle: give up after so long, with exit code 1.  [default: none]  "
+                   "Example: 600")  # fmt: skip
 @click.option("--progress/--no-progress", default=None,
               help="Show a live line of counts on standard error.  [default: on a terminal]")  # fmt: skip
 def run(*, concurrency: int, batch_size: int, until_idle: bool, timeout: float | None, progress: bool | None) -> None:
@@ -125,7 +156,7 @@ def run(*, concurrency: int, batch_size: int, until_idle: bool, timeout: float |
     polling = Polling(batch_size, settings.batch_seconds, until_idle)
     queue = make_queue(settings)
     queue.check()  # says at once that a queue, the region or the credentials are wrong,
-    make_client(settings).connect()  # or that a password cannot be read
+    _check_cluster(settings)  # or that a password cannot be read, or the cluster was never set up
     totals = _Totals()
     with stopping(polling.stop, "what is held is finished or handed back"):
         with _reporting(settings, totals, live=sys.stderr.isatty() if progress is None else progress) as report:
@@ -134,6 +165,15 @@ def run(*, concurrency: int, batch_size: int, until_idle: bool, timeout: float |
     visible, hidden = queue.depth() if late else (0, 0)
     if visible + hidden:
         raise SetupError(f"The time is over and the queue is not empty: {visible} messages visible, {hidden} hidden.")
+
+
+def _check_cluster(settings: Settings) -> None:
+    """Refuse a cluster without our index template; one that is down is waited for, as it is later on."""
+    quick = settings.model_copy(update={"request_seconds": min(_TEMPLATE_SECONDS, settings.request_seconds)})
+    try:
+        check_template(make_client(quick).connect(), settings.index_prefix)
+    except IndexUnavailable as error:
+        click.echo(f"Warning: {error}; meanwhile messages go back to the queue.", err=True)
 
 
 def _poll(

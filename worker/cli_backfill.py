@@ -25,9 +25,9 @@ from worker.backfill import RECORDS, Ledger, Outcome, Pace, Plan, Tally
 from worker.backfill_job import Job, carry_out
 from worker.backfill_run import ByQueue, Directly, Run
 from worker.backfill_state import Report, Saved, StateFile, failed_file, failures, state_folder, state_path
-from worker.cli_parts import MOMENT, SPAN, print_json, print_table, stopping
+from worker.cli_parts import MOMENT, SPAN, confirmed, examples, print_json, print_table, stopping
 from worker.errors import SetupError, TrailsinkError
-from worker.holdings import Holdings
+from worker.holdings import Holdings, check_template
 from worker.keys import ACCOUNT, LATE, ORGANISATION, ROOT, Selection, inside_another, root_of, window
 from worker.listing import Bucket, Tree
 from worker.settings import load_settings
@@ -136,7 +136,16 @@ def _pattern(pattern: re.Pattern[str], what: str) -> Callable[..., tuple[str, ..
     return check
 
 
-@click.command(short_help="Load what is in the bucket already.")
+@click.command(
+    short_help="Load what is in the bucket already.",
+    epilog=examples(
+        "trailsink backfill --last 30d --dry-run       # what would be loaded?",
+        "trailsink backfill --since 2025-01-01 --until 2025-02-01",
+        "trailsink backfill --missing --last 7d        # what notices were lost of",
+        "trailsink backfill --local ./trail-copy --direct --workers 8",
+        "trailsink backfill --direct --retry-failed failed.jsonl",
+    ),
+)
 @click.option("--bucket", metavar="NAME",
               help="Bucket to load from; with --local, the one that the files are a copy of.  "
                    "[default: TRAILSINK_BUCKET; with --local: local]  Example: acme-trail")  # fmt: skip
@@ -164,18 +173,17 @@ def _pattern(pattern: re.Pattern[str], what: str) -> Callable[..., tuple[str, ..
 @click.option("--last", type=SPAN, metavar="SPAN",
               help="From so long ago until now: s, m, h, d or w.  [default: all time]  Example: 30d")  # fmt: skip
 @click.option("--missing", is_flag=True,
-              help="Only files of which the index holds no document.  [default: all files]  "
-                   "Example: --missing --last 7d")  # fmt: skip
+              help="Only files of which the index holds no document.  [default: all files]")  # fmt: skip
 @click.option("--incomplete", is_flag=True,
               help="Like --missing, and also files with fewer documents than their last position tells.  "
-                   "[default: off]  Example: --incomplete --last 7d")  # fmt: skip
+                   "[default: all files]")  # fmt: skip
 @click.option("--retry-failed", type=click.Path(path_type=Path), metavar="REPORT",
               help="Load exactly the files of a report of failed files; only with --direct.  [default: none]  "
                    "Example: failed.jsonl")  # fmt: skip
 @click.option("--via", type=click.Choice(["queue", "direct"]), default="queue",
               help="queue: announce the files to the pipeline's queue. direct: load them from here.  "
                    "Example: direct")  # fmt: skip
-@click.option("--direct", is_flag=True, help="Short for --via direct.  [default: off]  Example: --direct --workers 8")
+@click.option("--direct", is_flag=True, help="Short for --via direct.  [default: what --via says]")
 @click.option("--rate", type=click.IntRange(1, 10_000), metavar="FILES", default=100,
               help="Files announced in a second, at most; via the queue.  Example: 20")  # fmt: skip
 @click.option("--max-depth", type=click.IntRange(1, 1_000_000), metavar="MESSAGES", default=1_000,
@@ -185,11 +193,11 @@ def _pattern(pattern: re.Pattern[str], what: str) -> Callable[..., tuple[str, ..
               help="Batches worked on at once.  Example: 8")  # fmt: skip
 @click.option("--patience", type=SPAN, metavar="SPAN", default="10m",
               help="How long a file that is refused for now is tried again before it is given up, or, when nothing "
-                   "goes through, the run ends.  Example: 1h")  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and end.  [default: off]  Example: --dry-run")
-@click.option("--yes", is_flag=True, help="Do not ask.  [default: ask]  Example: --yes")
+                   "goes through, the run ends: s, m, h, d or w.  Example: 1h")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and end.  [default: ask, and do it]")
+@click.option("--yes", is_flag=True, help="Do not ask.  [default: ask]")
 @click.option("--restart", is_flag=True,
-              help="Forget how far an interrupted run came.  [default: go on there]  Example: --restart")  # fmt: skip
+              help="Forget how far an interrupted run came.  [default: go on there]")  # fmt: skip
 @click.option("--state", type=click.Path(path_type=Path), metavar="FILE",
               help="Where to keep how far the run has come.  [default: $XDG_STATE_HOME/trailsink/backfill-HASH.json, "
                    "by what is asked for]  Example: ./january.json")  # fmt: skip
@@ -197,9 +205,9 @@ def _pattern(pattern: re.Pattern[str], what: str) -> Callable[..., tuple[str, ..
               help="Where to list files that fail, as JSON lines; with --direct.  [default: beside the state, by the "
                    "time of the start]  Example: ./failed.jsonl")  # fmt: skip
 @click.option("--progress/--no-progress", default=None,
-              help="Show a bar on standard error.  [default: on a terminal]  Example: --no-progress")  # fmt: skip
+              help="Show a bar on standard error.  [default: on a terminal]")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True,
-              help="Print JSON documents, one per line.  [default: tables]  Example: --json")  # fmt: skip
+              help="Print JSON documents, one per line.  [default: tables]")  # fmt: skip
 def backfill(**given: Any) -> None:  # noqa: ANN401 - one per option above
     """Load what is already in the bucket: last year's files, or those whose notices were lost.
 
@@ -247,7 +255,7 @@ class _Door:
         self._say_plan(plan, saved)
         if options.dry_run or not (plan.files or saved.mark):
             return
-        if plan.files and not options.yes and not click.confirm("Go on?", err=True):
+        if plan.files and not confirmed("Go on?", yes=options.yes):
             raise SetupError("Nothing was done.")
         self._carry_out(job, plan, saved, state)
 
@@ -261,9 +269,9 @@ class _Door:
         missing = options.missing or options.incomplete
         if not (missing or (options.directly and not options.dry_run)):
             return None
-        holdings = Holdings(make_client(self._settings).connect(), self._settings.index_prefix, self._bucket)
-        holdings.check()
-        return holdings if missing else None
+        client, prefix = make_client(self._settings).connect(), self._settings.index_prefix
+        check_template(client, prefix)
+        return Holdings(client, prefix, self._bucket) if missing else None
 
     def _saved(self, state: StateFile | None, asked: dict[str, str]) -> Saved:
         """Return what an earlier run left, or a beginning."""

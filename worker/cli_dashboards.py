@@ -7,19 +7,32 @@ from urllib.parse import urlsplit
 
 import click
 
-from worker.cli_parts import visible
+from worker.cli_parts import examples, visible
 from worker.dashboards import install, ndjson, saved_objects
 from worker.errors import SetupError
 from worker.settings import load_settings
 from worker.wiring import make_client
 
 
-@click.group()
+@click.group(
+    short_help="Bring panels and dashboards into OpenSearch Dashboards.",
+    epilog=examples("trailsink dashboards install --url http://dashboards.example.com:5601"),
+)
 def dashboards() -> None:
-    """Bring index pattern, panels and dashboards into OpenSearch Dashboards."""
+    """Bring index pattern, panels and dashboards into OpenSearch Dashboards.
+
+    An overview of the events, and one of how late they come; all for indices TRAILSINK_INDEX_PREFIX-*.
+    """
 
 
-@dashboards.command("install", short_help="Import them into a running Dashboards.")
+@dashboards.command(
+    "install",
+    short_help="Import them into a running Dashboards.",
+    epilog=examples(
+        "trailsink dashboards install           # of an Amazon OpenSearch domain",
+        "trailsink dashboards install --url http://localhost:5601 --tenant global",
+    ),
+)
 @click.option("--url", metavar="URL",
               help="Address of Dashboards.  [default: TRAILSINK_OPENSEARCH_URL with /_dashboards, where that is "
                    "Amazon's]  Example: http://dashboards.example.com:5601")  # fmt: skip
@@ -30,7 +43,7 @@ def install_dashboards(*, url: str | None, tenant: str | None) -> None:
     """Import index pattern, panels and dashboards into a running OpenSearch Dashboards.
 
     Signs in as for the cluster (TRAILSINK_OPENSEARCH_AUTH). Running it again replaces what an earlier run made, and
-    nothing else. For indices TRAILSINK_INDEX_PREFIX-*. Example: trailsink dashboards install --tenant global
+    nothing else. For indices TRAILSINK_INDEX_PREFIX-*.
     """
     settings = load_settings()
     address = (url or _address(settings.required("opensearch_url"))).rstrip("/")
@@ -47,12 +60,14 @@ def _address(cluster: str) -> str:
     raise SetupError("Where Dashboards is cannot be told from TRAILSINK_OPENSEARCH_URL: give --url.")
 
 
-@dashboards.command("export", short_help="Write them into a file.")
+@dashboards.command(
+    "export", short_help="Write them into a file.", epilog=examples("trailsink dashboards export trailsink.ndjson")
+)
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def export(*, file: Path) -> None:
     """Write index pattern, panels and dashboards into FILE, for an import by hand; - is standard output.
 
-    In Dashboards: Management, Saved objects, Import. Example: trailsink dashboards export trailsink.ndjson
+    In Dashboards: Management, Saved objects, Import. A FILE that is there is written anew.
     """
     prefix = load_settings().index_prefix
     text = ndjson(prefix)

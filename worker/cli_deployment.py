@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 from opensearchpy.exceptions import OpenSearchException
 
-from worker.cli_parts import coloured, print_json
+from worker.cli_parts import coloured, confirmed, examples, print_json
 from worker.cluster_setup import find_server
 from worker.deployed import look_at
 from worker.deployment import Account, Stack, parameter_names
@@ -38,6 +38,9 @@ _BUNDLE = Path("build/trailsink-arm64-py313.zip")
 # How long `doctor` waits for an answer of the cluster: nobody likes to watch a minute of nothing.
 _PATIENCE_SECONDS = 15.0
 
+# Who could not look at these knows nothing of the pipeline: no fault found is not "all is well" then.
+_VITAL = ("source queue", "dead-letter queue", "cluster")
+
 # A stack whose creation failed can only be deleted; nothing of it is there any more.
 _DEAD = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS", "DELETE_FAILED")
 
@@ -47,25 +50,38 @@ def template_text() -> str:
     return files("worker.infra").joinpath("template.yaml").read_text(encoding="utf-8")
 
 
-@click.command()
+@click.command(short_help="Print the CloudFormation template.", epilog=examples("trailsink template > trailsink.yaml"))
 def template() -> None:
-    """Print the CloudFormation template, for those who bring their own pipeline."""
+    """Print the CloudFormation template, for those who bring their own pipeline.
+
+    It is the one that `trailsink deploy` of this version takes. Needs no AWS, and no settings.
+    """
     click.echo(template_text(), nl=False)
 
 
-@click.command()
+@click.command(
+    short_help="Make the stack on AWS, or bring it up to date.",
+    epilog=examples(
+        "trailsink deploy --bucket acme-trail          # with a new OpenSearch domain",
+        "trailsink deploy --bucket acme-trail --set Destination=url \\",
+        "    --set EndpointUrl=https://opensearch.example.com",
+        "trailsink deploy --set RetentionDays=365      # change the stack",
+    ),
+)
 @click.option("--bucket", metavar="NAME", help="The trail's bucket.  [default: that of the stack]  Example: acme-trail")
-@click.option("--stack", "name", metavar="NAME", default="trailsink", help="Name of the stack.")
+@click.option("--stack", "name", metavar="NAME", default="trailsink", help="Name of the stack.  Example: audit-trail")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE",
               help="A parameter of the template; may be given many times.  [default: as the stack has it, else the "
                    "template's]  Example: RetentionDays=365")  # fmt: skip
 @click.option("--bundle", type=click.Path(path_type=Path), metavar="FILE", default=_BUNDLE,
-              help="The function's bundle; `make package` makes it.")  # fmt: skip
-@click.option("--code-bucket", metavar="NAME", default="",
-              help="Bucket for the bundle.  [default: one is made, trailsink-code-ACCOUNT-REGION]")  # fmt: skip
-@click.option("--yes", is_flag=True, help="Do not ask.")
+              help="The function's bundle; `make package` makes it.  "
+                   "Example: build/trailsink-x86_64-py311.zip")  # fmt: skip
+@click.option("--code-bucket", metavar="NAME",
+              help="Bucket for the bundle.  [default: one is made, trailsink-code-ACCOUNT-REGION]  "
+                   "Example: acme-code")  # fmt: skip
+@click.option("--yes", is_flag=True, help="Do not ask.  [default: ask]")
 def deploy(  # noqa: PLR0913 - one per option
-    *, bucket: str | None, name: str, settings: tuple[str, ...], bundle: Path, code_bucket: str, yes: bool
+    *, bucket: str | None, name: str, settings: tuple[str, ...], bundle: Path, code_bucket: str | None, yes: bool
 ) -> None:
     """Make the stack, or bring it up to date; says what would change, and asks.
 
@@ -86,7 +102,7 @@ def deploy(  # noqa: PLR0913 - one per option
         _check_endpoint(given)
     if status in _DEAD:
         _say_goodbye(stack, status, yes=yes)
-    given["CodeBucket"], given["CodeKey"], _ = account.upload(_read(bundle), "zip", code_bucket)
+    given["CodeBucket"], given["CodeKey"], _ = account.upload(_read(bundle), "zip", code_bucket or "")
     text = template_text()
     _, _, url = account.upload(text.encode(), "yaml", given["CodeBucket"])
     changes = stack.propose(url, given, parameter_names(text))
@@ -96,8 +112,7 @@ def deploy(  # noqa: PLR0913 - one per option
     click.echo(f"The stack {name} will")
     for change in changes:
         click.echo(f"  {change}")
-    if not yes and not click.confirm("Go on?"):
-        stack.withdraw()
+    if not _agreed(stack, yes=yes):
         raise SetupError("Nothing was changed.")
     _show(stack.execute())
     click.echo(f"The stack {name} is ready.")
@@ -105,12 +120,15 @@ def deploy(  # noqa: PLR0913 - one per option
         click.echo(f"  {key}: {value}")
 
 
-@click.command()
-@click.option("--stack", "name", metavar="NAME", default="trailsink", help="Name of the stack.")
+@click.command(
+    short_help="Delete the stack; the events stay unless you say so.",
+    epilog=examples("trailsink destroy", "trailsink destroy --stack audit-trail --delete-data"),
+)
+@click.option("--stack", "name", metavar="NAME", default="trailsink", help="Name of the stack.  Example: audit-trail")
 @click.option("--delete-data", is_flag=True,
               help="Delete the events, too: the domain that the stack made, or the indices in a cluster that was "
                    "there.  [default: they stay]")  # fmt: skip
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask.  [default: ask]")
 def destroy(*, name: str, delete_data: bool, yes: bool) -> None:
     """Delete the stack: queues, function, alarms, its own bucket notification, the bucket made for its bundle.
 
@@ -119,15 +137,16 @@ def destroy(*, name: str, delete_data: bool, yes: bool) -> None:
     """
     made = session()
     account, stack = Account(made), Stack(made.client("cloudformation"), name)
+    click.echo(f"Account {account.id}, region {account.region}.")
     if not _wait_until_it_rests(stack):
-        click.echo(f"There is no stack {name}.")
+        click.echo(f"There is no stack {name} in {account.region}.")
         return
     deployed = look_at(made.client("cloudformation"), name)
     click.echo(f"The stack {name} goes: queues with all messages in them, function, alarms, its bucket notification.")
     click.echo("What stays: the trail's bucket with its files, and the notifications of others.")
     data = _data(account, deployed)
     click.echo(f"{data.what} {'goes, too, for ever' if delete_data else 'stays; --delete-data deletes it'}.")
-    if not yes and not click.confirm("Go on?"):
+    if not confirmed("Go on?", yes=yes):
         raise SetupError("Nothing was changed.")
     delete = data.delete() if delete_data else iter(())  # signs in while there is still a way back
     _show(stack.delete())
@@ -160,25 +179,32 @@ def _data(account: Account, deployed: Deployed) -> _Data:
     return _Data(f"What is in the indices {prefix}-* of {where}, their template, policy and role,", clear)
 
 
-@click.command()
+@click.command(
+    short_help="Check every part of a live pipeline, read-only.",
+    epilog=examples("trailsink doctor", "trailsink doctor --stack trailsink   # what `trailsink deploy` made"),
+)
 @click.option("--stack", "name", metavar="NAME",
               help="Look at what this stack made.  [default: none, what the settings name]  "
                    "Example: trailsink")  # fmt: skip
 @click.option("--loader-role", metavar="ARN",
               help="Who loads, as the cluster knows it.  [default: the function's role]  "
                    "Example: arn:aws:iam::123456789012:role/loader")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document per check.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document per check.  [default: text]")
 def doctor(*, name: str | None, loader_role: str | None, as_json: bool) -> None:
     """Check a live pipeline, read-only: each check with its verdict, the evidence and the exact fix.
 
-    Exit code 1 when something is at fault. Looks at what TRAILSINK_QUEUE_URL, TRAILSINK_DEAD_LETTER_QUEUE_URL,
-    TRAILSINK_BUCKET and TRAILSINK_OPENSEARCH_URL name, or at a stack, and works with whatever part can be reached.
+    Exit code 1 when something is at fault, or a queue or the cluster cannot be looked at. Looks at what
+    TRAILSINK_QUEUE_URL, TRAILSINK_DEAD_LETTER_QUEUE_URL, TRAILSINK_BUCKET and TRAILSINK_OPENSEARCH_URL name, or at a
+    stack, and works with whatever part can be reached.
     """
     role = loader_role or ""
     findings = _of_stack(name, role) if name else _examine(load_settings(), role)
-    faults = 0
+    faults, unseen = [], []
     for finding in findings:
-        faults += finding.verdict is Verdict.FAULT
+        if finding.verdict is Verdict.FAULT:
+            faults.append(finding.check)
+        elif finding.verdict is Verdict.NOT_CHECKED and finding.check in _VITAL:
+            unseen.append(finding.check)
         if as_json:
             print_json(finding)
             continue
@@ -186,7 +212,9 @@ def doctor(*, name: str | None, loader_role: str | None, as_json: bool) -> None:
         if finding.fix:
             click.echo(f"{'':<12} {finding.fix}")
     if faults:
-        raise SetupError("1 check found a fault." if faults == 1 else f"{faults} checks found a fault.")
+        raise SetupError(f"At fault: {', '.join(faults)}.")
+    if unseen:
+        raise SetupError(f"Nothing is known to be at fault, but these could not be looked at: {', '.join(unseen)}.")
 
 
 def _of_stack(name: str, loader_role: str) -> Iterator[Finding]:
@@ -271,9 +299,20 @@ def _wait_until_it_rests(stack: Stack) -> str:
     return status
 
 
+def _agreed(stack: Stack, *, yes: bool) -> bool:
+    """Ask whether to carry out what was proposed; anything but a yes takes the proposal back."""
+    agreed = False
+    try:
+        agreed = confirmed("Go on?", yes=yes)
+    finally:
+        if not agreed:
+            stack.withdraw()
+    return agreed
+
+
 def _say_goodbye(stack: Stack, status: str, *, yes: bool) -> None:
     click.echo(f"The stack {stack.name} is {status}: it has to be deleted before it can be made.")
-    if not yes and not click.confirm("Delete it?"):
+    if not confirmed("Delete it?", yes=yes):
         raise SetupError("Nothing was changed.")
     _show(stack.delete())
 

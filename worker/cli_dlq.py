@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from worker.cli_parts import SPAN, age, print_json, print_table, visible
+from worker.cli_parts import SPAN, age, confirmed, examples, print_json, print_table, visible
 from worker.errors import SetupError, StoreUnavailable, TrailsinkError
 from worker.letter_desk import Desk
 from worker.letter_detail import Detail
@@ -63,7 +63,14 @@ class _Dlq(click.Group):
             raise SetupError("Stopped; the letters that were held are handed back.") from stop
 
 
-@click.group(cls=_Dlq)
+@click.group(
+    cls=_Dlq,
+    short_help="Look at dead letters, move them back, keep or discard them.",
+    epilog=examples(
+        "trailsink dlq list",
+        "trailsink dlq redrive --dry-run        # what would go, and what stays?",
+    ),
+)
 def dlq() -> None:
     """Look at dead letters, move them back, keep or discard them.
 
@@ -112,7 +119,8 @@ def _choosing(*, by_id: bool) -> Callable[[Command], Command]:
 
 _CHOICE: list[Callable[[Any], Any]] = [
     click.option("--reason", "reasons", multiple=True, type=click.Choice(REASONS), metavar="CODE",
-                 help="Only letters with this reason; may be given several times.  [default: all]  Example: truncated"),
+                 help="Only letters with this reason, one of those that `trailsink dlq --help` lists; may be given "
+                      "many times.  [default: all]  Example: truncated"),
     click.option("--object", "prefix", metavar="PREFIX",
                  help="Only letters about objects that begin so: s3://BUCKET/KEY, or a key.  [default: all]  "
                       "Example: s3://acme-trail/AWSLogs/"),
@@ -123,8 +131,8 @@ _CHOICE: list[Callable[[Any], Any]] = [
                  help="Only letters sent since: s, m, h, d or w.  [default: all]  Example: 12h"),
 ]  # fmt: skip
 
-_JSON_LINES = click.option("--json", "as_json", is_flag=True, help="Print one JSON document per line.")
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+_JSON_LINES = click.option("--json", "as_json", is_flag=True, help="Print one JSON document per line.  [default: text]")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.  [default: text]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,9 +160,19 @@ def _open() -> _Office:
 # list
 
 
-@dlq.command("list", short_help="List them, counted by reason.")
+@dlq.command(
+    "list",
+    short_help="List them, counted by reason.",
+    epilog=examples(
+        "trailsink dlq list --summary",
+        "trailsink dlq list --reason truncated --newer-than 12h",
+        "trailsink dlq list --json | jq -r .object",
+    ),
+)
 @_choosing(by_id=False)
-@click.option("--summary", is_flag=True, help="Only the counts by reason, with the oldest and the newest.")
+@click.option("--summary", is_flag=True,
+              help="Only the counts by reason, with the oldest and the newest.  "
+                   "[default: each letter, too]")  # fmt: skip
 @click.option("--limit", type=click.IntRange(0), metavar="LETTERS",
               help="Most letters shown, the newest ones; 0 for all.  [default: 50, with --json all]  "
                    "Example: 500")  # fmt: skip
@@ -234,9 +252,14 @@ def _note(survey: Survey) -> None:
 # show
 
 
-@dlq.command(short_help="Show everything about one.")
+@dlq.command(
+    short_help="Show everything about one.",
+    epilog=examples("trailsink dlq show 7dbf9545-79b8-4e26-8e8e-39081499f037 --records"),
+)
 @click.argument("id_", metavar="ID")
-@click.option("--records", is_flag=True, help="Read the object, and show the text of the records that were rejected.")
+@click.option("--records", is_flag=True,
+              help="Read the object, and show the text of the records that were rejected.  "
+                   "[default: their positions only]")  # fmt: skip
 @click.option("--limit", type=click.IntRange(1), default=_RECORDS, metavar="RECORDS",
               help="With --records: most records shown.  Example: 100")  # fmt: skip
 @click.option("--bytes", "most_bytes", type=click.IntRange(0), default=_RECORD_BYTES, metavar="BYTES",
@@ -245,7 +268,8 @@ def _note(survey: Survey) -> None:
 def show(*, id_: str, records: bool, limit: int, most_bytes: int, as_json: bool) -> None:
     """Show everything about one letter: what it announces, why it is here, what a redrive would do.
 
-    With --records the object is read from S3, in the version that the letter names, and cut the way the consumer does.
+    ID is what `trailsink dlq list` shows first of each. With --records the object is read from S3, in the version that
+    the letter names, and cut the way the consumer does.
     """
     office = _open()
     with office.live:
@@ -322,17 +346,31 @@ def _print_file(file: FileNow) -> None:
 # redrive
 
 
-@dlq.command(short_help="Move them back to the source queue.")
+@dlq.command(
+    short_help="Move them back to the source queue.",
+    epilog=examples(
+        "trailsink dlq redrive --dry-run",
+        "trailsink dlq redrive --reason truncated --reason corrupt",
+        "trailsink dlq redrive 7dbf9545-79b8-4e26-8e8e-39081499f037 --force",
+    ),
+)
 @_choosing(by_id=True)
 @click.option("--rate", type=click.IntRange(1, 500), metavar="PER_SECOND",
               help="Most letters moved in a second.  [default: as fast as it goes]  Example: 10")  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Say what would be done with which letters, and why; move none.")
-@click.option("--force", is_flag=True, help="Move letters, too, that would only come back.")
+@click.option("--dry-run", is_flag=True,
+              help="Say what would be done with which letters, and why; move none.  [default: move them]")  # fmt: skip
+@click.option("--force", is_flag=True,
+              help="Move letters, too, that would only come back.  [default: they stay]")  # fmt: skip
 @click.option("--newest-version", is_flag=True,
-              help="Have each letter announce the newest version of its object, whatever S3 says of it.")  # fmt: skip
-@click.option("--one-by-one", is_flag=True, help="Do without SQS's own move task, which all letters are moved by.")
-@click.option("--attach", is_flag=True, help="Only follow the move task that is running; interrupted, it runs on.")
-@click.option("--cancel", is_flag=True, help="Only end the move task that is running.")
+              help="Have each letter announce the newest version of its object, whatever S3 says of it.  "
+                   "[default: only where S3 says that it was written anew]")  # fmt: skip
+@click.option("--one-by-one", is_flag=True,
+              help="Do without SQS's own move task.  [default: all letters are moved by it]")  # fmt: skip
+@click.option("--attach", is_flag=True,
+              help="Only follow the move task that is running; interrupted, it runs on.  "
+                   "[default: start one]")  # fmt: skip
+@click.option("--cancel", is_flag=True,
+              help="Only end the move task that is running.  [default: start one]")  # fmt: skip
 @_JSON
 def redrive(  # noqa: PLR0913 - one per option
     *,
@@ -346,7 +384,7 @@ def redrive(  # noqa: PLR0913 - one per option
     cancel: bool,
     as_json: bool,
 ) -> None:
-    """Move dead letters back to the source queue: all, those with the given ids, or those that the options mean.
+    """Move dead letters back to the source queue: all, those with the given IDs, or those that the options mean.
 
     \b
     A letter whose cause no time can mend stays, because it would only come back:
@@ -458,13 +496,20 @@ class _Imported(msgspec.Struct, frozen=True):
     to: str
 
 
-@dlq.command(short_help="Delete them, kept in a file.")
+@dlq.command(
+    short_help="Delete them, kept in a file.",
+    epilog=examples(
+        "trailsink dlq discard --reason not_json --older-than 7d",
+        "trailsink dlq discard --all --to gone.jsonl --yes",
+    ),
+)
 @_choosing(by_id=True)
-@click.option("--all", "everything", is_flag=True, help="Discard all letters, when nothing else says which.")
+@click.option("--all", "everything", is_flag=True,
+              help="Discard all letters, when nothing else says which.  [default: none]")  # fmt: skip
 @click.option("--to", "path", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
               help="New file that the letters are written to first.  [default: dead-letters-TIME.jsonl, here]  "
                    "Example: gone.jsonl")  # fmt: skip
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--yes", is_flag=True, help="Do not ask.  [default: ask]")
 @_JSON
 def discard(
     *,
@@ -474,7 +519,7 @@ def discard(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Delete dead letters: those with the given ids, those that the options mean, or --all.
+    """Delete dead letters: those with the given IDs, those that the options mean, or --all.
 
     They are written to a file first, from which `trailsink dlq import` brings them back; then it asks.
     """
@@ -511,12 +556,24 @@ def discard(
 def _confirm(survey: Survey, path: Path, *, yes: bool) -> None:
     by_reason = ", ".join(f"{number:,} {reason}" for reason, (number, _, _) in survey.by_size())
     question = f"Kept in {path}: {counted(survey.count)} ({by_reason}). Discard them now?"
-    if not yes and not click.confirm(question, err=True):
-        path.unlink()
+    agreed = False
+    try:
+        agreed = confirmed(question, yes=yes)
+    finally:
+        if not agreed:
+            path.unlink()
+    if not agreed:
         raise SetupError("Nothing was discarded.")
 
 
-@dlq.command("export", short_help="Write them to a file; they stay.")
+@dlq.command(
+    "export",
+    short_help="Write them to a file; they stay.",
+    epilog=examples(
+        "trailsink dlq export letters.jsonl",
+        "trailsink dlq export - --reason truncated | jq -r .body",
+    ),
+)
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
 @_choosing(by_id=True)
 @_JSON
@@ -526,7 +583,10 @@ def export_letters(
     choice: Choice,
     as_json: bool,
 ) -> None:
-    """Write dead letters to FILE, or to standard output (-), a JSON document per line; they stay in the queue."""
+    """Write dead letters to FILE, or to standard output (-), a JSON document per line; they stay in the queue.
+
+    All letters, those with the given IDs, or those that the options mean. FILE must be a new one.
+    """
     office = _open()
     with writing(path) as write, office.live:
         survey = office.desk.export(choice, write)
@@ -538,7 +598,14 @@ def export_letters(
     _note(survey)
 
 
-@dlq.command("import", short_help="Bring exported ones back.")
+@dlq.command(
+    "import",
+    short_help="Bring exported ones back.",
+    epilog=examples(
+        "trailsink dlq import letters.jsonl",
+        "trailsink dlq import letters.jsonl --to source",
+    ),
+)
 @click.argument("path", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE")
 @click.option("--to", type=click.Choice(["dead-letters", "source"]), default="dead-letters", metavar="QUEUE",
               help="Where to: `dead-letters`, or `source` to have the consumer try them.  Example: source")  # fmt: skip

@@ -60,6 +60,24 @@ class _Moment(click.ParamType[datetime]):
         return told.replace(tzinfo=UTC) if told.tzinfo is None else told.astimezone(UTC)
 
 
+def examples(*lines: str) -> str:
+    """Write the end of a command's manual: whole commands to begin with, each in a line that is not wrapped."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def confirmed(question: str, *, yes: bool) -> bool:
+    """Ask on the terminal, unless `yes` says it all; raises UsageError where nobody is there to answer."""
+    if yes:
+        return True
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort as stop:
+        if sys.stdin.isatty():  # Ctrl-C
+            raise
+        click.echo(err=True)
+        raise click.UsageError("There is no terminal to ask on, so nothing was changed: give --yes.") from stop
+
+
 SPAN = _Span()
 MOMENT = _Moment()
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from worker.cli_parts import MOMENT, SPAN, age, print_table, visible
+from worker.cli_parts import MOMENT, SPAN, age, examples, print_table, visible
 from worker.errors import SetupError
 from worker.searching import Search, Searching, explain, related, unknown_fields
 from worker.settings import load_settings
@@ -47,7 +47,14 @@ class _Names(click.ParamType[tuple[str, ...]]):
         return names
 
 
-@click.command(short_help="Find events.")
+@click.command(
+    short_help="Find events.",
+    epilog=examples(
+        "trailsink search 'eventName:AssumeRole AND errorCode:*' --last 2h",
+        """trailsink search 'userIdentity.arn:"arn:aws:iam::123456789012:user/ada"'""",
+        "trailsink search requestParameters.bucketName:acme --all --format csv",
+    ),
+)
 @click.argument("query", default="*", metavar="[QUERY]")
 @click.option("--last", type=SPAN, metavar="SPAN",
               help="Only events of the last so many s, m, h, d or w.  [default: all]  Example: 2h")  # fmt: skip
@@ -80,15 +87,10 @@ def search(  # noqa: PLR0913 - one per option
     everything: bool,
     oldest_first: bool,
 ) -> None:
-    r"""Find events by a query in OpenSearch's query string syntax; without one, every event.
+    """Find events by a QUERY in OpenSearch's query string syntax; without one, every event.
 
     Fields have CloudTrail's own names, and a value with : / or spaces needs quotes. Times are the events' own. Pages
-    through any number of events in memory that does not grow. Examples:
-
-    \b
-      trailsink search 'eventName:AssumeRole AND errorCode:*' --last 2h
-      trailsink search 'userIdentity.arn:"arn:aws:iam::123456789012:user/ada"'
-      trailsink search requestParameters.bucketName:acme --all --format csv
+    through any number of events in memory that does not grow.
     """
     if last and since:
         raise click.UsageError("--last and --since both say where to begin; give one.")
@@ -116,6 +118,8 @@ def search(  # noqa: PLR0913 - one per option
 def _count(searching: Searching, shown: int) -> str:
     if not shown:
         wanted = searching.search
+        if searching.nowhere:
+            return f"No events found: there is no index {wanted.prefix}-* (TRAILSINK_INDEX_PREFIX), or none yet."
         unknown = unknown_fields(searching.client, wanted.prefix, wanted.text)
         hint = f" No index has a field {', '.join(unknown)}; names are case-sensitive." if unknown else ""
         return f"No events found.{hint}"
@@ -169,16 +173,20 @@ def _text(value: Any) -> str:  # noqa: ANN401
             return json.dumps(value, ensure_ascii=False)
 
 
-@click.command("explain", short_help="Say where an event is, and how it came there.")
+@click.command(
+    "explain",
+    short_help="Say where an event is, and how it came there.",
+    epilog=examples("trailsink explain 8331be91-3e22-4b79-99e1-a62eb77a5963"),
+)
 @click.argument("event_id", metavar="EVENTID")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document per place.  [default: text]")
 @click.option("--record", "with_record", is_flag=True,
-              help="Print the record, too, as it is indexed.  [default: not]")  # fmt: skip
+              help="Print the record, too, as it is indexed.  [default: where it is, only]")  # fmt: skip
 def explain_event(*, event_id: str, as_json: bool, with_record: bool) -> None:
     """Say where an event is: index, file and position in it; when it happened, was delivered and indexed.
 
-    An event in degraded form is shown with the cause. One that is not there ends with exit code 1 and what to try.
-    Example: trailsink explain 8331be91-3e22-4b79-99e1-a62eb77a5963
+    EVENTID is the record's eventID; a requestID or a sharedEventID is recognised as such. An event in degraded form is
+    shown with the cause. One that is not there ends with exit code 1 and what to try.
     """
     settings = load_settings()
     client = make_client(settings).connect()

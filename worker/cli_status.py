@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from worker.cli_parts import coloured, visible
+from worker.cli_parts import coloured, examples, visible
 from worker.errors import SetupError
 from worker.findings import Verdict
 from worker.letter_desk import Desk
@@ -34,7 +34,14 @@ _ANSWER_SECONDS = 10.0  # for one answer of the cluster: a glance must not take 
 _BAR = 20
 
 
-@click.command(short_help="Show how the pipeline is.")
+@click.command(
+    short_help="Show how the pipeline is.",
+    epilog=examples(
+        "trailsink status",
+        "trailsink status --watch 30",
+        "trailsink status --strict > /dev/null || page-somebody   # in a cron line",
+    ),
+)
 @click.option("--watch", type=click.FloatRange(1), metavar="[SECONDS]", is_flag=False, flag_value=_EVERY,
               help="Look again and again, so many seconds apart (5 when none are given), until Ctrl-C.  "
                    "[default: look once]  Example: 30")  # fmt: skip

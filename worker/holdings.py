@@ -11,7 +11,7 @@ from opensearchpy.exceptions import NotFoundError, OpenSearchException, Transpor
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from worker.errors import IndexUnavailable, SetupError
-from worker.refusals import is_busy
+from worker.refusals import connection_fault, is_busy
 from worker.schema import name_of
 
 if TYPE_CHECKING:
@@ -33,22 +33,6 @@ class Holdings:
     def __init__(self, client: OpenSearch, index_prefix: str, bucket: str) -> None:
         self._client, self._prefix, self._bucket = client, index_prefix, bucket
 
-    def check(self) -> None:
-        """Raise SetupError unless the cluster answers and has our index template.
-
-        A role that may only load may not look at templates; then there is nothing to say.
-        """
-        name = name_of(self._prefix)
-        try:
-            self._client.indices.get_index_template(name=name)
-        except NotFoundError as error:
-            raise SetupError(f"The cluster has no index template {name}: run `trailsink setup` first.") from error
-        except TransportError as error:
-            if error.status_code != HTTPStatus.FORBIDDEN:
-                raise self._fault(error) from error
-        except OpenSearchException as error:
-            raise self._fault(error) from error
-
     def of(self, keys: Sequence[str]) -> dict[str, Held]:
         """Say what there is of up to 1,000 files, by key; a file without any documents is left out.
 
@@ -69,7 +53,7 @@ class Holdings:
         try:
             answer: Any = _PATIENCE(self._search, body)
         except OpenSearchException as error:
-            raise self._fault(error) from error
+            raise _fault(error) from error
         if answer["_shards"].get("failed"):
             raise IndexUnavailable("OpenSearch could not ask all of its indices: its health should be looked at")
         buckets = answer.get("aggregations", {}).get("files", {}).get("buckets", [])
@@ -78,14 +62,33 @@ class Holdings:
     def _search(self, body: dict[str, Any]) -> Any:  # noqa: ANN401 - a foreign answer
         return self._client.search(index=f"{self._prefix}-*", body=body)
 
-    def _fault(self, error: OpenSearchException) -> IndexUnavailable | SetupError:
-        if isinstance(error, NoConnection):
-            return IndexUnavailable("OpenSearch does not answer")
-        if isinstance(error, TransportError):
-            if error.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-                return SetupError(f"OpenSearch refuses with {error.status_code}: {error.error}.")
-            return IndexUnavailable(f"OpenSearch refuses with {error.status_code}: {error.error}")
-        return SetupError("What answers at this address does not speak OpenSearch.")
+
+def check_template(client: OpenSearch, index_prefix: str) -> None:
+    """Raise SetupError unless the cluster has our index template, IndexUnavailable when it does not answer.
+
+    Indices made without it would guess their fields. A role that may only load may not look at templates; then there
+    is nothing to say.
+    """
+    name = name_of(index_prefix)
+    try:
+        client.indices.get_index_template(name=name)
+    except NotFoundError as error:
+        raise SetupError(f"The cluster has no index template {name}: run `trailsink setup` first.") from error
+    except TransportError as error:
+        if error.status_code != HTTPStatus.FORBIDDEN:
+            raise _fault(error) from error
+    except OpenSearchException as error:
+        raise _fault(error) from error
+
+
+def _fault(error: OpenSearchException) -> IndexUnavailable | SetupError:
+    if isinstance(error, NoConnection):
+        return IndexUnavailable(f"OpenSearch does not answer: {connection_fault(error)}")
+    if isinstance(error, TransportError):
+        if error.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            return SetupError(f"OpenSearch refuses with {error.status_code}: {error.error}.")
+        return IndexUnavailable(f"OpenSearch refuses with {error.status_code}: {error.error}")
+    return SetupError("What answers at this address does not speak OpenSearch.")
 
 
 def _held(bucket: dict[str, Any]) -> Held:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 
 def code_of(error: ClientError | BotoCoreError) -> str:
@@ -19,6 +19,8 @@ def said(error: ClientError | BotoCoreError) -> str:
     """Put an SDK's error into words."""
     if isinstance(error, ClientError):
         return f"{code_of(error)}: {error.response.get('Error', {}).get('Message', '')}".rstrip(".: ")
+    if isinstance(error, NoCredentialsError):
+        return "no AWS credentials were found"
     return str(error).rstrip(".")
 
 

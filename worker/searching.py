@@ -101,9 +101,9 @@ def _value(node: Any, path: str) -> Any:  # noqa: ANN401
 class Searching:
     """One search under way: `pages` yields what is found, `total` is how much there is once the first page came.
 
-    `more` says that `total` is where the server stopped counting. With `views`, several pages are read from one point
-    in time; a server that has none, or refuses one, is asked page after page instead: the order has no ties, so that
-    loses and doubles nothing that was there when it began.
+    `more` says that `total` is where the server stopped counting, `nowhere` that there is no index at all. With
+    `views`, several pages are read from one point in time; a server that has none, or refuses one, is asked page after
+    page instead: the order has no ties, so that loses and doubles nothing that was there when it began.
     """
 
     client: OpenSearch
@@ -111,6 +111,7 @@ class Searching:
     views: bool = True
     total: int = 0
     more: bool = False
+    nowhere: bool = False
     _view: str = field(default="", init=False)
 
     def pages(self) -> Generator[list[Hit]]:
@@ -128,6 +129,8 @@ class Searching:
                     if "search_after" not in body:
                         self.total = answer["hits"]["total"]["value"]
                         self.more = answer["hits"]["total"]["relation"] != "eq"
+                        # Serverless, which has no views, need not tell of shards either.
+                        self.nowhere = self.views and answer["_shards"]["total"] == 0
                     if hits:
                         yield [Hit(one["_index"], one["_id"], one.get("_source", {})) for one in hits]
                     if len(hits) < body["size"]:

@@ -242,7 +242,11 @@ def test_a_command_that_is_interrupted_goes_on_when_it_is_run_again(
 
     assert again.returncode == 0, again.stdout + again.stderr
     assert again.stdout.endswith(
-        (f"The stack {STACK} is as it should be: no changes.\n", "is gone.\n", f"There is no stack {STACK}.\n")
+        (
+            f"The stack {STACK} is as it should be: no changes.\n",
+            "is gone.\n",
+            f"There is no stack {STACK} in us-east-1.\n",
+        )
     )
     assert bench.prefix
 
@@ -299,7 +303,7 @@ def test_what_is_missing_is_said_before_anything_is_made(bench: Bench, deploy: D
     assert "Error: The bundle not-there.zip cannot be read: No such file or directory" in no_bundle.stderr
     assert no_bucket.stderr == "Error: There is no bucket no-such-bucket-here.\n"
     assert no_parameter.stderr == "Error: The template has no parameter Retention.\n"
-    assert nothing.stdout == "There is no stack no-such-stack.\n"
+    assert nothing.stdout.endswith("There is no stack no-such-stack in us-east-1.\n")
     assert bench.prefix
 
 

@@ -19,6 +19,7 @@ from click.testing import CliRunner
 from tests.command import TRAILSINK
 from tests.indexing import index
 from tests.making import event, log_file
+from tests.shapes import Look, read
 from worker.cli import main
 
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ KEY = "AWSLogs/123456789012/CloudTrail/eu-west-1/2026/03/01/123456789012_CloudTr
 
 
 def ask(*words: str) -> tuple[int, dict[str, Any], str]:
-    """Run the command in this process: exit code, what it says, and standard error."""
+    """Run the command in this process: exit code, what it says, which has its shape, and standard error."""
     done = CliRunner().invoke(main, ["status", "--json", *words])
+    assert len(read(done.stdout, Look)) == 1
     return done.exit_code, json.loads(done.stdout), done.stderr
 
 

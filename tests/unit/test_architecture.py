@@ -189,6 +189,7 @@ OURS: dict[str, set[str]] = {
         "cli_dlq",
         "cluster_setup",
         "errors",
+        "holdings",
         "metrics",
         "pipeline",
         "poller",

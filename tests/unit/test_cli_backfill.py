@@ -1,15 +1,13 @@
-"""Promises about the options of `trailsink backfill`: each explained, contradictions refused before anything starts."""
+"""Promises about the options of `trailsink backfill`: contradictions are refused before anything starts."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
 import pytest
 from click.testing import CliRunner
 
 from worker.cli import main
-from worker.cli_backfill import backfill
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,17 +40,6 @@ def test_what_cannot_be_meant_is_refused(words: tuple[str, ...], sentence: str) 
 
     assert code == 2
     assert sentence in said
-
-
-@pytest.mark.parametrize(
-    "option", [one for one in backfill.params if isinstance(one, click.Option)], ids=lambda one: one.name
-)
-def test_every_option_has_a_default_and_an_example(option: click.Option) -> None:
-    """Nobody should have to read the source."""
-    text = option.help or ""
-
-    assert "Example: " in text
-    assert "[default: " in text or option.default is not None
 
 
 def test_prefixes_inside_each_other_are_refused(tmp_path: Path) -> None:

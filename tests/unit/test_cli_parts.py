@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import click
 import pytest
+from click.testing import CliRunner
 
-from worker.cli_parts import MOMENT, SPAN, age, print_table
+from worker.cli_parts import MOMENT, SPAN, age, confirmed, print_table
 
 
 @pytest.mark.parametrize(
@@ -81,3 +82,16 @@ def test_a_long_table_goes_on_without_its_heading_and_a_file_gets_no_colours(
 def test_an_age_is_said_in_its_largest_unit(seconds: float, said: str) -> None:
     """Nobody reads 200000s."""
     assert age(seconds) == said
+
+
+@pytest.mark.parametrize(("answer", "agreed"), [("y\n", True), ("n\n", False), ("\n", False)])
+def test_a_question_is_put_and_no_is_the_default(answer: str, agreed: bool) -> None:  # noqa: FBT001
+    """Whoever only presses the return key changes nothing."""
+    with CliRunner().isolation(input=answer):
+        assert confirmed("Go on?", yes=False) is agreed
+
+
+def test_a_question_that_nobody_hears_is_a_sentence_that_names_the_option() -> None:
+    """A script without a terminal; "Aborted!" would leave its author guessing."""
+    with CliRunner().isolation(input=""), pytest.raises(click.UsageError, match="--yes"):
+        confirmed("Go on?", yes=False)

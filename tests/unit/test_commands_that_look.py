@@ -1,13 +1,11 @@
-"""Promises about what the commands that look, and draw, take, and about their manual."""
+"""Promises about what the commands that look take."""
 
 from __future__ import annotations
 
-import click
 import pytest
 from click.testing import CliRunner
 
 from worker.cli import main
-from worker.cli_dashboards import dashboards
 
 
 @pytest.mark.parametrize(
@@ -35,22 +33,3 @@ def test_without_a_cluster_the_setting_is_named(words: tuple[str, ...]) -> None:
     done = CliRunner().invoke(main, list(words))
 
     assert (done.exit_code, done.stderr) == (1, "Error: TRAILSINK_OPENSEARCH_URL is not set.\n")
-
-
-def options(command: click.Command) -> list[click.Option]:
-    return [one for one in command.params if isinstance(one, click.Option)]
-
-
-COMMANDS = {name: main.commands[name] for name in ("search", "explain", "status")} | {
-    f"dashboards {name}": command for name, command in dashboards.commands.items()
-}
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_manual_gives_each_option_a_default_and_each_value_an_example(name: str) -> None:
-    """`--help` is all that most people read."""
-    assert COMMANDS[name].help
-    for option in options(COMMANDS[name]):
-        assert option.help
-        assert "[default: " in option.help or option.default is not None, option.name
-        assert option.is_flag or "Example: " in option.help, option.name

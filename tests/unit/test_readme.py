@@ -60,16 +60,3 @@ def test_the_readme_names_only_commands_that_exist() -> None:
 
     assert named <= known
     assert made <= targets
-
-
-def test_every_option_says_what_it_is_for() -> None:
-    """`--help` is the manual."""
-    silent: list[str] = []
-    for group in (main, main.commands["dlq"]):
-        assert isinstance(group, click.Group)
-        for command in group.commands.values():
-            options = [one for one in command.params if isinstance(one, click.Option)]
-            silent += [f"{command.name} {option.name}" for option in options if not option.help]
-            assert command.help
-
-    assert silent == []
