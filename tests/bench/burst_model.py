@@ -6,15 +6,15 @@ allows. Each of MaximumConcurrency functions takes one batch after the other: fe
 reads them, and cuts their records into bulk requests, so many files to a request as fit.
 
 The cluster works requests off one after the other at a fixed pace. It refuses a request that does not fit beside those
-under way (indexing pressure), and every request while it is away. A refused request is cut in halves and sent again
-after a random wait that doubles, as in worker.bulk and worker.opensearch, until `retry_seconds` are over or the
-invocation nears its end; then nothing more of the batch is started, files that are in are done, and the other messages
-wait in the queue, doubling with their receives, as in worker.pipeline. A message that was received too often becomes a
-letter; one that grew too old is lost.
+under way (indexing pressure), which costs it some time, too, and every request while it is away. A refused request is
+cut in halves and sent again after a random wait that doubles, as in worker.bulk and worker.opensearch, until
+`retry_seconds` are over or the invocation nears its end; then nothing more of the batch is started, files that are in
+are done, and the other messages wait in the queue, twice as long with each receive, as in worker.pipeline. A message
+that was received too often becomes a letter; one that grew too old is lost.
 
 The window of bulk requests in flight is a function's own: fixed, or one more for each window that went well and half
 as many after a refusal, never below one. Left out are: messages that SQS delivers twice, functions that crash, cold
-starts, S3's and SQS's own trouble, requests that hang, and what a refused request costs the cluster.
+starts, S3's and SQS's own trouble, and requests that hang.
 """
 
 from __future__ import annotations
@@ -90,6 +90,7 @@ class World:
     read_seconds: float = 50e-6  # one record: twice what `make bench` measures, for a Lambda processor
     answer_seconds: float = 0.02  # of the cluster, beside its work
     call_seconds: float = 0.02  # one call of SQS
+    refusal_cost: float = 0.15  # of taking a request: what it costs the cluster to read one and refuse it, estimated
     window: int | None = None  # bulk requests in flight, of each function; None adapts
     settings: Settings = SHIPPED
     queue: Queue = field(default_factory=Queue.deployed)
@@ -329,12 +330,18 @@ class Simulation:
                 self._plan(self.now + self.world.answer_seconds, self._refused, batch, sending, [records])
             elif self._pending_bytes + amount > self.world.pressure_bytes:
                 self.refused_for_room += 1
+                self._free_at = max(self.now, self._free_at) + records / self.world.capacity * self.world.refusal_cost
                 halves = [records // 2, records - records // 2] if amount > _SMALLEST_HALF else [records]
                 self._plan(self.now + self.world.answer_seconds, self._refused, batch, sending, halves)
             else:
                 self._pending_bytes += amount
                 self._free_at = max(self.now, self._free_at) + records / self.world.capacity
-                self._plan(self._free_at + self.world.answer_seconds, self._taken, batch, sending, amount)
+                self._plan(self._free_at, self._worked, amount)
+                answered = self._free_at + self.world.answer_seconds
+                if answered < batch.until:
+                    self._plan(answered, self._taken, batch, sending)
+                else:  # nobody waits for the answer any more; the records will be sent again, and be there
+                    self._plan(batch.until, self._give_up, batch, sending, "timeout")
 
     def _refused(self, batch: Batch, sending: Sending, pieces: list[int]) -> None:
         if self.world.window is None:
@@ -342,8 +349,10 @@ class Simulation:
         sending.later += pieces
         self._offer(batch, sending)
 
-    def _taken(self, batch: Batch, sending: Sending, amount: int) -> None:
+    def _worked(self, amount: int) -> None:
         self._pending_bytes -= amount
+
+    def _taken(self, batch: Batch, sending: Sending) -> None:
         if self.world.window is None:
             batch.function.room += 1 / int(batch.function.room)
         self._offer(batch, sending)

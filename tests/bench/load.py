@@ -1,13 +1,16 @@
 """`python -m tests.bench.load`: ten times more files than the cluster can take in a minute, through several consumers.
 
-The parts are real: an OpenSearch node on one processor with little room for bulk requests under way, ElasticMQ as the
-queue, `trailsink run` processes as consumers, one for each function that MaximumConcurrency allows (Lambda hands a
-function one batch of ten at a time, and so does `trailsink run`). S3 is a stand-in. Everything but the node shares the
-other processor. The reference is the same node, fed with events of the same kind as ready-made gzip bodies by one
-replayer, before and after each load.
+The parts are real: an OpenSearch node with little room for bulk requests under way, ElasticMQ as the queue, `trailsink
+run` processes as consumers, one for each function that MaximumConcurrency allows (Lambda hands a function one batch of
+ten at a time, and so does `trailsink run`). S3 is a stand-in. The node has a share of one processor, less than the
+machine has to give, so that its pace is the same whatever else goes on; all others have the other processor. The
+reference is the same node, fed with events of the same kind as ready-made gzip bodies by one replayer, before and
+after each load.
 
 To keep a run short "a minute" is `--minute` seconds, and the times that make up trailsink's patience (how long a
-request is retried, how long a message waits in the queue) are shorter by the same factor, unless `--as-shipped`.
+request is retried and a batch may take, how long a message waits in the queue) are a quarter of what they are by
+default, so that messages are handed back at all; `--patience 1` leaves them. Requests are not smaller or served sooner
+for that, so a shorter patience is a harder test.
 """
 
 from __future__ import annotations
@@ -33,8 +36,9 @@ from infra.local.asking import wait_until
 from infra.local.resources import ACCESS_KEY, MAX_RECEIVES, REGION
 from infra.local.stack import program_environment
 from infra.packaging import figures
+from tests.bench.governor import governed
 from tests.bench.ratios import Ratio, console, print_ratios
-from tests.bench.throttled import PREFIX, Body, Fed, Throttled, bodies, throttled
+from tests.bench.throttled import PREFIX, Fed, Throttled, bodies, throttled
 from tests.bench.trail import files
 from tests.bench.watched import Life, Watched, watching
 from worker.settings import Settings
@@ -51,12 +55,12 @@ THROUGHPUT = 0.85
 RECEIVES = 0.25  # of those allowed: a burst must leave most of them for an outage
 LATENESS = 0.5  # of the drain: how far behind its place in the queue any message may end
 
-# Patience, which is shorter when a minute is.
+# What makes up patience.
 _SCALED = ("retry_seconds", "reserve_seconds", "backoff_seconds", "backoff_max_seconds", "batch_seconds")
 
 _READY_RECORDS = 120_000  # for the replayer
 _WARM_CPU_SECONDS = 40.0  # of the node: until the JVM has compiled what is hot, its CPU time for a record falls by half
-_WARM_AT_MOST = 90.0
+_WARM_AT_MOST = 150.0
 _START_SECONDS = 120
 _LOOK_SECONDS = 0.5
 
@@ -109,15 +113,19 @@ def main() -> int:
     parser.add_argument("--minute", type=float, default=6.0, help="seconds that stand for a minute (6)")
     parser.add_argument("--concurrency", type=int, nargs="+", default=[2, 5, 20], help="consumers at once (2 5 20)")
     parser.add_argument("--limit", type=int, default=6, help="megabytes of bulk requests that the node holds (6)")
-    parser.add_argument("--as-shipped", action="store_true", help="leave trailsink's patience as it is by default")
+    parser.add_argument("--patience", type=float, default=0.25, help="of trailsink's times by default, the part (0.25)")
     parser.add_argument("--quick", action="store_true", help="5 consumers only, and 3 s for a minute: two minutes")
     parser.add_argument("--json", type=Path, help="file to write all that was measured to")
+    parser.add_argument("--share", type=float, default=0.25, help="of a processor, that the node may use (0.25)")
     asked = parser.parse_args()
     if asked.quick:
         asked.minute, asked.concurrency = 3.0, [5]
-    settings = {} if asked.as_shipped else patience(asked.minute / 60)
+    settings = patience(asked.patience)
     with throttled(asked.limit) as node, tempfile.TemporaryDirectory() as folder:
-        rounds = list(_rounds(node, Consumers(Path(folder), node.url, settings), asked.minute, asked.concurrency))
+        _warm_up(node)
+        consumers = Consumers(Path(folder), node.url, settings)
+        with governed(node.pid, asked.share):
+            rounds = list(_rounds(node, consumers, asked.minute, asked.concurrency))
     _print(rounds)
     if asked.json:
         asked.json.write_text(json.dumps(_told(rounds, asked.limit, settings), indent=1))
@@ -132,7 +140,6 @@ def patience(factor: float) -> dict[str, str]:
 
 def _rounds(node: Throttled, consumers: Consumers, minute: float, concurrencies: Sequence[int]) -> Iterator[Round]:
     ready = bodies(SEED + 1, _READY_RECORDS)
-    _warm_up(node, ready)
     by_flight = {in_flight: node.replay(ready, in_flight, minute) for in_flight in (1, 2)}
     in_flight = max(by_flight, key=lambda one: by_flight[one].rate)
     rate = by_flight[in_flight].rate
@@ -150,8 +157,9 @@ def _rounds(node: Throttled, consumers: Consumers, minute: float, concurrencies:
         before = after
 
 
-def _warm_up(node: Throttled, ready: Sequence[Body]) -> None:
+def _warm_up(node: Throttled) -> None:
     """Replay until the JVM has compiled what is hot."""
+    ready = bodies(SEED + 2, _READY_RECORDS)
     until = time.monotonic() + _WARM_AT_MOST
     while node.cpu_seconds() < _WARM_CPU_SECONDS and time.monotonic() < until:
         node.replay(ready, 2, _WARM_AT_MOST / 10)

@@ -14,6 +14,7 @@ import urllib3
 from opensearchpy import OpenSearch
 
 from infra.local.node import Node, Setting
+from tests.bench.governor import cpu_seconds
 from tests.bench.trail import BUCKET, File, files
 from worker.bulk import compressed, requests
 from worker.cluster_setup import Wanted, set_up
@@ -78,7 +79,7 @@ def throttled(megabytes: int) -> Iterator[Throttled]:
         with node:
             os.sched_setaffinity(0, processors[1:] or processors)
             list(set_up(OpenSearch([node.url], timeout=60), Wanted(PREFIX, replicas=0)))
-            yield Throttled(node.url)
+            yield Throttled(node.url, node.pid)
     finally:
         os.sched_setaffinity(0, processors)
 
@@ -105,8 +106,8 @@ def _actions(file: File) -> Iterator[Action]:
 class Throttled:
     """The node while it runs."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, url: str, pid: int) -> None:
+        self.url, self.pid = url, pid
         self._http = urllib3.PoolManager(maxsize=8, retries=False)
 
     def replay(self, ready: Sequence[Body], in_flight: int, most_seconds: float) -> Fed:
@@ -140,7 +141,7 @@ class Throttled:
 
     def cpu_seconds(self) -> float:
         """CPU time of the node so far."""
-        return float(self._stats("process")["process"]["cpu"]["total_in_millis"]) / 1000
+        return cpu_seconds(self.pid)
 
     def indexed(self) -> int:
         """Documents in the indices so far, searchable or not."""
