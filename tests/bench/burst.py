@@ -33,7 +33,7 @@ EVERY = 300.0  # seconds between two looks
 AFTER = 2 * HOUR  # shown when the backlog is gone
 LONGEST = 14 * 24 * HOUR
 
-_COLUMNS, _ROWS = 72, 7
+_COLUMNS, _ROWS = 68, 7  # and ten columns for the numbers: a terminal has 80
 _EIGHTHS = " ▁▂▃▄▅▆▇█"
 
 
@@ -81,10 +81,11 @@ def main() -> int:
         f"{asked.accounts:,} accounts, {asked.regions} regions, cluster of {asked.capacity:,.0f} records/s"
         f" away for {asked.outage:g} h"
     )
+    console().print(f"Simulation: {title}.", "")
     courses = []
     for concurrency in asked.concurrency:
         courses.append(follow(replace(world, concurrency=concurrency), asked.seed))
-        _print_picture(courses[-1], f"Simulation: {title}, MaximumConcurrency {concurrency}")
+        _print_picture(courses[-1])
     _print_table(courses)
     if asked.svg:
         from tests.bench.burst_picture import draw  # noqa: PLC0415 - pygal gets in the way of later imports
@@ -119,21 +120,20 @@ def picture(values: Sequence[int]) -> list[str]:
     return ["".join(_EIGHTHS[min(8, max(0, height - 8 * row))] for height in heights) for row in reversed(range(_ROWS))]
 
 
-def _print_picture(course: Course, title: str) -> None:
+def _print_picture(course: Course) -> None:
     out, samples = console(), course.samples
     step = max(1, -(-len(samples) // _COLUMNS))
     parts = [samples[at : at + step] for at in range(0, len(samples), step)]
     lines = picture([max(sample.depth for sample in part) for part in parts])
-    out.print(title)
-    for at, line in enumerate(lines):
-        out.print(f"{course.deepest if not at else '':>9,} {line}" if not at else f"{'':9} {line}")
-    hours = samples[-1].at / HOUR
-    end = f"{hours:.0f} h"
+    out.print(f"Messages in the queue, MaximumConcurrency {course.world.concurrency} (x: the cluster is away)")
+    for label, line in zip([f"{course.deepest:,}"] + [""] * (_ROWS - 1), lines, strict=True):
+        out.print(f"{label:>9} {line.rstrip()}")
+    end = f"{samples[-1].at / HOUR:.0f} h"
     away = int(course.world.away_from / EVERY / step)
     back = int(course.world.back_at / EVERY / step)
     axis = "".join("x" if away <= at < back else "-" for at in range(len(parts)))
-    out.print(f"{'messages':>9} {axis}")
-    out.print(f"{'':9} 0{end:>{len(parts) - 1}}   x: the cluster is away", "")
+    out.print(f"{'':9} {axis}")
+    out.print(f"{'':9} 0{end:>{len(parts) - 1}}", "")
 
 
 # Figures
