@@ -10,7 +10,7 @@ after each load.
 To keep a run short "a minute" is `--minute` seconds, and the times that make up trailsink's patience (how long a
 request is retried and a batch may take, how long a message waits in the queue) are a quarter of what they are by
 default, so that messages are handed back at all; `--patience 1` leaves them. Requests are not smaller or served sooner
-for that, so a shorter patience is a harder test.
+for that, so a shorter patience is a harder test. Linux only: it asks /proc, and places processes.
 """
 
 from __future__ import annotations
