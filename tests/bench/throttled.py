@@ -1,0 +1,167 @@
+"""A real OpenSearch node on one processor, with little room for bulk requests under way, and what it is fed."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import urllib3
+from opensearchpy import OpenSearch
+
+from infra.local.node import Node, Setting
+from tests.bench.governor import cpu_seconds
+from tests.bench.trail import BUCKET, File, files
+from worker.bulk import compressed, requests
+from worker.cluster_setup import Wanted, set_up
+from worker.documents import Action, Origin, Partition, Routing, actions
+from worker.files import read_text
+from worker.pipeline import Limits
+from worker.records import Record, read_record
+from worker.slicing import cut
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+PREFIX = "load"
+LIMITS = Limits()
+
+_TIME = "2023-07-10T12:00:00Z"
+_ROUTING = Routing(PREFIX, Partition.DAY, "2030-01-01", LIMITS.max_days_per_file)
+_HEADERS = {"content-type": "application/x-ndjson", "content-encoding": "gzip"}
+_MOST_FILES = 60_000  # that can be counted in one answer: search.max_buckets is 65,535
+
+
+@dataclass(frozen=True)
+class Body:
+    """A ready-made bulk request, gzipped."""
+
+    packed: bytes
+    records: int
+
+
+@dataclass(frozen=True)
+class Fed:
+    """What the node was fed, over what time, for how much of its own CPU time."""
+
+    records: int
+    seconds: float
+    cpu_seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Records a second."""
+        return self.records / self.seconds
+
+    @property
+    def busy(self) -> float:
+        """Of its one processor, the share that the node used."""
+        return self.cpu_seconds / self.seconds
+
+    @property
+    def cpu_microseconds(self) -> float:
+        """Of the node, for each record."""
+        return self.cpu_seconds / self.records * 1e6
+
+
+@contextmanager
+def throttled(megabytes: int) -> Iterator[Throttled]:
+    """Run a node on the first processor, with room for so much in bulk requests; this process goes to the others."""
+    processors = sorted(os.sched_getaffinity(0))
+    settings: dict[str, Setting] = {"indexing_pressure.memory.limit": f"{megabytes}mb", "node.processors": 1}
+    node = Node(settings=settings, heap="1g", quick=False)
+    os.sched_setaffinity(0, processors[:1])  # what is started now inherits it
+    try:
+        with node:
+            os.sched_setaffinity(0, processors[1:] or processors)
+            list(set_up(OpenSearch([node.url], timeout=60), Wanted(PREFIX, replicas=0)))
+            yield Throttled(node.url, node.pid)
+    finally:
+        os.sched_setaffinity(0, processors)
+
+
+def bodies(seed: int, records: int) -> list[Body]:
+    """Make the bulk requests that trailsink would make of the files of a seed, ready to be sent."""
+    made = (action for file in files(seed, records) for action in _actions(file))
+    return [
+        Body(compressed(b"".join(action.lines for action in request)), len(request))
+        for request in requests(made, LIMITS.bulk_bytes, LIMITS.bulk_actions)
+    ]
+
+
+def _actions(file: File) -> Iterator[Action]:
+    slices = cut(read_text(file.content, LIMITS.max_inflated_bytes))
+    found = (
+        read_record(raw, at, max_depth=LIMITS.max_depth, max_bytes=LIMITS.bulk_max_bytes)
+        for at, raw in enumerate(slices.records)
+    )
+    records = [one for one in found if isinstance(one, Record)]
+    return actions(records, 0, Origin(f"s3://{BUCKET}/{file.key}", _TIME, _TIME), _ROUTING)
+
+
+class Throttled:
+    """The node while it runs."""
+
+    def __init__(self, url: str, pid: int) -> None:
+        self.url, self.pid = url, pid
+        self._http = urllib3.PoolManager(maxsize=8, retries=False)
+
+    def replay(self, ready: Sequence[Body], in_flight: int, most_seconds: float) -> Fed:
+        """Send ready-made bodies into empty indices, so many at a time, until there are none or the time is over."""
+        self.empty()
+        cpu, began = self.cpu_seconds(), time.monotonic()
+        left = iter(ready)
+
+        def feed(_: int) -> int:
+            done = 0
+            while time.monotonic() < began + most_seconds and (body := next(left, None)):
+                self._send(body)
+                done += body.records
+            return done
+
+        with ThreadPoolExecutor(in_flight) as pool:
+            records = sum(pool.map(feed, range(in_flight)))
+        return Fed(records, time.monotonic() - began, self.cpu_seconds() - cpu)
+
+    def _send(self, body: Body) -> None:
+        """Send one request until it is taken."""
+        url = f"{self.url}/_bulk?filter_path=errors,items.*.status"
+        while (answer := self._http.request("POST", url, body=body.packed, headers=_HEADERS)).status == 429:
+            time.sleep(0.05)
+        if answer.status != 200 or answer.json()["errors"]:
+            raise SystemExit(f"The replayer was answered {answer.status}; the figures would be wrong.")
+
+    def empty(self) -> None:
+        """Delete all documents, with their indices."""
+        self._ask("DELETE", f"/{PREFIX}-*")
+
+    def cpu_seconds(self) -> float:
+        """CPU time of the node so far."""
+        return cpu_seconds(self.pid)
+
+    def indexed(self) -> int:
+        """Documents in the indices so far, searchable or not."""
+        found = self._ask("GET", f"/{PREFIX}-*/_stats/indexing?filter_path=_all.primaries.indexing.index_total")
+        return int(found["_all"]["primaries"]["indexing"]["index_total"]) if found else 0
+
+    def refused(self) -> int:
+        """Bulk requests refused so far for want of room."""
+        return int(self._stats("indexing_pressure")["indexing_pressure"]["memory"]["total"]["coordinating_rejections"])
+
+    def documents(self) -> Counter[str]:
+        """Count the documents of each file, by key."""
+        self._ask("POST", f"/{PREFIX}-*/_refresh")
+        by_file = {"files": {"terms": {"field": "trailsink.object", "size": _MOST_FILES}}}
+        found = self._ask("POST", f"/{PREFIX}-*/_search", {"size": 0, "aggs": by_file})["aggregations"]["files"]
+        start = len(f"s3://{BUCKET}/")
+        return Counter({one["key"][start:]: one["doc_count"] for one in found["buckets"]})
+
+    def _stats(self, part: str) -> Any:
+        return next(iter(self._ask("GET", f"/_nodes/stats/{part}")["nodes"].values()))
+
+    def _ask(self, method: str, path: str, body: dict[str, object] | None = None) -> Any:
+        return self._http.request(method, self.url + path, json=body).json()

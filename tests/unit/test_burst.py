@@ -1,0 +1,125 @@
+"""Promises about the simulation of bursts: it loses nothing itself, and shows what an outage does to the queue."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import pytest
+
+from infra.local import resources
+from tests.bench.burst import Course, follow, picture
+from tests.bench.burst_model import Queue, Simulation, World, backoff
+from tests.bench.trail import sizes
+from tests.unit.factories import event, log_file
+from tests.unit.fakes import house
+from worker.errors import StoreUnavailable
+from worker.settings import Settings
+
+HOUR = 3_600.0
+QUEUE = Queue(10, 300, resources.MAX_RECEIVES, resources.DEAD_LETTER_SECONDS)
+
+# Thirty accounts in three regions: a fifth of what the cluster takes.
+WORLD = World(sources=90, concurrency=5, capacity=100.0, queue=QUEUE)
+OUTAGE = replace(WORLD, away_for=6 * HOUR)
+
+
+@cache
+def after_the_outage(concurrency: int) -> Course:
+    return follow(replace(OUTAGE, concurrency=concurrency), seed=1)
+
+
+@pytest.mark.parametrize("concurrency", [2, 20])
+@pytest.mark.parametrize("window", [None, 2])
+def test_every_message_is_in_one_place_at_every_step(concurrency: int, window: int | None) -> None:
+    """A model that loses messages would show a pipeline that does not."""
+    world = replace(WORLD, concurrency=concurrency, window=window, pressure_bytes=2 << 20, away_from=600, away_for=900)
+
+    samples = list(Simulation(world).run(HOUR, 1.0))
+
+    assert all(sample.announced == sample.accounted for sample in samples)
+    assert samples[-1].announced > 0
+
+
+@pytest.mark.parametrize("concurrency", [2, 5, 20])
+def test_the_backlog_of_six_hours_is_worked_off_without_letters(concurrency: int) -> None:
+    """An outage of the region is nobody's fault but the region's: no message may pay for it with its life."""
+    course = after_the_outage(concurrency)
+
+    assert course.drained is not None
+    assert course.drained < 6 * HOUR
+    assert course.most_receives < QUEUE.receives
+    assert (course.samples[-1].letters, course.samples[-1].lost) == (0, 0)
+
+
+def test_a_small_trail_uses_up_most_receives_and_still_less_than_half_of_them() -> None:
+    """With few messages and many functions each one is tried whenever it may be: only its doubling waits protect it."""
+    course = follow(replace(OUTAGE, sources=5, concurrency=20), seed=1)
+
+    assert 10 < course.most_receives < QUEUE.receives / 2
+    assert course.samples[-1].letters == 0
+
+
+def test_a_cluster_that_is_away_for_36_hours_costs_a_small_trail_letters() -> None:
+    """The bound that the queue sets: 40 receives, at most an hour apart, last a day and not much longer."""
+    course = follow(replace(WORLD, sources=1, concurrency=20, away_for=36 * HOUR), seed=1)
+
+    assert course.samples[-1].letters > 0
+
+
+@pytest.mark.parametrize("concurrency", [2, 20])
+def test_no_message_starves_in_the_backlog(concurrency: int) -> None:
+    """Fair: what was announced before the cluster's return ends before the backlog does, or one long wait later."""
+    course = after_the_outage(concurrency)
+
+    before = [one for one in course.simulation.messages if one.announced < OUTAGE.back_at]
+    assert course.drained is not None
+    latest = OUTAGE.back_at + course.drained + WORLD.settings.backoff_max_seconds
+    assert all(one.done is not None and one.done <= latest for one in before)
+
+
+@pytest.mark.parametrize(("concurrency", "least"), [(2, 0.85), (5, 0.85), (20, 0.65)])
+def test_a_throttled_cluster_is_kept_busy(concurrency: int, least: float) -> None:
+    """The bar of the load test, in the model; twenty functions before so little room cost refusals, and no more."""
+    files = tuple(sizes(6, 150_000))
+    world = replace(WORLD, sources=0, announced=files, concurrency=concurrency, capacity=1_500, pressure_bytes=6 << 20)
+
+    simulation = Simulation(world)
+    at = next(sample.at for sample in simulation.run(600, 1.0) if sample.done >= 0.9 * len(files))
+
+    assert sum(one.records for one in simulation.messages if one.done) / at > least * world.capacity
+
+
+def test_the_same_seed_gives_the_same_course() -> None:
+    """Figures of a document can be had again."""
+    one, other = (list(Simulation(OUTAGE, seed=3).run(2 * HOUR, 600.0)) for _ in range(2))
+
+    assert one == other
+
+
+@pytest.mark.parametrize("receives", [1, 2, 3, 4, 8, 39])
+@pytest.mark.parametrize("jitter", [0.0, 1.0])
+@pytest.mark.parametrize("cause", ["refused", "deadline"])
+def test_the_model_waits_as_the_pipeline_does(receives: int, jitter: float, cause: str) -> None:
+    """The waits decide on how long 40 receives last: the real consumer is asked for each."""
+    with house(jitter=jitter) as here:
+        if cause == "deadline":
+            here.left = lambda: 3.0
+        content = StoreUnavailable("s3:SlowDown") if cause == "refused" else log_file(event(1))
+        here.consume(here.announce("one", content, receive_count=receives))
+
+    assert [one.seconds for one in here.queue.handed_back] == [backoff(Settings(), receives, cause, jitter)]
+
+
+def test_queue_and_function_are_those_of_the_template() -> None:
+    """A simulation of something else than what is deployed would comfort nobody."""
+    assert Queue.deployed() == QUEUE
+
+
+def test_the_picture_is_as_high_as_the_queue_is_deep() -> None:
+    """The terminal's picture is read for its shape."""
+    lines = picture([0, 4, 8])
+
+    assert [line[0] for line in lines] == [" "] * 7
+    assert [line[2] for line in lines] == ["█"] * 7
+    assert [line[1] for line in lines] == [" "] * 3 + ["▄"] + ["█"] * 3
