@@ -26,6 +26,7 @@ _UUID = 36  # its length
 _UPPER = string.ascii_uppercase + string.digits
 _BASE64 = string.ascii_letters + string.digits + "+/"
 _KEY_ID = re.compile(r"\b(AKIA|ASIA)[A-Z0-9]{16}\b")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b")
 
 
@@ -43,7 +44,7 @@ def real_records(folder: Path = DATA) -> list[bytes]:
 
 def distinct(folder: Path = DATA) -> list[bytes]:
     """Return each real event below a folder once, by its event id."""
-    return list({json.loads(raw)["eventID"]: raw for raw in real_records(folder)}.values())
+    return list({json.loads(raw).get("eventID", raw): raw for raw in real_records(folder)}.values())
 
 
 def fresh(folder: Path = DATA) -> Iterator[bytes]:
@@ -111,5 +112,7 @@ def _other_address(address: str, seed: int) -> str:
 
 
 def _move(event: dict[str, Any], seconds: int) -> None:
-    moved = datetime.strptime(event["eventTime"], "%Y-%m-%dT%H:%M:%S%z") + timedelta(seconds=seconds)
-    event["eventTime"] = moved.strftime("%Y-%m-%dT%H:%M:%SZ")
+    match event:
+        case {"eventTime": str(time)} if _TIME.fullmatch(time):
+            moved = datetime.fromisoformat(time) + timedelta(seconds=seconds)
+            event["eventTime"] = moved.strftime("%Y-%m-%dT%H:%M:%SZ")
