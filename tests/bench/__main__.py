@@ -2,7 +2,7 @@
 
 Workloads are made of real events with fresh ids: W1 one file of 20,000 records, W2 400 files of 50, W3 one file of
 165,000 records and some 200 MB inflated, W4 files as large as a trail's are. S3 and the cluster are stand-ins in
-processes of their own; W4 takes a real node.
+processes of their own; W4 and the mapping take a real node.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from infra.packaging import figures
 from tests.bench.client import many_small_files, one_large_file
 from tests.bench.latency import small_files_far_away
+from tests.bench.mapping import measure
 from tests.bench.memory import large_files
 from tests.bench.ratios import console, print_ratios
 from tests.bench.real_node import a_trail_into_a_node
@@ -35,7 +36,8 @@ def _parts(folder: Path, rounds: int) -> dict[str, Callable[[], Told]]:
         "w2": lambda: many_small_files(folder, rounds),
         "latency": lambda: (small_files_far_away(folder, max(1, rounds // 2)), []),
         "w3": lambda: large_files(folder),
-        "w4": lambda: a_trail_into_a_node(folder, rounds),
+        "w4": lambda: a_trail_into_a_node(rounds),
+        "mapping": lambda: (measure(folder, rounds), []),
     }
 
 

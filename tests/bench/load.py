@@ -170,7 +170,7 @@ def _load(node: Throttled, consumers: Consumers, concurrency: int, records: int,
     node.empty()
     counts = {file.key: file.records for file in files(SEED, records)}
     with served(records) as store, watching() as watched:
-        watched.announce(list(counts))
+        watched.announce(files(SEED, records))
         refused = node.refused()
         with consumers.running(concurrency, watched, store, 3 * records / rate) as running:
             if not wait_until(lambda: watched.came >= concurrency, _START_SECONDS):

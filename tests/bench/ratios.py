@@ -9,7 +9,7 @@ from __future__ import annotations
 import statistics
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
 
@@ -17,6 +17,8 @@ from infra.packaging import figures
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+
+Figure = TypeVar("Figure")
 
 
 @dataclass(frozen=True)
@@ -53,9 +55,9 @@ class Ratio:
         return ("reached" if self.reached else "missed") if self.bar else ""
 
 
-def in_turn(jobs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+def in_turn(jobs: Mapping[str, Callable[[], Figure]], rounds: int) -> dict[str, list[Figure]]:
     """Measure each job once a round, in turn: what disturbs the machine disturbs all of them."""
-    measured: dict[str, list[float]] = {name: [] for name in jobs}
+    measured: dict[str, list[Figure]] = {name: [] for name in jobs}
     for _ in range(rounds):
         for name, job in jobs.items():
             measured[name].append(job())

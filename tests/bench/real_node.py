@@ -15,21 +15,21 @@ from opensearchpy import OpenSearch
 from infra.local.node import Node
 from tests.bench.client import our_actions
 from tests.bench.ratios import Ratio, quotients
-from tests.bench.road import LIMITS, cluster, consume, consumer, name_of, put, store
+from tests.bench.road import LIMITS, cluster, consume, consumer, put, store
 from tests.bench.standins import stand_in
-from tests.bench.workloads import count, trail
+from tests.bench.trail import File, files
 from worker.bulk import compressed, requests
 from worker.cluster_setup import Wanted, set_up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-FILES = 400
+RECORDS = 40_000
 _BULK = {"filter_path": "errors,items.*.status,items.*.error.type"}
 _HEADERS = {"content-type": "application/x-ndjson", "content-encoding": "gzip"}
 
 
-def a_trail_into_a_node(folder: Path, rounds: int) -> tuple[list[Ratio], list[tuple[str, str]]]:
+def a_trail_into_a_node(rounds: int) -> tuple[list[Ratio], list[tuple[str, str]]]:
     """Wall time of the whole road, and of replaying its requests with as many at once; ids are new in each round."""
     with Node(heap="1g", quick=False) as node:
         client = OpenSearch([node.url], timeout=120)
@@ -37,13 +37,12 @@ def a_trail_into_a_node(folder: Path, rounds: int) -> tuple[list[Ratio], list[tu
         ours: list[float] = []
         replayed: list[float] = []
         for seed in range(2 * rounds + 4):
-            files = trail(folder, FILES, seed // 2)
+            several = list(files(seed // 2, RECORDS))
             client.indices.delete(index="cloudtrail-*")
             if seed % 2:
-                replayed.append(_replay(node.url, files))
+                replayed.append(_replay(node.url, several))
             else:
-                ours.append(_road(node.url, files))
-        records = sum(map(count, files))
+                ours.append(_road(node.url, several))
     # the first two rounds warm the node's JVM
     ratio = Ratio(
         "W4 records per second into a real node",
@@ -51,22 +50,21 @@ def a_trail_into_a_node(folder: Path, rounds: int) -> tuple[list[Ratio], list[tu
         quotients(replayed[2:], ours[2:]),
         at_least=0.75,
     )
-    return [ratio], [("W4", f"{FILES} files, {records:,} records; the node and all else on the same processors")]
+    return [ratio], [("W4", f"{len(several)} files, {RECORDS:,} records; the node and all else on the same processors")]
 
 
-def _road(url: str, files: Sequence[bytes]) -> float:
+def _road(url: str, several: Sequence[File]) -> float:
     with tempfile.TemporaryDirectory() as name, ExitStack() as opened:
-        sizes = put(Path(name), {name_of(at): file for at, file in enumerate(files)})
+        sizes = put(Path(name), {file.key: file.content for file in several})
         bucket = opened.enter_context(stand_in("bucket", name))
         made = opened.enter_context(consumer(store(bucket.url), cluster(url)))
-        records = sum(map(count, files))
         began = time.monotonic()
-        consume(made, sizes, records)
+        consume(made, sizes, RECORDS)
         return time.monotonic() - began
 
 
-def _replay(url: str, files: Sequence[bytes]) -> float:
-    actions = (action for file in files for action in our_actions(file))
+def _replay(url: str, several: Sequence[File]) -> float:
+    actions = (action for file in several for action in our_actions(file.content))
     bodies = [
         compressed(b"".join(action.lines for action in request))
         for request in requests(actions, LIMITS.bulk_bytes, LIMITS.bulk_actions)

@@ -72,9 +72,9 @@ def files(seed: int, records: int) -> Iterator[File]:
         yield File(key(number), content, count)
 
 
-def notice(file: str) -> str:
+def notice(file: File) -> str:
     """Announce a file as S3 does."""
-    return announce(ObjectRef(BUCKET, file))
+    return announce(ObjectRef(BUCKET, file.key, size=len(file.content)))
 
 
 def _events(chance: random.Random) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ keeps a gate: until it is opened, nobody receives anything, so that all consumer
 
 from __future__ import annotations
 
+import itertools
 import json
 import threading
 import time
@@ -24,7 +25,9 @@ from worker.aws import SqsQueue
 from worker.messages import read_message
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator
+
+    from tests.bench.trail import File
 
 # Less than botocore waits for an answer: a call that it has given up must not receive anything.
 _HELD_SECONDS = 15
@@ -70,13 +73,13 @@ class Watched:
         self._lock = threading.Lock()
         self._pool = urllib3.PoolManager(maxsize=64, retries=False)
 
-    def announce(self, keys: Sequence[str]) -> None:
+    def announce(self, files: Iterable[File]) -> None:
         """Send a notice of each file, in order."""
-        queue = SqsQueue(self._sqs, self.queue_url, self.letters_url)
-        for at in range(0, len(keys), _BATCH):
-            if any(queue.announce([notice(key) for key in keys[at : at + _BATCH]])):
+        queue, several = SqsQueue(self._sqs, self.queue_url, self.letters_url), iter(files)
+        while some := list(itertools.islice(several, _BATCH)):
+            if any(queue.announce([notice(file) for file in some])):
                 raise SystemExit("The queue does not take all notices; the figures would be wrong.")
-        self.lives = {key: Life() for key in keys}
+            self.lives |= {file.key: Life() for file in some}
 
     def letters(self) -> int:
         """Count the dead letters."""
