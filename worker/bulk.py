@@ -45,7 +45,7 @@ INDEXED = Outcome(Verdict.INDEXED)
 DUPLICATE = Outcome(Verdict.DUPLICATE)
 
 # Below this a smaller request is no gentler: the node's limits are megabytes.
-_SMALLEST_HALF = 128 << 10
+SMALLEST_HALF = 128 << 10
 
 
 class Receipt(NamedTuple):
@@ -276,7 +276,7 @@ class Delivery:
     def _halves(self, asked: list[int]) -> list[list[int]]:
         size = sum(len(self._actions[at].lines) for at in asked)
         middle = len(asked) // 2
-        return [asked[:middle], asked[middle:]] if middle and size > _SMALLEST_HALF else [asked]
+        return [asked[:middle], asked[middle:]] if middle and size > SMALLEST_HALF else [asked]
 
 
 def _index(action: Action) -> bytes:

@@ -22,27 +22,49 @@ _CAREFUL = 1 / 8
 _SECONDS_BETWEEN_LOOKS = 0.5
 
 
+class Window:
+    """How many may be under way: the arithmetic, without threads. `round` ends with each decrease."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._places, self._step = most, min(_FIRST, most), 1.0
+        self.round = 0
+
+    @property
+    def places(self) -> int:
+        """So many may be under way now."""
+        return int(self._places)
+
+    def answered(self, asked: int, *, strained: bool, full: bool) -> None:
+        """Take note of one answer to what was asked in a round, and whether all places were in use.
+
+        Requests that were under way together are refused together: that is one sign of strain, not several.
+        """
+        if strained and asked == self.round:
+            self._places, self._step = max(1.0, self._places / 2), _CAREFUL
+            self.round += 1
+        elif not strained and full:  # more places than are used prove nothing
+            self._places = min(float(self._most), self._places + self._step / self._places)
+
+
 class Gate:
     """Lets at most `most` requests through at once, and fewer while the cluster is strained. Safe between threads."""
 
     def __init__(self, most: int) -> None:
-        self._most, self._places = most, min(_FIRST, most)
+        self._window = Window(most)
         self._inside = self._waiting = 0
-        self._round = 0  # ends with each decrease
-        self._step = 1.0
         self._changed = threading.Condition()
 
     @property
     def places(self) -> int:
         """So many may be inside now."""
-        return int(self._places)
+        return self._window.places
 
     def enter(self, left: Callable[[], float]) -> int | None:
         """Wait for a place: returns what `leave` asks for, or None when no time is left."""
         with self._changed:
             self._waiting += 1
             try:
-                while self._inside >= int(self._places):
+                while self._inside >= self._window.places:
                     seconds = left()
                     if seconds <= 0:
                         return None
@@ -50,18 +72,12 @@ class Gate:
             finally:
                 self._waiting -= 1
             self._inside += 1
-            return self._round
+            return self._window.round
 
     def leave(self, entered: int, *, strained: bool) -> None:
-        """Give the place back, and say whether the answer was a sign of strain.
-
-        Requests that were under way together are refused together: that is one sign, not several.
-        """
+        """Give the place back, and say whether the answer was a sign of strain."""
         with self._changed:
-            full = self._waiting or self._inside >= int(self._places)
+            full = self._waiting > 0 or self._inside >= self._window.places
             self._inside -= 1
-            if strained and entered == self._round:
-                self._places, self._round, self._step = max(1.0, self._places / 2), self._round + 1, _CAREFUL
-            elif not strained and full:  # more places than are used prove nothing
-                self._places = min(float(self._most), self._places + self._step / self._places)
+            self._window.answered(entered, strained=strained, full=full)
             self._changed.notify_all()

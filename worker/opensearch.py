@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _BULK = {"filter_path": "errors,items.*.status,items.*.error.type"}
 _HEADERS = {"content-type": "application/x-ndjson", "content-encoding": "gzip"}
 
+# Seconds before a request is asked again: at random up to the first, doubling up to the longest.
+FIRST_WAIT, LONGEST_WAIT = 0.5, 20.0
+
 # The client logs a line per request at INFO, whole bodies at DEBUG, and each of our retries as a warning.
 logging.getLogger("opensearch").setLevel(logging.CRITICAL)
 
@@ -137,7 +140,7 @@ class Cluster:
 
         return Retrying(
             retry=retry_if_exception_type(IndexUnavailable),
-            wait=wait_random_exponential(multiplier=0.5, max=20),
+            wait=wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT),
             stop=over,
             sleep=self._sleep,
             reraise=True,

@@ -541,14 +541,7 @@ class _Batch:
         causes = ["crash"]
         with self._border(partial(self._crashed.add, message.id)):
             causes = self._causes(message)
-        if not causes:
-            return 0
-        if set(causes) == {"deadline"} and message.receive_count <= _PATIENT_RECEIVES:
-            return _NOT_STARTED_SECONDS
-        # Doubling with each receive: a neighbour that is down all day costs fewer than the 40 receives that SQS allows.
-        # The jitter keeps a burst from coming back as one.
-        doubled = self._limits.backoff_seconds << min(max(message.receive_count - 1, 0), 20)
-        return max(1, round(min(doubled, self._limits.backoff_max_seconds) * (0.75 + 0.25 * self._to.jitter())))
+        return backoff(self._limits, message.receive_count, set(causes), self._to.jitter()) if causes else 0
 
     def _causes(self, message: Message) -> list[str]:
         """Say why a message must go back; [] when all of it has ended."""
@@ -596,6 +589,16 @@ class _Batch:
             self._unburied.add(str(cause))
             return False
         return True
+
+
+def backoff(limits: Limits, receives: int, causes: set[str], jitter: float) -> int:
+    """Return the seconds until a message that goes back for these causes, received so often, may be received again."""
+    if causes == {"deadline"} and receives <= _PATIENT_RECEIVES:
+        return _NOT_STARTED_SECONDS
+    # Doubling with each receive: a neighbour that is down all day costs fewer than the 40 receives that SQS allows.
+    # The jitter keeps a burst from coming back as one.
+    doubled = limits.backoff_seconds << min(max(receives - 1, 0), 20)
+    return max(1, round(min(doubled, limits.backoff_max_seconds) * (0.75 + 0.25 * jitter)))
 
 
 def _letter(file: FileTally, message: Message) -> DeadLetter:

@@ -12,9 +12,8 @@ cut in halves and sent again after a random wait that doubles, as in worker.bulk
 are done, and the other messages wait in the queue, twice as long with each receive, as in worker.pipeline. A message
 that was received too often becomes a letter; one that grew too old is lost.
 
-The window of bulk requests in flight is a function's own: fixed, or one more for each window that went well and half
-as many after a refusal, never below one. Left out are: messages that SQS delivers twice, functions that crash, cold
-starts, S3's and SQS's own trouble, and requests that hang.
+The window of bulk requests in flight is a function's own: fixed, or that of worker.gate. Left out are: messages that
+SQS delivers twice, functions that crash, cold starts, S3's and SQS's own trouble, and requests that hang.
 """
 
 from __future__ import annotations
@@ -29,7 +28,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.bench.trail import size
-from worker.bulk import _SMALLEST_HALF
+from worker.bulk import SMALLEST_HALF
+from worker.gate import Window
+from worker.opensearch import FIRST_WAIT, LONGEST_WAIT
+from worker.pipeline import backoff
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -46,7 +48,6 @@ DELIVERY_SECONDS = 300
 _ARRIVAL_SECONDS = 5  # so long are arrivals gathered
 
 _RECORD_BYTES = 1_480  # in a bulk body, of tests/data
-_FIRST_WAIT, _LONGEST_WAIT = 0.5, 20.0  # worker.opensearch.Cluster._patience
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +152,7 @@ class Sending:
     later: list[int] = field(default_factory=list)
     began: float = 0.0
     attempt: int = 0
+    round: int = 0  # of the window, when it was last asked
 
 
 @dataclass(slots=True)
@@ -166,11 +168,23 @@ class Batch:
     back: dict[int, str] = field(default_factory=dict)  # why, by the message's identity
 
 
+class Fixed(Window):
+    """A window that does not go by the answers."""
+
+    def answered(self, asked: int, *, strained: bool, full: bool) -> None:
+        """Stay as it is."""
+
+    @property
+    def places(self) -> int:
+        """So many, always."""
+        return self._most
+
+
 @dataclass(slots=True)
 class Function:
     """One of MaximumConcurrency; it keeps its window between invocations."""
 
-    room: float
+    window: Window
 
 
 class Simulation:
@@ -187,7 +201,7 @@ class Simulation:
         self.letters = self.lost = self.working = 0
         self._visible: deque[Message] = deque()
         self._hidden: list[tuple[float, int, Message]] = []
-        self._idle = [Function(world.window or 1.0) for _ in range(world.concurrency)]
+        self._idle = [Function(self._window()) for _ in range(world.concurrency)]
         self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._number = 0  # of events: what is planned for one moment happens in the order of planning
         self._oldest = 0  # the first message that may not be at its end
@@ -303,7 +317,7 @@ class Simulation:
 
     def _send(self, batch: Batch) -> None:
         """Start as many requests as the window has room for; end the batch when none is left."""
-        while batch.waiting and not batch.halted and batch.flights < int(batch.function.room):
+        while batch.waiting and not batch.halted and batch.flights < batch.function.window.places:
             if max(self.now, batch.waiting[0].ready) >= batch.until:
                 batch.halted = "deadline"
                 break
@@ -324,6 +338,7 @@ class Simulation:
             self._give_up(batch, sending, "deadline")
         else:
             self.requests += 1
+            sending.round = batch.function.window.round
             records = sending.now.popleft()
             amount = records * _RECORD_BYTES
             if self.world.is_away(self.now):
@@ -331,7 +346,7 @@ class Simulation:
             elif self._pending_bytes + amount > self.world.pressure_bytes:
                 self.refused_for_room += 1
                 self._free_at = max(self.now, self._free_at) + records / self.world.capacity * self.world.refusal_cost
-                halves = [records // 2, records - records // 2] if amount > _SMALLEST_HALF else [records]
+                halves = [records // 2, records - records // 2] if amount > SMALLEST_HALF else [records]
                 self._plan(self.now + self.world.answer_seconds, self._refused, batch, sending, halves)
             else:
                 self._pending_bytes += amount
@@ -344,8 +359,7 @@ class Simulation:
                     self._plan(batch.until, self._give_up, batch, sending, "timeout")
 
     def _refused(self, batch: Batch, sending: Sending, pieces: list[int]) -> None:
-        if self.world.window is None:
-            batch.function.room = max(1.0, batch.function.room / 2)
+        self._answered(batch, sending, strained=True)
         sending.later += pieces
         self._offer(batch, sending)
 
@@ -353,9 +367,15 @@ class Simulation:
         self._pending_bytes -= amount
 
     def _taken(self, batch: Batch, sending: Sending) -> None:
-        if self.world.window is None:
-            batch.function.room += 1 / int(batch.function.room)
+        self._answered(batch, sending, strained=False)
         self._offer(batch, sending)
+
+    def _window(self) -> Window:
+        return Fixed(self.world.window) if self.world.window else Window(self.limits.bulk_in_flight)
+
+    def _answered(self, batch: Batch, sending: Sending, *, strained: bool) -> None:
+        window = batch.function.window
+        window.answered(sending.round, strained=strained, full=batch.flights >= window.places)
 
     def _rest(self, batch: Batch, sending: Sending) -> None:
         """Wait, and send again what was refused; or end the flight, when all is in or the patience is over."""
@@ -363,7 +383,7 @@ class Simulation:
             batch.flights -= 1
             self._send(batch)
             return
-        wait = self.chance.uniform(0, min(_FIRST_WAIT * 2**sending.attempt, _LONGEST_WAIT))
+        wait = self.chance.uniform(0, min(FIRST_WAIT * 2**sending.attempt, LONGEST_WAIT))
         if self.now - sending.began >= self.world.settings.retry_seconds or batch.until - self.now <= wait:
             self._give_up(batch, sending, "refused")
             return
@@ -386,7 +406,7 @@ class Simulation:
         for message in batch.messages:
             self.working -= 1
             if cause := batch.back.get(message.number):
-                wait = backoff(self.world.settings, message.receives, cause, self.chance.random())
+                wait = backoff(self.world.settings.limits, message.receives, {cause}, self.chance.random())
                 self.handed_back += 1
                 heapq.heappush(self._hidden, (self.now + wait, message.number, message))
             else:
@@ -396,11 +416,3 @@ class Simulation:
                 self._ended.add(message.number)
         self._idle.append(batch.function)
         self._wake()
-
-
-def backoff(settings: Settings, receives: int, cause: str, jitter: float) -> int:
-    """Seconds until a message that goes back may be received again: `_verdict` of worker.pipeline, held by a test."""
-    if cause == "deadline" and receives <= 3:
-        return 5
-    doubled = settings.backoff_seconds << min(max(receives - 1, 0), 20)
-    return max(1, round(min(doubled, settings.backoff_max_seconds) * (0.75 + 0.25 * jitter)))

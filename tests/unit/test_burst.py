@@ -9,12 +9,8 @@ import pytest
 
 from infra.local import resources
 from tests.bench.burst import Course, follow, picture
-from tests.bench.burst_model import Queue, Simulation, World, backoff
+from tests.bench.burst_model import Queue, Simulation, World
 from tests.bench.trail import sizes
-from tests.unit.factories import event, log_file
-from tests.unit.fakes import house
-from worker.errors import StoreUnavailable
-from worker.settings import Settings
 
 HOUR = 3_600.0
 QUEUE = Queue(10, 300, resources.MAX_RECEIVES, resources.DEAD_LETTER_SECONDS)
@@ -95,20 +91,6 @@ def test_the_same_seed_gives_the_same_course() -> None:
     one, other = (list(Simulation(OUTAGE, seed=3).run(2 * HOUR, 600.0)) for _ in range(2))
 
     assert one == other
-
-
-@pytest.mark.parametrize("receives", [1, 2, 3, 4, 8, 39])
-@pytest.mark.parametrize("jitter", [0.0, 1.0])
-@pytest.mark.parametrize("cause", ["refused", "deadline"])
-def test_the_model_waits_as_the_pipeline_does(receives: int, jitter: float, cause: str) -> None:
-    """The waits decide on how long 40 receives last: the real consumer is asked for each."""
-    with house(jitter=jitter) as here:
-        if cause == "deadline":
-            here.left = lambda: 3.0
-        content = StoreUnavailable("s3:SlowDown") if cause == "refused" else log_file(event(1))
-        here.consume(here.announce("one", content, receive_count=receives))
-
-    assert [one.seconds for one in here.queue.handed_back] == [backoff(Settings(), receives, cause, jitter)]
 
 
 def test_queue_and_function_are_those_of_the_template() -> None:
