@@ -153,9 +153,11 @@ class Cluster:
             return None
         answer = None
         try:
-            answer = self._post_signed(body, left())
+            seconds = left()  # the wait for a place may have used it up
+            if seconds > 0:
+                answer = self._post_signed(body, seconds)
         finally:
-            self._gate.leave(entered, strained=answer is None or is_strained(answer))
+            self._gate.leave(entered, strained=answer is not None and is_strained(answer))
         return answer
 
     def _post_signed(self, body: bytes, seconds: float) -> Answer:

@@ -43,7 +43,9 @@ class Settings(BaseModel):
     opensearch_ca_file: Path | None = Field(None, description="PEM file of the authority to trust, for a private CA.")
     queue_url: str = Field("", description="URL of the source queue. Required.")
     dead_letter_queue_url: str = Field("", description="URL of the dead-letter queue. Required.")
-    bucket: str = Field("", description="The trail's bucket, for the operator's commands; the consumer is told by the notices.")
+    bucket: str = Field(
+        "", description="The trail's bucket, for the operator's commands; the consumer is told by the notices."
+    )
 
     index_prefix: _Prefix = Field("cloudtrail", description="Indices are named `{prefix}-YYYY-MM-DD`.")
     index_partition: Partition = Field(Partition.DAY, description="`day` or `month`: how much time one index holds.")

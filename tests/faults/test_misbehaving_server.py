@@ -215,6 +215,25 @@ def test_nothing_is_sent_when_no_time_is_left() -> None:
         assert receipt.halt == "deadline"
 
 
+def test_who_waits_for_a_turn_does_not_wait_beyond_the_time_that_is_left() -> None:
+    """One request hangs and holds the only place; the other one's messages go back in time."""
+    with served(SILENCE) as server:
+        client = Client(server.url, sign_in=lambda: None, ca_file=None, seconds=3)
+        cluster = Cluster(client, request_seconds=3, retry_seconds=3, max_bytes=1 << 20, in_flight=1)
+        until = time.monotonic() + 1.0
+        with ThreadPoolExecutor(2) as threads:
+            began = time.monotonic()
+            hanging = threads.submit(cluster.deliver, some_actions(1), lambda: 3.0)
+            while not server.requests:
+                time.sleep(0.01)
+            receipt = cluster.deliver(some_actions(1), lambda: until - time.monotonic())
+            seconds = time.monotonic() - began
+
+            assert (receipt.halt, receipt.outcomes[0].verdict) == ("deadline", Verdict.UNAVAILABLE)
+            assert seconds < 2.5
+            assert hanging.result().outcomes[0].verdict is Verdict.UNAVAILABLE
+
+
 # A cluster that takes only so much at once
 
 
