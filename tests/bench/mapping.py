@@ -63,7 +63,7 @@ class Plan:
 
     rounds: int
     copies: int = 2
-    warm: int = 200_000
+    warm: int = 300_000
     seconds: float = 360.0
 
 
