@@ -482,7 +482,7 @@ def test_a_tool_that_never_stops_overwriting_is_told_in_time(
     """Bounded, and with the cause."""
     between.after_put += [place.foreign] * 99
 
-    answer = notify(cloudformation, "Create", place.properties(), seconds=4)
+    answer = notify(cloudformation, "Create", place.properties(), seconds=10)
 
     assert answer["Status"] == "FAILED"
     assert "Somebody else changes the notifications" in answer["Reason"]
