@@ -7,7 +7,6 @@ cannot take as it is goes in degraded form: what identifies it as fields, its wh
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -50,8 +49,7 @@ class Partition(StrEnum):
     MONTH = "month"
 
 
-@dataclass(frozen=True, slots=True)
-class Routing:
+class Routing(msgspec.Struct, frozen=True):
     """Which index a record belongs to: a function of the record alone, so that its twin in another file meets it.
 
     `prefix` begins every index name; `latest` is the first time, as ISO 8601 text in UTC, that is too far ahead to be
@@ -78,8 +76,7 @@ class Routing:
             raise UnreadableObject(Reason.TOO_SCATTERED, f"records on {len(names)} days, more than {self.max_indices}")
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """What a document says of where it came from: the object's URI, its delivery time and the time of indexing."""
 
     uri: str

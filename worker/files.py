@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import codecs
-from dataclasses import dataclass
 from typing import cast
 
+import msgspec
 from isal import isal_zlib
 
 from worker.errors import Reason, UnreadableObject
@@ -22,8 +22,7 @@ _STEP = 4 << 20
 _FIRST_STEP = 16 << 10
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(msgspec.Struct, frozen=True):
     """An object's text.
 
     `truncated` says that the gzip stream just ended: what is there came out of it in order, but was never

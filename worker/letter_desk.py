@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from worker.errors import QueueUnavailable, SetupError, StoreUnavailable
 from worker.letters import Choice, attributes_of, written
-from worker.mending import Judgement, ObjectState, Silence, Verdict, depends_on_s3, judge, newest_version
+from worker.mending import Judgement, Silence, Verdict, depends_on_s3, judge, newest_version
 from worker.redriving import MoveTask, Plan, Policy
 from worker.survey import Survey
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from worker.letters import Attribute, Letter, Line
     from worker.messages import ObjectRef
+    from worker.objects import ObjectState
 
 # A queue lets 120,000 messages be in flight at once, and then silently gives none.
 # docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-queues.html

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 from worker.errors import Reason
 from worker.letters import MAX_RECEIVES
 from worker.messages import announce
+from worker.objects import ObjectState
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from worker.letters import Letter
     from worker.messages import ObjectRef
 
@@ -24,17 +23,6 @@ _IN_THE_BYTES = frozenset(
 _BY_A_LIMIT = frozenset({Reason.TOO_LARGE, Reason.TOO_SCATTERED})
 # The rejection that no setting and no mapping can change.
 _NO_RECORD = "not_a_json_object"
-
-
-@dataclass(frozen=True, slots=True)
-class ObjectState:
-    """An object's newest version in S3: `readable` is False while it is archived and not restored."""
-
-    etag: str
-    size: int
-    version_id: str | None
-    modified_at: datetime
-    readable: bool = True
 
 
 @dataclass(frozen=True, slots=True)

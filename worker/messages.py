@@ -83,8 +83,7 @@ class ObjectRef:
         return f"s3://{self.bucket}/{self.key}{version}"
 
 
-@dataclass(frozen=True, slots=True)
-class Announcement:
+class Announcement(msgspec.Struct, frozen=True):
     """What one message said: objects to look at, notices ignored by name, and parts that could not be read."""
 
     objects: tuple[ObjectRef, ...] = ()

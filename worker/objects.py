@@ -1,4 +1,4 @@
-"""What an object is, by its key: a CloudTrail file to read, or something to leave alone by name.
+"""What an object is, by its key: a CloudTrail file to read, or something to leave alone by name; and as S3 keeps it.
 
 Layout: docs.aws.amazon.com/awscloudtrail/latest/userguide/get-and-view-cloudtrail-log-files.html
 """
@@ -6,9 +6,10 @@ Layout: docs.aws.amazon.com/awscloudtrail/latest/userguide/get-and-view-cloudtra
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+
+import msgspec
 
 if TYPE_CHECKING:
     from worker.messages import ObjectRef
@@ -42,15 +43,13 @@ _OTHER_SERVICES = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Ignored:
+class Ignored(msgspec.Struct, frozen=True):
     """An object that holds no events, and the name under which it is counted."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Readable:
+class Readable(msgspec.Struct, frozen=True):
     """An object to read: its kind (`CloudTrail`, `CloudTrail-Insight`, ..., `unknown`) and its delivery time in UTC.
 
     The delivery time is the one in the file's name, None where the name holds none.
@@ -58,6 +57,16 @@ class Readable:
 
     kind: str
     delivered_at: datetime | None
+
+
+class ObjectState(msgspec.Struct, frozen=True):
+    """An object's newest version in S3: `readable` is False while it is archived and not restored."""
+
+    etag: str
+    size: int
+    version_id: str | None
+    modified_at: datetime
+    readable: bool = True
 
 
 def classify(ref: ObjectRef) -> Readable | Ignored:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import Counter, deque
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
+
+import msgspec
 
 from worker.bulk import Outcome, Receipt, Verdict, requests
 from worker.documents import Action, Origin, Partition, Routing, actions
@@ -47,8 +48,7 @@ _LAST_SECONDS = 2.0
 _DETAIL_CHARACTERS = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True):
     """One SQS message of a batch."""
 
     id: str
@@ -57,16 +57,14 @@ class Message:
     receive_count: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(msgspec.Struct, frozen=True):
     """An object as S3 keeps it."""
 
     content: bytes
     modified_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLetter:
+class DeadLetter(msgspec.Struct, frozen=True):
     """What goes to the dead-letter queue: a body that can be moved back as it is, and why it is there."""
 
     body: str
@@ -77,8 +75,7 @@ class DeadLetter:
     rejected: tuple[tuple[int, str], ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class HandBack:
+class HandBack(msgspec.Struct, frozen=True):
     """A message that stays in the queue, and the seconds until it may be received again."""
 
     message: Message
@@ -109,8 +106,7 @@ class Queue(Protocol):
         """Set when messages may be received again; a failure here changes nothing but the time, so none is raised."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """The bounds of one consumer; `settings` says why each number is what it is."""
 
     index_prefix: str = "cloudtrail"
@@ -138,8 +134,7 @@ class FileOutcome(StrEnum):
     DEAD_LETTER = "dead_letter"
 
 
-@dataclass(slots=True)
-class FileTally:
+class FileTally(msgspec.Struct):
     """The account of one object in one batch."""
 
     ref: ObjectRef
@@ -153,7 +148,7 @@ class FileTally:
     problem: UnreadableObject | None = None
     unavailable: str = ""  # why it has to go back
     note: str = ""
-    rejections: list[tuple[int, str]] = field(default_factory=list)
+    rejections: list[tuple[int, str]] = msgspec.field(default_factory=list)
     fetch_seconds: float = 0.0
     stored_bytes: int = 0
     text_bytes: int = 0
@@ -208,8 +203,7 @@ class FileTally:
                 return ""
 
 
-@dataclass(slots=True)
-class Effort:
+class Effort(msgspec.Struct):
     """What one batch cost: requests, bytes, and seconds by stage (stages overlap, so they can add up to more)."""
 
     bulk_requests: int = 0
@@ -222,8 +216,7 @@ class Effort:
     total_seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class BatchResult:
+class BatchResult(msgspec.Struct, frozen=True):
     """What became of a batch: `failed` are the ids of the messages that must stay in the queue."""
 
     failed: tuple[str, ...]

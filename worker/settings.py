@@ -144,7 +144,7 @@ class Settings(BaseModel):
     @property
     def limits(self) -> Limits:
         """The part that bounds the consumer."""
-        return Limits(**{name: getattr(self, name) for name in Limits.__dataclass_fields__})
+        return Limits(**{name: getattr(self, name) for name in Limits.__struct_fields__})
 
 
 def queue_name(url: str) -> str:

@@ -12,11 +12,11 @@ from __future__ import annotations
 import os
 import re
 import threading
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 import urllib3
 from botocore.auth import S3SigV4Auth
 from botocore.awsrequest import AWSRequest
@@ -47,8 +47,7 @@ _OURS: Final = frozenset({"x-amz-content-sha256", "x-amz-date", "x-amz-security-
 _MOST_MISSES: Final = 5
 
 
-@dataclass(frozen=True)
-class _Bucket:
+class _Bucket(msgspec.Struct, frozen=True):
     """Where a bucket is asked: `path` stands before the key."""
 
     pool: urllib3.HTTPConnectionPool

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
@@ -66,8 +65,7 @@ _FILE = msgspec.json.Decoder(_File)
 _WELL_FORMED = msgspec.json.Decoder(msgspec.Raw)
 
 
-@dataclass(frozen=True, slots=True)
-class Slices:
+class Slices(msgspec.Struct, frozen=True):
     """The records of a file in order: `Raw` where msgspec accepts the JSON, `bytes` where it does not.
 
     `problem` says why the file as a whole needs a dead letter although these records are there.
@@ -195,19 +193,18 @@ class _Where(Enum):
     DONE = auto()
 
 
-@dataclass(slots=True)
-class _Scan:
+class _Scan(msgspec.Struct):
     """A string-aware bracket scan that follows a file's structure and repairs what one broken record does to it."""
 
     content: bytes | bytearray
-    slices: list[bytes] = field(default_factory=list)
+    slices: list[bytes] = msgspec.field(default_factory=list)
     lists: int = 0
     finished: bool = False
     end: int = 0
     rest: bytes = b""  # the record that the end of the text cuts off
     _where: _Where = _Where.ROOT
-    _open: list[bytes] = field(default_factory=list)  # brackets open below the root object, or below the list
-    _depths: dict[bytes, int] = field(default_factory=lambda: {b"[": 0, b"{": 0})  # how many of each
+    _open: list[bytes] = msgspec.field(default_factory=list)  # brackets open below the root object, or below the list
+    _depths: dict[bytes, int] = msgspec.field(default_factory=lambda: {b"[": 0, b"{": 0})  # how many of each
     _key: bytes = b""
     _start: int = 0  # where the record in hand begins
     _closed: int = 0  # where it was last complete

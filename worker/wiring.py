@@ -14,7 +14,6 @@ from requests_aws4auth import AWS4Auth
 
 from worker.aws import S3Store, SqsQueue, config, read_secret
 from worker.errors import SetupError
-from worker.letter_queue import LetterQueue
 from worker.opensearch import Client, Cluster
 from worker.pipeline import Consumer
 from worker.short_get import ShortGet
@@ -22,6 +21,7 @@ from worker.short_get import ShortGet
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from worker.letter_queue import LetterQueue
     from worker.pipeline import Queue, Store
     from worker.settings import Settings
 
@@ -53,6 +53,8 @@ def make_queue(settings: Settings) -> SqsQueue:
 
 def make_letter_queue(settings: Settings) -> LetterQueue:
     """Build the SQS edge of those who work on dead letters."""
+    from worker.letter_queue import LetterQueue  # noqa: PLC0415 - the function has no use for it at its cold start
+
     client = session().client("sqs", config=config(connections=8))
     return LetterQueue(client, settings.required("dead_letter_queue_url"), settings.required("queue_url"))
 

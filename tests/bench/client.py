@@ -168,6 +168,6 @@ def many_small_files(folder: Path, rounds: int) -> tuple[list[Ratio], list[tuple
     facts = [
         ("W2 requests", f"{FILES} GetObject, {effort.bulk_requests} _bulk"),
         ("W2 bytes on the wire", f"{sum(sizes.values()):,} in, {effort.bulk_bytes:,} out"),
-        ("W2 busier stand-in", f"{max(busy):.0%} of one core at most, no bottleneck"),
+        ("W2 busier stand-in", f"{max(busy):.0%} of one core at most"),
     ]
     return ratios, facts

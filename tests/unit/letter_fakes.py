@@ -15,7 +15,7 @@ from worker.redriving import MoveTask
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from worker.mending import ObjectState
+    from worker.objects import ObjectState
 
 BUCKET = "trail"
 SENT_AT = 1_800_000_000.0

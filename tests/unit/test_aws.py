@@ -20,8 +20,8 @@ from tests.unit.factories import BUCKET, event, key, log_file, message, ref, s3_
 from worker import __version__
 from worker.aws import S3Store, SqsQueue, config, read_secret
 from worker.errors import QueueUnavailable, Reason, SetupError, StoreUnavailable, UnreadableObject
-from worker.mending import ObjectState
 from worker.messages import announce
+from worker.objects import ObjectState
 from worker.pipeline import DeadLetter, HandBack
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ import pytest
 from tests.unit.letter_fakes import NO_ANSWER, SENT_AT, Office, fails_at, letter, notice
 from worker.errors import QueueUnavailable, SetupError
 from worker.letters import Choice, read_line
-from worker.mending import ObjectState, Verdict
+from worker.mending import Verdict
+from worker.objects import ObjectState
 from worker.redriving import Plan, Policy, Way
 
 ALL = Choice()

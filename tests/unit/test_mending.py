@@ -7,16 +7,19 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import structs
 
 from tests.unit.letter_fakes import SENT_AT, letter, notice
 from worker.errors import Reason
 from worker.letters import Attribute
-from worker.mending import ObjectState, Silence, Verdict, depends_on_s3, judge
+from worker.mending import Silence, Verdict, depends_on_s3, judge
+from worker.objects import ObjectState
 
 if TYPE_CHECKING:
     from worker.letters import Letter
 
 SENT = datetime.fromtimestamp(SENT_AT, UTC)
+EARLIER = SENT.replace(year=2020)
 SAME = ObjectState("old", 3, None, SENT)
 ANEW = ObjectState("new", 5, None, SENT)
 IN_THE_BYTES = ("empty", "truncated", "corrupt", "not_json", "no_records", "records_rejected")
@@ -77,7 +80,7 @@ def test_a_letter_that_names_a_broken_version_brings_the_mended_one() -> None:
     """Moved back as it is, it would read the broken version again, for ever."""
     one = letter(1, "truncated", notice("a b.json.gz", version_id="v1", size=3, etag="old"))
 
-    judged = judge(one, replace(ANEW, version_id="v2"))
+    judged = judge(one, structs.replace(ANEW, version_id="v2"))
 
     assert (judged.verdict, judged.why) == (Verdict.NEWEST, "the object was written anew")
     assert judged.body == notice("a b.json.gz", version_id="v2", size=5, etag="new")
@@ -102,11 +105,19 @@ def test_the_same_bytes_uploaded_again_mend_nothing() -> None:
 @pytest.mark.parametrize(
     ("body", "found", "verdict"),
     [
-        (notice(), replace(SAME, modified_at=SENT.replace(year=2030)), Verdict.NEWEST),
-        (notice(), replace(SAME, modified_at=SENT.replace(year=2020)), Verdict.STAYS),
-        (notice(size=4), replace(SAME, modified_at=SENT.replace(year=2020)), Verdict.NEWEST),
-        (notice(version_id="v1"), replace(SAME, version_id="v2", modified_at=SENT.replace(year=2020)), Verdict.NEWEST),
-        (notice(version_id="v1"), replace(SAME, version_id="v1", modified_at=SENT.replace(year=2020)), Verdict.STAYS),
+        (notice(), structs.replace(SAME, modified_at=SENT.replace(year=2030)), Verdict.NEWEST),
+        (notice(), structs.replace(SAME, modified_at=EARLIER), Verdict.STAYS),
+        (notice(size=4), structs.replace(SAME, modified_at=EARLIER), Verdict.NEWEST),
+        (
+            notice(version_id="v1"),
+            structs.replace(SAME, version_id="v2", modified_at=EARLIER),
+            Verdict.NEWEST,
+        ),
+        (
+            notice(version_id="v1"),
+            structs.replace(SAME, version_id="v1", modified_at=EARLIER),
+            Verdict.STAYS,
+        ),
     ],
 )
 def test_without_an_etag_version_size_and_time_tell_a_mended_object(
@@ -118,7 +129,7 @@ def test_without_an_etag_version_size_and_time_tell_a_mended_object(
 
 def test_an_object_that_is_archived_cannot_be_read() -> None:
     """A restore takes hours; until then it would only come back."""
-    archived = replace(SAME, readable=False)
+    archived = structs.replace(SAME, readable=False)
 
     assert judge(letter(1, "archived"), archived).verdict is Verdict.STAYS
     assert judge(letter(1, "archived"), archived).why == "the object is archived"

@@ -126,7 +126,7 @@ def test_every_setting_is_described() -> None:
 
 def test_every_limit_of_the_consumer_is_a_setting_with_the_same_default() -> None:
     """Two defaults would be one that nobody runs with."""
-    defaults = {name: Settings.model_fields[name].default for name in Limits.__dataclass_fields__}
+    defaults = {name: Settings.model_fields[name].default for name in Limits.__struct_fields__}
 
     assert Limits(**defaults) == Limits()
 
