@@ -119,7 +119,8 @@ class ShortGet:
 
     def _read(self, bucket: _Bucket, ref: ObjectRef, limit: int) -> Stored | None:
         target = bucket.path + _target(ref)
-        request = AWSRequest("GET", f"{bucket.pool.scheme}://{bucket.host}{target}")
+        address = f"{bucket.pool.scheme}://{bucket.host}{target}"
+        request = AWSRequest("GET", address, headers={"host": bucket.host})  # which botocore would take apart twice
         S3SigV4Auth(self._credentials.get_frozen_credentials(), "s3", bucket.region).add_auth(request)
         headers = {name: str(value) for name, value in request.headers.items()} | {"User-Agent": bucket.agent}
         answer = bucket.pool.urlopen(
