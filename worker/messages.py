@@ -119,7 +119,8 @@ _Size = Annotated[int, Field(ge=0)]
 
 
 class _Lenient(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    # Built when first needed: a pipeline gets notices of one shape, and a cold start need not pay for the others.
+    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
 
 
 class _Bucket(_Lenient):

@@ -98,8 +98,8 @@ variable "memory_megabytes" {
   default     = null
 
   validation {
-    condition     = var.memory_megabytes == null ? true : var.memory_megabytes >= 512 && var.memory_megabytes <= 10240 && floor(var.memory_megabytes) == var.memory_megabytes
-    error_message = "memory_megabytes must be a whole number from 512 to 10240."
+    condition     = var.memory_megabytes == null ? true : var.memory_megabytes >= 768 && var.memory_megabytes <= 10240 && floor(var.memory_megabytes) == var.memory_megabytes
+    error_message = "memory_megabytes must be a whole number from 768 to 10240."
   }
 }
 

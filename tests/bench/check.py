@@ -17,7 +17,7 @@ from tests.bench.workloads import DATA
 if TYPE_CHECKING:
     from tests.bench.ratios import Ratio
 
-_RUNS = 7
+_ROUNDS = 5
 _ATTEMPTS = 3
 
 
@@ -30,7 +30,7 @@ def main() -> int:
 
 def _import() -> Ratio:
     for _ in range(_ATTEMPTS):
-        ratio = cold_start(_RUNS)
+        ratio = cold_start(_ROUNDS)
         if ratio.reached:
             break
     return ratio

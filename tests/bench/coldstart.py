@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from infra.packaging import PackagingError, Target, build, figures
-from tests.bench.ratios import Ratio, in_turn, quotients
+from tests.bench.ratios import Ratio, in_turn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,20 +94,17 @@ def by_module(room: Room) -> dict[str, float]:
     return {name: int(spent) / 1e6 for spent, name in _IMPORTED.findall(said)}
 
 
-def cold_start(runs: int) -> Ratio:
-    """Importing the handler, in the bundle as it is deployed, beside importing the libraries alone; `runs` rounds.
+def cold_start(rounds: int) -> Ratio:
+    """Importing the handler, in the bundle as it is deployed, beside importing the libraries alone.
 
-    The least of three counts: what others do on the machine only ever adds, even to CPU time.
+    The least of five in a round counts: what others do on the machine only ever adds, even to CPU time.
     """
     with tempfile.TemporaryDirectory() as name:
         room = _room(Path(name), bytecode=True)
-        spent = in_turn({what: partial(_least, room, what) for what in (HANDLER, LIBRARIES)}, runs)
-    beside = f"importing {LIBRARIES}"
-    return Ratio("handler import, CPU", beside, quotients(spent[HANDLER], spent[LIBRARIES]), at_most=MOST)
-
-
-def _least(room: Room, modules: str) -> float:
-    return min(seconds(room, modules) for _ in range(3))
+        jobs = {what: partial(seconds, room, what) for what in (HANDLER, LIBRARIES)}
+        several = [in_turn(jobs, 5) for _ in range(rounds)]
+    ratios = tuple(min(spent[HANDLER]) / min(spent[LIBRARIES]) for spent in several)
+    return Ratio("handler import, CPU", f"importing {LIBRARIES}", ratios, at_most=MOST)
 
 
 def main() -> int:
