@@ -214,16 +214,14 @@ class Delivery:
     def _settle_items(self, items: tuple[tuple[int, str], ...]) -> None:
         if items.count(CREATED) == len(items):
             for at in self._asked:
-                degraded = self._actions[at].degraded
-                self._outcomes[at] = Outcome(Verdict.DEGRADED, degraded) if degraded else INDEXED
+                self._take(at)
             return
         refused: list[tuple[int, str]] = []
         again: list[int] = []
         for at, (status, cause) in zip(self._asked, items, strict=True):
             match rule_item(status, cause):
                 case Ruling.INDEXED:
-                    degraded = self._actions[at].degraded
-                    self._outcomes[at] = Outcome(Verdict.DEGRADED, degraded) if degraded else INDEXED
+                    self._take(at)
                 case Ruling.DUPLICATE:
                     self._outcomes[at] = DUPLICATE
                 case Ruling.AGAIN:
@@ -236,6 +234,10 @@ class Delivery:
         if again:
             self._later.append(again)
         self._refuse(refused)
+
+    def _take(self, at: int) -> None:
+        degraded = self._actions[at].degraded
+        self._outcomes[at] = Outcome(Verdict.DEGRADED, degraded) if degraded else INDEXED
 
     def _refuse(self, refused: Iterable[tuple[int, str]]) -> None:
         """Give refused actions their second form; those that had it are rejected."""

@@ -112,7 +112,7 @@ def deploy(  # noqa: PLR0913 - one per option
     click.echo(f"The stack {name} will")
     for change in changes:
         click.echo(f"  {change}")
-    if not _agreed(stack, yes=yes):
+    if not confirmed("Go on?", yes=yes, undo=stack.withdraw):
         raise SetupError("Nothing was changed.")
     _show(stack.execute())
     click.echo(f"The stack {name} is ready.")
@@ -297,17 +297,6 @@ def _wait_until_it_rests(stack: Stack) -> str:
             click.echo(str(error))
         status = stack.status()
     return status
-
-
-def _agreed(stack: Stack, *, yes: bool) -> bool:
-    """Ask whether to carry out what was proposed; anything but a yes takes the proposal back."""
-    agreed = False
-    try:
-        agreed = confirmed("Go on?", yes=yes)
-    finally:
-        if not agreed:
-            stack.withdraw()
-    return agreed
 
 
 def _say_goodbye(stack: Stack, status: str, *, yes: bool) -> None:

@@ -556,13 +556,7 @@ def discard(
 def _confirm(survey: Survey, path: Path, *, yes: bool) -> None:
     by_reason = ", ".join(f"{number:,} {reason}" for reason, (number, _, _) in survey.by_size())
     question = f"Kept in {path}: {counted(survey.count)} ({by_reason}). Discard them now?"
-    agreed = False
-    try:
-        agreed = confirmed(question, yes=yes)
-    finally:
-        if not agreed:
-            path.unlink()
-    if not agreed:
+    if not confirmed(question, yes=yes, undo=path.unlink):
         raise SetupError("Nothing was discarded.")
 
 

@@ -19,7 +19,7 @@ from rich.text import Text
 from worker.findings import Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from threading import Event
     from types import FrameType
 
@@ -65,10 +65,21 @@ def examples(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-def confirmed(question: str, *, yes: bool) -> bool:
-    """Ask on the terminal, unless `yes` says it all; raises UsageError where nobody is there to answer."""
-    if yes:
-        return True
+def confirmed(question: str, *, yes: bool, undo: Callable[[], object] | None = None) -> bool:
+    """Ask on the terminal, unless `yes` says it all; raises UsageError where nobody is there to answer.
+
+    Anything but a yes takes back what was prepared, by `undo`.
+    """
+    agreed = yes
+    try:
+        agreed = agreed or _asked(question)
+    finally:
+        if undo and not agreed:
+            undo()
+    return agreed
+
+
+def _asked(question: str) -> bool:
     try:
         return click.confirm(question, err=True)
     except click.Abort as stop:
