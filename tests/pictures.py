@@ -5,7 +5,6 @@ The searches are those of the saved objects, the answers a real node's; only the
 
 from __future__ import annotations
 
-import re
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from opensearchpy import OpenSearch
 from pygal.style import Style
 
 from infra.local.stack import Stack
+from tests.drawing import COLORS, STYLE, drawn
 from tests.indexing import index
 from tests.making import real_records
 from tests.panels import answers, rows, visualizations
@@ -28,21 +28,8 @@ if TYPE_CHECKING:
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 
-# Of colour-blind-safe hues, readable on white and on black alike, because a README is shown on both.
-_STYLE = Style(
-    background="#ffffff",
-    plot_background="#ffffff",
-    font_family="sans-serif",
-    label_font_size=12,
-    major_label_font_size=12,
-    legend_font_size=12,
-    title_font_size=14,
-    value_font_size=11,
-    colors=("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb", "#333333"),
-)
+_STYLE = Style(**STYLE, title_font_size=14, value_font_size=11, colors=COLORS)
 _MOST_BARS = 10
-# What pygal writes beside the drawing: the day in a comment, and a script, which an image would not run.
-_BESIDE = re.compile(rb"<!--.*?-->|<script.*?</script>", re.DOTALL)
 
 
 def draw(bench: _Shelf) -> dict[str, bytes]:
@@ -52,12 +39,7 @@ def draw(bench: _Shelf) -> dict[str, bytes]:
     def found(title: str) -> list[tuple[Any, ...]]:
         return rows(answers(bench.opensearch, f"{bench.prefix}-*", panels[title]), panels[title])
 
-    drawn = {}
-    for name, (title, make) in _PICTURES.items():
-        picture = make(found(title), title)
-        picture.uuid = name  # else a random one
-        drawn[f"{name}.svg"] = _BESIDE.sub(b"", picture.render()) + b"\n"
-    return drawn
+    return {f"{name}.svg": drawn(make(found(title), title), name) for name, (title, make) in _PICTURES.items()}
 
 
 def _over_time(found: list[tuple[Any, ...]], title: str) -> pygal.StackedBar:

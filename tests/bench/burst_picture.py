@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import pygal
 from pygal.style import Style
+
+from tests.drawing import COLORS, STYLE, drawn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,18 +16,7 @@ if TYPE_CHECKING:
 
 _HOUR = 3_600
 
-# As tests/pictures.py: hues for the colour-blind, and neither a date nor a script in the file.
-_STYLE = Style(
-    background="#ffffff",
-    plot_background="#ffffff",
-    font_family="sans-serif",
-    label_font_size=12,
-    major_label_font_size=12,
-    legend_font_size=12,
-    title_font_size=13,
-    colors=("#4477aa", "#ee6677", "#228833", "#ccbb44"),
-)
-_BESIDE = re.compile(rb"<!--.*?-->|<script.*?</script>", re.DOTALL)
+_STYLE = Style(**STYLE, title_font_size=13, colors=COLORS[:4])
 
 
 def draw(courses: Iterable[Course], title: str) -> bytes:
@@ -45,8 +35,7 @@ def draw(courses: Iterable[Course], title: str) -> bytes:
         js=(),
         pretty_print=True,
     )
-    chart.uuid = "burst"  # else a random one
     for course in courses:
         points = [(round(sample.at / _HOUR, 3), sample.depth) for sample in course.samples]
         chart.add(f"MaximumConcurrency {course.world.concurrency}", points)
-    return _BESIDE.sub(b"", chart.render()) + b"\n"
+    return drawn(chart, "burst")

@@ -15,42 +15,23 @@ from isal import igzip
 from opensearchpy import OpenSearch, helpers
 
 from tests.bench.ratios import Ratio, in_turn, quotients
-from tests.bench.road import LIMITS, cluster, consume, consumer, name_of, put, s3_client, store
+from tests.bench.road import LIMITS, bodies, cluster, consume, consumer, name_of, our_actions, put, s3_client, store
 from tests.bench.standins import BUCKET, stand_in
 from tests.bench.workloads import many_files, one_file
-from worker.bulk import Verdict, compressed, requests
-from worker.documents import Action, Origin, Partition, Routing, actions
-from worker.files import read_text
-from worker.records import Record, read_records
-from worker.slicing import cut
+from worker.bulk import Verdict, requests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from worker.opensearch import Cluster
     from worker.pipeline import BatchResult
 
-ORIGIN = Origin("s3://bench/AWSLogs/file.json.gz", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z")
-ROUTING = Routing("cloudtrail", Partition.DAY, "2030-01-01", 100)
 FILES, PER_FILE = 400, 50
-
-
-def our_actions(file: bytes) -> Iterator[Action]:
-    """Take a file down the core of the road: inflate, cut, validate, splice."""
-    raws = cut(read_text(file, LIMITS.max_inflated_bytes)).records
-    found = read_records(raws, 0, max_depth=LIMITS.max_depth, max_bytes=LIMITS.bulk_max_bytes)
-    records = [one for one in found if isinstance(one, Record)]
-    ROUTING.check(records)
-    return actions(records, 0, ORIGIN, ROUTING)
 
 
 def ours(file: bytes) -> int:
     """Gzip in, gzip bulk bodies out."""
-    done = 0
-    for request in requests(our_actions(file), LIMITS.bulk_bytes, LIMITS.bulk_actions):
-        compressed(b"".join(action.lines for action in request))
-        done += len(request)
-    return done
+    return sum(documents for _, documents in bodies(our_actions(file)))
 
 
 def ours_sent(file: bytes, index: Cluster) -> int:

@@ -10,9 +10,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tests.bench.client import FILES, PER_FILE, our_actions
+from tests.bench.client import FILES, PER_FILE
 from tests.bench.ratios import Ratio, in_turn
-from tests.bench.road import LIMITS, cluster, consume, consumer, name_of, put, ref, store
+from tests.bench.road import LIMITS, cluster, consume, consumer, name_of, our_actions, put, ref, store
 from tests.bench.standins import stand_in
 from tests.bench.workloads import many_files
 from worker.bulk import requests

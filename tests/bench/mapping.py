@@ -36,15 +36,14 @@ from infra.local.stack import server_already_there
 from infra.packaging import figures
 from tests.bench.alternatives import CHOSEN, FLATTENED, Alternative, alternatives
 from tests.bench.ratios import Ratio, console, in_turn, print_ratios, quotients
+from tests.bench.road import LIMITS, post
 from tests.bench.workloads import DATA, distinct, varied
 from worker.bulk import compressed
-from worker.pipeline import Limits
 from worker.records import Record, read_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-LIMITS = Limits()
 INDEX = "bench-mapping"
 BODY = 250  # documents of a request, and events of a second
 CPU_BAR, BYTES_BAR = 0.45, 0.47
@@ -147,13 +146,7 @@ class Meter:
         until(lambda: self._merges() == 0)
 
     def _post(self, body: bytes) -> None:
-        self._client.transport.perform_request(
-            "POST",
-            f"/{INDEX}/_bulk",
-            params={"filter_path": "errors,items.*.status,items.*.error.type"},  # as the road asks
-            headers={"content-type": "application/x-ndjson", "content-encoding": "gzip"},
-            body=body,
-        )
+        post(self._client, body, f"/{INDEX}/_bulk")
 
     def _merges(self) -> int:
         return int(self._client.indices.stats(index=INDEX, metric="merge")["_all"]["total"]["merges"]["current"])

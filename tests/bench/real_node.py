@@ -13,20 +13,16 @@ from typing import TYPE_CHECKING
 from opensearchpy import OpenSearch
 
 from infra.local.node import Node
-from tests.bench.client import our_actions
 from tests.bench.ratios import Ratio, quotients
-from tests.bench.road import LIMITS, cluster, consume, consumer, put, store
+from tests.bench.road import LIMITS, bodies, cluster, consume, consumer, our_actions, post, put, store
 from tests.bench.standins import stand_in
 from tests.bench.trail import File, files
-from worker.bulk import compressed, requests
 from worker.cluster_setup import Wanted, set_up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RECORDS = 40_000
-_BULK = {"filter_path": "errors,items.*.status,items.*.error.type"}
-_HEADERS = {"content-type": "application/x-ndjson", "content-encoding": "gzip"}
 
 
 def a_trail_into_a_node(rounds: int) -> tuple[list[Ratio], list[tuple[str, str]]]:
@@ -65,18 +61,14 @@ def _road(url: str, several: Sequence[File]) -> float:
 
 def _replay(url: str, several: Sequence[File]) -> float:
     actions = (action for file in several for action in our_actions(file.content))
-    bodies = [
-        compressed(b"".join(action.lines for action in request))
-        for request in requests(actions, LIMITS.bulk_bytes, LIMITS.bulk_actions)
-    ]
+    ready = [body for body, _ in bodies(actions)]
     with ThreadPoolExecutor(LIMITS.bulk_in_flight) as senders:
         client = OpenSearch([url], timeout=120, maxsize=LIMITS.bulk_in_flight)
 
-        def post(body: bytes) -> None:
-            answer = client.transport.perform_request("POST", "/_bulk", params=_BULK, headers=_HEADERS, body=body)
-            if answer["errors"]:
+        def feed(body: bytes) -> None:
+            if post(client, body)["errors"]:
                 raise SystemExit("The node refused documents of the replay; the figures would be wrong.")
 
         began = time.monotonic()
-        deque(senders.map(post, bodies), maxlen=0)
+        deque(senders.map(feed, ready), maxlen=0)
         return time.monotonic() - began

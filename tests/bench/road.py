@@ -14,18 +14,50 @@ from botocore.config import Config
 
 from tests.bench.standins import BUCKET
 from worker.aws import S3Store, config
+from worker.bulk import compressed, requests
+from worker.documents import Action, Origin, Partition, Routing, actions
+from worker.files import read_text
 from worker.messages import ObjectRef, announce
 from worker.opensearch import Client, Cluster
 from worker.pipeline import BatchResult, Consumer, DeadLetter, HandBack, Limits, Message
+from worker.records import Record, read_records
 from worker.short_get import ShortGet
+from worker.slicing import cut
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from opensearchpy import OpenSearch
     from types_boto3_s3 import S3Client
 
 LIMITS = Limits()
+
+ORIGIN = Origin("s3://bench/AWSLogs/file.json.gz", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z")
+ROUTING = Routing("cloudtrail", Partition.DAY, "2030-01-01", LIMITS.max_days_per_file)
+
+_BULK = {"filter_path": "errors,items.*.status,items.*.error.type"}
+_HEADERS = {"content-type": "application/x-ndjson", "content-encoding": "gzip"}
+
+
+def our_actions(file: bytes, origin: Origin = ORIGIN, routing: Routing = ROUTING) -> Iterator[Action]:
+    """Take a file down the core of the road: inflate, cut, validate, splice."""
+    raws = cut(read_text(file, LIMITS.max_inflated_bytes)).records
+    found = read_records(raws, 0, max_depth=LIMITS.max_depth, max_bytes=LIMITS.bulk_max_bytes)
+    records = [one for one in found if isinstance(one, Record)]
+    routing.check(records)
+    return actions(records, 0, origin, routing)
+
+
+def bodies(made: Iterable[Action]) -> Iterator[tuple[bytes, int]]:
+    """Cut actions into bulk requests: each body, gzipped, and the number of its documents."""
+    for request in requests(made, LIMITS.bulk_bytes, LIMITS.bulk_actions):
+        yield compressed(b"".join(action.lines for action in request)), len(request)
+
+
+def post(client: OpenSearch, body: bytes, path: str = "/_bulk") -> Any:
+    """Send one such body as the road does; returns the answer."""
+    return client.transport.perform_request("POST", path, params=_BULK, headers=_HEADERS, body=body)
 
 
 @dataclass

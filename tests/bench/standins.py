@@ -8,7 +8,6 @@ serves until it is killed; `--latency 0.1` has every answer come so many seconds
 from __future__ import annotations
 
 import argparse
-import os
 import socket
 import subprocess
 import sys
@@ -20,6 +19,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isal import igzip
+
+from tests.bench.governor import cpu_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,10 +41,9 @@ class StandIn:
     def cpu_seconds(self) -> float:
         """The CPU time that it has used; 0 where there is no /proc."""
         try:
-            fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+            return cpu_seconds(self.pid)
         except OSError:
             return 0.0
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # man 5 proc: utime, stime
 
 
 @contextmanager

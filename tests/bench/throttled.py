@@ -14,24 +14,18 @@ import urllib3
 from opensearchpy import OpenSearch
 
 from infra.local.node import Node, Setting
+from tests.bench import road
 from tests.bench.governor import cpu_seconds
 from tests.bench.trail import BUCKET, File, files
-from worker.bulk import compressed, requests
 from worker.cluster_setup import Wanted, set_up
-from worker.documents import Action, Origin, Partition, Routing, actions
-from worker.files import read_text
-from worker.pipeline import Limits
-from worker.records import Record, read_record
-from worker.slicing import cut
+from worker.documents import Action, Origin, Partition, Routing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 PREFIX = "load"
-LIMITS = Limits()
-
 _TIME = "2023-07-10T12:00:00Z"
-_ROUTING = Routing(PREFIX, Partition.DAY, "2030-01-01", LIMITS.max_days_per_file)
+_ROUTING = Routing(PREFIX, Partition.DAY, "2030-01-01", road.LIMITS.max_days_per_file)
 _HEADERS = {"content-type": "application/x-ndjson", "content-encoding": "gzip"}
 _MOST_FILES = 60_000  # that can be counted in one answer: search.max_buckets is 65,535
 
@@ -87,20 +81,11 @@ def throttled(megabytes: int) -> Iterator[Throttled]:
 def bodies(seed: int, records: int) -> list[Body]:
     """Make the bulk requests that trailsink would make of the files of a seed, ready to be sent."""
     made = (action for file in files(seed, records) for action in _actions(file))
-    return [
-        Body(compressed(b"".join(action.lines for action in request)), len(request))
-        for request in requests(made, LIMITS.bulk_bytes, LIMITS.bulk_actions)
-    ]
+    return [Body(*one) for one in road.bodies(made)]
 
 
 def _actions(file: File) -> Iterator[Action]:
-    slices = cut(read_text(file.content, LIMITS.max_inflated_bytes))
-    found = (
-        read_record(raw, at, max_depth=LIMITS.max_depth, max_bytes=LIMITS.bulk_max_bytes)
-        for at, raw in enumerate(slices.records)
-    )
-    records = [one for one in found if isinstance(one, Record)]
-    return actions(records, 0, Origin(f"s3://{BUCKET}/{file.key}", _TIME, _TIME), _ROUTING)
+    return road.our_actions(file.content, Origin(f"s3://{BUCKET}/{file.key}", _TIME, _TIME), _ROUTING)
 
 
 class Throttled:
