@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from types_boto3_sqs.type_defs import MessageAttributeValueTypeDef, SendMessageBatchRequestEntryTypeDef
 
     from worker.messages import ObjectRef
-    from worker.short_get import ShortGet
+    from worker.short_get import Asked, ShortGet
 
 # botocore is the one retry layer for calls; a body that breaks off is read again here, because botocore hands it over
 # before it is complete.
@@ -70,12 +71,13 @@ class S3Store:
         Raises UnreadableObject `not_found`, `archived` or `too_large`, and StoreUnavailable for everything that time or
         an operator can mend: refused access, a disabled key, throttling, a connection that breaks off.
         """
-        if self._short and (stored := self._short.read(ref, limit)):
-            return stored
-        stored = self._fetch(ref, limit)
         if self._short:
-            self._short.learn(ref)
-        return stored
+            return self._short.read(ref, limit, partial(self._fetch, ref, limit))
+        return self._fetch(ref, limit)
+
+    def ask(self, ref: ObjectRef, limit: int) -> Asked | None:
+        """Ask for an object without waiting for it; None where it has to be fetched."""
+        return self._short.ask(ref, limit, partial(self._fetch, ref, limit)) if self._short else None
 
     def _fetch(self, ref: ObjectRef, limit: int) -> Stored:
         cause: Exception | None = None

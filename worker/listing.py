@@ -99,6 +99,9 @@ class Tree:
         except OSError as error:
             raise StoreUnavailable(f"file:{error.strerror}") from error
 
+    def ask(self, ref: ObjectRef, limit: int) -> None:
+        """Say that a file has to be fetched."""
+
     def _files(self, folder: str, prefix: str, after: str) -> Iterator[Listed]:
         """Yield the files below a folder in the order of their keys: one folder's names at a time are in memory."""
         names = self._names(folder)

@@ -42,6 +42,9 @@ _PATIENT_RECEIVES = 3
 # CloudTrail's first month: a file name with an earlier date is not CloudTrail's.
 _FIRST_FILES = datetime(2013, 11, 1, tzinfo=UTC)
 
+# An object of at most so much fits into a socket's buffer, whoever reads it when: Linux begins with 128 KiB.
+_SMALL_BYTES = 64 << 10
+
 # Before the end, when not even dead letters are sent any more.
 _LAST_SECONDS = 2.0
 
@@ -87,6 +90,22 @@ class Store(Protocol):
 
     def fetch(self, ref: ObjectRef, limit: int) -> Stored:
         """Read an object of at most `limit` bytes; raises UnreadableObject or StoreUnavailable."""
+
+    def ask(self, ref: ObjectRef, limit: int) -> Asked | None:
+        """Ask for a small object and do not wait for it; None where it has to be fetched. Never raises."""
+
+
+class Asked(Protocol):
+    """A small object that was asked for: to be taken without another thread, or to be fetched after all."""
+
+    def take(self, seconds: float) -> Stored | None:
+        """Wait at most so long for it; None when it has to be fetched. Never raises."""
+
+    def fetch(self) -> Stored:
+        """Read it, as `Store.fetch` does."""
+
+    def cancel(self) -> None:
+        """Leave it."""
 
 
 class Index(Protocol):
@@ -328,19 +347,20 @@ class _Batch:
         """Yield the actions of all files, in order."""
         for file, arrival in self._arrivals():
             if self._must_stop():
+                arrival.cancel()
                 return
             with self._border(partial(self._crash, [file])):
                 yield from self._actions_of(file, arrival)
 
-    def _arrivals(self) -> Iterator[tuple[int, Future[None]]]:
+    def _arrivals(self) -> Iterator[tuple[int, Future[None] | Asked]]:
         """Fetch objects a little ahead of their use: so many, and so many bytes, however large the batch."""
-        ahead: deque[tuple[int, int, Future[None]]] = deque()
+        ahead: deque[tuple[int, int, Future[None] | Asked]] = deque()
         waiting = deque(range(len(self._files)))
         try:
             while waiting or ahead:
                 while waiting and self._fits(waiting[0], ahead) and not self._must_stop():
                     file = waiting.popleft()
-                    ahead.append((file, self._expected(file), self._start_fetch(file, self._ahead_limit(file))))
+                    ahead.append((file, self._expected(file), self._start(file)))
                 if not ahead:
                     return
                 file, _, arrival = ahead.popleft()
@@ -357,7 +377,7 @@ class _Batch:
         """Bound what one fetch may read while others are held: what was announced, or all that is fetched ahead."""
         return min(self._limits.max_inflated_bytes, max(self._limits.fetch_ahead_bytes, self._expected(file)))
 
-    def _fits(self, file: int, ahead: Sequence[tuple[int, int, Future[None]]]) -> bool:
+    def _fits(self, file: int, ahead: Sequence[tuple[int, int, object]]) -> bool:
         if not ahead:
             return True
         total = sum(size for _, size, _ in ahead) + self._expected(file)
@@ -368,22 +388,38 @@ class _Batch:
             self._halted = "deadline"
         return bool(self._halted)
 
-    def _start_fetch(self, file: int, limit: int) -> Future[None]:
-        return self._to.fetchers.submit(self._fetch, file, limit)
+    def _start(self, file: int) -> Future[None] | Asked:
+        ref, limit = self._files[file].ref, self._ahead_limit(file)
+        if self._expected(file) <= _SMALL_BYTES and (asked := self._ask(file, ref, limit)):
+            return asked
+        return self._start_fetch(file, partial(self._to.store.fetch, ref, limit))
 
-    def _fetch(self, file: int, limit: int) -> None:
+    def _ask(self, file: int, ref: ObjectRef, limit: int) -> Asked | None:
+        with self._border(lambda: None), self._timed(file):  # nothing to blame: it is fetched
+            return self._to.store.ask(ref, limit)
+        return None
+
+    def _start_fetch(self, file: int, fetch: Callable[[], Stored]) -> Future[None]:
+        return self._to.fetchers.submit(self._fetch, file, fetch)
+
+    def _fetch(self, file: int, fetch: Callable[[], Stored]) -> None:
+        with self._timed(file):
+            self._stored[file] = fetch()
+
+    @contextmanager
+    def _timed(self, file: int) -> Iterator[None]:
         began = self._to.tick()
         try:
-            self._stored[file] = self._to.store.fetch(self._files[file].ref, limit)
+            yield
         finally:
             self._files[file].fetch_seconds += self._to.tick() - began
 
-    def _actions_of(self, file: int, arrival: Future[None]) -> Iterator[Action]:
+    def _actions_of(self, file: int, arrival: Future[None] | Asked) -> Iterator[Action]:
         tally = self._files[file]
         try:
-            self._await(file, arrival)
+            stored = [self._await(file, arrival)]
             began = self._to.tick()
-            records = self._records(tally, self._stored.pop(file))
+            records = self._records(tally, stored.pop())
             routing = self._routing(tally)
             routing.check(records)
         except TimeoutError:
@@ -399,14 +435,23 @@ class _Batch:
         yield from actions(records, file, self._origin(tally), routing)
         tally.complete = True
 
-    def _await(self, file: int, arrival: Future[None]) -> None:
+    def _await(self, file: int, arrival: Future[None] | Asked) -> Stored:
         """Wait for an object; one that is larger than its notice said is fetched anew, alone."""
+        if not isinstance(arrival, Future):
+            with self._timed(file):
+                stored = arrival.take(self._patience())
+            if stored:
+                return stored
+            arrival = self._start_fetch(file, arrival.fetch)
         try:
             arrival.result(max(0.0, self._patience()))
         except UnreadableObject as cause:
-            if cause.reason is not Reason.TOO_LARGE or self._ahead_limit(file) == self._limits.max_inflated_bytes:
+            most = self._limits.max_inflated_bytes
+            if cause.reason is not Reason.TOO_LARGE or self._ahead_limit(file) == most:
                 raise
-            self._start_fetch(file, self._limits.max_inflated_bytes).result(max(0.0, self._patience()))
+            again = partial(self._to.store.fetch, self._files[file].ref, most)
+            self._start_fetch(file, again).result(max(0.0, self._patience()))
+        return self._stored.pop(file)
 
     def _records(self, tally: FileTally, stored: Stored) -> list[Record]:
         if not (tally.delivered_at and _FIRST_FILES <= tally.delivered_at <= stored.modified_at + timedelta(days=1)):

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from botocore.config import Config
-from botocore.credentials import Credentials
+from botocore.credentials import Credentials, RefreshableCredentials
 
-from tests.integration.test_signatures import REGION, Judge, Key
+from tests.integration.test_signatures import REGION, Judge, Key, make_authority
 from worker.aws import S3Store, config
 from worker.errors import Reason, StoreUnavailable, UnreadableObject
 from worker.messages import ObjectRef
 from worker.short_get import ShortGet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    import ssl
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from worker.short_get import Asked as Question
 
 NAME = "AWSLogs/111122223333/CloudTrail/eu-central-1/2026/11/23/111122223333_CloudTrail_x_20261123T1000Z_a-b_c.json.gz"
 CONTENT = b"\x1f\x8bnot really gzip"
@@ -45,12 +51,16 @@ class Bucket:
     judge: Judge
     odd: list[bytes] = field(default_factory=list)
     only_short: bool = False  # the odd answers are for requests that boto3 did not make
+    contents: dict[str, bytes] = field(default_factory=dict)  # by key, of others than the one
+    seconds_per_byte: float = 0.0
+    hangs_up: bool = False  # after each answer, without a word
     seen: list[Asked] = field(default_factory=list)
+    opened: int = 0
     url: str = ""
 
     def answer(self, target: str, headers: dict[str, str]) -> tuple[int, bytes]:
         by_boto3 = "amz-sdk-invocation-id" in headers
-        status, text = 200, http(200, CONTENT)
+        status, text = 200, http(200, self.contents.get(target.removeprefix("/trail-bucket/"), CONTENT))
         if refusal := self.judge.look("GET", target, headers, b""):
             status, text = 403, http(403, f"<Error><Code>SignatureDoesNotMatch</Code>{refusal}</Error>".encode())
         elif self.odd and not (self.only_short and by_boto3):
@@ -77,23 +87,39 @@ def error(status: int, code: str) -> bytes:
 
 
 @contextmanager
-def served(bucket: Bucket) -> Iterator[Bucket]:
+def served(bucket: Bucket, tls: ssl.SSLContext | None = None) -> Iterator[Bucket]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
+        def setup(self) -> None:
+            bucket.opened += 1
+            super().setup()
+
+        def handle(self) -> None:
+            with contextlib.suppress(OSError):  # who does not trust the certificate, or has waited enough, hangs up
+                super().handle()
+
         def do_GET(self) -> None:
             status, text = bucket.answer(self.path, {name.lower(): value for name, value in self.headers.items()})
-            self.wfile.write(text)
-            self.close_connection = not status or len(text.partition(b"\r\n\r\n")[2]) != _promised(text)
+            if bucket.seconds_per_byte:
+                for at in range(len(text)):
+                    self.wfile.write(text[at : at + 1])
+                    time.sleep(bucket.seconds_per_byte)
+            else:
+                self.wfile.write(text)
+            whole = len(text.partition(b"\r\n\r\n")[2]) == _promised(text)
+            self.close_connection = bucket.hangs_up or not status or not whole or b"Connection: close" in text
 
         def log_message(self, *_: Any) -> None:
             """Say nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
-    bucket.url = f"http://127.0.0.1:{server.server_port}"
+    bucket.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
     try:
         yield bucket
     finally:
@@ -149,6 +175,24 @@ def test_what_boto3_has_done_once_is_done_the_short_way(version: str | None, tok
         assert not bucket.judge.refusals
 
 
+def connected(bucket: Bucket, connections: int = 1) -> S3Store:
+    """A store that has so many connections to ask on."""
+    store = taught(bucket)
+    met = threading.Barrier(connections)
+    bucket.judge.on_look = lambda: met.wait(5)
+    with ThreadPoolExecutor(connections) as threads:
+        list(threads.map(lambda _: store.fetch(ref(), 1_000), range(connections)))
+    bucket.judge.on_look = lambda: None
+    bucket.seen.clear()
+    return store
+
+
+def ask(store: S3Store, key: str = NAME, limit: int = 1_000) -> Question:
+    asked = store.ask(ref(key), limit)
+    assert asked
+    return asked
+
+
 ODD = {
     "gone": (error(404, "NoSuchKey"), UnreadableObject, "S3 says NoSuchKey"),
     "archived": (error(403, "InvalidObjectState"), UnreadableObject, "the object is archived"),
@@ -169,22 +213,22 @@ def test_what_goes_wrong_is_named_by_boto3(bucket: Bucket, name: str) -> None:
     assert [one.by_boto3 for one in bucket.seen] == [True, False, True]
 
 
-@pytest.mark.parametrize(
-    "answer",
-    [
-        pytest.param(error(503, "SlowDown"), id="slow down"),
-        pytest.param(error(500, "InternalError"), id="internal error"),
-        pytest.param(b"", id="connection closed"),
-        pytest.param(http(200, CONTENT[:5], length=len(CONTENT)), id="body breaks off"),
-        pytest.param(http(206, CONTENT), id="partial content"),
-        pytest.param(http(200, CONTENT, modified="yesterday"), id="no time"),
-        pytest.param(http(200, CONTENT, modified="Mon, 23 Nov 2026 10:00:00 -0000"), id="a time of no zone"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + CONTENT, id="no length"),
-        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n" + CONTENT, id="a length that is none"),
-        pytest.param(b"no HTTP at all\r\n\r\n", id="no HTTP"),
-        pytest.param(b"HTTP/1.1 302 X\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n", id="redirect"),
-    ],
-)
+PASSING = [
+    pytest.param(error(503, "SlowDown"), id="slow down"),
+    pytest.param(error(500, "InternalError"), id="internal error"),
+    pytest.param(b"", id="connection closed"),
+    pytest.param(http(200, CONTENT[:5], length=len(CONTENT)), id="body breaks off"),
+    pytest.param(http(206, CONTENT), id="partial content"),
+    pytest.param(http(200, CONTENT, modified="yesterday"), id="no time"),
+    pytest.param(http(200, CONTENT, modified="Mon, 23 Nov 2026 10:00:00 -0000"), id="a time of no zone"),
+    pytest.param(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + CONTENT, id="no length"),
+    pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n" + CONTENT, id="a length that is none"),
+    pytest.param(b"no HTTP at all\r\n\r\n", id="no HTTP"),
+    pytest.param(b"HTTP/1.1 302 X\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n", id="redirect"),
+]
+
+
+@pytest.mark.parametrize("answer", PASSING)
 def test_what_passes_costs_nothing(bucket: Bucket, answer: bytes) -> None:
     """boto3 reads the object after all, whole."""
     store = taught(bucket)
@@ -282,3 +326,196 @@ def test_many_threads_share_the_way(bucket: Bucket) -> None:
 
     assert found == [CONTENT] * 200
     assert sorted(one.target for one in bucket.short) == sorted(f"/trail-bucket/a/{at}" for at in range(200))
+
+
+# Asked now, taken later
+
+
+def test_objects_are_asked_for_ahead_without_a_thread(bucket: Bucket) -> None:
+    """Each answer waits on its own connection until it is taken, in whatever order."""
+    bucket.contents = {f"a/{at}": b"%d" % at for at in range(40)}
+    store = connected(bucket, 4)
+    opened = bucket.opened
+
+    for first in range(0, 40, 4):
+        asked = [ask(store, f"a/{at}") for at in range(first, first + 4)]
+        assert store.ask(ref(), 1_000) is None  # without another connection
+        for at in (3, 0, 2, 1):
+            stored = asked[at].take(5)
+            assert stored
+            assert stored.content == b"%d" % (first + at)
+
+    assert [one.status for one in bucket.short] == [200] * 40
+    assert bucket.opened == opened
+    assert not bucket.judge.refusals
+
+
+def test_an_unknown_bucket_and_an_odd_key_are_not_asked(bucket: Bucket) -> None:
+    """boto3 has to go first, and alone where there are several ways to write a key."""
+    assert store_of(bucket, bucket.judge.keys[0]).ask(ref(), 1_000) is None
+    assert connected(bucket).ask(ref("a b"), 1_000) is None
+
+
+@pytest.mark.parametrize("answer", [*PASSING, *(pytest.param(ODD[name][0], id=name) for name in ODD)])
+def test_an_odd_answer_to_what_was_asked_is_left_to_boto3(bucket: Bucket, answer: bytes) -> None:
+    """It is not taken, and the connection that brought it is not used again."""
+    store = connected(bucket)
+    bucket.odd, bucket.only_short = [answer], True
+    asked, opened = ask(store), bucket.opened
+
+    assert asked.take(5) is None
+    assert asked.fetch().content == CONTENT
+
+    assert store.fetch(ref(), 1_000).content == CONTENT
+    assert bucket.opened == opened + 1
+    # One that was closed without a word is old, and no more: the short way is gone once more, on a new one.
+    assert [one.by_boto3 for one in bucket.seen] == [False, answer != b"", False]
+
+
+def test_connections_that_were_closed_do_not_end_the_short_way(bucket: Bucket) -> None:
+    """A function that was frozen for minutes finds all of them closed."""
+    store = connected(bucket, 4)
+    bucket.odd, bucket.only_short = [b""] * 4, True
+    asked = [ask(store) for _ in range(4)]
+
+    assert [one.take(5) for one in asked] == [None] * 4
+    assert [one.fetch().content for one in asked] == [CONTENT] * 4
+
+    bucket.odd = [b""]
+    assert store.fetch(ref(), 1_000).content == CONTENT
+    assert not any(one.by_boto3 for one in bucket.seen)
+
+
+def test_a_connection_that_is_seen_to_be_closed_is_not_asked_on(bucket: Bucket) -> None:
+    """The other side has hung up while nobody looked."""
+    bucket.hangs_up = True
+    store = connected(bucket, 2)
+
+    assert until(lambda: store.ask(ref(), 1_000) is None)
+
+
+def test_a_connection_that_is_to_be_closed_brings_its_last_object(bucket: Bucket) -> None:
+    """S3 ends a connection after so many requests, in this way."""
+    store = connected(bucket)
+    bucket.odd = [http(200, CONTENT).replace(b"\r\n", b"\r\nConnection: close\r\n", 1)]
+
+    stored = ask(store).take(5)
+
+    assert stored
+    assert stored.content == CONTENT
+    assert store.ask(ref(), 1_000) is None
+
+
+def test_a_connection_that_has_rested_for_long_is_not_used(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Something on the way may have forgotten it."""
+    store = connected(bucket)
+    monkeypatch.setattr("worker.short_get._RESTS_SECONDS", 0.05)
+    opened = bucket.opened
+    time.sleep(0.1)
+
+    assert store.ask(ref(), 1_000) is None
+    store.fetch(ref(), 1_000)
+
+    assert bucket.opened == opened + 1
+
+
+def test_an_answer_that_trickles_is_waited_for_as_a_whole(bucket: Bucket) -> None:
+    """Byte by byte, each in time, it must not take the reader beyond the end of its invocation."""
+    store = connected(bucket)
+    bucket.seconds_per_byte = 0.05
+    began = time.monotonic()
+
+    assert ask(store).take(0.5) is None
+
+    assert 0.4 < time.monotonic() - began < 3
+
+
+def test_an_answer_that_is_left_is_nobody_elses(bucket: Bucket) -> None:
+    """The next object must not be what was asked for before."""
+    bucket.contents = {"a/other": b"other"}
+    store = connected(bucket)
+
+    ask(store).cancel()
+
+    assert store.ask(ref("a/other"), 1_000) is None
+    assert store.fetch(ref("a/other"), 1_000).content == b"other"
+    stored = ask(store).take(5)
+    assert stored
+    assert stored.content == CONTENT
+
+
+def test_a_larger_object_than_allowed_is_not_taken(bucket: Bucket) -> None:
+    """Memory is bounded whichever way the object comes."""
+    asked = ask(connected(bucket), limit=len(CONTENT) - 1)
+
+    assert asked.take(5) is None
+    with pytest.raises(UnreadableObject):
+        asked.fetch()
+
+
+def test_no_more_connections_are_kept_than_are_allowed(bucket: Bucket) -> None:
+    """Others are closed when they have brought their object."""
+    store = connected(bucket, 8)
+
+    asked = [asked for _ in range(8) if (asked := store.ask(ref(), 1_000))]
+    for one in asked:
+        one.cancel()
+
+    assert len(asked) == 4
+
+
+def test_credentials_about_to_end_are_not_renewed_by_the_reader(bucket: Bucket) -> None:
+    """That asks a server; the threads that fetch have the time."""
+    key = bucket.judge.keys[0]
+    fresh = {"access_key": key.id, "secret_key": key.secret, "token": "", "expiry_time": _later(3_600)}
+    credentials = RefreshableCredentials(key.id, key.secret, "", _moment(60), lambda: fresh, "test")
+    made = boto3.Session(key.id, key.secret, region_name=REGION)
+    own = config(connections=4, read_seconds=2).merge(Config(s3={"addressing_style": "path"}))
+    client = made.client("s3", endpoint_url=bucket.url, config=own)
+    store = S3Store(client, ShortGet(client, credentials, connections=4, seconds=2))
+    store.fetch(ref(), 1_000)
+    renewed = store.ask(ref(), 1_000)
+    store.fetch(ref(), 1_000)
+
+    assert renewed is None
+    ask(store).cancel()
+
+
+# Whom to trust
+
+
+def test_the_short_way_is_as_private_as_boto3s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same authorities, and no word to a server that they do not know."""
+    private, another = make_authority(tmp_path / "private"), make_authority(tmp_path / "another")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(private.ca))
+    context = private.context()
+    with served(Bucket(Judge("s3", [Key()])), context) as bucket:
+        store = connected(bucket)
+        stored = ask(store).take(5)
+        assert stored
+        assert stored.content == CONTENT
+        bucket.seen.clear()
+
+        # Whoever comes anew is shown another's certificate; boto3 still has its connection.
+        monkeypatch.setattr("worker.short_get._RESTS_SECONDS", 0)
+        context.load_cert_chain(another.folder / "server.pem", another.folder / "server.key")
+
+        assert store.fetch(ref(), 1_000).content == CONTENT
+        assert [one.by_boto3 for one in bucket.seen] == [True]
+
+
+def until(is_so: Callable[[], bool], seconds: float = 5) -> bool:
+    end = time.monotonic() + seconds
+    while not is_so():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def _moment(seconds: float) -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=seconds)
+
+
+def _later(seconds: float) -> str:
+    return _moment(seconds).isoformat()

@@ -58,9 +58,11 @@ class Judge:
     refusals: list[str] = field(default_factory=list)
     accepted: list[str] = field(default_factory=list)  # ids of keys
     signed: set[str] = field(default_factory=set)  # headers, of the last request
+    on_look: Callable[[], object] = lambda: None
 
     def look(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> str:
         """Judge a request, and keep count."""
+        self.on_look()
         found = self.refusal(method, target, headers, body)
         if found:
             self.refusals.append(found)

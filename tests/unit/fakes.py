@@ -9,6 +9,7 @@ from collections import Counter, deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 from tests.unit.factories import BUCKET, NOW, key, message, s3_entry, s3_notice
@@ -40,13 +41,28 @@ class Clock:
         self.seconds += seconds
 
 
+class Way(Enum):
+    """How an object of MemoryStore comes, when it may be asked for."""
+
+    FETCHED = auto()
+    ASKED = auto()
+    ASKED_IN_VAIN = auto()
+
+
 @dataclass
 class MemoryStore:
-    """S3: objects by bucket and key; one that is an exception is raised instead of read."""
+    """S3: objects by bucket and key; one that is an exception is raised instead of read.
+
+    `way` says which can be asked for; `asked`, `taken` and `left` are keys of such.
+    """
 
     objects: dict[tuple[str, str], bytes | Exception] = field(default_factory=dict)
     fetched: list[str] = field(default_factory=list)
     on_fetch: Callable[[ObjectRef], None] = lambda _: None
+    way: Callable[[ObjectRef], Way] = lambda _: Way.FETCHED
+    asked: list[str] = field(default_factory=list)
+    taken: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def put(self, name: str, content: bytes | Exception, bucket: str = BUCKET) -> None:
@@ -64,6 +80,36 @@ class MemoryStore:
         if len(found) > limit:
             raise UnreadableObject(Reason.TOO_LARGE, "more than the limit")
         return Stored(found, NOW)
+
+    def ask(self, ref: ObjectRef, limit: int) -> MemoryAsked | None:
+        way = self.way(ref)
+        if way is Way.FETCHED:
+            return None
+        self.asked.append(ref.key)
+        return MemoryAsked(self, ref, limit, in_vain=way is Way.ASKED_IN_VAIN)
+
+
+@dataclass
+class MemoryAsked:
+    """An object of MemoryStore that was asked for."""
+
+    store: MemoryStore
+    ref: ObjectRef
+    limit: int
+    in_vain: bool
+
+    def take(self, seconds: float) -> Stored | None:
+        found = self.store.objects.get((self.ref.bucket, self.ref.key))
+        if self.in_vain or seconds <= 0 or not isinstance(found, bytes) or len(found) > self.limit:
+            return None
+        self.store.taken.append(self.ref.key)
+        return Stored(found, NOW)
+
+    def fetch(self) -> Stored:
+        return self.store.fetch(self.ref, self.limit)
+
+    def cancel(self) -> None:
+        self.store.left.append(self.ref.key)
 
 
 class _Refused(ValueError):  # noqa: N818 - named for what the parser does

@@ -28,7 +28,7 @@ from tests.unit.factories import (
     s3_entry,
     s3_notice,
 )
-from tests.unit.fakes import House, MemoryIndex, house
+from tests.unit.fakes import House, MemoryIndex, Way, house
 from worker.bulk import Answer
 from worker.errors import Reason, StoreUnavailable, UnreadableObject
 from worker.files import read_text
@@ -801,6 +801,101 @@ def test_outcomes_that_do_not_fit_their_actions_acknowledge_nothing() -> None:
         assert len(result.crashes) == 1
 
 
+# Objects that are asked for
+
+
+@pytest.fixture
+def asking() -> Iterator[House]:
+    with house() as made:
+        made.store.way = lambda _: Way.ASKED
+        yield made
+
+
+def test_small_objects_are_asked_for_ahead_and_taken_in_order(asking: House) -> None:
+    """Without a thread that waits for each: that costs more than reading it."""
+    batch = [asking.announce(f"file-{n}", log_file(event(n)), n) for n in range(20)]
+    keys = [key(f"file-{n}") for n in range(20)]
+
+    result = asking.consume(*batch)
+
+    assert (result.failed, len(asking.index.ids)) == ((), 20)
+    assert asking.store.asked == asking.store.taken == keys
+    assert asking.store.fetched == asking.store.left == []
+
+
+def test_what_was_asked_for_in_vain_is_fetched(asking: House) -> None:
+    """An answer out of the ordinary is judged where objects are fetched, and costs its neighbours nothing."""
+    asking.store.way = lambda ref: Way.ASKED_IN_VAIN if "file-1" in ref.key else Way.ASKED
+    batch = [asking.announce(f"file-{n}", log_file(event(n)), n) for n in range(3)]
+    gone = message(s3_notice(s3_entry(key("file-1-gone"))), 3)
+    down = asking.announce("file-1-down", DOWN, 4)
+
+    result = asking.consume(*batch, gone, down)
+
+    assert result.failed == ("message-4",)
+    assert asking.index.ids == {event_id(n) for n in range(3)}
+    assert asking.queue.reasons == {"not_found": 1}
+    assert asking.store.fetched == [key("file-1"), key("file-1-gone"), key("file-1-down")]
+
+
+def test_an_object_larger_than_its_notice_said_is_fetched_whole() -> None:
+    """The bound on what is asked for ahead is not the bound on what is read."""
+    content = log_file(*(event(n) for n in range(50)))
+    with house(Limits(fetch_ahead_bytes=64)) as here:
+        here.store.way = lambda _: Way.ASKED
+        here.store.put(key("one"), content)
+        entry = s3_entry(key("one"))
+        entry["s3"]["object"]["size"] = 10
+
+        result = here.consume(message(s3_notice(entry)))
+
+        assert result.failed == ()
+        assert len(here.index.ids) == 50
+        assert (here.store.taken, here.store.fetched) == ([], [key("one")] * 2)
+
+
+@pytest.mark.parametrize("size", [None, (64 << 10) + 1])
+def test_large_objects_and_those_of_unknown_size_are_not_asked_for(asking: House, size: int | None) -> None:
+    """What does not fit into a socket's buffer would come only while it is read."""
+    asking.store.put(key("one"), log_file(event(1)))
+    entry = s3_entry(key("one"))
+    entry["s3"]["object"]["size"] = size
+    notice = cloudtrail_notice(key("one")) if size is None else s3_notice(entry)
+
+    assert asking.consume(message(notice)).failed == ()
+
+    assert (asking.store.asked, asking.store.fetched) == ([], [key("one")])
+
+
+def test_what_was_asked_for_is_left_when_the_time_is_over(asking: House) -> None:
+    """An answer that nobody reads must not stay on a connection that the next batch uses."""
+    left = [900.0]
+    asking.left = lambda: left[0]
+    asking.index.on_deliver = lambda: left.__setitem__(0, 1.0)
+    asking.consumer.limits = replace(asking.limits, bulk_actions=1, bulk_in_flight=1)
+    batch = [asking.announce(f"file-{n}", log_file(event(n)), n) for n in range(20)]
+
+    result = asking.consume(*batch)
+
+    assert result.failed
+    assert asking.store.left
+    assert sorted(asking.store.taken + asking.store.left) == sorted(asking.store.asked)
+
+
+def test_a_fault_in_asking_is_reported_and_the_object_fetched(asking: House) -> None:
+    """The shorter way is no reason to lose a batch."""
+
+    def broken(_: object) -> Way:
+        raise ZeroDivisionError
+
+    asking.store.way = broken
+
+    result = asking.consume(*(asking.announce(f"file-{n}", log_file(event(n)), n) for n in range(3)))
+
+    assert (result.failed, len(asking.index.ids)) == ((), 3)
+    assert [fault.partition(" ")[0] for fault in result.crashes] == ["ZeroDivisionError"] * 3
+
+
 # Memory
 
 
@@ -884,6 +979,7 @@ def refuse(document: dict[str, Any]) -> str:
     rounds=st.integers(1, 4),
     bulk_actions=st.integers(1, 9),
     broken_queue=st.booleans(),
+    ways=st.lists(st.sampled_from(Way), min_size=1, max_size=5),
 )
 def test_nothing_is_lost_and_nothing_doubled_whatever_happens(  # noqa: PLR0913 - one argument per neighbour
     *,
@@ -893,12 +989,14 @@ def test_nothing_is_lost_and_nothing_doubled_whatever_happens(  # noqa: PLR0913 
     rounds: int,
     bulk_actions: int,
     broken_queue: bool,
+    ways: list[Way],
 ) -> None:
     """Read = indexed + duplicate + degraded + rejected, for each file; a message is done only when settled.
 
     Then, with the neighbours well again, the second delivery finds all of it there.
     """
     with house(Limits(bulk_actions=bulk_actions)) as here:
+        here.store.way = lambda _: ways[len(here.store.asked + here.store.fetched) % len(ways)]
         batch, place = [], 0
         for number, several in enumerate(plan):
             entries = []
