@@ -111,9 +111,8 @@ class Target:
     def platforms(self) -> list[str]:
         """The platform tags whose wheels run there, the best first."""
         machine = MACHINES[self.arch]
-        return [f"manylinux_2_{minor}_{machine}" for minor in range(GLIBC[self.python], 16, -1)] + [
-            f"manylinux2014_{machine}"
-        ]
+        older = [f"{name}_{machine}" for name in ("manylinux2014", "manylinux2010", "manylinux1")]  # 2_17, 2_12, 2_5
+        return [f"manylinux_2_{minor}_{machine}" for minor in range(GLIBC[self.python], 4, -1)] + older
 
 
 @dataclass(frozen=True, slots=True)

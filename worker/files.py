@@ -34,7 +34,7 @@ class Text(msgspec.Struct, frozen=True):
     note: str = ""
 
 
-def read_text(stored: bytes, limit: int) -> Text:
+def read_text(stored: bytes | bytearray, limit: int) -> Text:
     """Turn stored bytes into text of at most `limit` bytes.
 
     gzip is told by its magic bytes: names and headers lie (S3 serves `Content-Encoding: gzip` for both). Raises

@@ -63,7 +63,7 @@ class Message(msgspec.Struct, frozen=True):
 class Stored(msgspec.Struct, frozen=True):
     """An object as S3 keeps it."""
 
-    content: bytes
+    content: bytes | bytearray
     modified_at: datetime
 
 

@@ -22,8 +22,9 @@ from worker.slicing import BrokenJson, root_members, string_value
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-# OpenSearch refuses a longer _id, and with it the whole bulk request.
+# OpenSearch refuses a longer _id, and with it the whole bulk request. So many characters are never more bytes.
 _MAX_ID_BYTES = 512
+_PLAIN_ID = _MAX_ID_BYTES // 4
 
 _ISO_8601 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:?\d\d)")
 _CLOUDTRAIL_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
@@ -94,21 +95,25 @@ def read_records(
     """
     for at in range(0, len(raws), _TOGETHER):
         together = raws[at : at + _TOGETHER]
-        openers = _openers(together, max_bytes)
+        shallow = _are_shallow(together, max_depth, max_bytes)
         for position, raw in enumerate(together, first + at):
-            quick = _read_plain(raw, position) if openers and len(openers[position - first - at]) <= max_depth else None
-            yield quick or read_record(raw, position, max_depth=max_depth, max_bytes=max_bytes)
+            event = _picked(raw) if shallow else None
+            given, when = (event.get("eventID"), event.get("eventTime")) if event else (None, None)
+            if given and when and len(given) <= _PLAIN_ID and _utc(when) == when:
+                yield Record(position, given, when, raw)
+            else:
+                yield read_record(raw, position, max_depth=max_depth, max_bytes=max_bytes)
 
 
-def _openers(raws: Sequence[msgspec.Raw | bytes], max_bytes: int) -> list[bytes]:
-    """Return the opening brackets of each record; [] when these have to be looked at one by one.
+def _are_shallow(raws: Sequence[msgspec.Raw | bytes], max_depth: int, max_bytes: int) -> bool:
+    """Say whether these are well-formed UTF-8, neither deep nor long, each; False where one by one has to tell.
 
-    One pass over all of them costs half of what counting in each does.
+    Levels cannot outnumber opening brackets. One pass over all of them costs half of what counting in each does.
     """
     text = b"\n".join(raws)
-    lines = text.translate(None, _NO_OPENERS).split(b"\n")
-    whole = len(lines) == len(raws) and len(text) <= max_bytes and bytes not in map(type, raws)
-    return lines if whole and _is_utf8(text) else []
+    openers = text.translate(None, _NO_OPENERS).split(b"\n")
+    whole = len(openers) == len(raws) and len(text) <= max_bytes and bytes not in map(type, raws)
+    return whole and len(max(openers, key=len)) <= max_depth and _is_utf8(text)
 
 
 def _is_utf8(text: bytes) -> bool:
@@ -122,14 +127,13 @@ def _is_utf8(text: bytes) -> bool:
     return True
 
 
-def _read_plain(raw: msgspec.Raw | bytes, position: int) -> Record | None:
-    """Read a well-formed UTF-8 record of few levels; None when it takes more than a look at its id and time."""
+def _picked(raw: msgspec.Raw | bytes) -> _Event | None:
+    """Pick id and time out of well-formed UTF-8; None when that takes more than a look."""
     try:
-        event = _MEMBERS_OF_EVENT(_PICK(raw))
+        event: _Event = _MEMBERS_OF_EVENT(_PICK(raw))
     except (msgspec.DecodeError, ValidationError):
         return None
-    given, when = event.get("eventID"), event.get("eventTime")
-    return _record(raw, position, given, when, "") if given and when else None
+    return event
 
 
 def read_record(raw: msgspec.Raw | bytes, position: int, *, max_depth: int, max_bytes: int) -> Record | Rejection:
@@ -196,7 +200,7 @@ def _record(raw: msgspec.Raw | bytes, position: int, given: str | None, when: st
         # The server refuses an eventTime that it cannot read, and a record without a time can only be found by its
         # file's: both are worth a word in the document.
         odd = "event_time_unreadable" if when else "event_time_missing"
-    if not given or (len(given) * 4 > _MAX_ID_BYTES and len(given.encode()) > _MAX_ID_BYTES):
+    if not given or (len(given) > _PLAIN_ID and len(given.encode()) > _MAX_ID_BYTES):
         given = sha256(raw).hexdigest()
     return Record(position, given, time, raw, odd)
 

@@ -12,10 +12,10 @@ socket's buffer. A thread that waits for it costs more than the rest of it, in h
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import re
+import socket
 import ssl
 import threading
 import time
@@ -25,8 +25,7 @@ from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from functools import lru_cache, partial
 from http import HTTPStatus
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 from botocore.auth import EMPTY_SHA256_HASH, S3SigV4Auth
@@ -36,12 +35,12 @@ from botocore.exceptions import BotoCoreError
 from botocore.httpsession import get_cert_path
 from botocore.session import get_session
 from botocore.utils import get_environ_proxies
+from httptools import HttpParserError, HttpResponseParser
 from urllib3.util import parse_url, wait_for_read
 
 from worker.pipeline import Stored
 
 if TYPE_CHECKING:
-    import socket
     from collections.abc import Callable
 
     from botocore.awsrequest import AWSPreparedRequest
@@ -63,13 +62,19 @@ _OURS: Final = frozenset({"x-amz-content-sha256", "x-amz-date", "x-amz-security-
 _MOST_MISSES: Final = 5
 
 _CONNECT_SECONDS: Final = 5.0
+_PORTS: Final = {"http": 80, "https": 443}
+_CHUNK_BYTES: Final = 64 << 10
+_MOST_HEAD_BYTES: Final = 64 << 10
 
 # A function that was frozen between two invocations holds connections that were closed without its noticing.
 _RESTS_SECONDS: Final = 5.0
 
 # How a connection fails that was closed meanwhile: nothing is wrong but that another has to be opened.
 _STALE = (ConnectionError, ssl.SSLError)
-_FAILURES = (OSError, HTTPException, BotoCoreError, ValueError)
+_FAILURES = (OSError, HttpParserError, BotoCoreError, ValueError)
+
+
+T = TypeVar("T", int, bytes)
 
 
 class ShortGet:
@@ -108,7 +113,7 @@ class ShortGet:
         if line is None:
             return None
         try:
-            line.send(*self._question(bucket, ref))
+            line.send(self._question(bucket, ref))
         except _FAILURES:
             line.close()
             return None
@@ -126,27 +131,41 @@ class ShortGet:
         question = self._question(bucket, ref)
         if line := bucket.rested():
             with suppress(*_STALE):
-                line.send(*question)
-                return self._answer(bucket, line, ref, limit)
-        line = bucket.open(self._seconds)
-        line.send(*question)
+                return self._exchange(bucket, line, question, ref, limit)
+        return self._exchange(bucket, bucket.open(self._seconds), question, ref, limit)
+
+    def _exchange(self, bucket: _Bucket, line: _Line, question: bytes, ref: ObjectRef, limit: int) -> Stored | None:
+        try:
+            line.send(question)
+        except OSError:
+            line.close()
+            raise
         return self._answer(bucket, line, ref, limit)
 
-    def _question(self, bucket: _Bucket, ref: ObjectRef) -> tuple[str, dict[str, str]]:
-        """Return target and headers."""
+    def _question(self, bucket: _Bucket, ref: ObjectRef) -> bytes:
         target = bucket.path + _target(ref)
-        address = f"{bucket.scheme}://{bucket.host}{target}"
-        request = AWSRequest("GET", address, headers={"host": bucket.host})  # which botocore would take apart twice
+        address = f"{bucket.scheme}://{bucket.place}{target}"
+        request = AWSRequest("GET", address, headers={"host": bucket.place})  # which botocore would take apart twice
         _SignedGet(self._credentials.get_frozen_credentials(), "s3", bucket.region).add_auth(request)
-        return target, {name: str(value) for name, value in request.headers.items()} | {"User-Agent": bucket.agent}
+        headers = [f"{name}: {value}" for name, value in request.headers.items()]
+        lines = [f"GET {target} HTTP/1.1", *headers, f"User-Agent: {bucket.agent}", "", ""]
+        if any("\r" in line or "\n" in line for line in lines):
+            raise ValueError("a line break in a header")  # such a token is no token
+        return "\r\n".join(lines).encode("latin-1")
 
     def _answer(
         self, bucket: _Bucket, line: _Line, ref: ObjectRef, limit: int, seconds: float = math.inf
     ) -> Stored | None:
-        stored = line.answer(limit, seconds)
+        stored = None
+        try:
+            stored = line.answer(limit, seconds)
+        finally:
+            if stored:
+                bucket.rest(line, self._connections)
+            else:
+                line.close()
         if stored:
             self._misses[ref.bucket] = 0
-            bucket.rest(line, self._connections)
         return stored
 
     def _read_otherwise(self, ref: ObjectRef, otherwise: Callable[[], Stored], *, missed: bool) -> Stored:
@@ -215,19 +234,30 @@ class _Bucket(msgspec.Struct, frozen=True):
     """
 
     scheme: str
-    host: str  # with the port, where that is not the scheme's own
+    host: str
+    port: int
     path: str
     region: str
     agent: str
     authorities: str
     resting: deque[_Line] = msgspec.field(default_factory=deque)
 
+    @property
+    def place(self) -> str:
+        """The host as it is asked and signed for: with the port, where that is not the scheme's own."""
+        return self.host if self.port == _PORTS[self.scheme] else f"{self.host}:{self.port}"
+
     def open(self, seconds: float) -> _Line:
         """Open a connection."""
-        if self.scheme == "https":
-            trusting = _trusting(self.authorities)
-            return _Line(HTTPSConnection(self.host, timeout=_CONNECT_SECONDS, context=trusting), seconds)
-        return _Line(HTTPConnection(self.host, timeout=_CONNECT_SECONDS), seconds)
+        made = socket.create_connection((self.host.strip("[]"), self.port), _CONNECT_SECONDS)
+        try:
+            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self.scheme == "https":
+                made = _trusting(self.authorities).wrap_socket(made, server_hostname=self.host.strip("[]"))
+        except (OSError, ValueError):
+            made.close()
+            raise
+        return _Line(made, seconds)
 
     def rested(self) -> _Line | None:
         """Take a connection that is still good, as far as can be seen; None when there is none."""
@@ -243,7 +273,7 @@ class _Bucket(msgspec.Struct, frozen=True):
 
     def rest(self, line: _Line, most: int) -> None:
         """Keep a connection for the next, up to `most`."""
-        if len(self.resting) < most and line.is_open:
+        if len(self.resting) < most and not line.is_ending:
             self.resting.append(line)
         else:
             line.close()
@@ -255,93 +285,96 @@ class _Bucket(msgspec.Struct, frozen=True):
 
 
 class _Line:
-    """One connection: a question, then its answer, and again."""
+    """One connection: a question, then its answer, and again. `seconds` is the longest wait for bytes."""
 
-    def __init__(self, connection: HTTPConnection, seconds: float) -> None:
-        self._connection, self._seconds = connection, seconds
+    def __init__(self, made: socket.socket, seconds: float) -> None:
+        self._socket, self._seconds = made, seconds
         self._until = math.inf  # monotonic, for the whole of an answer
         self._used_at = 0.0  # of the day, which goes on while a function is frozen
-        connection.response_class = self._response  # type: ignore[assignment] # called, and never asked for its type
-
-    @property
-    def is_open(self) -> bool:
-        """Whether another question can be sent."""
-        return self._connection.sock is not None
+        self.is_ending = False  # the other side says so
 
     @property
     def is_good(self) -> bool:
         """Whether it was used just now, and the other side has neither closed it nor said anything unasked."""
-        sock = self._connection.sock
-        return 0 <= time.time() - self._used_at < _RESTS_SECONDS and not wait_for_read(sock, 0)
+        return 0 <= time.time() - self._used_at < _RESTS_SECONDS and not wait_for_read(self._socket, 0)
 
-    def send(self, target: str, headers: dict[str, str]) -> None:
-        """Send a question; closed when that fails."""
-        sent = False
-        try:
-            if not self.is_open:
-                self._connection.connect()
-            self._connection.sock.settimeout(self._seconds)
-            self._connection.request("GET", target, headers=headers)
-            sent = True
-        finally:
-            if not sent:
-                self.close()
+    def send(self, question: bytes) -> None:
+        """Send a question."""
+        self._socket.settimeout(self._seconds)
+        self._socket.sendall(question)
 
     def answer(self, limit: int, seconds: float) -> Stored | None:
-        """Read the answer; None, and closed, when it is anything but a whole object of at most `limit` bytes."""
+        """Read the answer within so many seconds; None when it is anything but a whole object of at most `limit` bytes.
+
+        Raises ConnectionError when there is none, and HttpParserError or ValueError when it is not one.
+        """
         self._until = time.monotonic() + seconds
-        stored = None
-        try:
-            answer = self._connection.getresponse()
-            size = answer.length
-            if answer.status == HTTPStatus.OK and size is not None and size <= limit:
-                content = answer.read()
-                modified_at = parsedate_to_datetime(answer.headers.get("Last-Modified", ""))
-                stored = Stored(content, modified_at) if modified_at.tzinfo else None
-        finally:
-            self._used_at = time.time()
-            if stored is None:
-                self.close()
-        return stored
+        head, begun = self._head()
+        size = int(head.fields.get(b"content-length", -1))
+        if head.status != HTTPStatus.OK or not len(begun) <= size <= limit:
+            return None
+        modified_at = parsedate_to_datetime(head.fields.get(b"last-modified", b"").decode("latin-1"))
+        content = self._body(begun, size)
+        self._used_at, self.is_ending = time.time(), not head.goes_on
+        return Stored(content, modified_at) if modified_at.tzinfo else None
 
-    def close(self) -> None:
-        """Close it, whatever is under way."""
-        self._connection.close()
+    def _head(self) -> tuple[_Head, bytes]:
+        """Read as far as the end of the headers; returns also what came of the body."""
+        received = b""
+        while (end := received.find(b"\r\n\r\n")) < 0:
+            some = self._look().recv(_CHUNK_BYTES)
+            if not some and not received:
+                raise ConnectionResetError("closed without a word")
+            received += self._received(some)
+            if len(received) > _MOST_HEAD_BYTES:
+                raise ValueError("headers without an end")
+        end += 4
+        return _Head(received[:end]), received[end:]
 
-    def _response(self, sock: socket.socket, *options: Any, **more: Any) -> HTTPResponse:  # noqa: ANN401
-        response = HTTPResponse(sock, *options, **more)
-        response.fp = io.BufferedReader(_Clocked(response.fp.detach(), sock, self._wait))
-        return response
+    def _body(self, begun: bytes, size: int) -> bytes | bytearray:
+        if len(begun) == size:
+            return begun
+        content = bytearray(size)
+        content[: len(begun)] = begun
+        at, rest = len(begun), memoryview(content)
+        while at < size:
+            at += self._received(self._look().recv_into(rest[at:]))
+        return content
 
-    def _wait(self) -> float:
+    def _look(self) -> socket.socket:
+        """Return the socket, ready for one more wait: its own time-out would begin anew with each byte."""
         left = self._until - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        return min(left, self._seconds)
+        self._socket.settimeout(min(left, self._seconds))
+        return self._socket
 
-
-class _Clocked(io.RawIOBase):
-    """What comes in on a socket, where `wait` says before each look how many seconds that may take.
-
-    A socket's own time-out begins anew with each byte.
-    """
-
-    def __init__(self, raw: io.RawIOBase, sock: socket.socket, wait: Callable[[], float]) -> None:
-        self._raw, self._sock, self._wait = raw, sock, wait
-
-    def readable(self) -> bool:
-        """Say so."""
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:  # noqa: ANN401 - whatever holds bytes
-        """Read what is there."""
-        self._sock.settimeout(self._wait())
-        return self._raw.readinto(buffer)
+    @staticmethod
+    def _received(some: T) -> T:
+        if not some:
+            raise ValueError("closed before the end of the answer")
+        return some
 
     def close(self) -> None:
-        """Let the socket go, if the connection has done so."""
-        self._raw.close()
-        super().close()
+        """Close it, whatever is under way."""
+        self._socket.close()
+
+
+class _Head:
+    """Status and headers of an answer, their names in lower case, read by llhttp; raises HttpParserError.
+
+    `goes_on` says whether the connection can be used again.
+    """
+
+    def __init__(self, text: bytes) -> None:
+        self.fields: dict[bytes, bytes] = {}
+        parser = HttpResponseParser(self)
+        parser.feed_data(text)
+        self.status, self.goes_on = parser.get_status_code(), parser.should_keep_alive()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take one header; what is there twice is none that matters here, or llhttp refuses it."""
+        self.fields[name.lower()] = value
 
 
 def _close_all(buckets: dict[str, _Bucket]) -> None:
@@ -357,8 +390,9 @@ def _bucket_of(sent: AWSPreparedRequest, ref: ObjectRef) -> _Bucket | None:
     more = {name for name in headers if name.startswith("x-amz-")} - _OURS
     if not scope or end or not path.endswith("/") or more or get_environ_proxies(sent.url):
         return None
-    agent = headers.get("user-agent", "")
-    return _Bucket(address.scheme or "", address.netloc or "", path, scope["region"], agent, _authorities())
+    scheme, agent = address.scheme or "", headers.get("user-agent", "")
+    port = address.port or _PORTS[scheme]
+    return _Bucket(scheme, address.host or "", port, path, scope["region"], agent, _authorities())
 
 
 @lru_cache(maxsize=1)

@@ -211,7 +211,7 @@ THEIRS: dict[str, set[str]] = {
     "schema": {"msgspec"},
     "opensearch": {"msgspec", "opensearchpy", "requests_aws4auth", "tenacity"},
     "cluster_setup": {"msgspec", "opensearchpy"},
-    "short_get": {"botocore", "msgspec", "types_boto3_s3", "urllib3"},
+    "short_get": {"botocore", "httptools", "msgspec", "types_boto3_s3", "urllib3"},
     "aws": {"botocore", "msgspec", "urllib3", "types_boto3_s3", "types_boto3_secretsmanager", "types_boto3_sqs"},
     "said": {"botocore"},
     "letters": {"msgspec"},

@@ -98,7 +98,7 @@ def test_an_object_above_the_limit_is_not_read(bucket: S3Client, *, limit: int, 
     bucket.put_object(Bucket=BUCKET, Key="a", Body=CONTENT)
 
     try:
-        found: bytes | Reason = S3Store(bucket).fetch(ref(key="a"), limit).content
+        found: bytes | bytearray | Reason = S3Store(bucket).fetch(ref(key="a"), limit).content
     except UnreadableObject as problem:
         found = problem.reason
 
