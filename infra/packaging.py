@@ -56,6 +56,7 @@ LEFT_OUT = {
     "type stubs, documents, and tools for developers": (
         "*.pyi",
         "*/py.typed",
+        "*.p[xy][dx]",  # sources of compiled modules
         "pydantic/mypy.py",
         "isal/isa-l/[!L]*",  # all but its licence
         "dateutil/zoneinfo/rebuild.py",
