@@ -42,7 +42,8 @@ _PATIENT_RECEIVES = 3
 # CloudTrail's first month: a file name with an earlier date is not CloudTrail's.
 _FIRST_FILES = datetime(2013, 11, 1, tzinfo=UTC)
 
-# An object of at most so much fits into a socket's buffer, whoever reads it when: Linux begins with 128 KiB.
+# An object of at most so much waits in a socket's buffer until it is read: Linux begins with 128 KiB, of which half may
+# be data (docs.kernel.org/networking/ip-sysctl.html, tcp_rmem and tcp_adv_win_scale).
 _SMALL_BYTES = 64 << 10
 
 # Before the end, when not even dead letters are sent any more.
@@ -223,7 +224,10 @@ class FileTally(msgspec.Struct):
 
 
 class Effort(msgspec.Struct):
-    """What one batch cost: requests, bytes, and seconds by stage (stages overlap, so they can add up to more)."""
+    """What one batch cost: requests, bytes, and seconds by stage (stages overlap, so they can add up to more).
+
+    Of an object that was asked for ahead, `fetch_seconds` are those in which nothing else was done.
+    """
 
     bulk_requests: int = 0
     bulk_retries: int = 0
@@ -439,9 +443,11 @@ class _Batch:
         """Wait for an object; one that is larger than its notice said is fetched anew, alone."""
         if not isinstance(arrival, Future):
             with self._timed(file):
-                stored = arrival.take(self._patience())
+                stored = arrival.take(max(0.0, self._patience()))
             if stored:
                 return stored
+            if self._patience() <= 0:
+                raise TimeoutError
             arrival = self._start_fetch(file, arrival.fetch)
         try:
             arrival.result(max(0.0, self._patience()))

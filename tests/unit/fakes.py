@@ -63,6 +63,7 @@ class MemoryStore:
     asked: list[str] = field(default_factory=list)
     taken: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    on_take: Callable[[], object] = lambda: None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def put(self, name: str, content: bytes | Exception, bucket: str = BUCKET) -> None:
@@ -99,6 +100,7 @@ class MemoryAsked:
     in_vain: bool
 
     def take(self, seconds: float) -> Stored | None:
+        self.store.on_take()
         found = self.store.objects.get((self.ref.bucket, self.ref.key))
         if self.in_vain or seconds <= 0 or not isinstance(found, bytes) or len(found) > self.limit:
             return None

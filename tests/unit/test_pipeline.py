@@ -882,6 +882,19 @@ def test_what_was_asked_for_is_left_when_the_time_is_over(asking: House) -> None
     assert sorted(asking.store.taken + asking.store.left) == sorted(asking.store.asked)
 
 
+def test_what_was_waited_for_to_the_end_is_not_fetched(asking: House) -> None:
+    """No object is started without time."""
+    left = [900.0]
+    asking.left = lambda: left[0]
+    asking.store.way = lambda _: Way.ASKED_IN_VAIN
+    asking.store.on_take = lambda: left.__setitem__(0, 1.0)
+
+    result = asking.consume(asking.announce("one", log_file(event(1))))
+
+    assert (result.failed, result.files[0].unavailable) == (("message-1",), "deadline")
+    assert asking.store.fetched == []
+
+
 def test_a_fault_in_asking_is_reported_and_the_object_fetched(asking: House) -> None:
     """The shorter way is no reason to lose a batch."""
 
