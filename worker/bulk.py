@@ -171,9 +171,9 @@ class Delivery:
         """Return the next request body, uncompressed, or None when there is nothing to send now."""
         while self._now:
             self._asked = self._now.popleft()
-            size = sum(len(self._actions[at].lines) for at in self._asked)
-            if size <= self._max_bytes or len(self._asked) == 1:
-                return b"".join(self._actions[at].lines for at in self._asked)
+            body = b"".join(self._actions[at].lines for at in self._asked)
+            if len(body) <= self._max_bytes or len(self._asked) == 1:
+                return body
             self._halve(self._asked)  # the degraded form is longer than the record
         return None
 

@@ -86,6 +86,6 @@ def classify(ref: ObjectRef) -> Readable | Ignored:
 def _delivered_at(key: str) -> datetime | None:
     found = _DELIVERED.search(key)
     try:
-        return datetime.strptime(found[1], "%Y%m%dT%H%M").replace(tzinfo=UTC) if found else None
+        return datetime.fromisoformat(found[1]).replace(tzinfo=UTC) if found else None
     except ValueError:  # digits that are no date
         return None

@@ -479,7 +479,7 @@ class _Batch:
                     tally.reject(found.position, found.reason)
                 else:
                     records.append(found)
-        tally.oldest = min((record.time for record in records if record.time), default=None)
+        tally.oldest = min({record.time for record in records if record.time}, default=None)
         return records
 
     def _refuse(self, tally: FileTally, problem: UnreadableObject) -> None:
@@ -661,7 +661,7 @@ def _size(request: Iterable[Action]) -> int:
 
 
 def _iso(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 def _place_of(fault: Exception) -> str:

@@ -15,7 +15,19 @@ from isal import igzip
 from opensearchpy import OpenSearch, helpers
 
 from tests.bench.ratios import Ratio, in_turn, quotients
-from tests.bench.road import LIMITS, bodies, cluster, consume, consumer, name_of, our_actions, put, s3_client, store
+from tests.bench.road import (
+    LIMITS,
+    announced,
+    bodies,
+    cluster,
+    consume,
+    consumer,
+    name_of,
+    our_actions,
+    put,
+    s3_client,
+    store,
+)
 from tests.bench.standins import BUCKET, stand_in
 from tests.bench.workloads import many_files, one_file
 from worker.bulk import Verdict, requests
@@ -113,7 +125,7 @@ def many_small_files(folder: Path, rounds: int) -> tuple[list[Ratio], list[tuple
         sizes = put(Path(name), files)
         bucket = opened.enter_context(stand_in("bucket", name))
         sink = opened.enter_context(stand_in("sink"))
-        client = s3_client(bucket.url)
+        client, messages = s3_client(bucket.url), announced(sizes)
         short, long = (
             opened.enter_context(consumer(store(bucket.url, short=short), cluster(sink.url))) for short in (True, False)
         )
@@ -127,7 +139,7 @@ def many_small_files(folder: Path, rounds: int) -> tuple[list[Ratio], list[tuple
 
         def down_the_road() -> int:
             began, before = time.monotonic(), [server.cpu_seconds for server in (bucket, sink)]
-            seen.append(consume(short, sizes, FILES * PER_FILE))
+            seen.append(consume(short, messages, FILES * PER_FILE))
             wall = time.monotonic() - began
             busy.extend((server.cpu_seconds - was) / wall for server, was in zip((bucket, sink), before, strict=True))
             return FILES * PER_FILE
@@ -135,7 +147,7 @@ def many_small_files(folder: Path, rounds: int) -> tuple[list[Ratio], list[tuple
         down_the_road()  # so that each bucket is known, and every connection open
         jobs: dict[str, Callable[[], int]] = {
             "short": down_the_road,
-            "boto3": lambda: sum(tally.indexed for tally in consume(long, sizes, FILES * PER_FILE).files),
+            "boto3": lambda: sum(tally.indexed for tally in consume(long, messages, FILES * PER_FILE).files),
             "e": get_only,
         }
         spent = in_turn({name: _cpu(job, FILES * PER_FILE) for name, job in jobs.items()}, rounds)

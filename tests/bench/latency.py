@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tests.bench.client import FILES, PER_FILE
 from tests.bench.ratios import Ratio, in_turn
-from tests.bench.road import LIMITS, cluster, consume, consumer, name_of, our_actions, put, ref, store
+from tests.bench.road import LIMITS, announced, cluster, consume, consumer, name_of, our_actions, put, ref, store
 from tests.bench.standins import stand_in
 from tests.bench.workloads import many_files
 from worker.bulk import requests
@@ -42,12 +42,12 @@ def _far_away(
         bucket = opened.enter_context(stand_in("bucket", name, latency=latency))
         sink = opened.enter_context(stand_in("sink", latency=latency))
         s3, index = store(bucket.url), cluster(sink.url)
-        ours = opened.enter_context(consumer(s3, index))
+        ours, messages = opened.enter_context(consumer(s3, index)), announced(sizes)
         fetchers = opened.enter_context(ThreadPoolExecutor(LIMITS.fetch_ahead))
         senders = opened.enter_context(ThreadPoolExecutor(LIMITS.bulk_in_flight))
-        consume(ours, sizes, FILES * PER_FILE)  # connections are open, and the gate is where it will be
+        consume(ours, messages, FILES * PER_FILE)  # connections are open, and the gate is where it will be
         jobs: dict[str, Callable[[], float]] = {
-            "road": _wall(lambda: consume(ours, sizes, FILES * PER_FILE)),
+            "road": _wall(lambda: consume(ours, messages, FILES * PER_FILE)),
             "fetch": _wall(lambda: _drain(fetchers.map(lambda one: s3.fetch(ref(*one), 1 << 30), sizes.items()))),
             "send": _wall(lambda: _drain(senders.map(lambda one: index.deliver(one, lambda: 300.0), bodies))),
         }

@@ -13,7 +13,7 @@ from pathlib import Path
 from isal import igzip
 
 from tests.bench.ratios import Ratio
-from tests.bench.road import cluster, consume, consumer, name_of, put, store
+from tests.bench.road import announced, cluster, consume, consumer, name_of, put, store
 from tests.bench.standins import stand_in
 from tests.bench.workloads import fresh
 
@@ -67,7 +67,7 @@ def main() -> None:
         if path.is_file()
     }
     with consumer(store(asked.bucket), cluster(asked.sink)) as made:
-        consume(made, sizes, RECORDS * len(sizes))
+        consume(made, announced(sizes), RECORDS * len(sizes))
     print(_most_resident())  # noqa: T201
 
 

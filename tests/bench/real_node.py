@@ -14,7 +14,7 @@ from opensearchpy import OpenSearch
 
 from infra.local.node import Node
 from tests.bench.ratios import Ratio, quotients
-from tests.bench.road import LIMITS, bodies, cluster, consume, consumer, our_actions, post, put, store
+from tests.bench.road import LIMITS, announced, bodies, cluster, consume, consumer, our_actions, post, put, store
 from tests.bench.standins import stand_in
 from tests.bench.trail import File, files
 from worker.cluster_setup import Wanted, set_up
@@ -54,8 +54,9 @@ def _road(url: str, several: Sequence[File]) -> float:
         sizes = put(Path(name), {file.key: file.content for file in several})
         bucket = opened.enter_context(stand_in("bucket", name))
         made = opened.enter_context(consumer(store(bucket.url), cluster(url)))
+        messages = announced(sizes)
         began = time.monotonic()
-        consume(made, sizes, RECORDS)
+        consume(made, messages, RECORDS)
         return time.monotonic() - began
 
 

@@ -115,9 +115,13 @@ def consumer(s3: S3Store, index: Cluster) -> Iterator[Consumer]:
         made.close()
 
 
-def consume(made: Consumer, sizes: Mapping[str, int], records: int) -> BatchResult:
-    """Take files (names and stored bytes) down the road in one batch, and see that each record arrived."""
-    messages = [Message(str(at), "", announce(ref(*one))) for at, one in enumerate(sizes.items())]
+def announced(sizes: Mapping[str, int]) -> list[Message]:
+    """Announce files (names and stored bytes), each in a message of its own, as S3 does it."""
+    return [Message(str(at), "", announce(ref(*one))) for at, one in enumerate(sizes.items())]
+
+
+def consume(made: Consumer, messages: Sequence[Message], records: int) -> BatchResult:
+    """Take what is announced down the road in one batch, and see that each record arrived."""
     result = made.consume(messages, lambda: 3_600.0)
     done = sum(tally.indexed for tally in result.files)
     if done != records or result.failed or result.dead_letters:
