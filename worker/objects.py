@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # The last match counts: a copy may lie below a folder of the same layout.
 _LAYOUT = re.compile(r"(?:.*/)?AWSLogs/(?:o-[a-z0-9]{10,32}/)?\d{12}/(?P<kind>[^/]+)/")
 
-_DELIVERED = re.compile(r"_(\d{8}T\d{4})Z_[^/]+$")
+_DELIVERED = re.compile(r"_(\d{8}T\d{4})Z_[^/]+$", re.ASCII)
 
 # Other services that write below AWSLogs/, each by the folder its own documentation names. One that is not listed is
 # read, and its content decides: not recognising a key must never mean losing its events.

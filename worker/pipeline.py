@@ -299,6 +299,7 @@ class _Batch:
         self._files: list[FileTally] = []
         self._places: dict[ObjectRef, int] = {}  # the same object announced twice is read once
         self._ignored: Counter[str] = Counter()
+        self._ahead: deque[tuple[int, int, Future[None] | Asked]] = deque()  # file, expected bytes, on its way
         self._stored: dict[int, Stored] = {}  # fetched, and not yet read
         self._flights: dict[Future[Receipt], list[Action]] = {}
         self._flying = 0  # bytes, uncompressed
@@ -358,11 +359,10 @@ class _Batch:
 
     def _arrivals(self) -> Iterator[tuple[int, Future[None] | Asked]]:
         """Fetch objects a little ahead of their use: so many, and so many bytes, however large the batch."""
-        ahead: deque[tuple[int, int, Future[None] | Asked]] = deque()
-        waiting = deque(range(len(self._files)))
+        ahead, waiting = self._ahead, deque(range(len(self._files)))
         try:
             while waiting or ahead:
-                while waiting and self._fits(waiting[0], ahead) and not self._must_stop():
+                while waiting and self._fits(waiting[0]) and not self._must_stop():
                     file = waiting.popleft()
                     ahead.append((file, self._expected(file), self._start(file)))
                 if not ahead:
@@ -381,11 +381,11 @@ class _Batch:
         """Bound what one fetch may read while others are held: what was announced, or all that is fetched ahead."""
         return min(self._limits.max_inflated_bytes, max(self._limits.fetch_ahead_bytes, self._expected(file)))
 
-    def _fits(self, file: int, ahead: Sequence[tuple[int, int, object]]) -> bool:
-        if not ahead:
+    def _fits(self, file: int) -> bool:
+        if not self._ahead:
             return True
-        total = sum(size for _, size, _ in ahead) + self._expected(file)
-        return len(ahead) < self._limits.fetch_ahead and total <= self._limits.fetch_ahead_bytes
+        total = sum(size for _, size, _ in self._ahead) + self._expected(file)
+        return len(self._ahead) < self._limits.fetch_ahead and total <= self._limits.fetch_ahead_bytes
 
     def _must_stop(self) -> bool:
         if not self._halted and self._left() <= self._limits.reserve_seconds:
@@ -449,6 +449,7 @@ class _Batch:
             if self._patience() <= 0:
                 raise TimeoutError
             arrival = self._start_fetch(file, arrival.fetch)
+            self._hand_over()
         try:
             arrival.result(max(0.0, self._patience()))
         except UnreadableObject as cause:
@@ -458,6 +459,17 @@ class _Batch:
             again = partial(self._to.store.fetch, self._files[file].ref, most)
             self._start_fetch(file, again).result(max(0.0, self._patience()))
         return self._stored.pop(file)
+
+    def _hand_over(self) -> None:
+        """Let threads wait for what else was asked for: what keeps one object waiting may keep all of them."""
+        for at, (file, size, arrival) in enumerate(self._ahead):
+            if not isinstance(arrival, Future):
+                taking = self._start_fetch(file, partial(self._take_or_fetch, arrival))
+                taking.add_done_callback(partial(_leave, arrival))
+                self._ahead[at] = file, size, taking
+
+    def _take_or_fetch(self, asked: Asked) -> Stored:
+        return asked.take(max(0.0, self._patience())) or asked.fetch()
 
     def _records(self, tally: FileTally, stored: Stored) -> list[Record]:
         if not (tally.delivered_at and _FIRST_FILES <= tally.delivered_at <= stored.modified_at + timedelta(days=1)):
@@ -654,6 +666,12 @@ def _letter(file: FileTally, message: Message) -> DeadLetter:
         reason = Reason.RECORDS_REJECTED
         detail = f"{file.rejected} of {file.read} records were rejected, by position: {first}{more}"
     return DeadLetter(announce(file.ref), reason, detail, message.id, message.receive_count, tuple(file.rejections))
+
+
+def _leave(asked: Asked, taking: Future[None]) -> None:
+    """Leave what no thread has begun to take."""
+    if taking.cancelled():
+        asked.cancel()
 
 
 def _size(request: Iterable[Action]) -> int:

@@ -35,7 +35,7 @@ from botocore.exceptions import BotoCoreError
 from botocore.httpsession import get_cert_path
 from botocore.session import get_session
 from botocore.utils import get_environ_proxies
-from httptools import HttpParserError, HttpResponseParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from urllib3.util import parse_url, wait_for_read
 
 from worker.pipeline import Stored
@@ -58,8 +58,10 @@ _SCOPE: Final = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/,]+/\d{8}/(?P<region
 # What every signed request has; one with more was made so by somebody's configuration, and is left to boto3.
 _OURS: Final = frozenset({"x-amz-content-sha256", "x-amz-date", "x-amz-security-token"})
 
-# So often in a row may boto3 succeed where the short way did not; then it is not the same way.
+# So often in a row may boto3 succeed where the short way did not; then it is not the same way, for the time being: a
+# minute without network, or one of S3's "SlowDown", looks the same.
 _MOST_MISSES: Final = 5
+_BARRED_SECONDS: Final = 600.0
 
 _CONNECT_SECONDS: Final = 5.0
 _PORTS: Final = {"http": 80, "https": 443}
@@ -69,9 +71,13 @@ _MOST_HEAD_BYTES: Final = 64 << 10
 # A function that was frozen between two invocations holds connections that were closed without its noticing.
 _RESTS_SECONDS: Final = 5.0
 
+# For an answer that should have come while something else was done.
+_LAST_LOOK_SECONDS: Final = 0.05
+
 # How a connection fails that was closed meanwhile: nothing is wrong but that another has to be opened.
 _STALE = (ConnectionError, ssl.SSLError)
-_FAILURES = (OSError, HttpParserError, BotoCoreError, ValueError)
+# A year of twenty digits in Last-Modified is an OverflowError, and what asks for another protocol no HttpParserError.
+_FAILURES = (OSError, HttpParserError, HttpParserUpgrade, BotoCoreError, ValueError, OverflowError)
 
 
 T = TypeVar("T", int, bytes)
@@ -88,6 +94,7 @@ class ShortGet:
         self._credentials, self._connections, self._seconds = credentials, connections, seconds
         self._buckets: dict[str, _Bucket] = {}
         self._misses: dict[str, int] = {}
+        self._barred: dict[str, float] = {}  # until then, monotonic, boto3 reads alone
         self._mine = threading.local()
         client.meta.events.register("before-send.s3.GetObject", self._note)
         weakref.finalize(self, _close_all, self._buckets)
@@ -112,10 +119,15 @@ class ShortGet:
         line = bucket.rested()
         if line is None:
             return None
+        sent = False
         try:
-            line.send(self._question(bucket, ref))
-        except _FAILURES:
-            line.close()
+            with suppress(*_FAILURES):
+                line.send(self._question(bucket, ref))
+                sent = True
+        finally:
+            if not sent:
+                line.close()
+        if not sent:
             return None
         return Asked(
             take=partial(self._answer, bucket, line, ref, limit),
@@ -174,11 +186,13 @@ class ShortGet:
         stored = otherwise()
         misses = self._misses.get(ref.bucket, 0) + missed
         self._misses[ref.bucket] = misses
+        now = time.monotonic()
         if misses >= _MOST_MISSES:
+            self._misses[ref.bucket], self._barred[ref.bucket] = 0, now + _BARRED_SECONDS
             if bucket := self._buckets.pop(ref.bucket, None):
                 bucket.close()
-        elif ref.bucket not in self._buckets and _is_plain(ref) and self._mine.sent:
-            learned = _bucket_of(self._mine.sent, ref)
+        elif ref.bucket not in self._buckets and _is_plain(ref) and now >= self._barred.get(ref.bucket, now):
+            learned = _bucket_of(self._mine.sent, ref) if self._mine.sent else None
             if learned:
                 self._buckets.setdefault(ref.bucket, learned)
         return stored
@@ -280,8 +294,9 @@ class _Bucket(msgspec.Struct, frozen=True):
 
     def close(self) -> None:
         """Close what rests."""
-        while self.resting:
-            self.resting.pop().close()
+        with suppress(IndexError):  # another thread takes, too
+            while self.resting:
+                self.resting.pop().close()
 
 
 class _Line:
@@ -290,18 +305,22 @@ class _Line:
     def __init__(self, made: socket.socket, seconds: float) -> None:
         self._socket, self._seconds = made, seconds
         self._until = math.inf  # monotonic, for the whole of an answer
+        self._due = 0.0  # monotonic, for the next of it
         self._used_at = 0.0  # of the day, which goes on while a function is frozen
         self.is_ending = False  # the other side says so
 
     @property
     def is_good(self) -> bool:
         """Whether it was used just now, and the other side has neither closed it nor said anything unasked."""
-        return 0 <= time.time() - self._used_at < _RESTS_SECONDS and not wait_for_read(self._socket, 0)
+        if not 0 <= time.time() - self._used_at < _RESTS_SECONDS or wait_for_read(self._socket, 0):
+            return False
+        return not (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending())
 
     def send(self, question: bytes) -> None:
         """Send a question."""
         self._socket.settimeout(self._seconds)
         self._socket.sendall(question)
+        self._due = time.monotonic() + self._seconds
 
     def answer(self, limit: int, seconds: float) -> Stored | None:
         """Read the answer within so many seconds; None when it is anything but a whole object of at most `limit` bytes.
@@ -322,12 +341,12 @@ class _Line:
         """Read as far as the end of the headers; returns also what came of the body."""
         received = b""
         while (end := received.find(b"\r\n\r\n")) < 0:
+            if len(received) > _MOST_HEAD_BYTES:
+                raise ValueError("headers without an end")
             some = self._look().recv(_CHUNK_BYTES)
             if not some and not received:
                 raise ConnectionResetError("closed without a word")
             received += self._received(some)
-            if len(received) > _MOST_HEAD_BYTES:
-                raise ValueError("headers without an end")
         end += 4
         return _Head(received[:end]), received[end:]
 
@@ -343,16 +362,16 @@ class _Line:
 
     def _look(self) -> socket.socket:
         """Return the socket, ready for one more wait: its own time-out would begin anew with each byte."""
-        left = self._until - time.monotonic()
-        if left <= 0:
+        now = time.monotonic()
+        if now >= self._until:
             raise TimeoutError
-        self._socket.settimeout(min(left, self._seconds))
+        self._socket.settimeout(min(max(self._due - now, _LAST_LOOK_SECONDS), self._until - now))
         return self._socket
 
-    @staticmethod
-    def _received(some: T) -> T:
+    def _received(self, some: T) -> T:
         if not some:
             raise ValueError("closed before the end of the answer")
+        self._due = time.monotonic() + self._seconds
         return some
 
     def close(self) -> None:
@@ -397,7 +416,9 @@ def _bucket_of(sent: AWSPreparedRequest, ref: ObjectRef) -> _Bucket | None:
 
 @lru_cache(maxsize=1)
 def _trusting(authorities: str) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=authorities)  # some milliseconds
+    context = ssl.create_default_context(cafile=authorities)  # some milliseconds
+    context.hostname_checks_common_name = False  # as urllib3 does it
+    return context
 
 
 def _authorities() -> str:

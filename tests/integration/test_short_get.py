@@ -54,6 +54,9 @@ class Bucket:
     contents: dict[str, bytes] = field(default_factory=dict)  # by key, of others than the one
     seconds_per_byte: float = 0.0
     hangs_up: bool = False  # after each answer, without a word
+    silent: bool = False
+    pieces: tuple[int, ...] = ()  # at which bytes an answer is cut; a moment passes between two pieces
+    after: bytes = b""  # follows each answer, unasked
     seen: list[Asked] = field(default_factory=list)
     opened: int = 0
     url: str = ""
@@ -101,13 +104,15 @@ def served(bucket: Bucket, tls: ssl.SSLContext | None = None) -> Iterator[Bucket
 
         def do_GET(self) -> None:
             status, text = bucket.answer(self.path, {name.lower(): value for name, value in self.headers.items()})
-            if bucket.seconds_per_byte:
-                for at in range(len(text)):
-                    self.wfile.write(text[at : at + 1])
-                    time.sleep(bucket.seconds_per_byte)
-            else:
-                self.wfile.write(text)
+            if bucket.silent:
+                time.sleep(5)
+                return
             whole = len(text.partition(b"\r\n\r\n")[2]) == _promised(text)
+            sent = text + bucket.after
+            places = [*bucket.pieces, len(sent)] if not bucket.seconds_per_byte else list(range(1, len(sent) + 1))
+            for start, end in zip([0, *places], places, strict=False):
+                self.wfile.write(sent[start:end])
+                time.sleep(bucket.seconds_per_byte or (0.05 if bucket.pieces else 0))
             self.close_connection = bucket.hangs_up or not status or not whole or b"Connection: close" in text
 
         def log_message(self, *_: Any) -> None:
@@ -129,7 +134,8 @@ def served(bucket: Bucket, tls: ssl.SSLContext | None = None) -> Iterator[Bucket
 
 
 def _promised(text: bytes) -> int:
-    return int(text.partition(b"Content-Length: ")[2].partition(b"\r\n")[0] or 0)
+    length = text.partition(b"Content-Length: ")[2].partition(b"\r\n")[0]
+    return int(length) if length.isdigit() else 0
 
 
 def ref(key: str = NAME, version: str | None = None) -> ObjectRef:
@@ -224,6 +230,8 @@ PASSING = [
     pytest.param(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + CONTENT, id="no length"),
     pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n" + CONTENT, id="a length that is none"),
     pytest.param(b"no HTTP at all\r\n\r\n", id="no HTTP"),
+    pytest.param(b"HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n", id="another protocol"),
+    pytest.param(http(200, CONTENT, modified="Mon, 23 Nov 20260000000000000000 10:00:00 GMT"), id="no such year"),
     pytest.param(b"HTTP/1.1 302 X\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n", id="redirect"),
 ]
 
@@ -290,6 +298,22 @@ def test_a_way_that_does_not_work_is_given_up(bucket: Bucket) -> None:
         assert store.fetch(ref(), 1_000).content == CONTENT
 
     assert len(bucket.short) == 5
+
+
+def test_a_way_that_was_given_up_is_tried_again(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A minute of trouble must not cost a process that runs for months its short way."""
+    monkeypatch.setattr("worker.short_get._BARRED_SECONDS", 0.5)
+    store = taught(bucket)
+    bucket.odd, bucket.only_short = [error(503, "SlowDown")] * 5, True
+    for _ in range(6):
+        store.fetch(ref(), 1_000)
+    bucket.seen.clear()
+    time.sleep(0.6)
+
+    for _ in range(3):
+        assert store.fetch(ref(), 1_000).content == CONTENT
+
+    assert [one.by_boto3 for one in bucket.seen] == [True, False, False]
 
 
 def test_a_day_without_s3_does_not_end_the_short_way(bucket: Bucket) -> None:
@@ -418,6 +442,47 @@ def test_a_connection_that_has_rested_for_long_is_not_used(bucket: Bucket, monke
     store.fetch(ref(), 1_000)
 
     assert bucket.opened == opened + 1
+
+
+def test_silence_is_waited_for_once(bucket: Bucket) -> None:
+    """Since it was asked: connections that all fell silent must not cost their longest wait one after the other."""
+    store = connected(bucket, 4)
+    bucket.silent = True
+    asked = [ask(store) for _ in range(4)]
+    began = time.monotonic()
+
+    assert [one.take(60) for one in asked] == [None] * 4
+
+    assert time.monotonic() - began < 2 * 2  # seconds is 2
+
+
+def test_an_answer_in_pieces_is_read_whole(bucket: Bucket) -> None:
+    """However the network cuts it; the second piece of this one brings the rest of the head and much of the body."""
+    content = CONTENT * 20_000
+    bucket.contents = {"a/large": content}
+    store = connected(bucket)
+    bucket.pieces = (17,)
+
+    assert store.fetch(ref("a/large"), 1 << 20).content == content
+    assert [one.by_boto3 for one in bucket.seen] == [False]
+
+
+@pytest.mark.parametrize("over_tls", [False, True])
+def test_what_nobody_asked_for_is_not_the_next_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, over_tls: bool
+) -> None:
+    """Not even what lies deciphered in memory, where the socket does not show it."""
+    authority = make_authority(tmp_path / "private")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(authority.ca))
+    with served(Bucket(Judge("s3", [Key()])), authority.context() if over_tls else None) as bucket:
+        store = connected(bucket)
+        bucket.after, bucket.pieces = http(200, b"unasked"), (len(http(200, CONTENT)) - len(CONTENT),)
+        stored = ask(store).take(5)
+        assert stored
+        assert stored.content == CONTENT
+        time.sleep(0.1)
+
+        assert store.ask(ref(), 1_000) is None
 
 
 def test_an_answer_that_trickles_is_waited_for_as_a_whole(bucket: Bucket) -> None:

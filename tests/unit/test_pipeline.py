@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
     from worker.bulk import Receipt
     from worker.documents import Action
+    from worker.messages import ObjectRef
     from worker.pipeline import BatchResult, Message
 
 MAPPING = "mapper_parsing_exception"
@@ -836,6 +837,37 @@ def test_what_was_asked_for_in_vain_is_fetched(asking: House) -> None:
     assert asking.index.ids == {event_id(n) for n in range(3)}
     assert asking.queue.reasons == {"not_found": 1}
     assert asking.store.fetched == [key("file-1"), key("file-1-gone"), key("file-1-down")]
+
+
+def test_what_was_asked_for_in_vain_is_fetched_side_by_side(asking: House) -> None:
+    """A cluster of connections that fell silent must not be waited for one by one."""
+    asking.store.way = lambda _: Way.ASKED_IN_VAIN
+    together = threading.Barrier(8, timeout=10)
+
+    def meet(_: ObjectRef) -> None:
+        together.wait()
+
+    asking.store.on_fetch = meet
+
+    result = asking.consume(*(asking.announce(f"file-{n}", log_file(event(n)), n) for n in range(8)))
+
+    assert (result.failed, result.crashes, len(asking.index.ids)) == ((), (), 8)
+
+
+def test_what_no_thread_has_begun_to_take_is_left(asking: House) -> None:
+    """Handed over, and then the time was over: its connection must not stay with an answer in it."""
+    left, held = [900.0], threading.Event()
+    asking.left = lambda: left[0]
+    asking.store.way = lambda ref: Way.ASKED_IN_VAIN if "file-0" in ref.key else Way.ASKED
+    asking.store.on_fetch = lambda _: left.__setitem__(0, 1.0)
+    for _ in range(asking.limits.fetch_ahead - 1):
+        asking.consumer.fetchers.submit(held.wait, 10)
+
+    result = asking.consume(*(asking.announce(f"file-{n}", log_file(event(n)), n) for n in range(4)))
+    held.set()
+
+    assert result.failed
+    assert sorted(asking.store.taken + asking.store.left) == sorted(asking.store.asked[1:])
 
 
 def test_an_object_larger_than_its_notice_said_is_fetched_whole() -> None:
