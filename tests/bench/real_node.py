@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from opensearchpy import OpenSearch
+from opensearchpy.exceptions import TransportError
+from tenacity import retry, retry_if_exception, stop_after_delay, wait_fixed
 
 from infra.local.node import Node
 from tests.bench.ratios import Ratio, quotients
@@ -66,6 +68,10 @@ def _replay(url: str, several: Sequence[File]) -> float:
     with ThreadPoolExecutor(LIMITS.bulk_in_flight) as senders:
         client = OpenSearch([url], timeout=120, maxsize=LIMITS.bulk_in_flight)
 
+        # The road asks again what the node refuses for want of memory, so the replayer may.
+        refused = retry_if_exception(lambda error: isinstance(error, TransportError) and error.status_code == 429)
+
+        @retry(retry=refused, wait=wait_fixed(0.2), stop=stop_after_delay(30), reraise=True)
         def feed(body: bytes) -> None:
             if post(client, body)["errors"]:
                 raise SystemExit("The node refused documents of the replay; the figures would be wrong.")
