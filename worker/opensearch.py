@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from worker.documents import Action
 
 # 26 bytes for each action that went well in place of 200; without the status of every item, positions would be lost.
-_BULK = {"filter_path": "errors,items.*.status,items.*.error.type"}
-_HEADERS = {"content-type": "application/x-ndjson", "content-encoding": "gzip"}
+BULK_PARAMS = {"filter_path": "errors,items.*.status,items.*.error.type"}
+BULK_HEADERS = {"content-type": "application/x-ndjson", "content-encoding": "gzip"}
 
 # Seconds before a request is asked again: at random up to the first, doubling up to the longest.
 FIRST_WAIT, LONGEST_WAIT = 0.5, 20.0
@@ -170,7 +170,12 @@ class Cluster:
     def _post(self, body: bytes, seconds: float) -> Answer:
         try:
             given = self._connection().transport.perform_request(
-                "POST", "/_bulk", params=_BULK, body=body, headers=_HEADERS, timeout=min(seconds, self._request_seconds)
+                "POST",
+                "/_bulk",
+                params=BULK_PARAMS,
+                body=body,
+                headers=BULK_HEADERS,
+                timeout=min(seconds, self._request_seconds),
             )
         except SSLError:
             return Answer(0, TLS_FAILURE)

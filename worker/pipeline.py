@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import msgspec
 
@@ -107,6 +107,9 @@ class Asked(Protocol):
 
     def cancel(self) -> None:
         """Leave it."""
+
+
+Arrival: TypeAlias = "Future[None] | Asked"  # an object on its way: with a thread that waits for it, or without
 
 
 class Index(Protocol):
@@ -299,7 +302,7 @@ class _Batch:
         self._files: list[FileTally] = []
         self._places: dict[ObjectRef, int] = {}  # the same object announced twice is read once
         self._ignored: Counter[str] = Counter()
-        self._ahead: deque[tuple[int, int, Future[None] | Asked]] = deque()  # file, expected bytes, on its way
+        self._ahead: deque[tuple[int, int, Arrival]] = deque()  # file, expected bytes, on its way
         self._stored: dict[int, Stored] = {}  # fetched, and not yet read
         self._flights: dict[Future[Receipt], list[Action]] = {}
         self._flying = 0  # bytes, uncompressed
@@ -357,7 +360,7 @@ class _Batch:
             with self._border(partial(self._crash, [file])):
                 yield from self._actions_of(file, arrival)
 
-    def _arrivals(self) -> Iterator[tuple[int, Future[None] | Asked]]:
+    def _arrivals(self) -> Iterator[tuple[int, Arrival]]:
         """Fetch objects a little ahead of their use: so many, and so many bytes, however large the batch."""
         ahead, waiting = self._ahead, deque(range(len(self._files)))
         try:
@@ -392,7 +395,7 @@ class _Batch:
             self._halted = "deadline"
         return bool(self._halted)
 
-    def _start(self, file: int) -> Future[None] | Asked:
+    def _start(self, file: int) -> Arrival:
         ref, limit = self._files[file].ref, self._ahead_limit(file)
         if self._expected(file) <= _SMALL_BYTES and (asked := self._ask(file, ref, limit)):
             return asked
@@ -418,12 +421,12 @@ class _Batch:
         finally:
             self._files[file].fetch_seconds += self._to.tick() - began
 
-    def _actions_of(self, file: int, arrival: Future[None] | Asked) -> Iterator[Action]:
+    def _actions_of(self, file: int, arrival: Arrival) -> Iterator[Action]:
         tally = self._files[file]
         try:
-            stored = [self._await(file, arrival)]
+            self._await(file, arrival)
             began = self._to.tick()
-            records = self._records(tally, stored.pop())
+            records = self._records(tally, self._stored.pop(file))
             routing = self._routing(tally)
             routing.check(records)
         except TimeoutError:
@@ -439,13 +442,14 @@ class _Batch:
         yield from actions(records, file, self._origin(tally), routing)
         tally.complete = True
 
-    def _await(self, file: int, arrival: Future[None] | Asked) -> Stored:
+    def _await(self, file: int, arrival: Arrival) -> None:
         """Wait for an object; one that is larger than its notice said is fetched anew, alone."""
         if not isinstance(arrival, Future):
             with self._timed(file):
                 stored = arrival.take(max(0.0, self._patience()))
             if stored:
-                return stored
+                self._stored[file] = stored
+                return
             if self._patience() <= 0:
                 raise TimeoutError
             arrival = self._start_fetch(file, arrival.fetch)
@@ -458,7 +462,6 @@ class _Batch:
                 raise
             again = partial(self._to.store.fetch, self._files[file].ref, most)
             self._start_fetch(file, again).result(max(0.0, self._patience()))
-        return self._stored.pop(file)
 
     def _hand_over(self) -> None:
         """Let threads wait for what else was asked for: what keeps one object waiting may keep all of them."""

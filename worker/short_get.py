@@ -116,25 +116,19 @@ class ShortGet:
             isinstance(self._credentials, RefreshableCredentials) and self._credentials.refresh_needed()
         ):
             return None
-        line = bucket.rested()
-        if line is None:
-            return None
-        sent = False
-        try:
-            with suppress(*_FAILURES):
-                line.send(self._question(bucket, ref))
-                sent = True
-        finally:
-            if not sent:
-                line.close()
-        if not sent:
-            return None
-        return Asked(
-            take=partial(self._answer, bucket, line, ref, limit),
-            again=partial(self.read, ref, limit, otherwise),
-            otherwise=partial(self._read_otherwise, ref, otherwise, missed=True),
-            leave=line.close,
-        )
+        if not bucket.resting:
+            return None  # and nothing signed in vain
+        with suppress(*_FAILURES):
+            question = self._question(bucket, ref)
+            if line := bucket.rested():
+                line.send(question)
+                return Asked(
+                    take=partial(self._answer, bucket, line, ref, limit),
+                    again=partial(self.read, ref, limit, otherwise),
+                    otherwise=partial(self._read_otherwise, ref, otherwise, missed=True),
+                    leave=line.close,
+                )
+        return None
 
     def _bucket(self, ref: ObjectRef) -> _Bucket | None:
         return self._buckets.get(ref.bucket) if _is_plain(ref) else None
@@ -147,17 +141,13 @@ class ShortGet:
         return self._exchange(bucket, bucket.open(self._seconds), question, ref, limit)
 
     def _exchange(self, bucket: _Bucket, line: _Line, question: bytes, ref: ObjectRef, limit: int) -> Stored | None:
-        try:
-            line.send(question)
-        except OSError:
-            line.close()
-            raise
+        line.send(question)
         return self._answer(bucket, line, ref, limit)
 
     def _question(self, bucket: _Bucket, ref: ObjectRef) -> bytes:
-        target = bucket.path + _target(ref)
-        address = f"{bucket.scheme}://{bucket.place}{target}"
-        request = AWSRequest("GET", address, headers={"host": bucket.place})  # which botocore would take apart twice
+        target, place = bucket.path + _target(ref), bucket.place
+        address = f"{bucket.scheme}://{place}{target}"
+        request = AWSRequest("GET", address, headers={"host": place})  # which botocore would take apart twice
         _SignedGet(self._credentials.get_frozen_credentials(), "s3", bucket.region).add_auth(request)
         headers = [f"{name}: {value}" for name, value in request.headers.items()]
         lines = [f"GET {target} HTTP/1.1", *headers, f"User-Agent: {bucket.agent}", "", ""]
@@ -174,10 +164,9 @@ class ShortGet:
         finally:
             if stored:
                 bucket.rest(line, self._connections)
+                self._misses[ref.bucket] = 0
             else:
                 line.close()
-        if stored:
-            self._misses[ref.bucket] = 0
         return stored
 
     def _read_otherwise(self, ref: ObjectRef, otherwise: Callable[[], Stored], *, missed: bool) -> Stored:
@@ -263,11 +252,12 @@ class _Bucket(msgspec.Struct, frozen=True):
 
     def open(self, seconds: float) -> _Line:
         """Open a connection."""
-        made = socket.create_connection((self.host.strip("[]"), self.port), _CONNECT_SECONDS)
+        host = self.host.strip("[]")
+        made = socket.create_connection((host, self.port), _CONNECT_SECONDS)
         try:
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self.scheme == "https":
-                made = _trusting(self.authorities).wrap_socket(made, server_hostname=self.host.strip("[]"))
+                made = _trusting(self.authorities).wrap_socket(made, server_hostname=host)
         except (OSError, ValueError):
             made.close()
             raise
@@ -317,9 +307,13 @@ class _Line:
         return not (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending())
 
     def send(self, question: bytes) -> None:
-        """Send a question."""
-        self._socket.settimeout(self._seconds)
-        self._socket.sendall(question)
+        """Send a question; closed when that fails."""
+        try:
+            self._socket.settimeout(self._seconds)
+            self._socket.sendall(question)
+        except OSError:
+            self.close()
+            raise
         self._due = time.monotonic() + self._seconds
 
     def answer(self, limit: int, seconds: float) -> Stored | None:

@@ -18,7 +18,7 @@ from worker.bulk import compressed, requests
 from worker.documents import Action, Origin, Partition, Routing, actions
 from worker.files import read_text
 from worker.messages import ObjectRef, announce
-from worker.opensearch import Client, Cluster
+from worker.opensearch import BULK_HEADERS, BULK_PARAMS, Client, Cluster
 from worker.pipeline import BatchResult, Consumer, DeadLetter, HandBack, Limits, Message
 from worker.records import Record, read_records
 from worker.short_get import ShortGet
@@ -35,9 +35,6 @@ LIMITS = Limits()
 
 ORIGIN = Origin("s3://bench/AWSLogs/file.json.gz", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z")
 ROUTING = Routing("cloudtrail", Partition.DAY, "2030-01-01", LIMITS.max_days_per_file)
-
-_BULK = {"filter_path": "errors,items.*.status,items.*.error.type"}
-_HEADERS = {"content-type": "application/x-ndjson", "content-encoding": "gzip"}
 
 
 def our_actions(file: bytes, origin: Origin = ORIGIN, routing: Routing = ROUTING) -> Iterator[Action]:
@@ -57,7 +54,7 @@ def bodies(made: Iterable[Action]) -> Iterator[tuple[bytes, int]]:
 
 def post(client: OpenSearch, body: bytes, path: str = "/_bulk") -> Any:
     """Send one such body as the road does; returns the answer."""
-    return client.transport.perform_request("POST", path, params=_BULK, headers=_HEADERS, body=body)
+    return client.transport.perform_request("POST", path, params=BULK_PARAMS, headers=BULK_HEADERS, body=body)
 
 
 @dataclass

@@ -19,6 +19,7 @@ from tests.bench.governor import cpu_seconds
 from tests.bench.trail import BUCKET, File, files
 from worker.cluster_setup import Wanted, set_up
 from worker.documents import Action, Origin, Partition, Routing
+from worker.opensearch import BULK_HEADERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 PREFIX = "load"
 _TIME = "2023-07-10T12:00:00Z"
 _ROUTING = Routing(PREFIX, Partition.DAY, "2030-01-01", road.LIMITS.max_days_per_file)
-_HEADERS = {"content-type": "application/x-ndjson", "content-encoding": "gzip"}
 _MOST_FILES = 60_000  # that can be counted in one answer: search.max_buckets is 65,535
 
 
@@ -115,7 +115,7 @@ class Throttled:
     def _send(self, body: Body) -> None:
         """Send one request until it is taken."""
         url = f"{self.url}/_bulk?filter_path=errors,items.*.status"
-        while (answer := self._http.request("POST", url, body=body.packed, headers=_HEADERS)).status == 429:
+        while (answer := self._http.request("POST", url, body=body.packed, headers=BULK_HEADERS)).status == 429:
             time.sleep(0.05)
         if answer.status != 200 or answer.json()["errors"]:
             raise SystemExit(f"The replayer was answered {answer.status}; the figures would be wrong.")

@@ -142,11 +142,11 @@ def ref(key: str = NAME, version: str | None = None) -> ObjectRef:
     return ObjectRef("trail-bucket", key, version, None, None)
 
 
-def store_of(bucket: Bucket, key: Key, **more: Any) -> S3Store:
+def store_of(bucket: Bucket, key: Key, credentials: Credentials | None = None, **more: Any) -> S3Store:
     made = boto3.Session(key.id, key.secret, key.token or None, region_name=REGION)
     own = config(connections=4, read_seconds=2).merge(Config(s3={"addressing_style": "path"}, **more))
     client = made.client("s3", endpoint_url=bucket.url, config=own)
-    credentials = made.get_credentials()
+    credentials = credentials or made.get_credentials()
     assert isinstance(credentials, Credentials)
     return S3Store(client, ShortGet(client, credentials, connections=4, seconds=2))
 
@@ -197,6 +197,12 @@ def ask(store: S3Store, key: str = NAME, limit: int = 1_000) -> Question:
     asked = store.ask(ref(key), limit)
     assert asked
     return asked
+
+
+def taken(asked: Question) -> bytes | bytearray:
+    stored = asked.take(5)
+    assert stored
+    return stored.content
 
 
 ODD = {
@@ -365,9 +371,7 @@ def test_objects_are_asked_for_ahead_without_a_thread(bucket: Bucket) -> None:
         asked = [ask(store, f"a/{at}") for at in range(first, first + 4)]
         assert store.ask(ref(), 1_000) is None  # without another connection
         for at in (3, 0, 2, 1):
-            stored = asked[at].take(5)
-            assert stored
-            assert stored.content == b"%d" % (first + at)
+            assert taken(asked[at]) == b"%d" % (first + at)
 
     assert [one.status for one in bucket.short] == [200] * 40
     assert bucket.opened == opened
@@ -477,9 +481,7 @@ def test_what_nobody_asked_for_is_not_the_next_answer(
     with served(Bucket(Judge("s3", [Key()])), authority.context() if over_tls else None) as bucket:
         store = connected(bucket)
         bucket.after, bucket.pieces = http(200, b"unasked"), (len(http(200, CONTENT)) - len(CONTENT),)
-        stored = ask(store).take(5)
-        assert stored
-        assert stored.content == CONTENT
+        assert taken(ask(store)) == CONTENT
         time.sleep(0.1)
 
         assert store.ask(ref(), 1_000) is None
@@ -505,9 +507,7 @@ def test_an_answer_that_is_left_is_nobody_elses(bucket: Bucket) -> None:
 
     assert store.ask(ref("a/other"), 1_000) is None
     assert store.fetch(ref("a/other"), 1_000).content == b"other"
-    stored = ask(store).take(5)
-    assert stored
-    assert stored.content == CONTENT
+    assert taken(ask(store)) == CONTENT
 
 
 def test_a_larger_object_than_allowed_is_not_taken(bucket: Bucket) -> None:
@@ -535,10 +535,7 @@ def test_credentials_about_to_end_are_not_renewed_by_the_reader(bucket: Bucket) 
     key = bucket.judge.keys[0]
     fresh = {"access_key": key.id, "secret_key": key.secret, "token": "", "expiry_time": _later(3_600)}
     credentials = RefreshableCredentials(key.id, key.secret, "", _moment(60), lambda: fresh, "test")
-    made = boto3.Session(key.id, key.secret, region_name=REGION)
-    own = config(connections=4, read_seconds=2).merge(Config(s3={"addressing_style": "path"}))
-    client = made.client("s3", endpoint_url=bucket.url, config=own)
-    store = S3Store(client, ShortGet(client, credentials, connections=4, seconds=2))
+    store = store_of(bucket, key, credentials)
     store.fetch(ref(), 1_000)
     renewed = store.ask(ref(), 1_000)
     store.fetch(ref(), 1_000)
@@ -557,9 +554,7 @@ def test_the_short_way_is_as_private_as_boto3s(tmp_path: Path, monkeypatch: pyte
     context = private.context()
     with served(Bucket(Judge("s3", [Key()])), context) as bucket:
         store = connected(bucket)
-        stored = ask(store).take(5)
-        assert stored
-        assert stored.content == CONTENT
+        assert taken(ask(store)) == CONTENT
         bucket.seen.clear()
 
         # Whoever comes anew is shown another's certificate; boto3 still has its connection.
