@@ -44,8 +44,8 @@ _TOO_MANY_REFUSALS = 20
 INDEXED = Outcome(Verdict.INDEXED)
 DUPLICATE = Outcome(Verdict.DUPLICATE)
 
-# Below this a smaller request is no gentler: the node's limits are megabytes.
-SMALLEST_HALF = 128 << 10
+# Below this a smaller request is no gentler: a node's limits are megabytes, and each request has its own price.
+SMALLEST_HALF = 512 << 10
 
 
 class Receipt(NamedTuple):

@@ -3,12 +3,18 @@
 Additive increase, multiplicative decrease, as TCP does it (RFC 5681): one more for each full round of answers that went
 well, half of them at the first sign of strain in a round, and never less than one. Once there was strain, a place more
 takes eight rounds: a cluster at its limit is asked for more often enough, and seldom in vain.
+
+One at a time is still too much where twenty consumers share what bears eight. What is refused has been read by the
+cluster, so asking in vain takes its time from the others: below one, requests go one by one with pauses between them,
+at a half as long as an answer takes, at a quarter, the least, three times as long. Each good answer makes them shorter.
 """
 
 from __future__ import annotations
 
+import random
 import threading
-from typing import TYPE_CHECKING
+import time
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,42 +22,71 @@ if TYPE_CHECKING:
 # What a new connection to a cluster of unknown strength begins with.
 _FIRST = 2.0
 
+_LEAST = 1 / 4
+
 _CAREFUL = 1 / 8
+
+# Below one place, where a step more is no more than a shorter pause.
+_SOON = 1 / 2
+
+# Of the answers that went well: so much of what is remembered of their time is the last one's (RFC 6298).
+_LAST = 1 / 8
+
+# A cluster that takes a minute for an answer is not asked less often for that.
+_LONGEST_PAUSE = 20.0
 
 # Between two looks at the clock: a consumer that is told to stop must not wait for a slow answer.
 _SECONDS_BETWEEN_LOOKS = 0.5
 
 
 class Window:
-    """How many may be under way: the arithmetic, without threads. `round` ends with each decrease."""
+    """How many may be under way: the arithmetic, without threads or clock. `round` ends with each decrease."""
 
     def __init__(self, most: int) -> None:
-        self._most, self._places, self._step = most, min(_FIRST, most), 1.0
+        self._most, self._size, self._step = most, min(_FIRST, most), 1.0
+        self._usual = 0.0  # seconds of an answer that went well
         self.round = 0
 
     @property
     def places(self) -> int:
         """So many may be under way now."""
-        return int(self._places)
+        return max(1, int(self._size))
 
-    def answered(self, asked: int, *, strained: bool, full: bool) -> None:
-        """Take note of one answer to what was asked in a round, and whether all places were in use.
+    @property
+    def pause(self) -> float:
+        """Seconds to wait after an answer before anything is asked."""
+        return min(_LONGEST_PAUSE, self._usual * (1 / self._size - 1)) if self._size < 1 else 0.0
+
+    def answered(self, asked: int, seconds: float, *, strained: bool, full: bool) -> None:
+        """Take note of an answer to what was asked in a round, its time, and whether all places were in use.
 
         Requests that were under way together are refused together: that is one sign of strain, not several.
         """
-        if strained and asked == self.round:
-            self._places, self._step = max(1.0, self._places / 2), _CAREFUL
-            self.round += 1
-        elif not strained and full:  # more places than are used prove nothing
-            self._places = min(float(self._most), self._places + self._step / self._places)
+        if strained:
+            if asked == self.round:
+                self._size, self._step = max(_LEAST, self._size / 2), _CAREFUL
+                self.round += 1
+            return
+        self._usual += (seconds - self._usual) * (_LAST if self._usual else 1)
+        if full:  # more places than are used prove nothing
+            step = self._step / self._size if self._size >= 1 else _SOON * self._size
+            self._size = min(float(self._most), self._size + step)
+
+
+class Entered(NamedTuple):
+    """In which round of the window a place was had, and when."""
+
+    round: int
+    at: float
 
 
 class Gate:
     """Lets at most `most` requests through at once, and fewer while the cluster is strained. Safe between threads."""
 
-    def __init__(self, most: int) -> None:
-        self._window = Window(most)
+    def __init__(self, most: int, tick: Callable[[], float] = time.monotonic) -> None:
+        self._window, self._tick = Window(most), tick
         self._inside = self._waiting = 0
+        self._opens = tick()  # after a pause
         self._changed = threading.Condition()
 
     @property
@@ -59,25 +94,29 @@ class Gate:
         """So many may be inside now."""
         return self._window.places
 
-    def enter(self, left: Callable[[], float]) -> int | None:
+    def enter(self, left: Callable[[], float]) -> Entered | None:
         """Wait for a place: returns what `leave` asks for, or None when no time is left."""
         with self._changed:
             self._waiting += 1
             try:
-                while self._inside >= self._window.places:
+                while (pause := self._opens - self._tick()) > 0 or self._inside >= self._window.places:
                     seconds = left()
-                    if seconds <= 0:
+                    if seconds <= max(0.0, pause):
                         return None
-                    self._changed.wait(min(seconds, _SECONDS_BETWEEN_LOOKS))
+                    self._changed.wait(min(seconds, pause if pause > 0 else seconds, _SECONDS_BETWEEN_LOOKS))
             finally:
                 self._waiting -= 1
             self._inside += 1
-            return self._window.round
+            return Entered(self._window.round, self._tick())
 
-    def leave(self, entered: int, *, strained: bool) -> None:
-        """Give the place back, and say whether the answer was a sign of strain."""
+    def leave(self, entered: Entered, *, strained: bool | None) -> None:
+        """Give the place back, and say whether the answer was a sign of strain; None when nothing was asked."""
         with self._changed:
             full = self._waiting > 0 or self._inside >= self._window.places
             self._inside -= 1
-            self._window.answered(entered, strained=strained, full=full)
+            if strained is not None:
+                now = self._tick()
+                self._window.answered(entered.round, now - entered.at, strained=strained, full=full)
+                # At random: consumers that were refused together must not come back together.
+                self._opens = now + self._window.pause * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
             self._changed.notify_all()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 from opensearchpy import OpenSearch, RequestsHttpConnection, Urllib3HttpConnection
@@ -115,7 +115,7 @@ class Cluster:
         self._client, self._max_bytes = client, max_bytes
         self._request_seconds, self._retry_seconds = request_seconds, retry_seconds
         self._tick, self._sleep = tick, sleep
-        self._gate = Gate(in_flight)
+        self._gate = Gate(in_flight, tick)
         self._mine = threading.local()
 
     def deliver(self, request: Sequence[Action], left: Callable[[], float]) -> Receipt:
@@ -124,7 +124,7 @@ class Cluster:
         delivery = Delivery(request, max_bytes=self._max_bytes)
         post = _Posting(self, delivery, left)
         try:
-            self._patience(began, left)(post.round)
+            self._patience(post, left)(post.round)
         except (IndexUnavailable, SetupError) as cause:  # a sign-in that cannot be read is the operator's to mend
             post.halt = str(cause)
         outcomes = delivery.give_up(post.halt or delivery.cause)
@@ -132,11 +132,11 @@ class Cluster:
             outcomes, post.halt, post.requests, post.retries, post.throttled, post.wire_bytes, self._tick() - began
         )
 
-    def _patience(self, began: float, left: Callable[[], float]) -> Retrying:
+    def _patience(self, post: _Posting, left: Callable[[], float]) -> Retrying:
         """Build the one retry policy towards OpenSearch: jittered exponential, inside the invocation's clock."""
 
         def over(state: RetryCallState) -> bool:
-            return self._tick() - began >= self._retry_seconds or left() <= state.upcoming_sleep
+            return self._tick() - post.began >= self._retry_seconds or left() <= state.upcoming_sleep
 
         return Retrying(
             retry=retry_if_exception_type(IndexUnavailable),
@@ -146,7 +146,7 @@ class Cluster:
             reraise=True,
         )
 
-    def post(self, body: bytes, left: Callable[[], float]) -> Answer | None:
+    def post(self, body: bytes, left: Callable[[], float]) -> Posted | None:
         """Send one gzipped body when its turn comes; every way in which that can end is an Answer, None is no time."""
         entered = self._gate.enter(left)
         if entered is None:
@@ -157,8 +157,8 @@ class Cluster:
             if seconds > 0:
                 answer = self._post_signed(body, seconds)
         finally:
-            self._gate.leave(entered, strained=answer is not None and is_strained(answer))
-        return answer
+            self._gate.leave(entered, strained=is_strained(answer) if answer else None)
+        return Posted(answer, entered.at) if answer else None
 
     def _post_signed(self, body: bytes, seconds: float) -> Answer:
         answer = self._post(body, seconds)
@@ -192,6 +192,13 @@ class Cluster:
         return client
 
 
+class Posted(NamedTuple):
+    """An answer, and when its request's turn had come."""
+
+    answer: Answer
+    began: float
+
+
 class _Posting:
     """The rounds of one delivery, and what they cost."""
 
@@ -199,6 +206,7 @@ class _Posting:
         self._cluster, self._delivery, self._left = cluster, delivery, left
         self.requests = self.retries = self.throttled = self.wire_bytes = 0
         self.halt = ""
+        self.began = 0.0  # its first turn: to wait for one's turn is no retry
 
     def round(self) -> None:
         """Send all that can be sent now; raises IndexUnavailable when some of it has to be asked again."""
@@ -210,10 +218,12 @@ class _Posting:
                 return
             packed = compressed(body)
             del body  # several may wait for their turn, and the actions hold the same once more
-            answer = self._cluster.post(packed, self._left)
-            if answer is None:
+            posted = self._cluster.post(packed, self._left)
+            if posted is None:
                 self.halt = "deadline"
                 return
+            answer = posted.answer
+            self.began = self.began or posted.began
             self._delivery.settle(answer)
             self._count(answer, packed, again=again)
             if self._delivery.parked:

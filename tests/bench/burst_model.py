@@ -91,7 +91,10 @@ class World:
     read_seconds: float = 50e-6  # one record: twice what `make bench` measures, for a Lambda processor
     answer_seconds: float = 0.02  # of the cluster, beside its work
     call_seconds: float = 0.02  # one call of SQS
-    refusal_cost: float = 0.04  # of taking a request: to read and refuse one took the node 8 us a record, not 200
+    # What a request costs the node whatever is in it, in records: of 50 it took a warm one 89 us a record, of 100 80,
+    # of 500 73, of 2,000 69 (tests.bench.load's node). One that is refused costs that, too, and a little to be read.
+    request_cost: float = 15.0
+    refusal_cost: float = 0.013  # of taking a record
     window: int | None = None  # bulk requests in flight, of each function; None adapts
     settings: Settings = SHIPPED
     queue: Queue = field(default_factory=Queue.deployed)
@@ -153,6 +156,7 @@ class Sending:
     began: float = 0.0
     attempt: int = 0
     round: int = 0  # of the window, when it was last asked
+    asked: float = 0.0
 
 
 @dataclass(slots=True)
@@ -171,7 +175,7 @@ class Batch:
 class Fixed(Window):
     """A window that does not go by the answers."""
 
-    def answered(self, asked: int, *, strained: bool, full: bool) -> None:
+    def answered(self, asked: int, seconds: float, *, strained: bool, full: bool) -> None:
         """Stay as it is."""
 
     @property
@@ -185,6 +189,7 @@ class Function:
     """One of MaximumConcurrency; it keeps its window between invocations."""
 
     window: Window
+    opens: float = 0.0  # after the window's pause
 
 
 class Simulation:
@@ -334,29 +339,35 @@ class Simulation:
         """Send the next piece of a request; when there is none, wait for those that were refused, or be done."""
         if not sending.now:
             self._rest(batch, sending)
-        elif self.now >= batch.until:
+        elif max(self.now, batch.function.opens) >= batch.until:
             self._give_up(batch, sending, "deadline")
+        elif self.now < batch.function.opens:
+            self._plan(batch.function.opens, self._offer, batch, sending)
         else:
             self.requests += 1
-            sending.round = batch.function.window.round
+            sending.round, sending.asked = batch.function.window.round, self.now
             records = sending.now.popleft()
             amount = records * _RECORD_BYTES
             if self.world.is_away(self.now):
                 self._plan(self.now + self.world.answer_seconds, self._refused, batch, sending, [records])
             elif self._pending_bytes + amount > self.world.pressure_bytes:
                 self.refused_for_room += 1
-                self._free_at = max(self.now, self._free_at) + records / self.world.capacity * self.world.refusal_cost
+                self._work(records * self.world.refusal_cost)
                 halves = [records // 2, records - records // 2] if amount > SMALLEST_HALF else [records]
                 self._plan(self.now + self.world.answer_seconds, self._refused, batch, sending, halves)
             else:
                 self._pending_bytes += amount
-                self._free_at = max(self.now, self._free_at) + records / self.world.capacity
+                self._work(records)
                 self._plan(self._free_at, self._worked, amount)
                 answered = self._free_at + self.world.answer_seconds
                 if answered < batch.until:
                     self._plan(answered, self._taken, batch, sending)
                 else:  # nobody waits for the answer any more; the records will be sent again, and be there
                     self._plan(batch.until, self._give_up, batch, sending, "timeout")
+
+    def _work(self, records: float) -> None:
+        """Give the cluster a request's work to do after what it has."""
+        self._free_at = max(self.now, self._free_at) + (records + self.world.request_cost) / self.world.capacity
 
     def _refused(self, batch: Batch, sending: Sending, pieces: list[int]) -> None:
         self._answered(batch, sending, strained=True)
@@ -375,7 +386,9 @@ class Simulation:
 
     def _answered(self, batch: Batch, sending: Sending, *, strained: bool) -> None:
         window = batch.function.window
-        window.answered(sending.round, strained=strained, full=batch.flights >= window.places)
+        full = batch.flights >= window.places
+        window.answered(sending.round, self.now - sending.asked, strained=strained, full=full)
+        batch.function.opens = self.now + window.pause * self.chance.uniform(0.5, 1.5)
 
     def _rest(self, batch: Batch, sending: Sending) -> None:
         """Wait, and send again what was refused; or end the flight, when all is in or the patience is over."""

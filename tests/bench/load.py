@@ -4,8 +4,8 @@ The parts are real: an OpenSearch node with little room for bulk requests under 
 run` processes as consumers, one for each function that MaximumConcurrency allows (Lambda hands a function one batch of
 ten at a time, and so does `trailsink run`). S3 is a stand-in. The node has a share of one processor, less than the
 machine has to give, so that its pace is the same whatever else goes on; all others have the other processor. The
-reference is the same node, fed with events of the same kind as ready-made gzip bodies by one replayer, before and
-after each load.
+reference is the same node, fed with as many events of the same kind as ready-made gzip bodies by one replayer, before
+and after each load.
 
 To keep a run short "a minute" is `--minute` seconds, and the times that make up trailsink's patience (how long a
 request is retried and a batch may take, how long a message waits in the queue) are a quarter of what they are by
@@ -18,6 +18,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import math
 import resource
 import statistics
 import subprocess
@@ -38,7 +39,7 @@ from infra.local.stack import program_environment
 from infra.packaging import figures
 from tests.bench.governor import governed
 from tests.bench.ratios import Ratio, console, print_ratios
-from tests.bench.throttled import PREFIX, Fed, Throttled, bodies, throttled
+from tests.bench.throttled import PREFIX, Body, Fed, Throttled, bodies, throttled
 from tests.bench.trail import files
 from tests.bench.watched import Life, Watched, watching
 from worker.settings import Settings
@@ -58,9 +59,10 @@ LATENESS = 1.0  # of the time of one batch: how far behind its place in the queu
 # What makes up patience.
 _SCALED = ("retry_seconds", "reserve_seconds", "backoff_seconds", "backoff_max_seconds", "batch_seconds")
 
-_READY_RECORDS = 120_000  # for the replayer
-_WARM_CPU_SECONDS = 40.0  # of the node: until the JVM has compiled what is hot, its CPU time for a record falls by half
-_WARM_AT_MOST = 150.0
+_READY_RECORDS = 250_000  # for the replayer
+_STEADY = 0.03  # by so much at most is a warm JVM faster each time
+_WARM_AT_MOST = 240.0
+_REPLAY_MINUTES = TIMES_TOO_MUCH * BURST  # as much as the burst: a larger index has more to merge
 _START_SECONDS = 120
 _LOOK_SECONDS = 0.5
 
@@ -122,10 +124,11 @@ def main() -> int:
         asked.minute, asked.concurrency = 3.0, [5]
     settings = patience(asked.patience)
     with throttled(asked.limit) as node, tempfile.TemporaryDirectory() as folder:
-        _warm_up(node)
+        ready = bodies(SEED + 1, _READY_RECORDS)
+        _warm_up(node, ready)
         consumers = Consumers(Path(folder), node.url, settings)
         with governed(node.pid, asked.share):
-            rounds = list(_rounds(node, consumers, asked.minute, asked.concurrency))
+            rounds = list(_rounds(node, consumers, ready, asked.minute, asked.concurrency))
     _print(rounds, SHIPPED.batch_seconds * asked.patience)
     if asked.json:
         asked.json.write_text(json.dumps(_told(rounds, asked.limit, settings), indent=1))
@@ -138,31 +141,29 @@ def patience(factor: float) -> dict[str, str]:
     return {f"TRAILSINK_{name.upper()}": str(max(1, round(value * factor))) for name, value in shipped.items()}
 
 
-def _rounds(node: Throttled, consumers: Consumers, minute: float, concurrencies: Sequence[int]) -> Iterator[Round]:
-    ready = bodies(SEED + 1, _READY_RECORDS)
-    by_flight = {in_flight: node.replay(ready, in_flight, minute) for in_flight in (1, 2)}
-    in_flight = max(by_flight, key=lambda one: by_flight[one].rate)
-    rate = by_flight[in_flight].rate
-    records = round(TIMES_TOO_MUCH * minute * rate)
+def _rounds(
+    node: Throttled, consumers: Consumers, ready: Sequence[Body], minute: float, concurrencies: Sequence[int]
+) -> Iterator[Round]:
+    before = node.replay(ready, _REPLAY_MINUTES * minute)
+    records = round(TIMES_TOO_MUCH * minute * before.rate)
     console().print(
-        f"One replayer with {in_flight} requests in flight: {rate:,.0f} records/s"
-        f" ({', '.join(f'{one}: {fed.rate:,.0f}' for one, fed in by_flight.items())})."
-        f" {records:,} records are announced each time."
+        f"One replayer, a request after the other: {before.rate:,.0f} records/s. {records:,} are announced each time."
     )
-    before = node.replay(ready, in_flight, 2 * minute)
     for concurrency in concurrencies:
-        load = _load(node, consumers, concurrency, records, rate)
-        after = node.replay(ready, in_flight, 2 * minute)
+        load = _load(node, consumers, concurrency, records, before.rate)
+        after = node.replay(ready, _REPLAY_MINUTES * minute)
         yield Round(before, load, after)
         before = after
 
 
-def _warm_up(node: Throttled) -> None:
-    """Replay until the JVM has compiled what is hot."""
-    ready = bodies(SEED + 2, _READY_RECORDS)
+def _warm_up(node: Throttled, ready: Sequence[Body]) -> None:
+    """Replay until the JVM has compiled what is hot: before that, a record takes it three times as long."""
     until = time.monotonic() + _WARM_AT_MOST
-    while node.cpu_seconds() < _WARM_CPU_SECONDS and time.monotonic() < until:
-        node.replay(ready, 2, _WARM_AT_MOST / 10)
+    best, slower = math.inf, 0
+    while slower < 2 and time.monotonic() < until:  # one replay may be slower by chance
+        spent = node.replay(ready, _WARM_AT_MOST / 8).cpu_microseconds
+        slower = slower + 1 if spent > best * (1 - _STEADY) else 0
+        best = min(best, spent)
 
 
 def _load(node: Throttled, consumers: Consumers, concurrency: int, records: int, rate: float) -> Load:

@@ -234,6 +234,29 @@ def test_who_waits_for_a_turn_does_not_wait_beyond_the_time_that_is_left() -> No
             assert hanging.result().outcomes[0].verdict is Verdict.UNAVAILABLE
 
 
+def test_to_wait_for_a_turn_costs_no_patience() -> None:
+    """A request that was never sent has not been refused: its file would go back to the queue for nothing."""
+    taken, refusal = (200, b'{"errors":false,"items":[{"create":{"status":201}}]}'), (429, b'{"status":429}')
+
+    def slowly() -> Reply:
+        time.sleep(1.5)
+        return taken
+
+    with listening(Service(replies=[slowly, refusal, taken])) as slow:
+        client = Client(slow.url, sign_in=lambda: None, ca_file=None, seconds=10)
+        cluster = Cluster(
+            client, request_seconds=10, retry_seconds=1, max_bytes=1 << 20, in_flight=1, sleep=lambda _: None
+        )
+        with ThreadPoolExecutor(1) as threads:
+            first = threads.submit(cluster.deliver, some_actions(1), lambda: 30.0)
+            while len(slow.replies) == 3:
+                time.sleep(0.01)
+            second = cluster.deliver(some_actions(1), lambda: 30.0)
+
+    assert first.result().outcomes == [INDEXED]
+    assert (second.outcomes, second.requests) == ([INDEXED], 2)
+
+
 # A cluster that takes only so much at once
 
 

@@ -436,7 +436,7 @@ def test_a_request_without_an_answer_is_sent_again_whole(answer: Answer) -> None
 
 def test_a_body_above_the_indexing_pressure_comes_again_in_halves() -> None:
     """One that is larger than the node's limit could never pass whole, however long it waits."""
-    big = [action(event(number, userAgent="x" * 100_000), number) for number in range(4)]
+    big = [action(event(number, userAgent="x" * 300_000), number) for number in range(4)]
     one = Delivery(big, max_bytes=10 * MIB)
     one.next_body()
 

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.gate import Gate
+from worker.gate import Entered, Gate, Window
 
 
 def forever() -> float:
     return 60.0
 
 
-def enter(gate: Gate) -> int:
+def enter(gate: Gate) -> Entered:
     entered = gate.enter(forever)
     assert entered is not None
     return entered
@@ -67,6 +67,97 @@ def test_it_never_closes() -> None:
         gate.leave(enter(gate), strained=False)
         good += 1
     assert 8 <= good <= 16
+
+
+def test_refused_with_one_at_a_time_it_asks_less_often() -> None:
+    """Twenty consumers before room for eight: what is refused in vain takes the cluster's time from the others."""
+    window = Window(8)
+    window.answered(0, 2.0, strained=False, full=False)
+    pauses = []
+    for asked in range(6):
+        window.answered(asked, 0.1, strained=True, full=True)
+        pauses.append(window.pause)
+
+    assert pauses == [0, 2.0, 6.0, 6.0, 6.0, 6.0]
+    assert window.places == 1
+
+
+def test_good_answers_end_the_pauses() -> None:
+    """What was learned in a burst must not slow down the day after it."""
+    window = Window(8)
+    window.answered(0, 2.0, strained=False, full=False)
+    for asked in range(6):
+        window.answered(asked, 0.1, strained=True, full=True)
+
+    pauses = [window.pause]
+    while window.pause:
+        window.answered(window.round, 0.1, strained=False, full=True)
+        pauses.append(window.pause)
+
+    assert pauses == sorted(pauses, reverse=True)
+    assert len(pauses) < 6
+
+
+def test_a_slow_cluster_is_asked_all_the_same() -> None:
+    """One that takes a minute for an answer would else be asked once in four."""
+    window = Window(8)
+    window.answered(0, 60.0, strained=False, full=False)
+    for asked in range(6):
+        window.answered(asked, 60.0, strained=True, full=True)
+
+    assert window.pause == 20.0
+
+
+class Clock:
+    """Goes on by `step` at each look."""
+
+    def __init__(self) -> None:
+        self.now = self.step = 0.0
+
+    def __call__(self) -> float:
+        self.now += self.step
+        return self.now
+
+
+def in_a_pause(clock: Clock) -> Gate:
+    """A gate that lets nobody in for three times the 0.1 s that an answer took, more or less by a half."""
+    gate = Gate(8, clock)
+    good = enter(gate)
+    clock.now += 0.1
+    gate.leave(good, strained=False)
+    for _ in range(6):
+        gate.leave(enter(gate), strained=True)
+        clock.now += 1_000.0
+    clock.now -= 1_000.0
+    return gate
+
+
+def test_who_comes_in_a_pause_waits_for_its_end() -> None:
+    """A request that is held back is late; one that is let in would be refused."""
+    clock = Clock()
+    gate, began = in_a_pause(clock), clock.now
+
+    clock.step = 0.1
+    entered = enter(gate)
+
+    assert 0.15 <= entered.at - began <= 0.65
+
+
+def test_who_has_less_time_left_than_the_pause_lasts_does_not_wait() -> None:
+    """Its messages go back to the queue sooner that way."""
+    gate = in_a_pause(Clock())
+
+    assert gate.enter(lambda: 0.1) is None
+
+
+def test_a_request_that_was_not_sent_says_nothing() -> None:
+    """The wait for a place may use up the time: nothing was asked, so nothing was learned."""
+    gate = opened(8)
+
+    for _ in range(20):
+        gate.leave(enter(gate), strained=None)
+
+    assert gate.places == 8
 
 
 def test_places_that_nobody_uses_do_not_grow() -> None:
