@@ -6,7 +6,8 @@ takes eight rounds: a cluster at its limit is asked for more often enough, and s
 
 One at a time is still too much where twenty consumers share what bears eight. What is refused has been read by the
 cluster, so asking in vain takes its time from the others: below one, requests go one by one with pauses between them,
-at a half as long as an answer takes, at a quarter, the least, three times as long. Each good answer makes them shorter.
+at a half as long as an answer takes, at a quarter, the least, three times as long. Each good answer makes them shorter;
+before the first one there are none, since nobody knows how long an answer takes.
 """
 
 from __future__ import annotations
@@ -29,10 +30,10 @@ _CAREFUL = 1 / 8
 # Below one place, where a step more is no more than a shorter pause.
 _SOON = 1 / 2
 
-# Of the answers that went well: so much of what is remembered of their time is the last one's (RFC 6298).
+# Of the answers that were no sign of strain: so much of what is remembered of their time is the last one's (RFC 6298).
 _LAST = 1 / 8
 
-# A cluster that takes a minute for an answer is not asked less often for that.
+# A cluster that takes a minute for an answer is not asked less often for that. Chance makes it up to a half more.
 _LONGEST_PAUSE = 20.0
 
 # Between two looks at the clock: a consumer that is told to stop must not wait for a slow answer.
@@ -44,7 +45,7 @@ class Window:
 
     def __init__(self, most: int) -> None:
         self._most, self._size, self._step = most, min(_FIRST, most), 1.0
-        self._usual = 0.0  # seconds of an answer that went well
+        self._usual = 0.0  # seconds of an answer without strain
         self.round = 0
 
     @property

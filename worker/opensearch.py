@@ -116,27 +116,32 @@ class Cluster:
         self._request_seconds, self._retry_seconds = request_seconds, retry_seconds
         self._tick, self._sleep = tick, sleep
         self._gate = Gate(in_flight, tick)
+        self._gave_up: tuple[float, str] | None = None  # when a request last used up its patience, and why
         self._mine = threading.local()
 
     def deliver(self, request: Sequence[Action], left: Callable[[], float]) -> Receipt:
         """Send one bulk request until each action has an outcome, or the time or the patience is over."""
         began = self._tick()
         delivery = Delivery(request, max_bytes=self._max_bytes)
-        post = _Posting(self, delivery, left)
+        post = _Posting(self, delivery, began, left)
         try:
-            self._patience(post, left)(post.round)
+            self._patience()(_Posting.round, post)
         except (IndexUnavailable, SetupError) as cause:  # a sign-in that cannot be read is the operator's to mend
             post.halt = str(cause)
+        if delivery.waiting and self._used_up(post):
+            self._gave_up = self._tick(), post.halt
         outcomes = delivery.give_up(post.halt or delivery.cause)
         return Receipt(
             outcomes, post.halt, post.requests, post.retries, post.throttled, post.wire_bytes, self._tick() - began
         )
 
-    def _patience(self, post: _Posting, left: Callable[[], float]) -> Retrying:
+    def _patience(self) -> Retrying:
         """Build the one retry policy towards OpenSearch: jittered exponential, inside the invocation's clock."""
 
         def over(state: RetryCallState) -> bool:
-            return self._tick() - post.began >= self._retry_seconds or left() <= state.upcoming_sleep
+            # Not from a closure: tenacity's objects refer to themselves, and would keep 5 MiB of actions for a while.
+            post: _Posting = state.args[0]
+            return self._used_up(post) or post.left() <= state.upcoming_sleep
 
         return Retrying(
             retry=retry_if_exception_type(IndexUnavailable),
@@ -145,6 +150,14 @@ class Cluster:
             sleep=self._sleep,
             reraise=True,
         )
+
+    def _used_up(self, post: _Posting) -> bool:
+        return post.first_turn is not None and self._tick() - post.first_turn >= self._retry_seconds
+
+    def gave_up(self, since: float) -> str:
+        """Say why some request used up its patience since then; "" when none did."""
+        when, cause = self._gave_up or (since, "")
+        return cause if when > since else ""
 
     def post(self, body: bytes, left: Callable[[], float]) -> Posted | None:
         """Send one gzipped body when its turn comes; every way in which that can end is an Answer, None is no time."""
@@ -196,34 +209,35 @@ class Posted(NamedTuple):
     """An answer, and when its request's turn had come."""
 
     answer: Answer
-    began: float
+    turn: float
 
 
 class _Posting:
     """The rounds of one delivery, and what they cost."""
 
-    def __init__(self, cluster: Cluster, delivery: Delivery, left: Callable[[], float]) -> None:
-        self._cluster, self._delivery, self._left = cluster, delivery, left
+    def __init__(self, cluster: Cluster, delivery: Delivery, began: float, left: Callable[[], float]) -> None:
+        self._cluster, self._delivery, self._began, self._left = cluster, delivery, began, left
         self.requests = self.retries = self.throttled = self.wire_bytes = 0
         self.halt = ""
-        self.began = 0.0  # its first turn: to wait for one's turn is no retry
+        self.first_turn: float | None = None  # patience begins here: to wait for it is no retry
+
+    def left(self) -> float:
+        """Return the seconds that are left: none once another request, sent beside this one, was given up."""
+        return 0.0 if self._cluster.gave_up(self._began) else self._left()
 
     def round(self) -> None:
         """Send all that can be sent now; raises IndexUnavailable when some of it has to be asked again."""
         again = self._delivery.waiting
         self._delivery.resume()
         while (body := self._delivery.next_body()) is not None:
-            if self._left() <= 0:
-                self.halt = "deadline"
-                return
             packed = compressed(body)
             del body  # several may wait for their turn, and the actions hold the same once more
-            posted = self._cluster.post(packed, self._left)
+            posted = self._cluster.post(packed, self.left) if self.left() > 0 else None
             if posted is None:
-                self.halt = "deadline"
+                self.halt = self._cluster.gave_up(self._began) or "deadline"
                 return
-            answer = posted.answer
-            self.began = self.began or posted.began
+            answer, turn = posted
+            self.first_turn = turn if self.first_turn is None else self.first_turn
             self._delivery.settle(answer)
             self._count(answer, packed, again=again)
             if self._delivery.parked:

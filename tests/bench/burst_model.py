@@ -13,7 +13,8 @@ are done, and the other messages wait in the queue, twice as long with each rece
 that was received too often becomes a letter; one that grew too old is lost.
 
 The window of bulk requests in flight is a function's own: fixed, or that of worker.gate. Left out are: messages that
-SQS delivers twice, functions that crash, cold starts, S3's and SQS's own trouble, and requests that hang.
+SQS delivers twice, functions that crash, cold starts, S3's and SQS's own trouble, requests that hang, and that what one
+function sends again waits for a place, too.
 """
 
 from __future__ import annotations

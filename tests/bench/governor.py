@@ -35,9 +35,15 @@ def cpu_seconds(pid: int, task: int | None = None) -> float:
 
 def compiling_seconds(pid: int) -> Callable[[], float]:
     """Return what tells the CPU time of a JVM's compilers so far; Linux only."""
-    tasks = list(Path(f"/proc/{pid}/task").iterdir())
-    compilers = [int(task.name) for task in tasks if (task / "comm").read_text().startswith(_COMPILERS)]
+    compilers = [int(task.name) for task in Path(f"/proc/{pid}/task").iterdir() if _name(task).startswith(_COMPILERS)]
     return lambda: sum(cpu_seconds(pid, task) for task in compilers)
+
+
+def _name(task: Path) -> str:
+    try:
+        return (task / "comm").read_text()
+    except OSError:  # it has ended
+        return ""
 
 
 def working_seconds(pid: int) -> Callable[[], float]:

@@ -257,6 +257,37 @@ def test_to_wait_for_a_turn_costs_no_patience() -> None:
     assert (second.outcomes, second.requests) == ([INDEXED], 2)
 
 
+def test_requests_that_one_outage_refuses_end_together() -> None:
+    """Each would else wait for its turn, with a pause before it, and be tried as long as the first: for minutes."""
+    away = (503, b'{"error":{"type":"no_master"},"status":503}')
+
+    def slowly() -> Reply:
+        time.sleep(0.5)
+        return 200, b'{"errors":false,"items":[{"create":{"status":201}}]}'
+
+    with listening(Service(replies=[slowly, *[away] * 500])) as ill:
+        client = Client(ill.url, sign_in=lambda: None, ca_file=None, seconds=10)
+        cluster = Cluster(
+            client,
+            request_seconds=10,
+            retry_seconds=2,
+            max_bytes=1 << 20,
+            in_flight=8,
+            sleep=lambda seconds: time.sleep(min(seconds, 0.1)),
+        )
+        assert cluster.deliver(some_actions(1), lambda: 60.0).outcomes == [INDEXED]
+        began = time.monotonic()
+        with ThreadPoolExecutor(8) as threads:
+            receipts = list(threads.map(lambda _: cluster.deliver(some_actions(1), lambda: 60.0), range(8)))
+        seconds = time.monotonic() - began
+        later = cluster.deliver(some_actions(1), lambda: 60.0)
+
+    assert seconds < 12  # some 30 else
+    assert {receipt.halt for receipt in receipts} == {"no_master"}
+    assert {receipt.outcomes[0] for receipt in receipts} == {Outcome(Verdict.UNAVAILABLE, "no_master")}
+    assert later.requests > 0  # what comes after is tried anew
+
+
 # A cluster that takes only so much at once
 
 
