@@ -24,6 +24,7 @@ RECORDS_OF_A_FILE = 50
 
 CHOSEN = "trailsink"
 FLATTENED = "flattened text + raw JSON"
+BARE = "the time only"
 
 _SETTINGS: dict[str, Any] = {"number_of_shards": 1, "number_of_replicas": 0}
 
@@ -47,8 +48,14 @@ class Alternative:
         return replace(self, name=name, settings=self.settings | changed)
 
 
+def only_the_time() -> Alternative:
+    """The chosen documents with nothing searchable but their time: what any mapping costs at the least."""
+    chosen = alternatives()[0]
+    return replace(chosen, name=BARE, mappings={"dynamic": False, "properties": {"@timestamp": {"type": "date"}}})
+
+
 def alternatives() -> list[Alternative]:
-    """Return all of them, the chosen one first, and what it is held against second."""
+    """Return all that people might use, the chosen one first, and what it is held against second."""
     full, compatible = (index_template("bench", compatible=one, replicas=0)["template"] for one in (False, True))
     chosen = Alternative(CHOSEN, spliced, full["mappings"], full["settings"])
     flattened = Alternative(FLATTENED, flattened_text, FLATTENED_MAPPINGS, FLATTENED_SETTINGS)

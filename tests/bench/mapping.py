@@ -3,8 +3,9 @@
 A real node, real events, each alternative of `tests.bench.alternatives` in turn, in several rounds, in a new index each
 time. One sender posts gzipped requests of 250 documents, one after the other; at 250 events a second to a shard that
 is one a second, so an index that refreshes every 10 s is refreshed after each tenth. Then running merges are waited
-for, and the node's own count of its CPU time is read, less what it spends idle in that time. Disk is what one segment
-holds when all are merged into it.
+for, and the node's own count of its CPU time is read, less what it spends idle in that time and, where the node is
+started here, less what the JVM's compilers spend: a node that has run for a day has that behind it. Disk is what one
+segment holds when all are merged into it.
 
 Before the rounds an index of each meets all events: where the mapping is dynamic it grows. What that costs is told on
 its own, since a busy index pays it once; the rounds begin with the grown mapping. Rounds that are not counted warm the
@@ -20,7 +21,7 @@ import math
 import statistics
 import sys
 import time
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -35,6 +36,7 @@ from infra.local.node import Node
 from infra.local.stack import server_already_there
 from infra.packaging import figures
 from tests.bench.alternatives import CHOSEN, FLATTENED, Alternative, alternatives
+from tests.bench.governor import compiling_seconds
 from tests.bench.ratios import Ratio, console, in_turn, print_ratios, quotients
 from tests.bench.road import LIMITS, post
 from tests.bench.workloads import DATA, distinct, varied
@@ -100,8 +102,9 @@ class Cost:
 class Meter:
     """One node, and what it says of itself; `documents` is how many it was sent."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, compiling: Callable[[], float]) -> None:
         self._client = OpenSearch([url], timeout=120)
+        self._compiling = compiling
         self._idle = math.inf
         self.documents = 0
 
@@ -171,7 +174,7 @@ class Meter:
         """The CPU seconds of the node so far; it looks at most once a second, so a later look is waited for."""
         asked = time.time() * 1e3
         until(lambda: self._process()["timestamp"] >= asked)
-        return float(self._process()["cpu"]["total_in_millis"]) / 1e3
+        return float(self._process()["cpu"]["total_in_millis"]) / 1e3 - self._compiling()
 
     def _process(self) -> dict[str, Any]:
         (node,) = self._client.nodes.stats(metric="process")["nodes"].values()
@@ -214,14 +217,17 @@ def _bodies(records: Sequence[Record], document: Callable[[Record], bytes]) -> l
 
 
 @contextmanager
-def node() -> Iterator[str]:
+def metered() -> Iterator[Meter]:
     """A node whose JVM optimises as it would in production, or the one that the user names."""
-    url = server_already_there()
-    if url:
-        yield url
-    else:
-        with Node(heap="1g", quick=False) as started:
-            yield started.url
+    with ExitStack() as opened:
+        compiling: Callable[[], float] = float  # 0.0: another's threads cannot be told apart
+        url = server_already_there()
+        if not url:
+            started = opened.enter_context(Node(heap="1g", quick=False))
+            url = started.url
+            if sys.platform == "linux":
+                compiling = compiling_seconds(started.pid)
+        yield opened.enter_context(closing(Meter(url, compiling)))
 
 
 @dataclass(frozen=True)
@@ -237,7 +243,7 @@ def measured(chosen: Sequence[Alternative], events: Sequence[bytes], plan: Plan)
     """Measure each alternative once a round, in turn, on a warm JVM."""
     prepared = loads(chosen, events, plan.copies)
     began = time.monotonic()
-    with node() as url, closing(Meter(url)) as meter:
+    with metered() as meter:
         meter.rest(2)
         grown = _grown(meter, chosen, prepared)
         jobs = {one.name: partial(_cost, meter, one, grown[one.name], prepared[one.name]) for one in chosen}
