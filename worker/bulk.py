@@ -144,6 +144,11 @@ def is_strained(answer: Answer) -> bool:
     return rule_request(answer) in (Ruling.AGAIN, Ruling.AGAIN_IN_HALVES)
 
 
+def is_halved(answer: Answer, size: int) -> bool:
+    """Say whether a body of so many bytes comes again in halves after this answer, and a pause."""
+    return not answer.items and rule_request(answer) is Ruling.AGAIN_IN_HALVES and size > SMALLEST_HALF
+
+
 class Delivery:
     """One bulk request on its way, until each of its actions has an outcome.
 
@@ -269,16 +274,16 @@ class Delivery:
                 self.parked = cause  # it is not the documents
         else:
             self.cause = cause
-            self._later.extend(self._halves(self._asked) if ruling is Ruling.AGAIN_IN_HALVES else [self._asked])
+            self._later.extend(self._halves(answer))
 
     def _halve(self, asked: list[int]) -> None:
         middle = len(asked) // 2
         self._now.extendleft((asked[middle:], asked[:middle]))
 
-    def _halves(self, asked: list[int]) -> list[list[int]]:
+    def _halves(self, answer: Answer) -> list[list[int]]:
+        asked, middle = self._asked, len(self._asked) // 2
         size = sum(len(self._actions[at].lines) for at in asked)
-        middle = len(asked) // 2
-        return [asked[:middle], asked[middle:]] if middle and size > SMALLEST_HALF else [asked]
+        return [asked[:middle], asked[middle:]] if middle and is_halved(answer, size) else [asked]
 
 
 def _index(action: Action) -> bytes:

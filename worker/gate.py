@@ -58,14 +58,16 @@ class Window:
         """Seconds to wait after an answer before anything is asked."""
         return min(_LONGEST_PAUSE, self._usual * (1 / self._size - 1)) if self._size < 1 else 0.0
 
-    def answered(self, asked: int, seconds: float, *, strained: bool, full: bool) -> None:
+    def answered(self, asked: int, seconds: float, *, strained: bool, halved: bool, full: bool) -> None:
         """Take note of an answer to what was asked in a round, its time, and whether all places were in use.
 
-        Requests that were under way together are refused together: that is one sign of strain, not several.
+        Requests that were under way together are refused together: that is one sign of strain, not several. What comes
+        again in halves was too large, so it is no reason for pauses.
         """
         if strained:
             if asked == self.round:
-                self._size, self._step = max(_LEAST, self._size / 2), _CAREFUL
+                least = min(1.0, self._size) if halved else _LEAST
+                self._size, self._step = max(least, self._size / 2), _CAREFUL
                 self.round += 1
             return
         self._usual += (seconds - self._usual) * (_LAST if self._usual else 1)
@@ -110,14 +112,17 @@ class Gate:
             self._inside += 1
             return Entered(self._window.round, self._tick())
 
-    def leave(self, entered: Entered, *, strained: bool | None) -> None:
-        """Give the place back, and say whether the answer was a sign of strain; None when nothing was asked."""
+    def leave(self, entered: Entered, *, strained: bool | None, halved: bool = False) -> None:
+        """Give the place back, and say whether the answer was a sign of strain; None when nothing was asked.
+
+        `halved` says that what was refused comes again in halves.
+        """
         with self._changed:
             full = self._waiting > 0 or self._inside >= self._window.places
             self._inside -= 1
             if strained is not None:
                 now = self._tick()
-                self._window.answered(entered.round, now - entered.at, strained=strained, full=full)
+                self._window.answered(entered.round, now - entered.at, strained=strained, halved=halved, full=full)
                 # At random: consumers that were refused together must not come back together.
                 self._opens = now + self._window.pause * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
             self._changed.notify_all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +15,17 @@ from opensearchpy.serializer import JSONSerializer
 from requests_aws4auth import AWS4Auth
 from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
 
-from worker.bulk import CREATED, THROTTLED_BY_AWS, TLS_FAILURE, Answer, Delivery, Receipt, compressed, is_strained
+from worker.bulk import (
+    CREATED,
+    THROTTLED_BY_AWS,
+    TLS_FAILURE,
+    Answer,
+    Delivery,
+    Receipt,
+    compressed,
+    is_halved,
+    is_strained,
+)
 from worker.errors import IndexUnavailable, SetupError
 from worker.gate import Gate
 
@@ -116,7 +127,7 @@ class Cluster:
         self._request_seconds, self._retry_seconds = request_seconds, retry_seconds
         self._tick, self._sleep = tick, sleep
         self._gate = Gate(in_flight, tick)
-        self._gave_up: tuple[float, str] | None = None  # when a request last used up its patience, and why
+        self._gave_up = (-math.inf, "")  # when a request last used up its patience, and why
         self._mine = threading.local()
 
     def deliver(self, request: Sequence[Action], left: Callable[[], float]) -> Receipt:
@@ -156,11 +167,14 @@ class Cluster:
 
     def gave_up(self, since: float) -> str:
         """Say why some request used up its patience since then; "" when none did."""
-        when, cause = self._gave_up or (since, "")
+        when, cause = self._gave_up
         return cause if when > since else ""
 
-    def post(self, body: bytes, left: Callable[[], float]) -> Posted | None:
-        """Send one gzipped body when its turn comes; every way in which that can end is an Answer, None is no time."""
+    def post(self, body: bytes, size: int, left: Callable[[], float]) -> Posted | None:
+        """Send one body, gzipped, when its turn comes; every way in which that can end is an Answer, None is no time.
+
+        `size` is that of the body before.
+        """
         entered = self._gate.enter(left)
         if entered is None:
             return None
@@ -170,7 +184,10 @@ class Cluster:
             if seconds > 0:
                 answer = self._post_signed(body, seconds)
         finally:
-            self._gate.leave(entered, strained=is_strained(answer) if answer else None)
+            if answer:
+                self._gate.leave(entered, strained=is_strained(answer), halved=is_halved(answer, size))
+            else:
+                self._gate.leave(entered, strained=None)
         return Posted(answer, entered.at) if answer else None
 
     def _post_signed(self, body: bytes, seconds: float) -> Answer:
@@ -230,9 +247,9 @@ class _Posting:
         again = self._delivery.waiting
         self._delivery.resume()
         while (body := self._delivery.next_body()) is not None:
-            packed = compressed(body)
+            packed, size = compressed(body), len(body)
             del body  # several may wait for their turn, and the actions hold the same once more
-            posted = self._cluster.post(packed, self.left) if self.left() > 0 else None
+            posted = self._cluster.post(packed, size, self.left) if self.left() > 0 else None
             if posted is None:
                 self.halt = self._cluster.gave_up(self._began) or "deadline"
                 return

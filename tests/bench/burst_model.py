@@ -176,7 +176,7 @@ class Batch:
 class Fixed(Window):
     """A window that does not go by the answers."""
 
-    def answered(self, asked: int, seconds: float, *, strained: bool, full: bool) -> None:
+    def answered(self, asked: int, seconds: float, *, strained: bool, halved: bool, full: bool) -> None:
         """Stay as it is."""
 
     @property
@@ -371,7 +371,7 @@ class Simulation:
         self._free_at = max(self.now, self._free_at) + (records + self.world.request_cost) / self.world.capacity
 
     def _refused(self, batch: Batch, sending: Sending, pieces: list[int]) -> None:
-        self._answered(batch, sending, strained=True)
+        self._answered(batch, sending, strained=True, halved=len(pieces) > 1)
         sending.later += pieces
         self._offer(batch, sending)
 
@@ -385,10 +385,10 @@ class Simulation:
     def _window(self) -> Window:
         return Fixed(self.world.window) if self.world.window else Window(self.limits.bulk_in_flight)
 
-    def _answered(self, batch: Batch, sending: Sending, *, strained: bool) -> None:
+    def _answered(self, batch: Batch, sending: Sending, *, strained: bool, halved: bool = False) -> None:
         window = batch.function.window
         full = batch.flights >= window.places
-        window.answered(sending.round, self.now - sending.asked, strained=strained, full=full)
+        window.answered(sending.round, self.now - sending.asked, strained=strained, halved=halved, full=full)
         batch.function.opens = self.now + window.pause * self.chance.uniform(0.5, 1.5)
 
     def _rest(self, batch: Batch, sending: Sending) -> None:

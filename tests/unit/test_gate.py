@@ -72,26 +72,42 @@ def test_it_never_closes() -> None:
 def test_refused_with_one_at_a_time_it_asks_less_often() -> None:
     """Twenty consumers before room for eight: what is refused in vain takes the cluster's time from the others."""
     window = Window(8)
-    window.answered(0, 2.0, strained=False, full=False)
+    window.answered(0, 2.0, strained=False, halved=False, full=False)
     pauses = []
     for asked in range(6):
-        window.answered(asked, 0.1, strained=True, full=True)
+        window.answered(asked, 0.1, strained=True, halved=False, full=True)
         pauses.append(window.pause)
 
     assert pauses == [0, 2.0, 6.0, 6.0, 6.0, 6.0]
     assert window.places == 1
 
 
+def test_what_was_only_too_large_makes_no_pauses() -> None:
+    """It comes again in halves; a small node would else be asked for minutes what it takes in seconds."""
+    window = Window(8)
+    window.answered(0, 2.0, strained=False, halved=False, full=False)
+    for asked in range(6):
+        window.answered(asked, 0.1, strained=True, halved=True, full=True)
+
+    assert (window.places, window.pause) == (1, 0.0)
+
+    window.answered(window.round, 0.1, strained=True, halved=False, full=True)
+    pause = window.pause
+    window.answered(window.round, 0.1, strained=True, halved=True, full=True)
+
+    assert window.pause == pause > 0
+
+
 def test_good_answers_end_the_pauses() -> None:
     """What was learned in a burst must not slow down the day after it."""
     window = Window(8)
-    window.answered(0, 2.0, strained=False, full=False)
+    window.answered(0, 2.0, strained=False, halved=False, full=False)
     for asked in range(6):
-        window.answered(asked, 0.1, strained=True, full=True)
+        window.answered(asked, 0.1, strained=True, halved=False, full=True)
 
     pauses = [window.pause]
     while window.pause:
-        window.answered(window.round, 0.1, strained=False, full=True)
+        window.answered(window.round, 0.1, strained=False, halved=False, full=True)
         pauses.append(window.pause)
 
     assert pauses == sorted(pauses, reverse=True)
@@ -101,9 +117,9 @@ def test_good_answers_end_the_pauses() -> None:
 def test_a_slow_cluster_is_asked_all_the_same() -> None:
     """One that takes a minute for an answer would else be asked once in four."""
     window = Window(8)
-    window.answered(0, 60.0, strained=False, full=False)
+    window.answered(0, 60.0, strained=False, halved=False, full=False)
     for asked in range(6):
-        window.answered(asked, 60.0, strained=True, full=True)
+        window.answered(asked, 60.0, strained=True, halved=False, full=True)
 
     assert window.pause == 20.0
 
