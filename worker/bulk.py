@@ -47,6 +47,9 @@ DUPLICATE = Outcome(Verdict.DUPLICATE)
 # Below this a smaller request is no gentler: a node's limits are megabytes, and each request has its own price.
 SMALLEST_HALF = 512 << 10
 
+# Requests of its size that a node's memory holds: as many make it wait for its turn rather than come in halves.
+_ROOM_ENOUGH = 4
+
 
 class Receipt(NamedTuple):
     """What came of one request: an outcome per action, by position, and what it cost.
@@ -67,12 +70,14 @@ class Answer(msgspec.Struct, frozen=True):
     """What the server said to one request.
 
     `status` is the HTTP status, 0 when there was no answer at all; `cause` the error type or a short code; `items` the
-    status and error type of each action, in order, of a 200.
+    status and error type of each action, in order, of a 200; `room` how many requests of this size the node has memory
+    for when it does nothing else, where a refusal tells, else 0.
     """
 
     status: int
     cause: str = ""
     items: tuple[tuple[int, str], ...] = ()
+    room: float = 0.0
 
 
 CREATED = (201, "")  # what nearly every item says
@@ -130,8 +135,9 @@ def rule_request(answer: Answer) -> Ruling:
     if status == 413 or (status == 400 and cause):  # a 400 without an error type is not OpenSearch speaking
         return Ruling.HALVE
     if status == 429:
-        # Indexing pressure counts the body: one above the node's limit can never pass whole.
-        return Ruling.AGAIN_IN_HALVES
+        # One above the node's limit could never pass whole, a large one seldom. A small part of it passes when others
+        # have been worked off, and halves of it would only be more requests.
+        return Ruling.AGAIN if answer.room >= _ROOM_ENOUGH else Ruling.AGAIN_IN_HALVES
     if status in (0, 200, 402, 408) or status >= 500 or cause == THROTTLED_BY_AWS:
         return Ruling.AGAIN
     return Ruling.PARK  # 401, 403, 404, a redirect: credentials, policy, address
@@ -145,7 +151,7 @@ def is_strained(answer: Answer) -> bool:
 
 
 def is_halved(answer: Answer, size: int) -> bool:
-    """Say whether a body of so many bytes comes again in halves after this answer, and a pause."""
+    """Say whether a body of so many bytes, of more than one action, comes again in halves after this answer."""
     return not answer.items and rule_request(answer) is Ruling.AGAIN_IN_HALVES and size > SMALLEST_HALF
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import threading
 import time
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -247,11 +248,14 @@ class _Posting:
         again = self._delivery.waiting
         self._delivery.resume()
         while (body := self._delivery.next_body()) is not None:
+            if self.left() <= 0:
+                self._end_without_time()
+                return
             packed, size = compressed(body), len(body)
             del body  # several may wait for their turn, and the actions hold the same once more
-            posted = self._cluster.post(packed, size, self.left) if self.left() > 0 else None
+            posted = self._cluster.post(packed, size, self.left)
             if posted is None:
-                self.halt = self._cluster.gave_up(self._began) or "deadline"
+                self._end_without_time()
                 return
             answer, turn = posted
             self.first_turn = turn if self.first_turn is None else self.first_turn
@@ -262,6 +266,9 @@ class _Posting:
                 return
         if self._delivery.waiting:
             raise IndexUnavailable(self._delivery.cause or "refused")
+
+    def _end_without_time(self) -> None:
+        self.halt = self._cluster.gave_up(self._began) or "deadline"
 
     def _count(self, answer: Answer, packed: bytes, *, again: bool) -> None:
         self.requests += 1
@@ -291,16 +298,24 @@ def _answer_of_error(error: TransportError) -> Answer:
     info = error.info
     if error.status_code == 403 and "throttled" in str(info).lower():
         return Answer(403, THROTTLED_BY_AWS)
-    return Answer(error.status_code, _type_of(info))
-
-
-def _type_of(info: Any) -> str:  # noqa: ANN401 - a foreign answer
     if isinstance(info, str):
         try:
             info = msgspec.json.decode(info)
         except (msgspec.DecodeError, RecursionError):
-            return ""
+            info = None
     match info:
+        case {"error": {"type": str(kind), "reason": str(reason)}}:
+            return Answer(error.status_code, kind, room=_room(reason))
         case {"error": {"type": str(kind)}}:
-            return kind
-    return ""
+            return Answer(error.status_code, kind)
+    return Answer(error.status_code)
+
+
+def _room(reason: str) -> float:
+    """Read from a refusal for indexing pressure how many requests of this size the node, or a shard, has memory for.
+
+    0 when it does not say so. (OpenSearch's IndexingPressure.java and ShardIndexingPressureMemoryManager.java, as
+    quoted in github.com/wazuh/wazuh-indexer/issues/1547 and github.com/exercism/website/issues/7223.)
+    """
+    limits = re.findall(r"operation_bytes=(\d+), \w*max_coordinating_and_primary_bytes=(\d+)", reason)
+    return min((int(most) / max(1, int(asked)) for asked, most in limits), default=0.0)

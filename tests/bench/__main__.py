@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from infra.packaging import figures
@@ -20,10 +19,11 @@ from tests.bench.mapping import measure
 from tests.bench.memory import large_files
 from tests.bench.ratios import console, print_ratios
 from tests.bench.real_node import a_trail_into_a_node
-from tests.bench.workloads import DATA
+from tests.bench.workloads import DATA, folder_of_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.bench.ratios import Ratio
 
@@ -47,7 +47,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="make bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", nargs="?", type=Path, default=DATA, help="of CloudTrail files (tests/data)")
+    parser.add_argument(
+        "folder", nargs="?", type=folder_of_events, default=DATA, help="of CloudTrail files (tests/data)"
+    )
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="some of it")
     parser.add_argument("--rounds", type=int, default=5, help="each thing is measured so often, in turn (5; W4 9)")
     asked = parser.parse_args()

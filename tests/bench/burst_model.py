@@ -7,7 +7,7 @@ reads them, and cuts their records into bulk requests, so many files to a reques
 
 The cluster works requests off one after the other at a fixed pace. It refuses a request that does not fit beside those
 under way (indexing pressure), which costs it some time, too, and every request while it is away. A refused request is
-cut in halves and sent again after a random wait that doubles, as in worker.bulk and worker.opensearch, until
+sent again after a random wait that doubles, a large one in halves, as in worker.bulk and worker.opensearch, until
 `retry_seconds` are over or the invocation nears its end; then nothing more of the batch is started, files that are in
 are done, and the other messages wait in the queue, twice as long with each receive, as in worker.pipeline. A message
 that was received too often becomes a letter; one that grew too old is lost.
@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.bench.trail import size
-from worker.bulk import SMALLEST_HALF
+from worker.bulk import Answer, is_halved
 from worker.gate import Window
 from worker.opensearch import FIRST_WAIT, LONGEST_WAIT
 from worker.pipeline import backoff
@@ -354,7 +354,8 @@ class Simulation:
             elif self._pending_bytes + amount > self.world.pressure_bytes:
                 self.refused_for_room += 1
                 self._work(records * self.world.refusal_cost)
-                halves = [records // 2, records - records // 2] if amount > SMALLEST_HALF else [records]
+                answer = Answer(429, room=self.world.pressure_bytes / amount)
+                halves = [records // 2, records - records // 2] if is_halved(answer, amount) else [records]
                 self._plan(self.now + self.world.answer_seconds, self._refused, batch, sending, halves)
             else:
                 self._pending_bytes += amount

@@ -24,7 +24,6 @@ import time
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -39,12 +38,13 @@ from tests.bench.alternatives import CHOSEN, FLATTENED, Alternative, alternative
 from tests.bench.governor import compiling_seconds
 from tests.bench.ratios import Ratio, console, in_turn, print_ratios, quotients
 from tests.bench.road import LIMITS, post
-from tests.bench.workloads import DATA, distinct, varied
+from tests.bench.workloads import DATA, distinct, folder_of_events, varied
 from worker.bulk import compressed
 from worker.records import Record, read_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from pathlib import Path
 
 INDEX = "bench-mapping"
 BODY = 250  # documents of a request, and events of a second
@@ -308,13 +308,13 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("folder", nargs="?", type=Path, default=DATA, help="of CloudTrail files (tests/data)")
+    parser.add_argument(
+        "folder", nargs="?", type=folder_of_events, default=DATA, help="of CloudTrail files (tests/data)"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="each alternative is measured so often, in turn (3)")
     parser.add_argument("--quick", action="store_true", help="one round of 1,000 events: shows that it works, no more")
     asked = parser.parse_args()
     events = distinct(asked.folder)
-    if not events:
-        parser.error(f"{asked.folder} has no CloudTrail files, *.json.gz or *.jsonl.gz.")
     sys.stderr.write(f"{len(events):,} distinct events; this takes about {2 if asked.quick else 7} minutes.\n")
     try:
         if asked.quick:

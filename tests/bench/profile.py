@@ -14,7 +14,6 @@ import subprocess
 import sys
 from collections import Counter
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from infra.local.errors import LocalStackError
@@ -25,10 +24,11 @@ from tests.bench.alternatives import alternatives, only_the_time
 from tests.bench.governor import compiling_seconds
 from tests.bench.mapping import Meter, loads
 from tests.bench.ratios import console
-from tests.bench.workloads import DATA, distinct
+from tests.bench.workloads import DATA, distinct, folder_of_events
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from tests.bench.alternatives import Alternative
 
@@ -68,7 +68,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench.profile", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", nargs="?", type=Path, default=DATA, help="of CloudTrail files (tests/data)")
+    parser.add_argument(
+        "folder", nargs="?", type=folder_of_events, default=DATA, help="of CloudTrail files (tests/data)"
+    )
     asked = parser.parse_args()
     try:
         print_profiles(profiles(distinct(asked.folder)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import gzip
 import itertools
 import json
@@ -30,16 +31,26 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b")
 
 
+def folder_of_events(argument: str) -> Path:
+    """Take a command's argument for a folder; raises ArgumentTypeError when there is no event below it."""
+    folder = Path(argument)
+    if next(_each_record(folder), None) is None:
+        raise argparse.ArgumentTypeError(f"{argument} has no CloudTrail files, *.json.gz or *.jsonl.gz.")
+    return folder
+
+
 def real_records(folder: Path = DATA) -> list[bytes]:
     """Return every record below a folder as its bytes: of CloudTrail files, and of `*.jsonl.gz`, one to a line."""
-    records: list[bytes] = []
+    return list(_each_record(folder))
+
+
+def _each_record(folder: Path) -> Iterator[bytes]:
     for path in sorted(folder.rglob("*.json*.gz")):
         content = gzip.decompress(path.read_bytes())
         if path.name.endswith(".jsonl.gz"):
-            records += content.splitlines()
+            yield from content.splitlines()
         elif b'"Records"' in content[:200]:
-            records += [bytes(raw) for raw in cut(Text(content)).records]
-    return records
+            yield from map(bytes, cut(Text(content)).records)
 
 
 def distinct(folder: Path = DATA) -> list[bytes]:

@@ -29,8 +29,8 @@ ROUTING = Routing("cloudtrail", Partition.DAY, "2030", 100)
 INDEXED = Outcome(Verdict.INDEXED)
 
 
-def some_actions(count: int) -> list[Action]:
-    raw = b'{"eventID":"x"}'
+def some_actions(count: int, size: int = 1) -> list[Action]:
+    raw = b'{"eventID":"%s"}' % (b"x" * size)
     return list(actions([Record(at, str(at), "2026-01-01T00:00:00Z", raw) for at in range(count)], 0, ORIGIN, ROUTING))
 
 
@@ -112,14 +112,14 @@ def served(*answers: bytes) -> Iterator[Server]:
         server.close()
 
 
-def deliver(server: Server, count: int, *, patience: float = 10.0, left: float = 60.0) -> Receipt:
+def deliver(server: Server, count: int, *, size: int = 1, patience: float = 10.0, left: float = 60.0) -> Receipt:
     """Deliver with waits that take no time; only the patience is real."""
     client = Client(server.url, sign_in=lambda: None, ca_file=None, seconds=1)
     cluster = Cluster(
         client, request_seconds=1, retry_seconds=patience, max_bytes=1 << 20, in_flight=2, sleep=lambda _: None
     )
     until = time.monotonic() + left
-    return cluster.deliver(some_actions(count), lambda: until - time.monotonic())
+    return cluster.deliver(some_actions(count, size), lambda: until - time.monotonic())
 
 
 PASSING = {
@@ -193,6 +193,43 @@ def test_only_throttled_items_are_sent_again() -> None:
 
         assert receipt.outcomes == [INDEXED, INDEXED, Outcome(Verdict.DUPLICATE)]
         assert (receipt.requests, receipt.retries, receipt.throttled) == (3, 2, 2)
+
+
+# As quoted in github.com/wazuh/wazuh-indexer/issues/1547 and, with shard-level pressure, exercism/website/issues/7223.
+NODE = (
+    "[coordinating_and_primary_bytes=105705671, replica_bytes=0, all_bytes=105705671, "
+    "coordinating_operation_bytes=12321625, max_coordinating_and_primary_bytes={}]"
+)
+SHARD = (
+    "[shard_detail=[trail][2][C], shard_coordinating_and_primary_bytes=29490684, shard_operation_bytes=434882, "
+    "shard_max_coordinating_and_primary_bytes={}] OR [node_coordinating_and_primary_bytes=106861195, "
+    "node_replica_bytes=105782531, node_all_bytes=212643726, node_operation_bytes=434882, "
+    "node_max_coordinating_and_primary_bytes=213005107]"
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "requests"),
+    [
+        (NODE.format(107374182), 2),
+        (NODE.format(42949673), 3),
+        (NODE.format(10737418), 3),
+        (SHARD.format(34694922), 2),
+        (SHARD.format(1694922), 3),
+        (NODE.format("no number"), 3),
+        ("", 3),
+    ],
+    ids=["small part", "large part", "above", "small part of a shard's", "large part of a shard's", "odd", "nothing"],
+)
+def test_only_what_is_large_beside_the_nodes_memory_comes_again_in_halves(said: str, requests: int) -> None:
+    """A refusal tells what it is refused for: for its own size, or for all that others have under way."""
+    error = {"type": "rejected_execution_exception", "reason": f"rejected execution of coordinating operation {said}"}
+    refusal = http("429 Too Many Requests", json.dumps({"error": error, "status": 429}))
+    taken = bulk(201, 201) if requests == 2 else bulk(201)
+    with served(refusal, taken) as server:
+        receipt = deliver(server, 2, size=400_000)
+
+        assert (receipt.outcomes, receipt.requests, receipt.throttled) == ([INDEXED, INDEXED], requests, 1)
 
 
 def test_a_silent_server_is_not_waited_for_beyond_the_time_that_is_left() -> None:

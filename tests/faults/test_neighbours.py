@@ -5,6 +5,7 @@ After each, every record is there exactly once and the dead-letter queue is empt
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
@@ -24,9 +25,12 @@ from tests.command import TRAILSINK
 from tests.conftest import VERSION
 from tests.making import fresh_files
 from worker.cluster_setup import Wanted, set_up
+from worker.opensearch import Client, Cluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from worker.bulk import Answer
 
 pytestmark = [
     pytest.mark.skipif(SERVER_VARIABLE in os.environ, reason=f"{SERVER_VARIABLE}: a server of others is not stopped"),
@@ -107,6 +111,7 @@ class Scene:
         }
         self.s3, self.sqs = boto3.client("s3", **options), boto3.client("sqs", **options)
         self.resources = stack.resources
+        self.opensearch_url = stack.opensearch_url
         self.opensearch = OpenSearch([stack.opensearch_url], timeout=60)
         list(set_up(self.opensearch, Wanted("cloudtrail", replicas=0)))
         self.ids: set[str] = set()
@@ -115,6 +120,14 @@ class Scene:
         for key, body, ids in fresh_files(files, records):
             self.s3.put_object(Bucket=self.resources.bucket, Key=f"{len(self.ids)}/{key}", Body=body)
             self.ids |= ids
+
+    def refused(self, body: bytes) -> Answer:
+        """Send a bulk request; returns what the road makes of the answer."""
+        client = Client(self.opensearch_url, sign_in=lambda: None, ca_file=None, seconds=30)
+        cluster = Cluster(client, request_seconds=30, retry_seconds=1, max_bytes=len(body), in_flight=1)
+        posted = cluster.post(gzip.compress(body), len(body), lambda: 30.0)
+        assert posted
+        return posted.answer
 
     @contextmanager
     def consumer(self, *words: str) -> Iterator[Consumer]:
@@ -194,6 +207,7 @@ def test_a_node_that_throttles_takes_everything_in_the_end() -> None:
             assert consumer.sum("BulkThrottled") > 0
 
         it.assert_all_is_well()
+        assert 0.6 < it.refused(b'{"create":{"_index":"other"}}\n{"text":"%s"}\n' % (b"x" * 1_500_000)).room < 0.8
 
 
 def test_a_request_that_is_too_large_is_sent_in_parts() -> None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
+import tests.bench.__main__ as everything
+from tests.bench import mapping, profile
 from tests.bench.alternatives import CHOSEN, FLATTENED, alternatives, flattened_text
 from tests.bench.workloads import distinct, varied
 from tests.making import event, real_records
@@ -16,6 +18,7 @@ from worker.records import Record
 from worker.schema import index_template
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from tests.bench.alternatives import Alternative
@@ -67,6 +70,19 @@ def test_a_folder_of_lines_and_of_files_gives_each_event_once(tmp_path: Path) ->
     (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(b"\n".join(json.dumps(each).encode() for each in (one, one))))
 
     assert [json.loads(raw) for raw in distinct(tmp_path)] == [one, other]
+
+
+@pytest.mark.parametrize("command", [everything.main, mapping.main, profile.main])
+def test_a_folder_without_events_is_said_to_have_none(
+    command: Callable[[], int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A mistyped path would else end in a division by zero, or never."""
+    monkeypatch.setattr("sys.argv", ["bench", str(tmp_path)])
+
+    with pytest.raises(SystemExit):
+        command()
+
+    assert f"{tmp_path} has no CloudTrail files" in capsys.readouterr().err
 
 
 def test_a_varied_event_is_another_one_of_the_same_kind() -> None:

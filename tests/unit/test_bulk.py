@@ -100,6 +100,9 @@ def test_an_items_answer_means_what_opensearch_means_by_it(status: int, cause: s
     ("answer", "ruling"),
     [
         (Answer(429, "rejected_execution_exception"), Ruling.AGAIN_IN_HALVES),
+        (Answer(429, "rejected_execution_exception", room=0.9), Ruling.AGAIN_IN_HALVES),
+        (Answer(429, "rejected_execution_exception", room=3.9), Ruling.AGAIN_IN_HALVES),
+        (Answer(429, "rejected_execution_exception", room=4.0), Ruling.AGAIN),
         (Answer(429, "circuit_breaking_exception"), Ruling.AGAIN_IN_HALVES),
         (Answer(429), Ruling.AGAIN_IN_HALVES),
         (Answer(429, "cluster_block_exception"), Ruling.PARK),
@@ -449,6 +452,18 @@ def test_a_body_above_the_indexing_pressure_comes_again_in_halves() -> None:
 
     assert halves == [[0, 1], [2, 3]]
     assert one.give_up("") == [INDEXED] * 4
+
+
+def test_a_body_that_is_a_small_part_of_the_nodes_memory_comes_again_whole() -> None:
+    """Others fill it; twice as many requests would be refused twice as often."""
+    big = [action(event(number, userAgent="x" * 300_000), number) for number in range(4)]
+    one = Delivery(big, max_bytes=10 * MIB)
+    body = one.next_body()
+
+    one.settle(Answer(429, PRESSURE, room=5.0))
+    one.resume()
+
+    assert one.next_body() == body
 
 
 def test_a_small_body_comes_again_whole() -> None:
