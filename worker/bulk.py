@@ -47,8 +47,10 @@ DUPLICATE = Outcome(Verdict.DUPLICATE)
 # Below this a smaller request is no gentler: a node's limits are megabytes, and each request has its own price.
 SMALLEST_HALF = 512 << 10
 
-# Requests of its size that a node's memory holds: as many make it wait for its turn rather than come in halves.
-_ROOM_ENOUGH = 4
+# A refused request that is so small a part of the node's memory for requests waits for its turn whole, so many times:
+# where others hold all but a little of that memory for good, only what is smaller gets in.
+_SMALL_PART = 1 / 4
+_WHOLE_TIMES = 4
 
 
 class Receipt(NamedTuple):
@@ -70,14 +72,14 @@ class Answer(msgspec.Struct, frozen=True):
     """What the server said to one request.
 
     `status` is the HTTP status, 0 when there was no answer at all; `cause` the error type or a short code; `items` the
-    status and error type of each action, in order, of a 200; `room` how many requests of this size the node has memory
-    for when it does nothing else, where a refusal tells, else 0.
+    status and error type of each action, in order, of a 200; `memory` the bytes that the node, or a shard, has for
+    requests under way, where a refusal tells, else 0.
     """
 
     status: int
     cause: str = ""
     items: tuple[tuple[int, str], ...] = ()
-    room: float = 0.0
+    memory: int = 0
 
 
 CREATED = (201, "")  # what nearly every item says
@@ -135,9 +137,8 @@ def rule_request(answer: Answer) -> Ruling:
     if status == 413 or (status == 400 and cause):  # a 400 without an error type is not OpenSearch speaking
         return Ruling.HALVE
     if status == 429:
-        # One above the node's limit could never pass whole, a large one seldom. A small part of it passes when others
-        # have been worked off, and halves of it would only be more requests.
-        return Ruling.AGAIN if answer.room >= _ROOM_ENOUGH else Ruling.AGAIN_IN_HALVES
+        # Indexing pressure counts the body: one above the node's limit can never pass whole.
+        return Ruling.AGAIN_IN_HALVES
     if status in (0, 200, 402, 408) or status >= 500 or cause == THROTTLED_BY_AWS:
         return Ruling.AGAIN
     return Ruling.PARK  # 401, 403, 404, a redirect: credentials, policy, address
@@ -150,9 +151,11 @@ def is_strained(answer: Answer) -> bool:
     return rule_request(answer) in (Ruling.AGAIN, Ruling.AGAIN_IN_HALVES)
 
 
-def is_halved(answer: Answer, size: int) -> bool:
-    """Say whether a body of so many bytes, of more than one action, comes again in halves after this answer."""
-    return not answer.items and rule_request(answer) is Ruling.AGAIN_IN_HALVES and size > SMALLEST_HALF
+def is_halved(answer: Answer, size: int, times: int) -> bool:
+    """Say whether a body of so many bytes comes again in halves after this answer, refused so many times before."""
+    if answer.items or rule_request(answer) is not Ruling.AGAIN_IN_HALVES or size <= SMALLEST_HALF:
+        return False
+    return times >= _WHOLE_TIMES or size > _SMALL_PART * answer.memory
 
 
 class Delivery:
@@ -169,6 +172,7 @@ class Delivery:
         self._now: deque[list[int]] = deque([list(range(len(self._actions)))])
         self._later: list[list[int]] = []
         self._asked: list[int] = []
+        self._times = 0  # that something was asked again
         self.cause = ""  # why it waits
         self._refusals = 0  # of requests that held one document
         self.parked = ""  # why a whole request was refused for what no retry can change
@@ -195,8 +199,14 @@ class Delivery:
         else:
             self._settle_request(answer)
 
+    def is_halved(self, answer: Answer) -> bool:
+        """Say whether what was asked last comes again in halves after this answer."""
+        size = sum(len(self._actions[at].lines) for at in self._asked)
+        return len(self._asked) > 1 and is_halved(answer, size, self._times)
+
     def resume(self) -> None:
         """Ask again what has waited."""
+        self._times += self.waiting
         self._now.extend(self._later)
         self._later = []
 
@@ -280,16 +290,12 @@ class Delivery:
                 self.parked = cause  # it is not the documents
         else:
             self.cause = cause
-            self._later.extend(self._halves(answer))
+            middle = len(self._asked) // 2 if self.is_halved(answer) else 0
+            self._later += [part for part in (self._asked[:middle], self._asked[middle:]) if part]
 
     def _halve(self, asked: list[int]) -> None:
         middle = len(asked) // 2
         self._now.extendleft((asked[middle:], asked[:middle]))
-
-    def _halves(self, answer: Answer) -> list[list[int]]:
-        asked, middle = self._asked, len(self._asked) // 2
-        size = sum(len(self._actions[at].lines) for at in asked)
-        return [asked[:middle], asked[middle:]] if middle and is_halved(answer, size) else [asked]
 
 
 def _index(action: Action) -> bytes:

@@ -24,7 +24,6 @@ from worker.bulk import (
     Delivery,
     Receipt,
     compressed,
-    is_halved,
     is_strained,
 )
 from worker.errors import IndexUnavailable, SetupError
@@ -171,10 +170,10 @@ class Cluster:
         when, cause = self._gave_up
         return cause if when > since else ""
 
-    def post(self, body: bytes, size: int, left: Callable[[], float]) -> Posted | None:
+    def post(self, body: bytes, left: Callable[[], float], is_halved: Callable[[Answer], bool]) -> Posted | None:
         """Send one body, gzipped, when its turn comes; every way in which that can end is an Answer, None is no time.
 
-        `size` is that of the body before.
+        `is_halved` says whether the body comes again in halves after an answer.
         """
         entered = self._gate.enter(left)
         if entered is None:
@@ -186,7 +185,7 @@ class Cluster:
                 answer = self._post_signed(body, seconds)
         finally:
             if answer:
-                self._gate.leave(entered, strained=is_strained(answer), halved=is_halved(answer, size))
+                self._gate.leave(entered, strained=is_strained(answer), halved=is_halved(answer))
             else:
                 self._gate.leave(entered, strained=None)
         return Posted(answer, entered.at) if answer else None
@@ -212,7 +211,8 @@ class Cluster:
             return Answer(0, TLS_FAILURE)
         except TransportError as error:
             return _answer_of_error(error)
-        except OpenSearchException:
+        except (OpenSearchException, AttributeError, RecursionError):
+            # opensearch-py takes a refusal that is JSON for an object, and any depth of it for readable.
             return Answer(0, "unreadable_answer")
         return Answer(200, items=_items(given))
 
@@ -251,9 +251,9 @@ class _Posting:
             if self.left() <= 0:
                 self._end_without_time()
                 return
-            packed, size = compressed(body), len(body)
+            packed = compressed(body)
             del body  # several may wait for their turn, and the actions hold the same once more
-            posted = self._cluster.post(packed, size, self.left)
+            posted = self._cluster.post(packed, self.left, self._delivery.is_halved)
             if posted is None:
                 self._end_without_time()
                 return
@@ -305,17 +305,16 @@ def _answer_of_error(error: TransportError) -> Answer:
             info = None
     match info:
         case {"error": {"type": str(kind), "reason": str(reason)}}:
-            return Answer(error.status_code, kind, room=_room(reason))
+            return Answer(error.status_code, kind, memory=_memory(reason))
         case {"error": {"type": str(kind)}}:
             return Answer(error.status_code, kind)
     return Answer(error.status_code)
 
 
-def _room(reason: str) -> float:
-    """Read from a refusal for indexing pressure how many requests of this size the node, or a shard, has memory for.
+def _memory(reason: str) -> int:
+    """Read from a refusal how many bytes the node, or a shard, has for requests under way; 0 when it does not say.
 
-    0 when it does not say so. (OpenSearch's IndexingPressure.java and ShardIndexingPressureMemoryManager.java, as
-    quoted in github.com/wazuh/wazuh-indexer/issues/1547 and github.com/exercism/website/issues/7223.)
+    As OpenSearch's IndexingPressure.java and ShardIndexingPressure.java write it.
     """
-    limits = re.findall(r"operation_bytes=(\d+), \w*max_coordinating_and_primary_bytes=(\d+)", reason)
-    return min((int(most) / max(1, int(asked)) for asked, most in limits), default=0.0)
+    limits = re.findall(r"max_coordinating_and_primary_bytes=(\d{1,18})(?!\d)", reason)
+    return min(map(int, limits), default=0)

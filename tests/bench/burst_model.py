@@ -86,6 +86,7 @@ class World:
     concurrency: int = 5
     capacity: float = 4_000.0  # records a second
     pressure_bytes: int = 400 << 20  # indexing_pressure.memory.limit: a tenth of 4 GiB of heap
+    held_bytes: int = 0  # of that, by others, all the time
     away_from: float = 3_600.0
     away_for: float = 0.0
     fetch_seconds: float = 0.04  # one object
@@ -351,12 +352,12 @@ class Simulation:
             amount = records * _RECORD_BYTES
             if self.world.is_away(self.now):
                 self._plan(self.now + self.world.answer_seconds, self._refused, batch, sending, [records])
-            elif self._pending_bytes + amount > self.world.pressure_bytes:
+            elif self.world.held_bytes + self._pending_bytes + amount > self.world.pressure_bytes:
                 self.refused_for_room += 1
                 self._work(records * self.world.refusal_cost)
-                answer = Answer(429, room=self.world.pressure_bytes / amount)
-                halves = [records // 2, records - records // 2] if is_halved(answer, amount) else [records]
-                self._plan(self.now + self.world.answer_seconds, self._refused, batch, sending, halves)
+                large = is_halved(Answer(429, memory=self.world.pressure_bytes), amount, sending.attempt)
+                pieces = [records // 2, records - records // 2] if large else [records]
+                self._plan(self.now + self.world.answer_seconds, self._refused, batch, sending, pieces)
             else:
                 self._pending_bytes += amount
                 self._work(records)

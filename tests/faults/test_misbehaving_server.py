@@ -139,6 +139,9 @@ PASSING = {
     ),
     "429 of AWS": http("429 Too Many Requests", "429 Too Many Requests /_bulk", "text/plain"),
     "429 circuit breaker": http("429 Too Many Requests", '{"error":{"type":"circuit_breaking_exception"}}'),
+    "429 with JSON that is a list": http("429 Too Many Requests", "[]"),
+    "429 with JSON that is a text": http("429 Too Many Requests", '"slow down"'),
+    "429 with JSON too deep to read": http("429 Too Many Requests", "[" * 100_000),
     "403 throttled by AWS": http("403 Forbidden", '{"Message":"Request throttled due to too many requests"}'),
 }
 
@@ -195,7 +198,13 @@ def test_only_throttled_items_are_sent_again() -> None:
         assert (receipt.requests, receipt.retries, receipt.throttled) == (3, 2, 2)
 
 
-# As quoted in github.com/wazuh/wazuh-indexer/issues/1547 and, with shard-level pressure, exercism/website/issues/7223.
+def refusal(said: str) -> bytes:
+    error = {"type": "rejected_execution_exception", "reason": f"rejected execution of coordinating operation {said}"}
+    return http("429 Too Many Requests", json.dumps({"error": error, "status": 429}))
+
+
+# As quoted in github.com/wazuh/wazuh-indexer/issues/1547; with shard-level pressure, in
+# github.com/exercism/website/issues/7223, and as OpenSearch 3's ShardIndexingPressure.java writes it.
 NODE = (
     "[coordinating_and_primary_bytes=105705671, replica_bytes=0, all_bytes=105705671, "
     "coordinating_operation_bytes=12321625, max_coordinating_and_primary_bytes={}]"
@@ -206,30 +215,72 @@ SHARD = (
     "node_replica_bytes=105782531, node_all_bytes=212643726, node_operation_bytes=434882, "
     "node_max_coordinating_and_primary_bytes=213005107]"
 )
+NEWER_SHARD = (
+    "[shard_detail=[trail][2], shard_total_bytes=29490684, shard_operation_bytes=434882, "
+    "shard_max_coordinating_and_primary_bytes={}, shard_max_replica_bytes=52042383] OR [node_total_bytes=212643726, "
+    "node_operation_bytes=434882, node_max_coordinating_and_primary_bytes=213005107, node_max_replica_bytes=319507660]"
+)
 
 
 @pytest.mark.parametrize(
     ("said", "requests"),
     [
         (NODE.format(107374182), 2),
-        (NODE.format(42949673), 3),
-        (NODE.format(10737418), 3),
+        (NODE.format(3_000_000), 3),
+        (NODE.format(700_000), 3),
         (SHARD.format(34694922), 2),
         (SHARD.format(1694922), 3),
-        (NODE.format("no number"), 3),
+        (NEWER_SHARD.format(34694922), 2),
+        (NEWER_SHARD.format(1694922), 3),
+        (NODE.format("1" * 400), 3),
+        (NODE.format("1" * 5_000), 3),
+        (NODE.format("none"), 3),
         ("", 3),
     ],
-    ids=["small part", "large part", "above", "small part of a shard's", "large part of a shard's", "odd", "nothing"],
+    ids=[
+        "a small part of the node's memory",
+        "a large part",
+        "more than it has",
+        "a small part of a shard's",
+        "a large part of a shard's",
+        "a small part of a shard's, newer",
+        "a large part of a shard's, newer",
+        "a number without end",
+        "a number that no int takes",
+        "no number",
+        "nothing",
+    ],
 )
 def test_only_what_is_large_beside_the_nodes_memory_comes_again_in_halves(said: str, requests: int) -> None:
     """A refusal tells what it is refused for: for its own size, or for all that others have under way."""
-    error = {"type": "rejected_execution_exception", "reason": f"rejected execution of coordinating operation {said}"}
-    refusal = http("429 Too Many Requests", json.dumps({"error": error, "status": 429}))
     taken = bulk(201, 201) if requests == 2 else bulk(201)
-    with served(refusal, taken) as server:
+    with served(refusal(said), taken) as server:
         receipt = deliver(server, 2, size=400_000)
 
         assert (receipt.outcomes, receipt.requests, receipt.throttled) == ([INDEXED, INDEXED], requests, 1)
+
+
+def test_what_waits_for_others_is_asked_less_often() -> None:
+    """After an answer that took half a second pauses are that, then three times that, more or less by a half."""
+    taken = (200, bulk(201, 201).partition(b"\r\n\r\n")[2])
+
+    def slowly() -> Reply:
+        time.sleep(0.5)
+        return taken
+
+    refused = 429, refusal(NODE.format(107374182)).partition(b"\r\n\r\n")[2]
+    with listening(Service(replies=[slowly, *[refused] * 3, taken])) as crowded:
+        client = Client(crowded.url, sign_in=lambda: None, ca_file=None, seconds=10)
+        cluster = Cluster(
+            client, request_seconds=10, retry_seconds=30, max_bytes=1 << 20, in_flight=8, sleep=lambda _: None
+        )
+        assert cluster.deliver(some_actions(2), lambda: 60.0).outcomes == [INDEXED, INDEXED]
+        began = time.monotonic()
+        receipt = cluster.deliver(some_actions(2, 400_000), lambda: 60.0)
+        seconds = time.monotonic() - began
+
+    assert (receipt.outcomes, receipt.requests) == ([INDEXED, INDEXED], 4)
+    assert seconds > 0.9
 
 
 def test_a_silent_server_is_not_waited_for_beyond_the_time_that_is_left() -> None:
@@ -273,13 +324,13 @@ def test_who_waits_for_a_turn_does_not_wait_beyond_the_time_that_is_left() -> No
 
 def test_to_wait_for_a_turn_costs_no_patience() -> None:
     """A request that was never sent has not been refused: its file would go back to the queue for nothing."""
-    taken, refusal = (200, b'{"errors":false,"items":[{"create":{"status":201}}]}'), (429, b'{"status":429}')
+    taken, refused = (200, b'{"errors":false,"items":[{"create":{"status":201}}]}'), (429, b'{"status":429}')
 
     def slowly() -> Reply:
         time.sleep(1.5)
         return taken
 
-    with listening(Service(replies=[slowly, refusal, taken])) as slow:
+    with listening(Service(replies=[slowly, refused, taken])) as slow:
         client = Client(slow.url, sign_in=lambda: None, ca_file=None, seconds=10)
         cluster = Cluster(
             client, request_seconds=10, retry_seconds=1, max_bytes=1 << 20, in_flight=1, sleep=lambda _: None

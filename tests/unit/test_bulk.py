@@ -100,9 +100,6 @@ def test_an_items_answer_means_what_opensearch_means_by_it(status: int, cause: s
     ("answer", "ruling"),
     [
         (Answer(429, "rejected_execution_exception"), Ruling.AGAIN_IN_HALVES),
-        (Answer(429, "rejected_execution_exception", room=0.9), Ruling.AGAIN_IN_HALVES),
-        (Answer(429, "rejected_execution_exception", room=3.9), Ruling.AGAIN_IN_HALVES),
-        (Answer(429, "rejected_execution_exception", room=4.0), Ruling.AGAIN),
         (Answer(429, "circuit_breaking_exception"), Ruling.AGAIN_IN_HALVES),
         (Answer(429), Ruling.AGAIN_IN_HALVES),
         (Answer(429, "cluster_block_exception"), Ruling.PARK),
@@ -437,11 +434,17 @@ def test_a_request_without_an_answer_is_sent_again_whole(answer: Answer) -> None
     assert one.give_up("") == [DUPLICATE, DUPLICATE, INDEXED]
 
 
+def large_body() -> tuple[Delivery, bytes]:
+    """Four records of 300 kB, asked for once."""
+    one = Delivery([action(event(number, userAgent="x" * 300_000), number) for number in range(4)], max_bytes=10 * MIB)
+    body = one.next_body()
+    assert body
+    return one, body
+
+
 def test_a_body_above_the_indexing_pressure_comes_again_in_halves() -> None:
     """One that is larger than the node's limit could never pass whole, however long it waits."""
-    big = [action(event(number, userAgent="x" * 300_000), number) for number in range(4)]
-    one = Delivery(big, max_bytes=10 * MIB)
-    one.next_body()
+    one, _ = large_body()
 
     one.settle(Answer(429, PRESSURE))
     one.resume()
@@ -456,11 +459,42 @@ def test_a_body_above_the_indexing_pressure_comes_again_in_halves() -> None:
 
 def test_a_body_that_is_a_small_part_of_the_nodes_memory_comes_again_whole() -> None:
     """Others fill it; twice as many requests would be refused twice as often."""
-    big = [action(event(number, userAgent="x" * 300_000), number) for number in range(4)]
-    one = Delivery(big, max_bytes=10 * MIB)
+    one, body = large_body()
+    for _ in range(4):
+        one.settle(Answer(429, PRESSURE, memory=4 * len(body)))
+        one.resume()
+
+        assert one.next_body() == body
+
+
+def test_a_body_that_is_a_large_part_of_the_nodes_memory_comes_again_in_halves() -> None:
+    """The node would have to be nearly idle to take it."""
+    one, body = large_body()
+    one.settle(Answer(429, PRESSURE, memory=4 * len(body) - 4))
+    one.resume()
+
+    assert ids(one.next_body()) == [0, 1]
+
+
+def test_a_body_that_is_refused_again_and_again_comes_in_halves_all_the_same() -> None:
+    """Where others hold all but a little of the node's memory for good, only what is smaller gets in."""
+    one, body = large_body()
+    for _ in range(5):
+        one.settle(Answer(429, PRESSURE, memory=100 * len(body)))
+        one.resume()
+        last = one.next_body()
+
+    assert ids(last) == [0, 1]
+
+
+def test_a_single_large_record_comes_again_whole() -> None:
+    """It has no halves, and the gate has to know."""
+    one = Delivery([action(event(userAgent="x" * 600_000))], max_bytes=10 * MIB)
     body = one.next_body()
 
-    one.settle(Answer(429, PRESSURE, room=5.0))
+    assert not one.is_halved(Answer(429, PRESSURE))
+
+    one.settle(Answer(429, PRESSURE))
     one.resume()
 
     assert one.next_body() == body

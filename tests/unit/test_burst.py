@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from statistics import median
 
 import pytest
 
@@ -83,17 +84,35 @@ def test_no_message_starves_in_the_backlog(concurrency: int) -> None:
     assert all(one.done is not None and one.done <= latest for one in before)
 
 
-@pytest.mark.parametrize(("concurrency", "least"), [(2, 0.85), (5, 0.85), (20, 0.8)])
-def test_a_throttled_cluster_is_kept_busy(concurrency: int, least: float) -> None:
-    """The bar of the load test, in the model; twenty functions before so little room cost refusals, and no more."""
+@pytest.mark.parametrize("concurrency", [2, 5, 20])
+def test_a_throttled_cluster_is_kept_busy(concurrency: int) -> None:
+    """The bar of the load test, in the model: what is refused may cost so much, and no more."""
     files = tuple(sizes(6, 150_000))
     world = replace(WORLD, sources=0, announced=files, concurrency=concurrency, capacity=1_500, pressure_bytes=6 << 20)
 
-    simulation = Simulation(world)
-    at = next(sample.at for sample in simulation.run(600, 1.0) if sample.done >= 0.9 * len(files))
+    paces = [pace(world, seed) for seed in range(1, 9)]
 
     of_a_replayer = world.capacity / (1 + world.request_cost / world.settings.bulk_actions)
-    assert sum(one.records for one in simulation.messages if one.done) / at > least * of_a_replayer
+    assert median(paces) > 0.85 * of_a_replayer
+
+
+def pace(world: World, seed: int) -> float:
+    """Records a second, until nine in ten files are done."""
+    simulation = Simulation(world, seed)
+    at = next(sample.at for sample in simulation.run(600, 1.0) if sample.done >= 0.9 * len(world.announced))
+    return sum(one.records for one in simulation.messages if one.done) / at
+
+
+def test_a_node_that_others_fill_is_no_reason_for_a_letter() -> None:
+    """Where there is never room for a large request, a smaller one gets in."""
+    files = tuple(sizes(6, 50_000))
+    world = replace(WORLD, sources=0, announced=files, concurrency=2, capacity=1_500, pressure_bytes=24 << 20)
+
+    simulation = Simulation(replace(world, held_bytes=22 << 20))
+    *_, last = simulation.run(600, 60.0)
+
+    assert (last.done, last.letters) == (len(files), 0)
+    assert max(simulation.receives) <= 2
 
 
 def test_the_same_seed_gives_the_same_course() -> None:
