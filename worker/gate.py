@@ -6,8 +6,9 @@ takes eight rounds: a cluster at its limit is asked for more often enough, and s
 
 One at a time is still too much where twenty consumers share what bears eight. What is refused has been read by the
 cluster, so asking in vain takes its time from the others: below one, requests go one by one with pauses between them,
-at a half as long as an answer takes, at a quarter, the least, three times as long. Each good answer makes them shorter;
-before the first one there are none, since nobody knows how long an answer takes.
+at a half as long as an answer takes, at a quarter, the least, three times as long. Each good answer makes the window an
+eighth larger, and so the pauses shorter; before the first one there are none, since nobody knows how long an answer
+takes.
 """
 
 from __future__ import annotations
@@ -26,9 +27,6 @@ _FIRST = 2.0
 _LEAST = 1 / 4
 
 _CAREFUL = 1 / 8
-
-# Below one place, where a step more is no more than a shorter pause.
-_SOON = 1 / 2
 
 # Of the answers that were no sign of strain: so much of what is remembered of their time is the last one's (RFC 6298).
 _LAST = 1 / 8
@@ -72,8 +70,7 @@ class Window:
             return
         self._usual += (seconds - self._usual) * (_LAST if self._usual else 1)
         if full:  # more places than are used prove nothing
-            step = self._step / self._size if self._size >= 1 else _SOON * self._size
-            self._size = min(float(self._most), self._size + step)
+            self._size = min(float(self._most), self._size + self._step * min(self._size, 1 / self._size))
 
 
 class Entered(NamedTuple):

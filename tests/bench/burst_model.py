@@ -94,9 +94,10 @@ class World:
     answer_seconds: float = 0.02  # of the cluster, beside its work
     call_seconds: float = 0.02  # one call of SQS
     # What a request costs the node whatever is in it, in records: of 50 it took a warm one 89 us a record, of 100 80,
-    # of 500 73, of 2,000 69 (tests.bench.load's node). One that is refused costs that, too, and a little to be read.
+    # of 500 73, of 2,000 69 (tests.bench.load's node). One that is refused costs that, too, and has been read: 4.4
+    # us of CPU time a record where taking it was 65, by Flight Recorder's samples.
     request_cost: float = 15.0
-    refusal_cost: float = 0.013  # of taking a record
+    refusal_cost: float = 0.07  # of taking a record
     window: int | None = None  # bulk requests in flight, of each function; None adapts
     settings: Settings = SHIPPED
     queue: Queue = field(default_factory=Queue.deployed)

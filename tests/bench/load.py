@@ -60,6 +60,7 @@ LATENESS = 1.0  # of the time of one batch: how far behind its place in the queu
 _SCALED = ("retry_seconds", "reserve_seconds", "backoff_seconds", "backoff_max_seconds", "batch_seconds")
 
 _READY_RECORDS = 250_000  # for the replayer
+_REHEARSED_RECORDS = 150_000
 _STEADY = 0.03  # by so much at most is a warm JVM faster each time
 _WARM_AT_MOST = 240.0
 _REPLAY_MINUTES = TIMES_TOO_MUCH * BURST  # as much as the burst: a larger index has more to merge
@@ -125,8 +126,9 @@ def main() -> int:
     settings = patience(asked.patience)
     with throttled(asked.limit) as node, tempfile.TemporaryDirectory() as folder:
         ready = bodies(SEED + 1, _READY_RECORDS)
-        _warm_up(node, ready)
         consumers = Consumers(Path(folder), node.url, settings)
+        _load(node, consumers, max(asked.concurrency), _REHEARSED_RECORDS, _REHEARSED_RECORDS / _WARM_AT_MOST)
+        _warm_up(node, ready)
         with governed(node.pid, asked.share):
             rounds = list(_rounds(node, consumers, ready, asked.minute, asked.concurrency))
     _print(rounds, SHIPPED.batch_seconds * asked.patience)
@@ -157,7 +159,11 @@ def _rounds(
 
 
 def _warm_up(node: Throttled, ready: Sequence[Body]) -> None:
-    """Replay until the JVM has compiled what is hot: before that, a record takes it three times as long."""
+    """Replay until the JVM has compiled what is hot: before that, a record takes it three times as long.
+
+    A burst is rehearsed before: the first one after replays alone made the JVM compile anew what refusals and smaller
+    requests pass through, three times as much as the replays before it.
+    """
     until = time.monotonic() + _WARM_AT_MOST
     best, slower = math.inf, 0
     while slower < 2 and time.monotonic() < until:  # one replay may be slower by chance

@@ -66,7 +66,12 @@ class Fed:
 def throttled(megabytes: int) -> Iterator[Throttled]:
     """Run a node on the first processor, with room for so much in bulk requests; this process goes to the others."""
     processors = sorted(os.sched_getaffinity(0))
-    settings: dict[str, Setting] = {"indexing_pressure.memory.limit": f"{megabytes}mb", "node.processors": 1}
+    settings: dict[str, Setting] = {
+        "indexing_pressure.memory.limit": f"{megabytes}mb",
+        "node.processors": 1,
+        # The node collects its garbage only when its heap is full, which the breaker would take for want of memory.
+        "indices.breaker.total.use_real_memory": "false",
+    }
     node = Node(settings=settings, heap="1g", quick=False)
     os.sched_setaffinity(0, processors[:1])  # what is started now inherits it
     try:

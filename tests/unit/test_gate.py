@@ -66,7 +66,7 @@ def test_it_never_closes() -> None:
     while gate.places == 1:
         gate.leave(enter(gate), strained=False)
         good += 1
-    assert 8 <= good <= 16
+    assert 8 <= good <= 24
 
 
 def test_refused_with_one_at_a_time_it_asks_less_often() -> None:
@@ -111,7 +111,7 @@ def test_good_answers_end_the_pauses() -> None:
         pauses.append(window.pause)
 
     assert pauses == sorted(pauses, reverse=True)
-    assert len(pauses) < 6
+    assert sum(pauses) < 16 * 2.0
 
 
 def test_a_slow_cluster_is_asked_all_the_same() -> None:
