@@ -16,16 +16,7 @@ from opensearchpy.serializer import JSONSerializer
 from requests_aws4auth import AWS4Auth
 from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
 
-from worker.bulk import (
-    CREATED,
-    THROTTLED_BY_AWS,
-    TLS_FAILURE,
-    Answer,
-    Delivery,
-    Receipt,
-    compressed,
-    is_strained,
-)
+from worker.bulk import CREATED, THROTTLED_BY_AWS, TLS_FAILURE, Answer, Delivery, Receipt, compressed, is_strained
 from worker.errors import IndexUnavailable, SetupError
 from worker.gate import Gate
 
@@ -185,7 +176,8 @@ class Cluster:
                 answer = self._post_signed(body, seconds)
         finally:
             if answer:
-                self._gate.leave(entered, strained=is_strained(answer), halved=is_halved(answer))
+                strained = is_strained(answer)
+                self._gate.leave(entered, strained=strained, halved=strained and is_halved(answer))
             else:
                 self._gate.leave(entered, strained=None)
         return Posted(answer, entered.at) if answer else None

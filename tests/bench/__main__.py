@@ -19,7 +19,7 @@ from tests.bench.mapping import measure
 from tests.bench.memory import large_files
 from tests.bench.ratios import console, print_ratios
 from tests.bench.real_node import a_trail_into_a_node
-from tests.bench.workloads import DATA, folder_of_events
+from tests.bench.workloads import DATA, add_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,9 +47,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="make bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "folder", nargs="?", type=folder_of_events, default=DATA, help="of CloudTrail files (tests/data)"
-    )
+    add_folder(parser)
     parser.add_argument("--only", nargs="+", choices=names, default=names, help="some of it")
     parser.add_argument("--rounds", type=int, default=5, help="each thing is measured so often, in turn (5; W4 9)")
     asked = parser.parse_args()

@@ -38,7 +38,7 @@ from tests.bench.alternatives import CHOSEN, FLATTENED, Alternative, alternative
 from tests.bench.governor import compiling_seconds
 from tests.bench.ratios import Ratio, console, in_turn, print_ratios, quotients
 from tests.bench.road import LIMITS, post
-from tests.bench.workloads import DATA, distinct, folder_of_events, varied
+from tests.bench.workloads import DATA, add_folder, distinct, varied
 from worker.bulk import compressed
 from worker.records import Record, read_record
 
@@ -308,9 +308,7 @@ def main() -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument(
-        "folder", nargs="?", type=folder_of_events, default=DATA, help="of CloudTrail files (tests/data)"
-    )
+    add_folder(parser)
     parser.add_argument("--rounds", type=int, default=3, help="each alternative is measured so often, in turn (3)")
     parser.add_argument("--quick", action="store_true", help="one round of 1,000 events: shows that it works, no more")
     asked = parser.parse_args()

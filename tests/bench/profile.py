@@ -24,7 +24,7 @@ from tests.bench.alternatives import alternatives, only_the_time
 from tests.bench.governor import compiling_seconds
 from tests.bench.mapping import Meter, loads
 from tests.bench.ratios import console
-from tests.bench.workloads import DATA, distinct, folder_of_events
+from tests.bench.workloads import add_folder, distinct
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -68,9 +68,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.bench.profile", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "folder", nargs="?", type=folder_of_events, default=DATA, help="of CloudTrail files (tests/data)"
-    )
+    add_folder(parser)
     asked = parser.parse_args()
     try:
         print_profiles(profiles(distinct(asked.folder)))

@@ -31,8 +31,14 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 _ADDRESS = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b")
 
 
-def folder_of_events(argument: str) -> Path:
-    """Take a command's argument for a folder; raises ArgumentTypeError when there is no event below it."""
+def add_folder(parser: argparse.ArgumentParser) -> None:
+    """Let a command be given a folder of events."""
+    parser.add_argument(
+        "folder", nargs="?", type=_folder_of_events, default=DATA, help="of CloudTrail files (tests/data)"
+    )
+
+
+def _folder_of_events(argument: str) -> Path:
     folder = Path(argument)
     if next(_each_record(folder), None) is None:
         raise argparse.ArgumentTypeError(f"{argument} has no CloudTrail files, *.json.gz or *.jsonl.gz.")

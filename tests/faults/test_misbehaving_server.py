@@ -22,7 +22,7 @@ from worker.opensearch import Client, Cluster
 from worker.records import Record
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 ORIGIN = Origin("s3://b/k", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z")
 ROUTING = Routing("cloudtrail", Partition.DAY, "2030", 100)
@@ -112,12 +112,19 @@ def served(*answers: bytes) -> Iterator[Server]:
         server.close()
 
 
+def cluster_at(
+    url: str, *, seconds: float = 10, patience: float, in_flight: int, sleep: Callable[[float], None] = lambda _: None
+) -> Cluster:
+    """A cluster that is waited for so many seconds a request; by default waits between them take no time."""
+    client = Client(url, sign_in=lambda: None, ca_file=None, seconds=seconds)
+    return Cluster(
+        client, request_seconds=seconds, retry_seconds=patience, max_bytes=1 << 20, in_flight=in_flight, sleep=sleep
+    )
+
+
 def deliver(server: Server, count: int, *, size: int = 1, patience: float = 10.0, left: float = 60.0) -> Receipt:
     """Deliver with waits that take no time; only the patience is real."""
-    client = Client(server.url, sign_in=lambda: None, ca_file=None, seconds=1)
-    cluster = Cluster(
-        client, request_seconds=1, retry_seconds=patience, max_bytes=1 << 20, in_flight=2, sleep=lambda _: None
-    )
+    cluster = cluster_at(server.url, seconds=1, patience=patience, in_flight=2)
     until = time.monotonic() + left
     return cluster.deliver(some_actions(count, size), lambda: until - time.monotonic())
 
@@ -270,10 +277,7 @@ def test_what_waits_for_others_is_asked_less_often() -> None:
 
     refused = 429, refusal(NODE.format(107374182)).partition(b"\r\n\r\n")[2]
     with listening(Service(replies=[slowly, *[refused] * 3, taken])) as crowded:
-        client = Client(crowded.url, sign_in=lambda: None, ca_file=None, seconds=10)
-        cluster = Cluster(
-            client, request_seconds=10, retry_seconds=30, max_bytes=1 << 20, in_flight=8, sleep=lambda _: None
-        )
+        cluster = cluster_at(crowded.url, patience=30, in_flight=8)
         assert cluster.deliver(some_actions(2), lambda: 60.0).outcomes == [INDEXED, INDEXED]
         began = time.monotonic()
         receipt = cluster.deliver(some_actions(2, 400_000), lambda: 60.0)
@@ -331,10 +335,7 @@ def test_to_wait_for_a_turn_costs_no_patience() -> None:
         return taken
 
     with listening(Service(replies=[slowly, refused, taken])) as slow:
-        client = Client(slow.url, sign_in=lambda: None, ca_file=None, seconds=10)
-        cluster = Cluster(
-            client, request_seconds=10, retry_seconds=1, max_bytes=1 << 20, in_flight=1, sleep=lambda _: None
-        )
+        cluster = cluster_at(slow.url, patience=1, in_flight=1)
         with ThreadPoolExecutor(1) as threads:
             first = threads.submit(cluster.deliver, some_actions(1), lambda: 30.0)
             while len(slow.replies) == 3:
@@ -354,15 +355,7 @@ def test_requests_that_one_outage_refuses_end_together() -> None:
         return 200, b'{"errors":false,"items":[{"create":{"status":201}}]}'
 
     with listening(Service(replies=[slowly, *[away] * 500])) as ill:
-        client = Client(ill.url, sign_in=lambda: None, ca_file=None, seconds=10)
-        cluster = Cluster(
-            client,
-            request_seconds=10,
-            retry_seconds=2,
-            max_bytes=1 << 20,
-            in_flight=8,
-            sleep=lambda seconds: time.sleep(min(seconds, 0.1)),
-        )
+        cluster = cluster_at(ill.url, patience=2, in_flight=8, sleep=lambda seconds: time.sleep(min(seconds, 0.1)))
         assert cluster.deliver(some_actions(1), lambda: 60.0).outcomes == [INDEXED]
         began = time.monotonic()
         with ThreadPoolExecutor(8) as threads:
@@ -408,14 +401,8 @@ def test_a_crowded_cluster_is_not_pressed(room: int) -> None:
     """Sixteen threads have something to send: most requests are taken at the first try, and all of them in the end."""
     with listening(Crowded(room=room)) as crowded:
         assert isinstance(crowded, Crowded)
-        client = Client(crowded.url, sign_in=lambda: None, ca_file=None, seconds=10)
-        cluster = Cluster(
-            client,
-            request_seconds=10,
-            retry_seconds=60,
-            max_bytes=1 << 20,
-            in_flight=16,
-            sleep=lambda seconds: time.sleep(min(seconds, 0.02)),
+        cluster = cluster_at(
+            crowded.url, patience=60, in_flight=16, sleep=lambda seconds: time.sleep(min(seconds, 0.02))
         )
         with ThreadPoolExecutor(16) as threads:
             receipts = list(threads.map(lambda _: cluster.deliver(some_actions(2), lambda: 60.0), range(200)))
