@@ -97,6 +97,8 @@ class Ruling(Enum):
     AGAIN_IN_HALVES = auto()
 
 
+THROTTLED = 429
+
 # Causes that are not OpenSearch's error types: the edge names them.
 TOO_LARGE = "too_large"
 TLS_FAILURE = "tls_failure"
@@ -136,7 +138,7 @@ def rule_request(answer: Answer) -> Ruling:
         return Ruling.PARK
     if status == 413 or (status == 400 and cause):  # a 400 without an error type is not OpenSearch speaking
         return Ruling.HALVE
-    if status == 429:
+    if status == THROTTLED:
         # Indexing pressure counts the body: one above the node's limit can never pass whole.
         return Ruling.AGAIN_IN_HALVES
     if status in (0, 200, 402, 408) or status >= 500 or cause == THROTTLED_BY_AWS:
@@ -149,6 +151,13 @@ def is_strained(answer: Answer) -> bool:
     if answer.items:
         return any(rule_item(*item) is Ruling.AGAIN for item in set(answer.items))
     return rule_request(answer) in (Ruling.AGAIN, Ruling.AGAIN_IN_HALVES)
+
+
+def is_crowded(answer: Answer) -> bool:
+    """Say whether there was no room for a request, or some of it, beside what others have under way."""
+    return is_strained(answer) and (
+        answer.status == THROTTLED or any(status == THROTTLED for status, _ in answer.items)
+    )
 
 
 def is_halved(answer: Answer, size: int, times: int) -> bool:
@@ -192,12 +201,13 @@ class Delivery:
             self._halve(self._asked)  # the degraded form is longer than the record
         return None
 
-    def settle(self, answer: Answer) -> None:
-        """Take the answer to the body that `next_body` gave last."""
+    def settle(self, answer: Answer) -> bool:
+        """Take the answer to the body that `next_body` gave last; says whether the cluster took or has some of it."""
         if answer.status == 200 and len(answer.items) == len(self._asked):
             self._settle_items(answer.items)
-        else:
-            self._settle_request(answer)
+            return any(rule_item(*item) in (Ruling.INDEXED, Ruling.DUPLICATE) for item in set(answer.items))
+        self._settle_request(answer)
+        return False
 
     def is_halved(self, answer: Answer) -> bool:
         """Say whether what was asked last comes again in halves after this answer."""

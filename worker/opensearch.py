@@ -16,7 +16,17 @@ from opensearchpy.serializer import JSONSerializer
 from requests_aws4auth import AWS4Auth
 from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
 
-from worker.bulk import CREATED, THROTTLED_BY_AWS, TLS_FAILURE, Answer, Delivery, Receipt, compressed, is_strained
+from worker.bulk import (
+    CREATED,
+    THROTTLED_BY_AWS,
+    TLS_FAILURE,
+    Answer,
+    Delivery,
+    Receipt,
+    compressed,
+    is_crowded,
+    is_strained,
+)
 from worker.errors import IndexUnavailable, SetupError
 from worker.gate import Gate
 
@@ -99,8 +109,8 @@ class Client:
 class Cluster:
     """An index to deliver to; safe to use from several threads.
 
-    `request_seconds` bounds one answer, `retry_seconds` all attempts of one request; at most `in_flight` requests are
-    under way at once, fewer while the cluster is strained.
+    `request_seconds` bounds one answer, `retry_seconds` all attempts at one request while nothing of it is taken; at
+    most `in_flight` requests are under way at once, fewer while the cluster is strained.
     """
 
     def __init__(  # noqa: PLR0913
@@ -119,6 +129,7 @@ class Cluster:
         self._tick, self._sleep = tick, sleep
         self._gate = Gate(in_flight, tick)
         self._gave_up = (-math.inf, "")  # when a request last used up its patience, and why
+        self._took = -math.inf  # when the cluster last took something
         self._mine = threading.local()
 
     def deliver(self, request: Sequence[Action], left: Callable[[], float]) -> Receipt:
@@ -130,8 +141,8 @@ class Cluster:
             self._patience()(_Posting.round, post)
         except (IndexUnavailable, SetupError) as cause:  # a sign-in that cannot be read is the operator's to mend
             post.halt = str(cause)
-        if delivery.waiting and self._used_up(post):
-            self._gave_up = self._tick(), post.halt
+            if self.used_up(post):
+                self._gave_up = self._tick(), post.halt
         outcomes = delivery.give_up(post.halt or delivery.cause)
         return Receipt(
             outcomes, post.halt, post.requests, post.retries, post.throttled, post.wire_bytes, self._tick() - began
@@ -143,7 +154,7 @@ class Cluster:
         def over(state: RetryCallState) -> bool:
             # Not from a closure: tenacity's objects refer to themselves, and would keep 5 MiB of actions for a while.
             post: _Posting = state.args[0]
-            return self._used_up(post) or post.left() <= state.upcoming_sleep
+            return self.used_up(post) or post.left() <= state.upcoming_sleep
 
         return Retrying(
             retry=retry_if_exception_type(IndexUnavailable),
@@ -153,8 +164,20 @@ class Cluster:
             reraise=True,
         )
 
-    def _used_up(self, post: _Posting) -> bool:
-        return post.first_turn is not None and self._tick() - post.first_turn >= self._retry_seconds
+    def used_up(self, post: _Posting) -> bool:
+        """Say whether the patience with a request is over.
+
+        It begins with the first turn, since to wait for it is no retry, and anew whenever something is taken: of the
+        request itself, or of those beside it when it was refused for want of room, since then they take turns.
+        """
+        if post.tried_since is None:
+            return False
+        since = max(post.tried_since, self._took) if post.crowded else post.tried_since
+        return self._tick() - since >= self._retry_seconds
+
+    def took(self, when: float) -> None:
+        """Note that the cluster took something."""
+        self._took = when
 
     def gave_up(self, since: float) -> str:
         """Say why some request used up its patience since then; "" when none did."""
@@ -175,12 +198,9 @@ class Cluster:
             if seconds > 0:
                 answer = self._post_signed(body, seconds)
         finally:
-            if answer:
-                strained = is_strained(answer)
-                self._gate.leave(entered, strained=strained, halved=strained and is_halved(answer))
-            else:
-                self._gate.leave(entered, strained=None)
-        return Posted(answer, entered.at) if answer else None
+            crowded = answer is not None and is_crowded(answer) and not is_halved(answer)
+            self._gate.leave(entered, strained=_strained(answer), crowded=crowded)
+        return Posted(answer, entered.at, self._tick()) if answer else None
 
     def _post_signed(self, body: bytes, seconds: float) -> Answer:
         answer = self._post(body, seconds)
@@ -216,10 +236,11 @@ class Cluster:
 
 
 class Posted(NamedTuple):
-    """An answer, and when its request's turn had come."""
+    """An answer, when its request's turn had come, and when it came."""
 
     answer: Answer
     turn: float
+    came: float
 
 
 class _Posting:
@@ -229,7 +250,8 @@ class _Posting:
         self._cluster, self._delivery, self._began, self._left = cluster, delivery, began, left
         self.requests = self.retries = self.throttled = self.wire_bytes = 0
         self.halt = ""
-        self.first_turn: float | None = None  # patience begins here: to wait for it is no retry
+        self.tried_since: float | None = None  # patience begins here
+        self.crowded = False  # refused last for want of room
 
     def left(self) -> float:
         """Return the seconds that are left: none once another request, sent beside this one, was given up."""
@@ -249,9 +271,13 @@ class _Posting:
             if posted is None:
                 self._end_without_time()
                 return
-            answer, turn = posted
-            self.first_turn = turn if self.first_turn is None else self.first_turn
-            self._delivery.settle(answer)
+            answer = posted.answer
+            self.crowded = is_crowded(answer)
+            if self._delivery.settle(answer):
+                self._cluster.took(posted.came)
+                self.tried_since = posted.came
+            elif self.tried_since is None:
+                self.tried_since = posted.turn
             self._count(answer, packed, again=again)
             if self._delivery.parked:
                 self.halt = self._delivery.parked  # credentials, policy, address: the next would fare no better
@@ -267,6 +293,13 @@ class _Posting:
         self.retries += again
         self.throttled += answer.status == 429 or any(status == 429 for status, _ in answer.items)
         self.wire_bytes += len(packed)
+
+
+def _strained(answer: Answer | None) -> bool | None:
+    """Say whether an answer is a sign of strain; None when there is none, or a refusal at the door (403, 413)."""
+    if answer is None:
+        return None
+    return is_strained(answer) or (False if answer.items else None)
 
 
 _ALL_WELL = {"create": {"status": CREATED[0]}}

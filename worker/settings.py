@@ -91,7 +91,10 @@ class Settings(BaseModel):
     )
     request_seconds: float = Field(60.0, gt=0, description="Longest wait for one answer of the cluster.")
     retry_seconds: float = Field(
-        60.0, gt=0, description="How long one bulk request is retried before its messages go back to the queue."
+        60.0,
+        gt=0,
+        description="How long one bulk request is retried, while nothing of it is taken, before its messages go back to"
+        " the queue.",
     )
     reserve_seconds: float = Field(
         10.0, ge=1, description="Time kept at the end of an invocation for handing back; nothing is started in it."

@@ -8,9 +8,9 @@ reads them, and cuts their records into bulk requests, so many files to a reques
 The cluster works requests off one after the other at a fixed pace. It refuses a request that does not fit beside those
 under way (indexing pressure), which costs it some time, too, and every request while it is away. A refused request is
 sent again after a random wait that doubles, a large one in halves, as in worker.bulk and worker.opensearch, until
-`retry_seconds` are over or the invocation nears its end; then nothing more of the batch is started, files that are in
-are done, and the other messages wait in the queue, twice as long with each receive, as in worker.pipeline. A message
-that was received too often becomes a letter; one that grew too old is lost.
+nothing is taken for `retry_seconds` or the invocation nears its end; then nothing more of the batch is started, files
+that are in are done, and the other messages wait in the queue, twice as long with each receive, as in worker.pipeline.
+A message that was received too often becomes a letter; one that grew too old is lost.
 
 The window of bulk requests in flight is a function's own: fixed, or that of worker.gate. Left out are: messages that
 SQS delivers twice, functions that crash, cold starts, S3's and SQS's own trouble, requests that hang, and that what one
@@ -93,10 +93,10 @@ class World:
     read_seconds: float = 50e-6  # one record: twice what `make bench` measures, for a Lambda processor
     answer_seconds: float = 0.02  # of the cluster, beside its work
     call_seconds: float = 0.02  # one call of SQS
-    # What a request costs the node whatever is in it, in records: of 50 it took a warm one 89 us a record, of 100 80,
-    # of 500 73, of 2,000 69 (tests.bench.load's node). One that is refused costs that, too, and has been read: 4.4
-    # us of CPU time a record where taking it was 65, by Flight Recorder's samples.
-    request_cost: float = 15.0
+    # What a request costs the node whatever is in it, in records: of 100 it took tests.bench.load's node, held to a
+    # quarter of a processor, 97 to 108 us a record, of 450 85 to 94, of 2,000 78 to 80. One that is refused costs that,
+    # too, and has been read: 5 us of CPU time a record where taking it was 72, by Flight Recorder's samples.
+    request_cost: float = 35.0
     refusal_cost: float = 0.07  # of taking a record
     window: int | None = None  # bulk requests in flight, of each function; None adapts
     settings: Settings = SHIPPED
@@ -156,10 +156,12 @@ class Sending:
     ready: float  # when it is read
     now: deque[int]
     later: list[int] = field(default_factory=list)
-    began: float = 0.0
+    tried_since: float | None = None  # as in worker.opensearch
+    crowded: bool = False  # the same
     attempt: int = 0
     round: int = 0  # of the window, when it was last asked
     asked: float = 0.0
+    inside: int = 0  # requests that were under way then, this one among them
 
 
 @dataclass(slots=True)
@@ -178,7 +180,10 @@ class Batch:
 class Fixed(Window):
     """A window that does not go by the answers."""
 
-    def answered(self, asked: int, seconds: float, *, strained: bool, halved: bool, full: bool) -> None:
+    def strained(self, asked: int, under_way: int, *, crowded: bool = True) -> None:
+        """Stay as it is."""
+
+    def went_well(self, seconds: float, *, full: bool) -> None:
         """Stay as it is."""
 
     @property
@@ -193,6 +198,8 @@ class Function:
 
     window: Window
     opens: float = 0.0  # after the window's pause
+    inside: int = 0  # requests asked and not answered
+    took: float = 0.0  # when something was last taken
 
 
 class Simulation:
@@ -331,8 +338,7 @@ class Simulation:
                 break
             sending = batch.waiting.popleft()
             batch.flights += 1
-            sending.began = max(self.now, sending.ready)
-            self._plan(sending.began, self._offer, batch, sending)
+            self._plan(max(self.now, sending.ready), self._offer, batch, sending)
         if not batch.flights:
             for sending in batch.waiting:
                 self._give_back(batch, sending)
@@ -348,7 +354,10 @@ class Simulation:
             self._plan(batch.function.opens, self._offer, batch, sending)
         else:
             self.requests += 1
-            sending.round, sending.asked = batch.function.window.round, self.now
+            function = batch.function
+            function.inside += 1
+            sending.round, sending.asked, sending.inside = function.window.round, self.now, function.inside
+            sending.tried_since = self.now if sending.tried_since is None else sending.tried_since
             records = sending.now.popleft()
             amount = records * _RECORD_BYTES
             if self.world.is_away(self.now):
@@ -367,14 +376,19 @@ class Simulation:
                 if answered < batch.until:
                     self._plan(answered, self._taken, batch, sending)
                 else:  # nobody waits for the answer any more; the records will be sent again, and be there
-                    self._plan(batch.until, self._give_up, batch, sending, "timeout")
+                    self._plan(batch.until, self._time_out, batch, sending)
 
     def _work(self, records: float) -> None:
         """Give the cluster a request's work to do after what it has."""
         self._free_at = max(self.now, self._free_at) + (records + self.world.request_cost) / self.world.capacity
 
     def _refused(self, batch: Batch, sending: Sending, pieces: list[int]) -> None:
-        self._answered(batch, sending, strained=True, halved=len(pieces) > 1)
+        function = batch.function
+        sending.crowded = not self.world.is_away(sending.asked)
+        crowded = sending.crowded and len(pieces) == 1
+        function.window.strained(sending.round, max(sending.inside, function.inside), crowded=crowded)
+        function.inside -= 1
+        self._pause(function)
         sending.later += pieces
         self._offer(batch, sending)
 
@@ -382,17 +396,18 @@ class Simulation:
         self._pending_bytes -= amount
 
     def _taken(self, batch: Batch, sending: Sending) -> None:
-        self._answered(batch, sending, strained=False)
+        function = batch.function
+        function.window.went_well(self.now - sending.asked, full=batch.flights >= function.window.places)
+        function.inside -= 1
+        function.took = sending.tried_since = self.now
+        self._pause(function)
         self._offer(batch, sending)
 
     def _window(self) -> Window:
         return Fixed(self.world.window) if self.world.window else Window(self.limits.bulk_in_flight)
 
-    def _answered(self, batch: Batch, sending: Sending, *, strained: bool, halved: bool = False) -> None:
-        window = batch.function.window
-        full = batch.flights >= window.places
-        window.answered(sending.round, self.now - sending.asked, strained=strained, halved=halved, full=full)
-        batch.function.opens = self.now + window.pause * self.chance.uniform(0.5, 1.5)
+    def _pause(self, function: Function) -> None:
+        function.opens = self.now + function.window.pause * self.chance.uniform(0.5, 1.5)
 
     def _rest(self, batch: Batch, sending: Sending) -> None:
         """Wait, and send again what was refused; or end the flight, when all is in or the patience is over."""
@@ -401,13 +416,18 @@ class Simulation:
             self._send(batch)
             return
         wait = self.chance.uniform(0, min(FIRST_WAIT * 2**sending.attempt, LONGEST_WAIT))
-        if self.now - sending.began >= self.world.settings.retry_seconds or batch.until - self.now <= wait:
+        since = max(sending.tried_since or 0.0, batch.function.took if sending.crowded else 0.0)
+        if self.now - since >= self.world.settings.retry_seconds or batch.until - self.now <= wait:
             self._give_up(batch, sending, "refused")
             return
         sending.attempt += 1
         sending.now.extend(sending.later)
         sending.later = []
         self._plan(self.now + wait, self._offer, batch, sending)
+
+    def _time_out(self, batch: Batch, sending: Sending) -> None:
+        batch.function.inside -= 1
+        self._give_up(batch, sending, "timeout")
 
     def _give_up(self, batch: Batch, sending: Sending, why: str) -> None:
         batch.halted = batch.halted or why

@@ -5,7 +5,7 @@ run` processes as consumers, one for each function that MaximumConcurrency allow
 ten at a time, and so does `trailsink run`). S3 is a stand-in. The node has a share of one processor, less than the
 machine has to give, so that its pace is the same whatever else goes on; all others have the other processor. The
 reference is the same node, fed with as many events of the same kind as ready-made gzip bodies by one replayer, before
-and after each load.
+and after each load; each of the two makes a ratio.
 
 To keep a run short "a minute" is `--minute` seconds, and the times that make up trailsink's patience (how long a
 request is retried and a batch may take, how long a message waits in the queue) are a quarter of what they are by
@@ -34,10 +34,12 @@ from typing import TYPE_CHECKING, Any
 import urllib3
 
 from infra.local.asking import wait_until
+from infra.local.errors import LocalStackError
 from infra.local.resources import ACCESS_KEY, MAX_RECEIVES, REGION
 from infra.local.stack import program_environment
 from infra.packaging import figures
 from tests.bench.governor import governed
+from tests.bench.profile import per_document, print_profiles, recorder
 from tests.bench.ratios import Ratio, console, print_ratios
 from tests.bench.throttled import PREFIX, Body, Fed, Throttled, bodies, throttled
 from tests.bench.trail import files
@@ -65,7 +67,7 @@ _STEADY = 0.03  # by so much at most is a warm JVM faster each time
 _WARM_AT_MOST = 240.0
 _REPLAY_MINUTES = TIMES_TOO_MUCH * BURST  # as much as the burst: a larger index has more to merge
 _START_SECONDS = 120
-_LOOK_SECONDS = 0.5
+_LOOK_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class Load:
     totals: Counter[str]  # of the consumers
     causes: Counter[str]  # why files were handed back
     client_cpu_seconds: float
+    samples: Counter[str]  # of the node, from the consumers' start to their end
 
     @property
     def sound(self) -> bool:
@@ -104,34 +107,44 @@ class Round:
     load: Load
     after: Fed
 
-    @property
-    def rate(self) -> float:
-        """The node's pace when fed well: the mean of the two replays."""
-        return (self.before.rate + self.after.rate) / 2
-
 
 def main() -> int:
     """Measure and print; 1 when an event is missing or dead."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.load", description=__doc__)
     parser.add_argument("--minute", type=float, default=6.0, help="seconds that stand for a minute (6)")
     parser.add_argument("--concurrency", type=int, nargs="+", default=[2, 5, 20], help="consumers at once (2 5 20)")
+    parser.add_argument("--rounds", type=int, default=1, help="times that each is measured, in turn (1)")
     parser.add_argument("--limit", type=int, default=6, help="megabytes of bulk requests that the node holds (6)")
     parser.add_argument("--patience", type=float, default=0.25, help="of trailsink's times by default, the part (0.25)")
     parser.add_argument("--quick", action="store_true", help="5 consumers only, and 3 s for a minute: two minutes")
     parser.add_argument("--json", type=Path, help="file to write all that was measured to")
+    parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="and where the node's CPU time goes, which costs some: its other figures do not count (a JDK 25 or newer)",
+    )
     parser.add_argument("--share", type=float, default=0.25, help="of a processor, that the node may use (0.25)")
     asked = parser.parse_args()
+    if asked.rounds < 1:
+        parser.error("--rounds: at least 1")
     if asked.quick:
         asked.minute, asked.concurrency = 3.0, [5]
     settings = patience(asked.patience)
+    try:
+        profiler = recorder() if asked.profile else None
+    except LocalStackError as error:
+        parser.error(str(error))
     with throttled(asked.limit) as node, tempfile.TemporaryDirectory() as folder:
         ready = bodies(SEED + 1, _READY_RECORDS)
         consumers = Consumers(Path(folder), node.url, settings)
         _load(node, consumers, max(asked.concurrency), _REHEARSED_RECORDS, _REHEARSED_RECORDS / _WARM_AT_MOST)
         _warm_up(node, ready)
+        node.profiler = profiler
         with governed(node.pid, asked.share):
-            rounds = list(_rounds(node, consumers, ready, asked.minute, asked.concurrency))
+            rounds = list(_rounds(node, consumers, ready, asked.minute, asked.concurrency * asked.rounds))
     _print(rounds, SHIPPED.batch_seconds * asked.patience)
+    if asked.profile:
+        print_profiles(_profiles(rounds))
     if asked.json:
         asked.json.write_text(json.dumps(_told(rounds, asked.limit, settings), indent=1))
     return 0 if all(one.load.sound for one in rounds) else 1
@@ -179,12 +192,11 @@ def _load(node: Throttled, consumers: Consumers, concurrency: int, records: int,
     with served(records) as store, watching() as watched:
         watched.announce(files(SEED, records))
         refused = node.refused()
-        with consumers.running(concurrency, watched, store, 3 * records / rate) as running:
+        seconds = 3 * records / rate
+        with node.profiled() as samples, consumers.running(concurrency, watched, store, seconds) as running:
             if not wait_until(lambda: watched.came >= concurrency, _START_SECONDS):
                 raise SystemExit(f"The consumers do not start: {consumers.tail()}")
-            cpu = node.cpu_seconds()
-            watched.open()
-            burst = _watch(node, records, running, cpu)
+            burst = _watch(node, records, running, watched)
         documents = node.documents()
         done = {key: life.done for key, life in watched.lives.items() if life.done}
         return Load(
@@ -205,11 +217,14 @@ def _load(node: Throttled, consumers: Consumers, concurrency: int, records: int,
             totals=consumers.totals(),
             causes=consumers.causes(),
             client_cpu_seconds=consumers.cpu_seconds,
+            samples=samples,
         )
 
 
-def _watch(node: Throttled, records: int, running: Sequence[subprocess.Popen[bytes]], cpu: float) -> Fed:
-    """Look at the index until most of the burst is in."""
+def _watch(node: Throttled, records: int, running: Sequence[subprocess.Popen[bytes]], watched: Watched) -> Fed:
+    """Let the burst begin, and look at the index until most of it is in."""
+    cpu = node.cpu_seconds()
+    watched.open()
     began, indexed = time.monotonic(), 0
     while indexed < BURST * records and any(one.poll() is None for one in running):
         time.sleep(_LOOK_SECONDS)
@@ -317,7 +332,21 @@ def _print(rounds: Sequence[Round], batch_seconds: float) -> None:
     for name, cells in _rows(rounds).items():
         table.add_row(name, *cells)
     out.print(table, "")
-    print_ratios(itertools.chain.from_iterable(_ratios(one, batch_seconds) for one in rounds))
+    alike: dict[int, list[Round]] = {}
+    for one in rounds:
+        alike.setdefault(one.load.concurrency, []).append(one)
+    print_ratios(itertools.chain.from_iterable(_ratios(those, batch_seconds) for those in alike.values()))
+
+
+def _profiles(rounds: Sequence[Round]) -> dict[str, dict[str, float]]:
+    """Put together what was profiled alike: the replays, and the bursts through as many consumers."""
+    alike: dict[str, list[Fed | Load]] = {"one replayer": [rounds[0].before, *(one.after for one in rounds)]}
+    for one in rounds:
+        alike.setdefault(f"{one.load.concurrency} consumers", []).append(one.load)
+    return {
+        name: per_document(sum((one.samples for one in those), Counter()), sum(one.records for one in those))
+        for name, those in alike.items()
+    }
 
 
 def _told(rounds: Sequence[Round], megabytes: int, settings: Mapping[str, str]) -> dict[str, object]:
@@ -382,18 +411,17 @@ def _rows(rounds: Sequence[Round]) -> dict[str, list[str]]:
     }
 
 
-def _ratios(one: Round, batch_seconds: float) -> Iterator[Ratio]:
-    load, at = one.load, f"MaximumConcurrency {one.load.concurrency}"
-    pace = (load.burst.rate / one.before.rate, load.burst.rate / one.after.rate)
-    cost = (
-        load.burst.cpu_microseconds / one.before.cpu_microseconds,
-        load.burst.cpu_microseconds / one.after.cpu_microseconds,
-    )
+def _ratios(rounds: Sequence[Round], batch_seconds: float) -> Iterator[Ratio]:
+    """Hold bursts through as many consumers each against the replays before and after it."""
+    at = f"MaximumConcurrency {rounds[0].load.concurrency}"
+    pairs = [(one.load.burst, replay) for one in rounds for replay in (one.before, one.after)]
+    pace = tuple(burst.rate / replay.rate for burst, replay in pairs)
+    cost = tuple(burst.cpu_microseconds / replay.cpu_microseconds for burst, replay in pairs)
     yield Ratio(f"{at}: throughput", "one replayer", pace, at_least=THROUGHPUT)
     yield Ratio(f"{at}: node CPU per record", "one replayer", cost)
-    received = max(load.receives) / MAX_RECEIVES
+    received = max(max(one.load.receives) for one in rounds) / MAX_RECEIVES
     yield Ratio(f"{at}: most receives", f"allowed {MAX_RECEIVES}", (received,), at_most=RECEIVES)
-    late = max(load.lateness) / batch_seconds
+    late = max(max(one.load.lateness) for one in rounds) / batch_seconds
     yield Ratio(f"{at}: furthest behind its turn", f"a batch's {batch_seconds:.0f} s", (late,), at_most=LATENESS)
 
 

@@ -80,9 +80,7 @@ def main() -> int:
 
 def profiles(events: list[bytes]) -> dict[str, dict[str, float]]:
     """Return, for each alternative, what a document costs by part: microseconds of CPU time."""
-    tools = find_java(DEFAULT_VERSION).executable.parent
-    if not ((tools / "jcmd").exists() and (tools / "jfr").exists()):
-        raise LocalStackError(f"The profile needs jcmd and jfr, which {tools} lacks: install a JDK 25 or newer.")
+    tools = recorder()
     chosen = [*alternatives()[:2], only_the_time()]
     prepared = loads(chosen, events, _COPIES)
     with Node(heap="1g", quick=False) as node, closing(Meter(node.url, compiling_seconds(node.pid))) as meter:
@@ -98,8 +96,21 @@ def profiles(events: list[bytes]) -> dict[str, dict[str, float]]:
         for one in chosen:
             with recorded(tools, node) as samples:
                 documents = sum(load(one) for _ in range(_PROFILED))
-            found[one.name] = {part: many * _SAMPLE_SECONDS / documents * 1e6 for part, many in samples.items()}
+            found[one.name] = per_document(samples, documents)
     return found
+
+
+def recorder() -> Path:
+    """Return the folder of Java's tools; raises LocalStackError when they cannot profile."""
+    tools = find_java(DEFAULT_VERSION).executable.parent
+    if not ((tools / "jcmd").exists() and (tools / "jfr").exists()):
+        raise LocalStackError(f"The profile needs jcmd and jfr, which {tools} lacks: install a JDK 25 or newer.")
+    return tools
+
+
+def per_document(samples: Mapping[str, int], documents: int) -> dict[str, float]:
+    """Return what a document cost by part: microseconds of CPU time."""
+    return {part: many * _SAMPLE_SECONDS / documents * 1e6 for part, many in samples.items()}
 
 
 @contextmanager

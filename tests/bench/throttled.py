@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -16,6 +16,7 @@ from opensearchpy import OpenSearch
 from infra.local.node import Node, Setting
 from tests.bench import road
 from tests.bench.governor import working_seconds
+from tests.bench.profile import recorded
 from tests.bench.trail import BUCKET, File, files
 from worker.cluster_setup import Wanted, set_up
 from worker.documents import Action, Origin, Partition, Routing
@@ -23,6 +24,7 @@ from worker.opensearch import BULK_HEADERS, BULK_PARAMS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
 PREFIX = "load"
 _TIME = "2023-07-10T12:00:00Z"
@@ -40,11 +42,12 @@ class Body:
 
 @dataclass(frozen=True)
 class Fed:
-    """What the node was fed, over what time, for how much of its own CPU time."""
+    """What the node was fed, over what time, for how much of its own CPU time; by part, where that was profiled."""
 
     records: int
     seconds: float
     cpu_seconds: float
+    samples: Counter[str] = field(default_factory=Counter)
 
     @property
     def rate(self) -> float:
@@ -78,7 +81,7 @@ def throttled(megabytes: int) -> Iterator[Throttled]:
         with node:
             os.sched_setaffinity(0, processors[1:] or processors)
             list(set_up(OpenSearch([node.url], timeout=60), Wanted(PREFIX, replicas=0)))
-            yield Throttled(node.url, node.pid)
+            yield Throttled(node)
     finally:
         os.sched_setaffinity(0, processors)
 
@@ -96,10 +99,16 @@ def _actions(file: File) -> Iterator[Action]:
 class Throttled:
     """The node while it runs."""
 
-    def __init__(self, url: str, pid: int) -> None:
-        self.url, self.pid = url, pid
-        self.cpu_seconds = working_seconds(pid)
+    def __init__(self, node: Node) -> None:
+        self.url, self.pid = node.url, node.pid
+        self.cpu_seconds = working_seconds(node.pid)
+        self.profiler: Path | None = None  # the folder of Java's tools, while profiles are wanted
+        self._node = node
         self._http = urllib3.PoolManager(maxsize=8, retries=False)
+
+    def profiled(self) -> AbstractContextManager[Counter[str]]:
+        """Profile what the node does meanwhile, if that is wanted; see `recorded`."""
+        return recorded(self.profiler, self._node) if self.profiler else nullcontext(Counter())
 
     def replay(self, ready: Iterable[Body], most_seconds: float) -> Fed:
         """Send ready-made bodies into empty indices, one after the other, until there are none or the time is over.
@@ -108,13 +117,15 @@ class Throttled:
         what it refuses it has read.
         """
         self.empty()
-        cpu, began, records = self.cpu_seconds(), time.monotonic(), 0
-        for body in ready:
-            if time.monotonic() >= began + most_seconds:
-                break
-            self._send(body)
-            records += body.records
-        return Fed(records, time.monotonic() - began, self.cpu_seconds() - cpu)
+        with self.profiled() as samples:
+            cpu, began, records = self.cpu_seconds(), time.monotonic(), 0
+            for body in ready:
+                if time.monotonic() >= began + most_seconds:
+                    break
+                self._send(body)
+                records += body.records
+            seconds, spent = time.monotonic() - began, self.cpu_seconds() - cpu
+        return Fed(records, seconds, spent, samples)
 
     def _send(self, body: Body) -> None:
         """Send one request until it is taken."""

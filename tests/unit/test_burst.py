@@ -22,8 +22,8 @@ OUTAGE = replace(WORLD, away_for=6 * HOUR)
 
 
 @cache
-def after_the_outage(concurrency: int) -> Course:
-    return follow(replace(OUTAGE, concurrency=concurrency), seed=1)
+def after_the_outage(concurrency: int, seed: int) -> Course:
+    return follow(replace(OUTAGE, concurrency=concurrency), seed)
 
 
 @pytest.mark.parametrize("concurrency", [2, 20])
@@ -41,7 +41,7 @@ def test_every_message_is_in_one_place_at_every_step(concurrency: int, window: i
 @pytest.mark.parametrize("concurrency", [2, 5, 20])
 def test_the_backlog_of_six_hours_is_worked_off_without_letters(concurrency: int) -> None:
     """An outage of the region is nobody's fault but the region's: no message may pay for it with its life."""
-    course = after_the_outage(concurrency)
+    course = after_the_outage(concurrency, seed=1)
 
     assert course.drained is not None
     assert course.drained < 6 * HOUR
@@ -74,11 +74,18 @@ def test_a_cluster_that_is_away_for_36_hours_costs_a_small_trail_letters() -> No
 
 
 @pytest.mark.parametrize("concurrency", [2, 20])
-def test_no_message_starves_in_the_backlog(concurrency: int) -> None:
-    """Fair: what was announced before the cluster's return ends before the backlog does, or one long wait later."""
-    course = after_the_outage(concurrency)
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_no_message_starves_in_the_backlog(concurrency: int, seed: int) -> None:
+    """Fair: what was announced before the cluster's return ends before the backlog does, or one long wait later.
 
-    before = [one for one in course.simulation.messages if one.announced < OUTAGE.back_at]
+    Left out are files that keep this small cluster busy for a tenth of an invocation or more: a batch that has several
+    of them, while nineteen others send, too, meets its deadline, and they wait once more.
+    """
+    course = after_the_outage(concurrency, seed=seed)
+
+    most = OUTAGE.capacity * QUEUE.invocation_seconds / 10
+    messages = course.simulation.messages
+    before = [one for one in messages if one.announced < OUTAGE.back_at and one.records < most]
     assert course.drained is not None
     latest = OUTAGE.back_at + course.drained + WORLD.settings.backoff_max_seconds
     assert all(one.done is not None and one.done <= latest for one in before)
