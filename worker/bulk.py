@@ -154,10 +154,8 @@ def is_strained(answer: Answer) -> bool:
 
 
 def is_crowded(answer: Answer) -> bool:
-    """Say whether there was no room for a request, or some of it, beside what others have under way."""
-    return is_strained(answer) and (
-        answer.status == THROTTLED or any(status == THROTTLED for status, _ in answer.items)
-    )
+    """Say of a sign of strain whether there was no room for a request, or some of it, beside others under way."""
+    return answer.status == THROTTLED or any(status == THROTTLED for status, _ in answer.items)
 
 
 def is_halved(answer: Answer, size: int, times: int) -> bool:
@@ -204,8 +202,7 @@ class Delivery:
     def settle(self, answer: Answer) -> bool:
         """Take the answer to the body that `next_body` gave last; says whether the cluster took or has some of it."""
         if answer.status == 200 and len(answer.items) == len(self._asked):
-            self._settle_items(answer.items)
-            return any(rule_item(*item) in (Ruling.INDEXED, Ruling.DUPLICATE) for item in set(answer.items))
+            return self._settle_items(answer.items)
         self._settle_request(answer)
         return False
 
@@ -242,19 +239,22 @@ class Delivery:
             for action, outcome in told
         ]
 
-    def _settle_items(self, items: tuple[tuple[int, str], ...]) -> None:
+    def _settle_items(self, items: tuple[tuple[int, str], ...]) -> bool:
         if items.count(CREATED) == len(items):
             for at in self._asked:
                 self._take(at)
-            return
+            return True
+        taken = False
         refused: list[tuple[int, str]] = []
         again: list[int] = []
         for at, (status, cause) in zip(self._asked, items, strict=True):
             match rule_item(status, cause):
                 case Ruling.INDEXED:
                     self._take(at)
+                    taken = True
                 case Ruling.DUPLICATE:
                     self._outcomes[at] = DUPLICATE
+                    taken = True
                 case Ruling.AGAIN:
                     again.append(at)
                     self.cause = cause or str(status)
@@ -265,6 +265,7 @@ class Delivery:
         if again:
             self._later.append(again)
         self._refuse(refused)
+        return taken
 
     def _take(self, at: int) -> None:
         degraded = self._actions[at].degraded

@@ -198,9 +198,10 @@ class Cluster:
             if seconds > 0:
                 answer = self._post_signed(body, seconds)
         finally:
-            crowded = answer is not None and is_crowded(answer) and not is_halved(answer)
-            self._gate.leave(entered, strained=_strained(answer), crowded=crowded)
-        return Posted(answer, entered.at, self._tick()) if answer else None
+            strained = _strained(answer)
+            crowded = bool(answer and strained and is_crowded(answer))
+            self._gate.leave(entered, strained=strained, crowded=bool(answer and crowded and not is_halved(answer)))
+        return Posted(answer, entered.at, self._tick(), crowded) if answer else None
 
     def _post_signed(self, body: bytes, seconds: float) -> Answer:
         answer = self._post(body, seconds)
@@ -236,11 +237,12 @@ class Cluster:
 
 
 class Posted(NamedTuple):
-    """An answer, when its request's turn had come, and when it came."""
+    """An answer, when its request's turn had come, when it came, and whether it says that there was no room."""
 
     answer: Answer
     turn: float
     came: float
+    crowded: bool
 
 
 class _Posting:
@@ -272,7 +274,7 @@ class _Posting:
                 self._end_without_time()
                 return
             answer = posted.answer
-            self.crowded = is_crowded(answer)
+            self.crowded = posted.crowded
             if self._delivery.settle(answer):
                 self._cluster.took(posted.came)
                 self.tried_since = posted.came

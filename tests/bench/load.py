@@ -332,20 +332,25 @@ def _print(rounds: Sequence[Round], batch_seconds: float) -> None:
     for name, cells in _rows(rounds).items():
         table.add_row(name, *cells)
     out.print(table, "")
+    print_ratios(itertools.chain.from_iterable(_ratios(those, batch_seconds) for those in _alike(rounds).values()))
+
+
+def _alike(rounds: Sequence[Round]) -> dict[int, list[Round]]:
+    """Put together the rounds of as many consumers."""
     alike: dict[int, list[Round]] = {}
     for one in rounds:
         alike.setdefault(one.load.concurrency, []).append(one)
-    print_ratios(itertools.chain.from_iterable(_ratios(those, batch_seconds) for those in alike.values()))
+    return alike
 
 
 def _profiles(rounds: Sequence[Round]) -> dict[str, dict[str, float]]:
     """Put together what was profiled alike: the replays, and the bursts through as many consumers."""
-    alike: dict[str, list[Fed | Load]] = {"one replayer": [rounds[0].before, *(one.after for one in rounds)]}
-    for one in rounds:
-        alike.setdefault(f"{one.load.concurrency} consumers", []).append(one.load)
+    profiled: dict[str, list[Fed | Load]] = {"one replayer": [rounds[0].before, *(one.after for one in rounds)]}
+    for concurrency, those in _alike(rounds).items():
+        profiled[f"{concurrency} consumers"] = [one.load for one in those]
     return {
-        name: per_document(sum((one.samples for one in those), Counter()), sum(one.records for one in those))
-        for name, those in alike.items()
+        name: per_document(sum((one.samples for one in fed), Counter()), sum(one.records for one in fed))
+        for name, fed in profiled.items()
     }
 
 

@@ -126,24 +126,8 @@ def test_what_is_not_refused_for_want_of_room_makes_no_pauses() -> None:
     assert pause > window.pause == shorter > 0
 
 
-def test_good_answers_end_the_pauses() -> None:
-    """What was learned in a burst must not slow down the day after it."""
-    window = Window(8)
-    window.went_well(2.0, full=False)
-    for asked in range(6):
-        window.strained(asked, window.places)
-
-    pauses = [window.pause]
-    while window.pause:  # the cluster answers sooner than it ever did
-        window.went_well(0.1, full=True)
-        pauses.append(window.pause)
-
-    assert pauses == sorted(pauses, reverse=True)
-    assert len(pauses) < 6
-
-
-def test_pauses_shorten_little_by_little_while_answers_take_as_long_as_ever() -> None:
-    """Others are there, too: who comes back at once is refused once more. In the end no pause is left all the same."""
+def shortening(seconds: float) -> list[float]:
+    """The pauses of a window that knew answers of 2 s and was refused six times, while answers take so long."""
     window = Window(8)
     window.went_well(2.0, full=False)
     for asked in range(6):
@@ -151,8 +135,22 @@ def test_pauses_shorten_little_by_little_while_answers_take_as_long_as_ever() ->
 
     pauses = [window.pause]
     while window.pause:
-        window.went_well(2.0, full=True)
+        window.went_well(seconds, full=True)
         pauses.append(window.pause)
+    return pauses
+
+
+def test_good_answers_end_the_pauses() -> None:
+    """What was learned in a burst must not slow down the day after it."""
+    pauses = shortening(0.1)  # sooner than ever
+
+    assert pauses == sorted(pauses, reverse=True)
+    assert len(pauses) < 6
+
+
+def test_pauses_shorten_little_by_little_while_answers_take_as_long_as_ever() -> None:
+    """Others are there, too: who comes back at once is refused once more. In the end no pause is left all the same."""
+    pauses = shortening(2.0)
 
     assert pauses == sorted(pauses, reverse=True)
     assert pauses[4] > pauses[0] / 2
