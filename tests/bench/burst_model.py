@@ -404,7 +404,10 @@ class Simulation:
         self._offer(batch, sending)
 
     def _window(self) -> Window:
-        return Fixed(self.world.window) if self.world.window else Window(self.limits.bulk_in_flight)
+        """Make the window of a function that has run before: it knows how long a small request takes."""
+        window = Fixed(self.world.window) if self.world.window else Window(self.limits.bulk_in_flight)
+        window.went_well(self.world.answer_seconds + self.world.request_cost / self.world.capacity, full=False)
+        return window
 
     def _pause(self, function: Function) -> None:
         function.opens = self.now + function.window.pause * self.chance.uniform(0.5, 1.5)

@@ -2,15 +2,17 @@
 
 The parts are real: an OpenSearch node with little room for bulk requests under way, ElasticMQ as the queue, `trailsink
 run` processes as consumers, one for each function that MaximumConcurrency allows (Lambda hands a function one batch of
-ten at a time, and so does `trailsink run`). S3 is a stand-in. The node has a share of one processor, less than the
-machine has to give, so that its pace is the same whatever else goes on; all others have the other processor. The
-reference is the same node, fed with as many events of the same kind as ready-made gzip bodies by one replayer, before
-and after each load; each of the two makes a ratio.
+ten at a time, and so does `trailsink run`). Each has loaded one file before, as functions have that run all day: what
+twenty do for the first time on one processor would keep the node waiting. S3 is a stand-in. The node has a share of one
+processor, less than the machine has to give, so that its pace is the same whatever else goes on; all others have the
+other processor. The reference is the same node, fed with as many events of the same kind as ready-made gzip bodies by
+one replayer, before and after each load; each of the two makes a ratio.
 
-To keep a run short "a minute" is `--minute` seconds, and the times that make up trailsink's patience (how long a
-request is retried and a batch may take, how long a message waits in the queue) are a quarter of what they are by
-default, so that messages are handed back at all; `--patience 1` leaves them. Requests are not smaller or served sooner
-for that, so a shorter patience is a harder test. Linux only: it asks /proc, and places processes.
+To keep a run short "a minute" is `--minute` seconds; from 12 on the index grows to its first large merge, which falls
+for the most part into the slower of the two. The times that make up trailsink's patience (how long a request is retried
+and a batch may take, how long a message waits in the queue) are a quarter of what they are by default, so that messages
+are handed back at all; `--patience 1` leaves them. Requests are not smaller or served sooner for that, so a shorter
+patience is a harder test. Linux only: it asks /proc, and places processes.
 """
 
 from __future__ import annotations
@@ -61,7 +63,8 @@ LATENESS = 1.0  # of the time of one batch: how far behind its place in the queu
 # What makes up patience.
 _SCALED = ("retry_seconds", "reserve_seconds", "backoff_seconds", "backoff_max_seconds", "batch_seconds")
 
-_READY_RECORDS = 250_000  # for the replayer
+_MINUTE = 6.0
+_READY_RECORDS = 250_000  # for the replayer, in such a minute
 _REHEARSED_RECORDS = 150_000
 _STEADY = 0.03  # by so much at most is a warm JVM faster each time
 _WARM_AT_MOST = 240.0
@@ -111,7 +114,7 @@ class Round:
 def main() -> int:
     """Measure and print; 1 when an event is missing or dead."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.load", description=__doc__)
-    parser.add_argument("--minute", type=float, default=6.0, help="seconds that stand for a minute (6)")
+    parser.add_argument("--minute", type=float, default=_MINUTE, help="seconds that stand for a minute (6)")
     parser.add_argument("--concurrency", type=int, nargs="+", default=[2, 5, 20], help="consumers at once (2 5 20)")
     parser.add_argument("--rounds", type=int, default=1, help="times that each is measured, in turn (1)")
     parser.add_argument("--limit", type=int, default=6, help="megabytes of bulk requests that the node holds (6)")
@@ -135,7 +138,7 @@ def main() -> int:
     except LocalStackError as error:
         parser.error(str(error))
     with throttled(asked.limit) as node, tempfile.TemporaryDirectory() as folder:
-        ready = bodies(SEED + 1, _READY_RECORDS)
+        ready = bodies(SEED + 1, round(_READY_RECORDS * max(1.0, asked.minute / _MINUTE)))
         consumers = Consumers(Path(folder), node.url, settings)
         _load(node, consumers, max(asked.concurrency), _REHEARSED_RECORDS, _REHEARSED_RECORDS / _WARM_AT_MOST)
         _warm_up(node, ready)
@@ -223,13 +226,14 @@ def _load(node: Throttled, consumers: Consumers, concurrency: int, records: int,
 
 def _watch(node: Throttled, records: int, running: Sequence[subprocess.Popen[bytes]], watched: Watched) -> Fed:
     """Let the burst begin, and look at the index until most of it is in."""
+    first = indexed = node.indexed()
     cpu = node.cpu_seconds()
     watched.open()
-    began, indexed = time.monotonic(), 0
+    began = time.monotonic()
     while indexed < BURST * records and any(one.poll() is None for one in running):
         time.sleep(_LOOK_SECONDS)
         indexed = node.indexed()
-    return Fed(max(indexed, 1), time.monotonic() - began, node.cpu_seconds() - cpu)
+    return Fed(max(indexed - first, 1), time.monotonic() - began, node.cpu_seconds() - cpu)
 
 
 def _lateness(counts: Mapping[str, int], lives: Mapping[str, Life], opened: float) -> Iterator[float]:

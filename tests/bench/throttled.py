@@ -111,15 +111,17 @@ class Throttled:
         return recorded(self.profiler, self._node) if self.profiler else nullcontext(Counter())
 
     def replay(self, ready: Iterable[Body], most_seconds: float) -> Fed:
-        """Send ready-made bodies into empty indices, one after the other, until there are none or the time is over.
+        """Send ready-made bodies into new indices, one after the other, until there are none or the time is over.
 
         One at a time is what a node of one processor takes fastest: two of these are more than its limit lets in, and
         what it refuses it has read.
         """
         self.empty()
+        first, *rest = ready
+        self._send(first)  # which makes the index, as it is there when a burst begins
         with self.profiled() as samples:
             cpu, began, records = self.cpu_seconds(), time.monotonic(), 0
-            for body in ready:
+            for body in rest:
                 if time.monotonic() >= began + most_seconds:
                     break
                 self._send(body)

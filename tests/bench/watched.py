@@ -1,7 +1,7 @@
 """A queue that is watched: a server between the consumers and ElasticMQ that notes what becomes of each message.
 
 It hands every call on, and reads receipts out of the answers, so nothing has to be asked of the consumers. It also
-keeps a gate: until it is opened, nobody receives anything, so that all consumers begin at once.
+keeps a gate: until it is opened, each consumer receives one message and no more, so that all begin at once, and warm.
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ class Watched:
         )["QueueUrl"]
         self._handles: dict[str, str] = {}
         self._gate = threading.Event()
-        self._came: set[object] = set()
+        self._first: set[object] = set()  # that have received the one message before the gate is open
+        self._came: set[object] = set()  # and are done with it
         self._lock = threading.Lock()
         self._pool = urllib3.PoolManager(maxsize=64, retries=False)
 
@@ -93,16 +94,21 @@ class Watched:
 
     @property
     def came(self) -> int:
-        """How many consumers have come to the gate."""
+        """How many consumers have come to the gate, after their first message."""
         return len(self._came)
 
     def serve(self, headers: dict[str, str], body: bytes, who: object) -> tuple[int, bytes]:
         """Hand a call on, and note what it says."""
         action = headers["X-Amz-Target"].rpartition(".")[2]
         if action == "ReceiveMessage" and not self._gate.is_set():
-            self._came.add(who)
-            self._gate.wait(_HELD_SECONDS)
-            return 200, b"{}"
+            asked = json.loads(body)
+            if who in self._first:
+                if asked.get("WaitTimeSeconds"):  # else it asks for the rest of a batch
+                    self._came.add(who)
+                    self._gate.wait(_HELD_SECONDS)
+                return 200, b"{}"
+            self._first.add(who)
+            body = json.dumps(asked | {"MaxNumberOfMessages": 1}).encode()
         given = self._pool.request("POST", f"{self._target}/", headers=headers, body=body, timeout=60)
         if given.status == 200:
             with self._lock:
