@@ -85,14 +85,19 @@ class Bench:
 
     def documents(self) -> dict[str, dict[str, Any]]:
         """All documents of this test's indices by id, at most 10,000: `_index` and `_source`."""
-        self.opensearch.indices.refresh(index=f"{self.prefix}-*")
+        self._refresh()
         found = self.opensearch.search(index=f"{self.prefix}-*", body={"size": 10_000, "query": {"match_all": {}}})
         return {hit["_id"]: hit for hit in found["hits"]["hits"]}
 
     def count(self) -> int:
         """The number of documents in this test's indices."""
-        self.opensearch.indices.refresh(index=f"{self.prefix}-*")
+        self._refresh()
         return int(self.opensearch.count(index=f"{self.prefix}-*")["count"])
+
+    def _refresh(self) -> None:
+        """Make all documents searchable; an index that has just been made answers 503 until its shard has started."""
+        self.opensearch.cluster.health(index=f"{self.prefix}-*", wait_for_no_initializing_shards=True, timeout="10s")
+        self.opensearch.indices.refresh(index=f"{self.prefix}-*")
 
     def letters(self) -> list[dict[str, Any]]:
         """The dead letters: `Body`, and `MessageAttributes` as plain text by name. They stay hidden for 30 s."""

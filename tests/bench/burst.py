@@ -183,15 +183,17 @@ def _print_likeness(measured: dict[str, Any], window: int | None, seed: int) -> 
     for one in measured["rounds"]:
         load = one["load"]
         rates = [fed["records"] / fed["seconds"] for fed in (one["before"], one["after"])]
+        files = sizes(measured["seed"], load["records"])[load["concurrency"] :]  # each consumer has loaded one before
+        settings = Settings.model_validate(measured["settings"])
         world = World(
             sources=0,
-            announced=tuple(sizes(measured["seed"], load["records"])),
+            announced=tuple(files),
             concurrency=load["concurrency"],
-            capacity=sum(rates) / 2,
+            capacity=sum(rates) / 2 * (1 + World.request_cost / settings.limits.bulk_actions),  # a replayer's requests
             pressure_bytes=measured["pressure_bytes"],
             read_seconds=load["client_cpu_seconds"] / load["records"],
             window=window,
-            settings=Settings.model_validate(measured["settings"]),
+            settings=settings,
         )
         simulation = Simulation(world, seed)
         samples = list(simulation.run(10 * load["drained_seconds"], 0.5))

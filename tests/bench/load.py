@@ -5,14 +5,14 @@ run` processes as consumers, one for each function that MaximumConcurrency allow
 ten at a time, and so does `trailsink run`). Each has loaded one file before, as functions have that run all day: what
 twenty do for the first time on one processor would keep the node waiting. S3 is a stand-in. The node has a share of one
 processor, less than the machine has to give, so that its pace is the same whatever else goes on; all others have the
-other processor. The reference is the same node, fed with as many events of the same kind as ready-made gzip bodies by
-one replayer, before and after each load; each of the two makes a ratio.
+other processor. The burst is measured until nine tenths of the records are in; the reference is the same node, fed with
+as many of the same kind as ready-made gzip bodies by one replayer, before and after each load; each makes a ratio.
 
-To keep a run short "a minute" is `--minute` seconds; from 12 on the index grows to its first large merge, which falls
-for the most part into the slower of the two. The times that make up trailsink's patience (how long a request is retried
-and a batch may take, how long a message waits in the queue) are a quarter of what they are by default, so that messages
-are handed back at all; `--patience 1` leaves them. Requests are not smaller or served sooner for that, so a shorter
-patience is a harder test. Linux only: it asks /proc, and places processes.
+To keep a run short "a minute" is `--minute` seconds; from 12 on the index reaches its first large merge. The times that
+make up trailsink's patience (how long a request is retried and a batch may take, how long a message waits in the queue)
+are a quarter of what they are by default, so that messages are handed back at all; `--patience 1` leaves them. Requests
+are not smaller or served sooner for that, so a shorter patience is a harder test. Linux only: it asks /proc, and places
+processes.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ LATENESS = 1.0  # of the time of one batch: how far behind its place in the queu
 # What makes up patience.
 _SCALED = ("retry_seconds", "reserve_seconds", "backoff_seconds", "backoff_max_seconds", "batch_seconds")
 
-_MINUTE = 6.0
-_READY_RECORDS = 250_000  # for the replayer, in such a minute
+_MINUTE, _SHARE = 6.0, 0.25
+_READY_RECORDS = 250_000  # for the replayer, with those two
 _REHEARSED_RECORDS = 150_000
 _STEADY = 0.03  # by so much at most is a warm JVM faster each time
 _WARM_AT_MOST = 240.0
@@ -94,7 +94,6 @@ class Load:
     totals: Counter[str]  # of the consumers
     causes: Counter[str]  # why files were handed back
     client_cpu_seconds: float
-    samples: Counter[str]  # of the node, from the consumers' start to their end
 
     @property
     def sound(self) -> bool:
@@ -126,7 +125,7 @@ def main() -> int:
         action="store_true",
         help="and where the node's CPU time goes, which costs some: its other figures do not count (a JDK 25 or newer)",
     )
-    parser.add_argument("--share", type=float, default=0.25, help="of a processor, that the node may use (0.25)")
+    parser.add_argument("--share", type=float, default=_SHARE, help="of a processor, that the node may use (0.25)")
     asked = parser.parse_args()
     if asked.rounds < 1:
         parser.error("--rounds: at least 1")
@@ -138,7 +137,8 @@ def main() -> int:
     except LocalStackError as error:
         parser.error(str(error))
     with throttled(asked.limit) as node, tempfile.TemporaryDirectory() as folder:
-        ready = bodies(SEED + 1, round(_READY_RECORDS * max(1.0, asked.minute / _MINUTE)))
+        more = max(1.0, asked.minute / _MINUTE) * max(1.0, asked.share / _SHARE)
+        ready = bodies(SEED + 1, round(_READY_RECORDS * more))
         consumers = Consumers(Path(folder), node.url, settings)
         _load(node, consumers, max(asked.concurrency), _REHEARSED_RECORDS, _REHEARSED_RECORDS / _WARM_AT_MOST)
         _warm_up(node, ready)
@@ -194,11 +194,10 @@ def _load(node: Throttled, consumers: Consumers, concurrency: int, records: int,
     counts = {file.key: file.records for file in files(SEED, records)}
     with served(records) as store, watching() as watched:
         watched.announce(files(SEED, records))
-        refused = node.refused()
-        seconds = 3 * records / rate
-        with node.profiled() as samples, consumers.running(concurrency, watched, store, seconds) as running:
+        with consumers.running(concurrency, watched, store, 3 * records / rate) as running:
             if not wait_until(lambda: watched.came >= concurrency, _START_SECONDS):
                 raise SystemExit(f"The consumers do not start: {consumers.tail()}")
+            refused = node.refused()
             burst = _watch(node, records, running, watched)
         documents = node.documents()
         done = {key: life.done for key, life in watched.lives.items() if life.done}
@@ -220,20 +219,21 @@ def _load(node: Throttled, consumers: Consumers, concurrency: int, records: int,
             totals=consumers.totals(),
             causes=consumers.causes(),
             client_cpu_seconds=consumers.cpu_seconds,
-            samples=samples,
         )
 
 
 def _watch(node: Throttled, records: int, running: Sequence[subprocess.Popen[bytes]], watched: Watched) -> Fed:
     """Let the burst begin, and look at the index until most of it is in."""
     first = indexed = node.indexed()
-    cpu = node.cpu_seconds()
-    watched.open()
-    began = time.monotonic()
-    while indexed < BURST * records and any(one.poll() is None for one in running):
-        time.sleep(_LOOK_SECONDS)
-        indexed = node.indexed()
-    return Fed(max(indexed - first, 1), time.monotonic() - began, node.cpu_seconds() - cpu)
+    with node.profiled() as samples:
+        cpu = node.cpu_seconds()
+        watched.open()
+        began = time.monotonic()
+        while indexed < BURST * records and any(one.poll() is None for one in running):
+            time.sleep(_LOOK_SECONDS)
+            indexed = node.indexed()
+        seconds, spent = time.monotonic() - began, node.cpu_seconds() - cpu
+    return Fed(max(indexed - first, 1), seconds, spent, samples)
 
 
 def _lateness(counts: Mapping[str, int], lives: Mapping[str, Life], opened: float) -> Iterator[float]:
@@ -349,9 +349,9 @@ def _alike(rounds: Sequence[Round]) -> dict[int, list[Round]]:
 
 def _profiles(rounds: Sequence[Round]) -> dict[str, dict[str, float]]:
     """Put together what was profiled alike: the replays, and the bursts through as many consumers."""
-    profiled: dict[str, list[Fed | Load]] = {"one replayer": [rounds[0].before, *(one.after for one in rounds)]}
+    profiled = {"one replayer": [rounds[0].before, *(one.after for one in rounds)]}
     for concurrency, those in _alike(rounds).items():
-        profiled[f"{concurrency} consumers"] = [one.load for one in those]
+        profiled[f"{concurrency} consumers"] = [one.load.burst for one in those]
     return {
         name: per_document(sum((one.samples for one in fed), Counter()), sum(one.records for one in fed))
         for name, fed in profiled.items()

@@ -1,7 +1,8 @@
 """A queue that is watched: a server between the consumers and ElasticMQ that notes what becomes of each message.
 
 It hands every call on, and reads receipts out of the answers, so nothing has to be asked of the consumers. It also
-keeps a gate: until it is opened, each consumer receives one message and no more, so that all begin at once, and warm.
+keeps a gate: until it is opened, each consumer receives one message and no more, so that all begin at once, and warm. A
+consumer is known by its connection, which the client keeps.
 """
 
 from __future__ import annotations
@@ -102,23 +103,25 @@ class Watched:
         action = headers["X-Amz-Target"].rpartition(".")[2]
         if action == "ReceiveMessage" and not self._gate.is_set():
             asked = json.loads(body)
-            if who in self._first:
-                if asked.get("WaitTimeSeconds"):  # else it asks for the rest of a batch
-                    self._came.add(who)
-                    self._gate.wait(_HELD_SECONDS)
+            if who not in self._first:
+                body = json.dumps(asked | {"MaxNumberOfMessages": 1}).encode()
+            elif not asked.get("WaitTimeSeconds"):  # the rest of a batch
                 return 200, b"{}"
-            self._first.add(who)
-            body = json.dumps(asked | {"MaxNumberOfMessages": 1}).encode()
+            else:
+                self._came.add(who)
+                if not self._gate.wait(_HELD_SECONDS):
+                    return 200, b"{}"
         given = self._pool.request("POST", f"{self._target}/", headers=headers, body=body, timeout=60)
         if given.status == 200:
             with self._lock:
-                self._note(action, json.loads(body), json.loads(given.data or b"{}"))
+                self._note(action, json.loads(body), json.loads(given.data or b"{}"), who)
         return given.status, given.data
 
-    def _note(self, action: str, asked: dict[str, Any], answer: dict[str, Any]) -> None:
+    def _note(self, action: str, asked: dict[str, Any], answer: dict[str, Any], who: object) -> None:
         match action:
             case "ReceiveMessage":
                 for one in answer.get("Messages", ()):
+                    self._first.add(who)
                     self._note_received(one)
             case "DeleteMessageBatch":
                 for one in asked["Entries"]:
