@@ -387,8 +387,7 @@ class Simulation:
         sending.crowded = not self.world.is_away(sending.asked)
         crowded = sending.crowded and len(pieces) == 1
         function.window.strained(sending.round, max(sending.inside, function.inside), crowded=crowded)
-        function.inside -= 1
-        self._pause(function)
+        self._leave(function)
         sending.later += pieces
         self._offer(batch, sending)
 
@@ -398,9 +397,8 @@ class Simulation:
     def _taken(self, batch: Batch, sending: Sending) -> None:
         function = batch.function
         function.window.went_well(self.now - sending.asked, full=batch.flights >= function.window.places)
-        function.inside -= 1
         function.took = sending.tried_since = self.now
-        self._pause(function)
+        self._leave(function)
         self._offer(batch, sending)
 
     def _window(self) -> Window:
@@ -409,7 +407,8 @@ class Simulation:
         window.went_well(self.world.answer_seconds + self.world.request_cost / self.world.capacity, full=False)
         return window
 
-    def _pause(self, function: Function) -> None:
+    def _leave(self, function: Function) -> None:
+        function.inside -= 1
         function.opens = self.now + function.window.pause * self.chance.uniform(0.5, 1.5)
 
     def _rest(self, batch: Batch, sending: Sending) -> None:

@@ -117,14 +117,14 @@ def per_document(samples: Mapping[str, int], documents: int) -> dict[str, float]
 def recorded(tools: Path, node: Node) -> Iterator[Counter[str]]:
     """Record what a node does; at the end, what is given has the number of samples of each part."""
     samples: Counter[str] = Counter()
-    # In the node's own folder, since it may run as nobody.
+    # In the node's own folder, since it may run as nobody; jcmd takes what follows a blank for another argument.
     settings, recording = node.folder / "profile.jfc", node.folder / "profile.jfr"
     settings.write_text(_RECORDING)
-    _run(tools / "jcmd", node.pid, "JFR.start", "name=profile", f"settings={settings}")
+    _run(tools / "jcmd", node.pid, "JFR.start", "name=profile", f'settings="{settings}"')
     try:
         yield samples
     finally:
-        _run(tools / "jcmd", node.pid, "JFR.stop", "name=profile", f"filename={recording}")
+        _run(tools / "jcmd", node.pid, "JFR.stop", "name=profile", f'filename="{recording}"')
     told = _run(tools / "jfr", "print", "--json", "--stack-depth", "64", "--events", "jdk.CPUTimeSample", recording)
     samples.update(part_of(event["values"]) for event in json.loads(told)["recording"]["events"])
 

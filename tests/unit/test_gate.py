@@ -146,6 +146,7 @@ def test_good_answers_end_the_pauses() -> None:
 
     assert pauses == sorted(pauses, reverse=True)
     assert len(pauses) < 6
+    assert sum(pauses) < 16 * 2.0
 
 
 def test_pauses_shorten_little_by_little_while_answers_take_as_long_as_ever() -> None:
