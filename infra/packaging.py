@@ -249,7 +249,7 @@ def _worker_files() -> dict[str, bytes]:
     """Return what the doors import of worker/, and the data of those packages."""
     everything = _all_of_worker()
     found: dict[str, bytes] = {}
-    waiting = ["worker", *DOORS]
+    waiting = [parent for door in DOORS for parent in _with_parents(door)]
     while waiting:
         path = module_path(waiting.pop(), everything)
         if path is None or path in found:
@@ -261,6 +261,12 @@ def _worker_files() -> dict[str, bytes]:
     packages = {PurePosixPath(path).parent for path in found if path.endswith("__init__.py")}
     data = {path: text for path, text in everything.items() if not path.endswith(".py")}
     return found | {path: text for path, text in data.items() if PurePosixPath(path).parent in packages}
+
+
+def _with_parents(module: str) -> list[str]:
+    """Return a module and the packages that hold it: `a.b.c` gives `a`, `a.b` and `a.b.c`."""
+    parts = module.split(".")
+    return [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
 
 
 def _all_of_worker() -> dict[str, bytes]:

@@ -22,13 +22,14 @@ from worker.errors import SetupError, StoreUnavailable, TrailsinkError
 from worker.letter_desk import Desk
 from worker.letter_detail import Detail
 from worker.letter_file import STREAM, reading, writing
+from worker.letter_queue import make_letter_queue
 from worker.letter_records import read_again
 from worker.letters import REASONS, Choice, Shown, counted
 from worker.mending import Verdict
 from worker.redriving import Plan, Policy, Redriven, Way
 from worker.settings import load_settings
 from worker.survey import Newest
-from worker.wiring import make_letter_queue, make_store, now
+from worker.wiring import make_store, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -18,11 +18,12 @@ from worker.cli_parts import coloured, examples, visible
 from worker.errors import SetupError
 from worker.findings import Verdict
 from worker.letter_desk import Desk
+from worker.letter_queue import make_letter_queue
 from worker.letters import Choice
 from worker.looking import Looker
 from worker.settings import load_settings
 from worker.status import Status, judge, newest_indices, size
-from worker.wiring import make_client, make_letter_queue, make_store, now, session
+from worker.wiring import make_client, make_store, now, session
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from opensearchpy import OpenSearch
     from types_boto3_s3 import S3Client
 
-    from worker.handler import Context
+    from worker.lambda_context import LambdaContext
 
 # Kept for the answer, with its own attempts; half of what is left when the invocation has less than twice that.
 _ANSWER_SECONDS = 15.0
@@ -113,7 +113,7 @@ class _NotYet(Unavailable):
 class _Clock:
     """The time that the work has. Once it is over, nothing more is begun."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: LambdaContext) -> None:
         self._context = context
         self._reserve = min(_ANSWER_SECONDS, self.until_the_end() / 2)
         self._over = threading.Event()
@@ -161,7 +161,7 @@ class _Clock:
 # The handlers
 
 
-def bucket_notification(event: Mapping[str, Any], context: Context) -> None:
+def bucket_notification(event: Mapping[str, Any], context: LambdaContext) -> None:
     """Keep our notification configuration in a bucket: `Custom::BucketNotification`.
 
     Properties: `Bucket`, `ConfigurationId`, `QueueArn` (none: nothing of ours is in the bucket), `Prefix`, `Suffix`,
@@ -170,7 +170,7 @@ def bucket_notification(event: Mapping[str, Any], context: Context) -> None:
     _serve(event, context, _notify)
 
 
-def cluster_setup(event: Mapping[str, Any], context: Context) -> None:
+def cluster_setup(event: Mapping[str, Any], context: LambdaContext) -> None:
     """Set a cluster up and let the loader in: `Custom::ClusterSetup`.
 
     Properties: `OpensearchUrl`, `OpensearchAuth`, `OpensearchService`, `OpensearchSecretArn`, `IndexPrefix`,
@@ -180,7 +180,7 @@ def cluster_setup(event: Mapping[str, Any], context: Context) -> None:
     _serve(event, context, _set_up_cluster)
 
 
-def _serve(event: Mapping[str, Any], context: Context, work: Callable[[_Request, _Clock], _Outcome]) -> None:
+def _serve(event: Mapping[str, Any], context: LambdaContext, work: Callable[[_Request, _Clock], _Outcome]) -> None:
     """Do the work and answer, once.
 
     Raises Unavailable when CloudFormation cannot be answered: then Lambda runs it all again, twice at most.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from worker.metrics import report_lines
 from worker.pipeline import Message
@@ -18,14 +18,8 @@ from worker.wiring import make_consumer
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from worker.lambda_context import LambdaContext
     from worker.pipeline import Consumer
-
-
-class Context(Protocol):
-    """The part of Lambda's context object that is used."""
-
-    def get_remaining_time_in_millis(self) -> int:
-        """Milliseconds until Lambda ends the invocation."""
 
 
 @cache
@@ -35,7 +29,7 @@ def _opened() -> tuple[Consumer, str | None]:
     return make_consumer(settings), settings.metrics_queue
 
 
-def handler(event: Mapping[str, Any], context: Context) -> dict[str, list[dict[str, str]]]:
+def handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, list[dict[str, str]]]:
     """Consume one batch of SQS messages; returns Lambda's partial batch response.
 
     Raises SetupError when the function's environment is wrong: then the whole batch stays in the queue.

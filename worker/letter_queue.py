@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from worker.aws import config
 from worker.errors import QueueUnavailable, SetupError
 from worker.letters import Attribute, Letter
 from worker.redriving import MoveTask
 from worker.said import code_of, said, said_of_queue
+from worker.wiring import session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
         SendMessageBatchRequestEntryTypeDef,
         StartMessageMoveTaskRequestTypeDef,
     )
+
+    from worker.settings import Settings
 
 _BATCH = 10  # entries of one batch call
 # Entries of one batch share the limit of one message. Queues made before August 2025 may still have 256 KiB.
@@ -190,6 +194,12 @@ class LetterQueue:
         except (ClientError, BotoCoreError) as error:
             raise QueueUnavailable(said_of_queue(error, url, self._region)) from error
         return {str(name): value for name, value in answer.get("Attributes", {}).items()}
+
+
+def make_letter_queue(settings: Settings) -> LetterQueue:
+    """Build the SQS client of the dead-letter commands."""
+    client = session().client("sqs", config=config(connections=8))
+    return LetterQueue(client, settings.required("dead_letter_queue_url"), settings.required("queue_url"))
 
 
 def _refusal(error: ClientError) -> str:

@@ -7,12 +7,8 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 import msgspec
-
-if TYPE_CHECKING:
-    from worker.messages import ObjectRef
 
 # Organisation trails insert the organisation's id; the part after the account is the kind of file.
 # The last match counts: a copy may lie below a folder of the same layout.
@@ -69,18 +65,18 @@ class ObjectState(msgspec.Struct, frozen=True):
     readable: bool = True
 
 
-def classify(ref: ObjectRef) -> Readable | Ignored:
-    """Say by its key what an object is."""
+def classify(key: str, size: int | None = None) -> Readable | Ignored:
+    """Classify an object by its key; `size` is in bytes, None where it is not known."""
     # The folders that consoles and CloudTrail make are empty objects; one with content is somebody's file.
-    if ref.key.endswith("/") and ref.size == 0:
+    if key.endswith("/") and size == 0:
         return Ignored("folder_marker")
-    layout = _LAYOUT.match(ref.key)
+    layout = _LAYOUT.match(key)
     kind = layout["kind"] if layout else "unknown"
     if kind == "CloudTrail-Digest":
         return Ignored("digest")
     if kind in _OTHER_SERVICES:
         return Ignored(f"service_{kind}")
-    return Readable(kind, _delivered_at(ref.key))
+    return Readable(kind, _delivered_at(key))
 
 
 def _delivered_at(key: str) -> datetime | None:

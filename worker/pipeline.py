@@ -342,7 +342,7 @@ class _Batch:
         self._announcements[message.id] = announcement
 
     def _place(self, ref: ObjectRef) -> None:
-        found = classify(ref)
+        found = classify(ref.key, ref.size)
         if isinstance(found, Ignored):
             self._ignored[found.name] += 1
         elif ref not in self._places:

@@ -11,7 +11,6 @@ from opensearchpy.exceptions import NotFoundError, OpenSearchException, RequestE
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from worker.errors import SetupError
-from worker.messages import ObjectRef
 from worker.objects import Readable, classify
 from worker.refusals import asking_opensearch, first_cause, is_busy
 
@@ -289,8 +288,7 @@ def _place(hit: Hit) -> Place:
 
 
 def _delivered_at(uri: str) -> datetime | None:
-    bucket, _, key = uri.removeprefix("s3://").partition("/")
-    named = classify(ObjectRef(bucket, key))
+    named = classify(uri.removeprefix("s3://").partition("/")[2])
     return named.delivered_at if isinstance(named, Readable) else None
 
 

@@ -21,7 +21,6 @@ from worker.short_get import ShortGet
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.letter_queue import LetterQueue
     from worker.pipeline import Queue, Store
     from worker.settings import Settings
 
@@ -49,14 +48,6 @@ def make_queue(settings: Settings) -> SqsQueue:
     """Build the SQS edge."""
     client = session().client("sqs", config=config(connections=8, read_seconds=_LONG_POLL_SECONDS))
     return SqsQueue(client, settings.required("queue_url"), settings.required("dead_letter_queue_url"))
-
-
-def make_letter_queue(settings: Settings) -> LetterQueue:
-    """Build the SQS edge of those who work on dead letters."""
-    from worker.letter_queue import LetterQueue  # noqa: PLC0415 - the function has no use for it at its cold start
-
-    client = session().client("sqs", config=config(connections=8))
-    return LetterQueue(client, settings.required("dead_letter_queue_url"), settings.required("queue_url"))
 
 
 def make_client(settings: Settings) -> Client:

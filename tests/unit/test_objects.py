@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.factories import ACCOUNT, key, ref
+from tests.unit.factories import ACCOUNT, key
 from worker.objects import Ignored, Readable, classify
 
 
@@ -21,7 +21,7 @@ def test_every_kind_of_event_file_is_read_wherever_the_trail_puts_it(prefix: str
     """Prefixes are the operator's, and organisation trails insert their id."""
     name = prefix + key(kind=kind).replace("AWSLogs/", f"AWSLogs/{organisation}")
 
-    found = classify(ref(key=name))
+    found = classify(name)
 
     assert found == Readable(kind, datetime(2026, 11, 23, 10, 5, tzinfo=UTC))
 
@@ -38,15 +38,15 @@ def test_every_kind_of_event_file_is_read_wherever_the_trail_puts_it(prefix: str
 )
 def test_what_holds_no_events_is_ignored_by_name(name: str, expected: str) -> None:
     """A digest arrives every hour per region: as an error it would fill the dead letters, unnamed it would hide."""
-    assert classify(ref(key=name)) == Ignored(expected)
+    assert classify(name) == Ignored(expected)
 
 
 def test_a_folder_marker_with_content_is_read() -> None:
     """Only an empty object can be thrown away by the look of its name."""
-    assert isinstance(classify(ref(key="somebody/", size=10)), Readable)
-    assert isinstance(classify(ref(key="somebody/", size=None)), Readable)
-    assert classify(ref(key="somebody/", size=0)) == Ignored("folder_marker")
-    assert classify(ref(key=f"AWSLogs/{ACCOUNT}/CloudTrail/", size=0)) == Ignored("folder_marker")
+    assert isinstance(classify("somebody/", 10), Readable)
+    assert isinstance(classify("somebody/", None), Readable)
+    assert classify("somebody/", 0) == Ignored("folder_marker")
+    assert classify(f"AWSLogs/{ACCOUNT}/CloudTrail/", 0) == Ignored("folder_marker")
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_folder_marker_with_content_is_read() -> None:
 )
 def test_a_key_of_no_known_layout_is_read(name: str) -> None:
     """Not recognising a key must never mean losing its events: the content decides."""
-    assert isinstance(classify(ref(key=name)), Readable)
+    assert isinstance(classify(name), Readable)
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_a_key_of_no_known_layout_is_read(name: str) -> None:
 )
 def test_the_delivery_time_is_the_one_in_the_files_name(delivered: str, expected: datetime | None) -> None:
     """It dates records that have no time of their own; digits that are no date date nothing."""
-    found = classify(ref(key=key(delivered=delivered)))
+    found = classify(key(delivered=delivered))
 
     assert found == Readable("CloudTrail", expected)
 
@@ -88,4 +88,4 @@ def test_the_delivery_time_is_the_one_in_the_files_name(delivered: str, expected
 @given(name=st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
 def test_no_key_is_too_strange_to_classify(name: str) -> None:
     """Keys come from outside."""
-    assert isinstance(classify(ref(key=name)), Readable | Ignored)
+    assert isinstance(classify(name), Readable | Ignored)
