@@ -15,7 +15,7 @@ from opensearchpy import OpenSearch
 from infra.local.errors import LocalStackError
 from infra.local.node import DEFAULT_VERSION
 from infra.local.stack import MISLEADING, Stack
-from worker.cluster_setup import Wanted, set_up
+from worker.opensearch.setup import Wanted, set_up
 from worker.settings import Settings, load_settings
 
 if TYPE_CHECKING:

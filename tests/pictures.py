@@ -20,8 +20,8 @@ from tests.drawing import COLORS, STYLE, drawn
 from tests.indexing import index
 from tests.making import real_records
 from tests.panels import answers, rows, visualizations
-from worker.cluster_setup import Wanted, set_up
-from worker.dashboards import ndjson
+from worker.opensearch.dashboards import ndjson
+from worker.opensearch.setup import Wanted, set_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,16 +10,16 @@ import sys
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from worker.metrics import report_lines
-from worker.pipeline import Message
+from worker.pipeline.consumer import Message
 from worker.settings import load_settings
+from worker.telemetry import report_lines
 from worker.wiring import make_consumer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from worker.lambda_context import LambdaContext
-    from worker.pipeline import Consumer
+    from worker.aws.lambda_context import LambdaContext
+    from worker.pipeline.consumer import Consumer
 
 
 @cache

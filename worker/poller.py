@@ -16,8 +16,8 @@ from worker.errors import QueueUnavailable
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from worker.aws import SqsQueue
-    from worker.pipeline import BatchResult, Consumer, Message
+    from worker.aws.sqs import SqsQueue
+    from worker.pipeline.consumer import BatchResult, Consumer, Message
 
 _LONG_POLL_SECONDS = 20
 

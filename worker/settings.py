@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
-from worker.documents import Partition
 from worker.errors import SetupError
-from worker.pipeline import Limits
+from worker.pipeline.consumer import Limits
+from worker.pipeline.documents import Partition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -12,16 +12,16 @@ import boto3
 from botocore.exceptions import BotoCoreError
 from requests_aws4auth import AWS4Auth
 
-from worker.aws import S3Store, SqsQueue, config, read_secret
+from worker.aws.fast_get import ShortGet
+from worker.aws.sqs import S3Store, SqsQueue, config, read_secret
 from worker.errors import SetupError
-from worker.opensearch import Client, Cluster
-from worker.pipeline import Consumer
-from worker.short_get import ShortGet
+from worker.opensearch.sender import Client, Cluster
+from worker.pipeline.consumer import Consumer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.pipeline import Queue, Store
+    from worker.pipeline.consumer import Queue, Store
     from worker.settings import Settings
 
 # Receiving waits 20 s on the server's side, so the answer may be that late.

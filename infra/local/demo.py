@@ -20,7 +20,7 @@ from infra.local.errors import LocalStackError
 from infra.local.roads import ContainerRoad, FunctionRoad, Road, Totals
 from infra.local.stack import Stack
 from infra.local.telling import heading, out, say
-from worker.messages import ObjectRef, announce
+from worker.pipeline.notifications import ObjectRef, announce
 
 DATA = Path(__file__).parents[2] / "tests" / "data"
 ACCOUNT = "AWSLogs/218007301253/CloudTrail/us-east-1/2023/07/10/218007301253_CloudTrail_us-east-1_"

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from worker.documents import Origin, Partition, Routing, actions
-from worker.schema import index_template
+from worker.opensearch.schema import index_template
+from worker.pipeline.documents import Origin, Partition, Routing, actions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from worker.records import Record
+    from worker.cloudtrail.records import Record
 
 ROUTING = Routing("bench", Partition.DAY, "2100-01-01", 100)
 # The 55 files of tests/data hold 53 each; what a document says of its file is as long as it is in an account's bucket.

@@ -7,14 +7,14 @@ reads them, and cuts their records into bulk requests, so many files to a reques
 
 The cluster works requests off one after the other at a fixed pace. It refuses a request that does not fit beside those
 under way (indexing pressure), which costs it some time, too, and every request while it is away. A refused request is
-sent again after a random wait that doubles, a large one in halves, as in worker.bulk and worker.opensearch, until
+sent again after a random wait that doubles, a large one in halves, as in the pipeline's own sender, until
 nothing is taken for `retry_seconds` or the invocation nears its end; then nothing more of the batch is started, files
 that are in are done, and the other messages wait in the queue, twice as long with each receive, as in worker.pipeline.
 A message that was received too often becomes a letter; one that grew too old is lost.
 
-The window of bulk requests in flight is a function's own: fixed, or that of worker.gate. Left out are: messages that
-SQS delivers twice, functions that crash, cold starts, S3's and SQS's own trouble, requests that hang, and that what one
-function sends again waits for a place, too.
+The window of bulk requests in flight is a function's own: fixed, or that of worker.opensearch.concurrency. Left out
+are: messages that SQS delivers twice, functions that crash, cold starts, trouble of S3 and SQS, requests that hang,
+and that what one function sends again waits for a place, too.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.bench.trail import size
-from worker.bulk import Answer, is_halved
-from worker.gate import Window
-from worker.opensearch import FIRST_WAIT, LONGEST_WAIT
-from worker.pipeline import backoff
+from worker.opensearch.concurrency import Window
+from worker.opensearch.sender import FIRST_WAIT, LONGEST_WAIT
+from worker.pipeline.bulk import Answer, is_halved
+from worker.pipeline.consumer import backoff
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Sending:
     ready: float  # when it is read
     now: deque[int]
     later: list[int] = field(default_factory=list)
-    tried_since: float | None = None  # as in worker.opensearch
+    tried_since: float | None = None  # as in worker.opensearch.sender
     crowded: bool = False  # the same
     attempt: int = 0
     round: int = 0  # of the window, when it was last asked

@@ -30,13 +30,13 @@ from tests.bench.road import (
 )
 from tests.bench.standins import BUCKET, stand_in
 from tests.bench.workloads import many_files, one_file
-from worker.bulk import Verdict, requests
+from worker.pipeline.bulk import Verdict, requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.opensearch import Cluster
-    from worker.pipeline import BatchResult
+    from worker.opensearch.sender import Cluster
+    from worker.pipeline.consumer import BatchResult
 
 FILES, PER_FILE = 400, 50
 

@@ -15,12 +15,12 @@ from tests.bench.ratios import Ratio, in_turn
 from tests.bench.road import LIMITS, announced, cluster, consume, consumer, name_of, our_actions, put, ref, store
 from tests.bench.standins import stand_in
 from tests.bench.workloads import many_files
-from worker.bulk import requests
+from worker.pipeline.bulk import requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from worker.documents import Action
+    from worker.pipeline.documents import Action
 
 LATENCIES: dict[float, float | None] = {0.02: None, 0.1: 1.3}  # seconds, and the bar
 

@@ -39,8 +39,8 @@ from tests.bench.governor import compiling_seconds
 from tests.bench.ratios import Ratio, console, in_turn, print_ratios, quotients
 from tests.bench.road import LIMITS, post
 from tests.bench.workloads import DATA, add_folder, distinct, varied
-from worker.bulk import compressed
-from worker.records import Record, read_record
+from worker.cloudtrail.records import Record, read_record
+from worker.pipeline.bulk import compressed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -19,7 +19,7 @@ from tests.bench.ratios import Ratio, quotients
 from tests.bench.road import LIMITS, announced, bodies, cluster, consume, consumer, our_actions, post, put, store
 from tests.bench.standins import stand_in
 from tests.bench.trail import File, files
-from worker.cluster_setup import Wanted, set_up
+from worker.opensearch.setup import Wanted, set_up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

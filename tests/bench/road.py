@@ -13,16 +13,16 @@ import boto3
 from botocore.config import Config
 
 from tests.bench.standins import BUCKET
-from worker.aws import S3Store, config
-from worker.bulk import compressed, requests
-from worker.documents import Action, Origin, Partition, Routing, actions
-from worker.files import read_text
-from worker.messages import ObjectRef, announce
-from worker.opensearch import BULK_HEADERS, BULK_PARAMS, Client, Cluster
-from worker.pipeline import BatchResult, Consumer, DeadLetter, HandBack, Limits, Message
-from worker.records import Record, read_records
-from worker.short_get import ShortGet
-from worker.slicing import cut
+from worker.aws.fast_get import ShortGet
+from worker.aws.sqs import S3Store, config
+from worker.cloudtrail.inflate import read_text
+from worker.cloudtrail.records import Record, read_records
+from worker.cloudtrail.split import cut
+from worker.opensearch.sender import BULK_HEADERS, BULK_PARAMS, Client, Cluster
+from worker.pipeline.bulk import compressed, requests
+from worker.pipeline.consumer import BatchResult, Consumer, DeadLetter, HandBack, Limits, Message
+from worker.pipeline.documents import Action, Origin, Partition, Routing, actions
+from worker.pipeline.notifications import ObjectRef, announce
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -18,9 +18,9 @@ from tests.bench import road
 from tests.bench.governor import working_seconds
 from tests.bench.profile import recorded
 from tests.bench.trail import BUCKET, File, files
-from worker.cluster_setup import Wanted, set_up
-from worker.documents import Action, Origin, Partition, Routing
-from worker.opensearch import BULK_HEADERS, BULK_PARAMS
+from worker.opensearch.sender import BULK_HEADERS, BULK_PARAMS
+from worker.opensearch.setup import Wanted, set_up
+from worker.pipeline.documents import Action, Origin, Partition, Routing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

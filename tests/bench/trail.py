@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from isal import igzip_lib
 
 from tests.bench.workloads import real_records
-from worker.messages import ObjectRef, announce
+from worker.pipeline.notifications import ObjectRef, announce
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -22,8 +22,8 @@ import urllib3
 from infra.local.resources import ACCESS_KEY, MAX_RECEIVES, REGION, VISIBILITY_SECONDS
 from tests.bench.trail import notice
 from tests.elasticmq import elasticmq
-from worker.aws import SqsQueue
-from worker.messages import read_message
+from worker.aws.sqs import SqsQueue
+from worker.pipeline.notifications import read_message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from worker.files import Text
-from worker.slicing import cut
+from worker.cloudtrail.inflate import Text
+from worker.cloudtrail.split import cut
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

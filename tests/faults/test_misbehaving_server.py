@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.service import Reply, Service, listening
-from worker.bulk import Outcome, Receipt, Verdict
-from worker.documents import Action, Origin, Partition, Routing, actions
-from worker.opensearch import Client, Cluster
-from worker.records import Record
+from worker.cloudtrail.records import Record
+from worker.opensearch.sender import Client, Cluster
+from worker.pipeline.bulk import Outcome, Receipt, Verdict
+from worker.pipeline.documents import Action, Origin, Partition, Routing, actions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

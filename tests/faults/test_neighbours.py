@@ -24,13 +24,13 @@ from infra.local.stack import SERVER_VARIABLE, Stack, program_environment
 from tests.command import TRAILSINK
 from tests.conftest import VERSION
 from tests.making import fresh_files
-from worker.cluster_setup import Wanted, set_up
-from worker.opensearch import Client, Cluster
+from worker.opensearch.sender import Client, Cluster
+from worker.opensearch.setup import Wanted, set_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from worker.bulk import Answer
+    from worker.pipeline.bulk import Answer
 
 pytestmark = [
     pytest.mark.skipif(SERVER_VARIABLE in os.environ, reason=f"{SERVER_VARIABLE}: a server of others is not stopped"),

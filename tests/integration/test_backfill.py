@@ -20,8 +20,8 @@ from tests.command import TRAILSINK
 from tests.making import ACCOUNT, event, fresh_files, log_file, real_files
 from tests.many_keys import served
 from tests.shapes import Backfilled, read
-from worker.cli import main
-from worker.messages import ObjectRef, announce, read_message
+from worker.cli.main import main
+from worker.pipeline.notifications import ObjectRef, announce, read_message
 
 if TYPE_CHECKING:
     from pathlib import Path

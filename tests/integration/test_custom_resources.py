@@ -21,11 +21,11 @@ from opensearchpy.exceptions import AuthorizationException
 
 from infra.local.secure import ADMIN, SecureNode
 from tests.service import Reply, Service, listening
-from worker.access import loader_role, role_name
-from worker.custom_resources import WORK, bucket_notification, cluster_setup
+from worker.aws.bucket_notifications import Ours
+from worker.deploy.custom_resource import WORK, bucket_notification, cluster_setup
 from worker.errors import Unavailable
-from worker.notification import Ours
-from worker.schema import VERSION
+from worker.opensearch.schema import VERSION
+from worker.opensearch.security import loader_role, role_name
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client

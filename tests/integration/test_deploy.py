@@ -17,7 +17,7 @@ from infra.packaging import PackagingError, Target, build
 from tests.command import TRAILSINK, trailsink
 from tests.making import event, log_file
 from tests.service import Reply, Service, listening
-from worker.deployment import Account
+from worker.deploy.stack import Account
 
 if TYPE_CHECKING:
     from collections.abc import Callable

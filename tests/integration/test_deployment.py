@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
-from worker.deployment import Account, Stack
+from worker.deploy.stack import Account, Stack
 from worker.errors import SetupError
 
 if TYPE_CHECKING:

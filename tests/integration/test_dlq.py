@@ -22,9 +22,9 @@ from tests.command import TRAILSINK
 from tests.elasticmq import elasticmq
 from tests.making import event, fresh_files, log_file
 from tests.service import serving
-from worker.cli import main
-from worker.letters import REASONS
-from worker.messages import ObjectRef, announce
+from worker.cli.main import main
+from worker.dlq.letters import REASONS
+from worker.pipeline.notifications import ObjectRef, announce
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

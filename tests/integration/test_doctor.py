@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from tests.command import TRAILSINK
 from tests.making import event, log_file
 from tests.shapes import Finding, read
-from worker.cli import main
+from worker.cli.main import main
 
 if TYPE_CHECKING:
     from collections.abc import Callable

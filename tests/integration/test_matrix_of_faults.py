@@ -23,9 +23,9 @@ from click.testing import CliRunner
 from tests.indexing import index
 from tests.making import event, log_file
 from tests.service import Service, listening
-from worker.cli import main
-from worker.dashboards import saved_objects
-from worker.messages import ObjectRef, announce
+from worker.cli.main import main
+from worker.opensearch.dashboards import saved_objects
+from worker.pipeline.notifications import ObjectRef, announce
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

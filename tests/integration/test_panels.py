@@ -15,7 +15,7 @@ import pytest
 from tests.indexing import index
 from tests.making import event, real_records
 from tests.panels import MISSING, answers, rows, visualizations
-from worker.dashboards import ndjson
+from worker.opensearch.dashboards import ndjson
 
 if TYPE_CHECKING:
     from collections.abc import Callable

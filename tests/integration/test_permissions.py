@@ -19,7 +19,7 @@ import pytest
 from tests.making import event, log_file
 from tests.service import Service, listening
 from tests.unit.test_template import RESOURCES
-from worker.messages import ObjectRef, announce
+from worker.pipeline.notifications import ObjectRef, announce
 
 if TYPE_CHECKING:
     from tests.conftest import Bench
@@ -189,10 +189,10 @@ def test_the_notifiers_role_is_what_the_notifier_calls(bench: Bench, recorded: R
 
     with listening(Service()) as waits:
         event = custom_resource(waits, **properties, ConfigurationId="trailsink-test", EventBridge="false")
-        recorded.call("worker.custom_resources.bucket_notification", event)
+        recorded.call("worker.deploy.custom_resource.bucket_notification", event)
         made = waits.answers[0]
         recorded.call(
-            "worker.custom_resources.bucket_notification",
+            "worker.deploy.custom_resource.bucket_notification",
             event | {"RequestType": "Delete", "PhysicalResourceId": made["PhysicalResourceId"]},
         )
 
@@ -217,7 +217,7 @@ def test_the_installers_role_is_what_the_set_up_calls(bench: Bench, recorded: Re
 
     bench.opensearch.indices.delete_index_template(name=f"trailsink-{bench.prefix}")
     with listening(Service()) as waits:
-        recorded.call("worker.custom_resources.cluster_setup", custom_resource(waits, **properties))
+        recorded.call("worker.deploy.custom_resource.cluster_setup", custom_resource(waits, **properties))
 
     assert [one["Status"] for one in waits.answers] == ["SUCCESS"]
     assert recorded.permissions <= allowed("ClusterSetupRole")

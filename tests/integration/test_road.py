@@ -13,7 +13,7 @@ import worker.handler
 from infra.local.ports import free_port
 from tests.command import trailsink
 from tests.making import event, fresh_files, log_file, real_files
-from worker.messages import ObjectRef, announce
+from worker.pipeline.notifications import ObjectRef, announce
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,8 +16,8 @@ from click.testing import CliRunner
 from tests.command import TRAILSINK
 from tests.indexing import index
 from tests.making import event, log_file
-from worker.cli import main
-from worker.searching import PAGE, Search, Searching
+from worker.cli.main import main
+from worker.opensearch.search import PAGE, Search, Searching
 
 if TYPE_CHECKING:
     from click.testing import Result

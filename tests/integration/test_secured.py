@@ -26,10 +26,10 @@ from infra.local.errors import LocalStackError
 from infra.local.secure import ADMIN, DEFAULT_VERSION, SecureNode, secure_layout
 from tests.command import TRAILSINK, trailsink
 from tests.making import event, log_file
-from worker.access import examiner_role, installer_role, let_in, loader_role, role_name
-from worker.cli import main
-from worker.cluster_setup import Wanted, set_up
+from worker.cli.main import main
 from worker.errors import SetupError
+from worker.opensearch.security import examiner_role, installer_role, let_in, loader_role, role_name
+from worker.opensearch.setup import Wanted, set_up
 from worker.settings import Settings, load_settings
 
 if TYPE_CHECKING:

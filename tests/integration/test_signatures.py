@@ -25,10 +25,10 @@ from botocore.credentials import RefreshableCredentials
 from requests_aws4auth import AWS4Auth
 
 from infra.local.stack import MISLEADING
-from worker.bulk import TLS_FAILURE, Outcome, Receipt, Verdict
-from worker.documents import Action, Origin, Partition, Routing, actions
-from worker.opensearch import Client, Cluster
-from worker.records import Record
+from worker.cloudtrail.records import Record
+from worker.opensearch.sender import Client, Cluster
+from worker.pipeline.bulk import TLS_FAILURE, Outcome, Receipt, Verdict
+from worker.pipeline.documents import Action, Origin, Partition, Routing, actions
 from worker.settings import load_settings
 from worker.wiring import make_client
 

@@ -20,7 +20,7 @@ from tests.command import TRAILSINK
 from tests.indexing import index
 from tests.making import event, log_file
 from tests.shapes import Look, read
-from worker.cli import main
+from worker.cli.main import main
 
 if TYPE_CHECKING:
     from tests.conftest import Bench

@@ -9,11 +9,11 @@ from typing import Any
 
 import msgspec
 
-from worker.documents import Action, Origin, Partition, Routing, actions
-from worker.files import Text
-from worker.messages import ObjectRef
-from worker.pipeline import Message
-from worker.records import Record, Rejection, read_record
+from worker.cloudtrail.inflate import Text
+from worker.cloudtrail.records import Record, Rejection, read_record
+from worker.pipeline.consumer import Message
+from worker.pipeline.documents import Action, Origin, Partition, Routing, actions
+from worker.pipeline.notifications import ObjectRef
 
 BUCKET = "trail-bucket"
 ACCOUNT = "123456789012"

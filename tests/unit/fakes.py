@@ -13,16 +13,16 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 from tests.unit.factories import BUCKET, NOW, key, message, s3_entry, s3_notice
-from worker.bulk import Answer, Delivery, Receipt
+from worker.backfill.listing import Listed, Page
 from worker.errors import QueueUnavailable, Reason, UnreadableObject
-from worker.pipeline import BatchResult, Consumer, DeadLetter, HandBack, Limits, Message, Stored
-from worker.walk import Listed, Page
+from worker.pipeline.bulk import Answer, Delivery, Receipt
+from worker.pipeline.consumer import BatchResult, Consumer, DeadLetter, HandBack, Limits, Message, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from worker.documents import Action
-    from worker.messages import ObjectRef
+    from worker.pipeline.documents import Action
+    from worker.pipeline.notifications import ObjectRef
 
 
 @dataclass

@@ -6,16 +6,16 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tests.unit.fakes import Clock
+from worker.dlq.letters import Attribute, Letter
+from worker.dlq.redrive import MoveTask
+from worker.dlq.service import Desk
 from worker.errors import QueueUnavailable, StoreUnavailable
-from worker.letter_desk import Desk
-from worker.letters import Attribute, Letter
-from worker.messages import ObjectRef, announce
-from worker.redriving import MoveTask
+from worker.pipeline.notifications import ObjectRef, announce
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from worker.objects import ObjectState
+    from worker.cloudtrail.keys import ObjectState
 
 BUCKET = "trail"
 SENT_AT = 1_800_000_000.0

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from worker.access import installer_role, loader_role, missing_permissions, roles_of
+from worker.opensearch.security import installer_role, loader_role, missing_permissions, roles_of
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 

@@ -18,11 +18,11 @@ from moto import mock_aws
 
 from tests.unit.factories import BUCKET, event, key, log_file, message, ref, s3_notice
 from worker import __version__
-from worker.aws import S3Store, SqsQueue, config, read_secret
+from worker.aws.sqs import S3Store, SqsQueue, config, read_secret
+from worker.cloudtrail.keys import ObjectState
 from worker.errors import QueueUnavailable, Reason, SetupError, StoreUnavailable, UnreadableObject
-from worker.messages import announce
-from worker.objects import ObjectState
-from worker.pipeline import DeadLetter, HandBack
+from worker.pipeline.consumer import DeadLetter, HandBack
+from worker.pipeline.notifications import announce
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

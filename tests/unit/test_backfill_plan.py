@@ -15,21 +15,21 @@ from hypothesis import strategies as st
 
 from tests.unit.factories import event, log_file
 from tests.unit.fakes import House, house
-from worker.backfill import Decision, Ended, Later, Ledger, Outcome, Pace, Tally, Task, decide, wait_before
-from worker.backfill_job import Job, carry_out
-from worker.backfill_run import ByQueue, Directly, Run
-from worker.backfill_state import Report, Saved, StateFile, failed_file, failures, state_path
+from worker.backfill.checkpoint import Report, Saved, StateFile, failed_file, failures, state_path
+from worker.backfill.job import Job, carry_out
+from worker.backfill.listing import File
+from worker.backfill.progress import Decision, Ended, Later, Ledger, Outcome, Pace, Tally, Task, decide, wait_before
+from worker.backfill.runner import ByQueue, Directly, Run
 from worker.errors import Reason, SetupError, StoreUnavailable, UnreadableObject
-from worker.holdings import Held
-from worker.messages import ObjectRef, read_message
-from worker.pipeline import Consumer
-from worker.walk import File
+from worker.opensearch.inventory import Held
+from worker.pipeline.consumer import Consumer
+from worker.pipeline.notifications import ObjectRef, read_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from worker.backfill_run import LetterBox, Way
+    from worker.backfill.runner import LetterBox, Way
 
 ASKED = {"bucket": "b", "account": ""}
 

@@ -14,8 +14,8 @@ from tests.bench import mapping, profile
 from tests.bench.alternatives import CHOSEN, FLATTENED, alternatives, flattened_text
 from tests.bench.workloads import distinct, varied
 from tests.making import event, real_records
-from worker.records import Record
-from worker.schema import index_template
+from worker.cloudtrail.records import Record
+from worker.opensearch.schema import index_template
 
 if TYPE_CHECKING:
     from collections.abc import Callable

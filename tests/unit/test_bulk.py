@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.factories import action, bulk_actions, event
-from worker.bulk import (
+from worker.pipeline.bulk import (
     DUPLICATE,
     INDEXED,
     Answer,
@@ -23,7 +23,7 @@ from worker.bulk import (
     rule_item,
     rule_request,
 )
-from worker.documents import Action
+from worker.pipeline.documents import Action
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
-from worker.cli import main
+from worker.cli.main import main
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
-from worker.cli import main
-from worker.cli_dlq import dlq
+from worker.cli.dlq import dlq
+from worker.cli.main import main
 
 
 def test_the_group_has_what_an_operator_does() -> None:

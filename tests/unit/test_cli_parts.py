@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from worker.cli_parts import MOMENT, SPAN, age, confirmed, print_table
+from worker.cli.options import MOMENT, SPAN, age, confirmed, print_table
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from tests.service import serving, told
-from worker.cluster_setup import Wanted, set_up
 from worker.errors import SetupError
-from worker.opensearch import Client
-from worker.schema import VERSION, index_template
+from worker.opensearch.schema import VERSION, index_template
+from worker.opensearch.sender import Client
+from worker.opensearch.setup import Wanted, set_up
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from tests.panels import body, visualizations
-from worker.dashboards import OVERVIEW, PIPELINE, ndjson, saved_objects
-from worker.schema import index_template
+from worker.opensearch.dashboards import OVERVIEW, PIPELINE, ndjson, saved_objects
+from worker.opensearch.schema import index_template
 
 OBJECTS = saved_objects("cloudtrail")
 PANELS = visualizations(ndjson("cloudtrail"))

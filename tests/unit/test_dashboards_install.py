@@ -20,8 +20,8 @@ import pytest
 from click.testing import CliRunner
 
 from tests.service import serving, told
-from worker.cli import main
-from worker.dashboards import ndjson
+from worker.cli.main import main
+from worker.opensearch.dashboards import ndjson
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

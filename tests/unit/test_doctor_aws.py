@@ -12,9 +12,9 @@ import msgspec
 import pytest
 from botocore.exceptions import ClientError
 
-from worker.doctor import Doctor
 from worker.errors import SetupError
-from worker.findings import Finding, Verdict
+from worker.health.doctor import Doctor
+from worker.health.findings import Finding, Verdict
 from worker.settings import Settings
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ import pytest
 
 from infra.local.ports import free_port
 from tests.service import serving, told
-from worker.access import loader_role
-from worker.doctor import Doctor
 from worker.errors import SetupError
-from worker.findings import Finding, Verdict
-from worker.opensearch import Client
-from worker.schema import VERSION, index_template, retention_policy
+from worker.health.doctor import Doctor
+from worker.health.findings import Finding, Verdict
+from worker.opensearch.schema import VERSION, index_template, retention_policy
+from worker.opensearch.security import loader_role
+from worker.opensearch.sender import Client
 from worker.settings import Settings
 
 if TYPE_CHECKING:

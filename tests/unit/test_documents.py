@@ -27,11 +27,11 @@ from tests.unit.factories import (
     record,
     text,
 )
-from worker.documents import Action, Origin, Partition, Routing, actions, degrade
+from worker.cloudtrail.records import Record, read_record
+from worker.cloudtrail.split import cut
 from worker.errors import Reason, UnreadableObject
-from worker.records import Record, read_record
-from worker.schema import index_template
-from worker.slicing import cut
+from worker.opensearch.schema import index_template
+from worker.pipeline.documents import Action, Origin, Partition, Routing, actions, degrade
 
 HARD = {
     "line breaks": b'{\n  "eventID": "1",\r\n  "eventTime": "2026-11-23T10:00:00Z"\n}',

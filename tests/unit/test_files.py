@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.factories import event, file_text, packed
+from worker.cloudtrail.inflate import Text, read_text
+from worker.cloudtrail.split import cut
 from worker.errors import Reason, UnreadableObject
-from worker.files import Text, read_text
-from worker.slicing import cut
 
 LIMIT = 1 << 20
 CONTENT = file_text(event(1), event(2))

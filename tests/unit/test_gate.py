@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.gate import Entered, Gate, Window
+from worker.opensearch.concurrency import Entered, Gate, Window
 
 
 def forever() -> float:

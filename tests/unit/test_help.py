@@ -11,8 +11,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from worker.cli import main
-from worker.cli_parts import MOMENT, SPAN
+from worker.cli.main import main
+from worker.cli.options import MOMENT, SPAN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

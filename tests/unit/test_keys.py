@@ -13,15 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.unit.fakes import MemoryBucket
-from worker.keys import KINDS, LATE, Selection, Stretch, inside_another, parse_key, root_of, window
-from worker.listing import Tree
-from worker.walk import Page, files, find_roots
+from worker.backfill.listing import Page, files, find_roots
+from worker.backfill.selection import KINDS, LATE, Selection, Stretch, inside_another, parse_key, root_of, window
+from worker.backfill.sources import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from worker.walk import Lister
+    from worker.backfill.listing import Lister
 
 ACCOUNTS = ("111111111111", "222222222222", "333333333333")
 ORGS = ("o-aaaaaaaaaa", "o-bbbbbbbbbbbb")

@@ -8,11 +8,11 @@ from itertools import count
 import pytest
 
 from tests.unit.letter_fakes import NO_ANSWER, SENT_AT, Office, fails_at, letter, notice
+from worker.cloudtrail.keys import ObjectState
+from worker.dlq.eligibility import Verdict
+from worker.dlq.letters import Choice, read_line
+from worker.dlq.redrive import Plan, Policy, Way
 from worker.errors import QueueUnavailable, SetupError
-from worker.letters import Choice, read_line
-from worker.mending import Verdict
-from worker.objects import ObjectState
-from worker.redriving import Plan, Policy, Way
 
 ALL = Choice()
 MENDED = ObjectState("new", 5, "v2", datetime(2027, 1, 16, tzinfo=UTC))

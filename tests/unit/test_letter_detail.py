@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from tests.unit.letter_fakes import SENT_AT, letter
-from worker.letter_detail import Detail
-from worker.letters import MEANINGS
-from worker.mending import Judgement, Verdict
+from worker.dlq.eligibility import Judgement, Verdict
+from worker.dlq.letters import MEANINGS
+from worker.dlq.views import Detail
 
 JUDGED = Judgement(Verdict.STAYS, "the object has not changed", "")
 

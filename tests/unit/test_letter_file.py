@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from worker.dlq.export import reading, writing
 from worker.errors import SetupError
-from worker.letter_file import reading, writing
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,11 +9,11 @@ import pytest
 from botocore.stub import ANY, Stubber
 from moto import mock_aws
 
-from worker.aws import config
+from worker.aws.sqs import config
+from worker.dlq.letters import Attribute
+from worker.dlq.redrive import MoveTask
+from worker.dlq.sqs import LetterQueue
 from worker.errors import QueueUnavailable, SetupError
-from worker.letter_queue import LetterQueue
-from worker.letters import Attribute
-from worker.redriving import MoveTask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

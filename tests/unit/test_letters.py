@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.letter_fakes import SENT_AT, letter
+from worker.dlq.letters import MEANINGS, REASONS, Attribute, Choice, Letter, Shown, attributes_of, read_line, written
 from worker.errors import Reason, SetupError
-from worker.letters import MEANINGS, REASONS, Attribute, Choice, Letter, Shown, attributes_of, read_line, written
 
 
 def test_a_letter_that_sqs_moved_itself_says_so_whatever_it_carries() -> None:

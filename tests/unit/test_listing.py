@@ -10,10 +10,10 @@ from botocore.stub import ANY, Stubber
 from moto import mock_aws
 
 from tests.unit.factories import BUCKET, ref
-from worker.aws import SqsQueue, config
+from worker.aws.sqs import SqsQueue, config
+from worker.backfill.listing import Listed
+from worker.backfill.sources import Bucket, Tree
 from worker.errors import Reason, SetupError, UnreadableObject
-from worker.listing import Bucket, Tree
-from worker.walk import Listed
 
 if TYPE_CHECKING:
     from pathlib import Path

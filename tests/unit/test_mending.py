@@ -10,13 +10,13 @@ import pytest
 from msgspec import structs
 
 from tests.unit.letter_fakes import SENT_AT, letter, notice
+from worker.cloudtrail.keys import ObjectState
+from worker.dlq.eligibility import Silence, Verdict, depends_on_s3, judge
+from worker.dlq.letters import Attribute
 from worker.errors import Reason
-from worker.letters import Attribute
-from worker.mending import Silence, Verdict, depends_on_s3, judge
-from worker.objects import ObjectState
 
 if TYPE_CHECKING:
-    from worker.letters import Letter
+    from worker.dlq.letters import Letter
 
 SENT = datetime.fromtimestamp(SENT_AT, UTC)
 EARLIER = SENT.replace(year=2020)

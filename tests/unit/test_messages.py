@@ -25,7 +25,7 @@ from tests.unit.factories import (
     s3_notice,
 )
 from worker.errors import MalformedMessage
-from worker.messages import Announcement, ObjectRef, announce, read_message
+from worker.pipeline.notifications import Announcement, ObjectRef, announce, read_message
 
 VALIDATION = "CloudTrail validation message."
 

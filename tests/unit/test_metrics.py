@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from tests.unit.factories import as_json, event, key, log_file, message, packed, s3_entry, s3_notice
 from tests.unit.fakes import House, house
-from worker.bulk import Answer
 from worker.errors import StoreUnavailable
-from worker.metrics import METRICS, counts, log_lines, metrics_line
-from worker.pipeline import Limits
+from worker.pipeline.bulk import Answer
+from worker.pipeline.consumer import Limits
+from worker.telemetry import METRICS, counts, log_lines, metrics_line
 
 if TYPE_CHECKING:
-    from worker.pipeline import BatchResult
+    from worker.pipeline.consumer import BatchResult
 
 UNITS = {"Seconds", "Bytes", "Count"}
 SECRET = "SECRET-2f0a"  # stands in every value of the events of these tests

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.notification import Ours, conflicts, plain, same, with_event_bridge, with_ours, without
+from worker.aws.bucket_notifications import Ours, conflicts, plain, same, with_event_bridge, with_ours, without
 
 if TYPE_CHECKING:
     from random import Random

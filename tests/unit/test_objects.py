@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.factories import ACCOUNT, key
-from worker.objects import Ignored, Readable, classify
+from worker.cloudtrail.keys import Ignored, Readable, classify
 
 
 @pytest.mark.parametrize(

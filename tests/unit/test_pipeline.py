@@ -29,20 +29,20 @@ from tests.unit.factories import (
     s3_notice,
 )
 from tests.unit.fakes import House, MemoryIndex, Way, house
-from worker.bulk import Answer
+from worker.cloudtrail.inflate import read_text
+from worker.cloudtrail.split import cut
 from worker.errors import Reason, StoreUnavailable, UnreadableObject
-from worker.files import read_text
-from worker.messages import read_message
-from worker.pipeline import FileOutcome, Limits
-from worker.slicing import cut
+from worker.pipeline.bulk import Answer
+from worker.pipeline.consumer import FileOutcome, Limits
+from worker.pipeline.notifications import read_message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from worker.bulk import Receipt
-    from worker.documents import Action
-    from worker.messages import ObjectRef
-    from worker.pipeline import BatchResult, Message
+    from worker.pipeline.bulk import Receipt
+    from worker.pipeline.consumer import BatchResult, Message
+    from worker.pipeline.documents import Action
+    from worker.pipeline.notifications import ObjectRef
 
 MAPPING = "mapper_parsing_exception"
 DOWN = StoreUnavailable("s3:SlowDown")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from worker.cli import main
+from worker.cli.main import main
 from worker.errors import Reason
 from worker.settings import Settings
 

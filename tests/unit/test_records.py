@@ -22,9 +22,9 @@ from tests.unit.factories import (
     record,
     text,
 )
-from worker.documents import Partition, Routing
-from worker.records import Record, Rejection, read_record, read_records
-from worker.slicing import cut
+from worker.cloudtrail.records import Record, Rejection, read_record, read_records
+from worker.cloudtrail.split import cut
+from worker.pipeline.documents import Partition, Routing
 
 HEX = set("0123456789abcdef")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.letter_fakes import letter
+from worker.dlq.eligibility import Judgement, Verdict
+from worker.dlq.letters import Choice
+from worker.dlq.redrive import MoveTask, Plan, PlanLine, Redriven, Way
 from worker.errors import SetupError
-from worker.letters import Choice
-from worker.mending import Judgement, Verdict
-from worker.redriving import MoveTask, Plan, PlanLine, Redriven, Way
 
 ALL, TWO = Choice(), Choice(ids=frozenset({"id-0", "id-1"}))
 

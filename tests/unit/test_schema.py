@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.unit.factories import action, aggregated, document, event, insight, network_activity
-from worker.schema import VERSION, index_template, retention_policy
+from worker.opensearch.schema import VERSION, index_template, retention_policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import RequestError, TransportError
 
-from worker.cli_parts import visible
-from worker.cli_search import _print_csv
+from worker.cli.options import visible
+from worker.cli.search import _print_csv
 from worker.errors import SetupError
-from worker.searching import Hit, Search, complete, patiently, unknown_fields
+from worker.opensearch.search import Hit, Search, complete, patiently, unknown_fields
 
 EVENT: dict[str, Any] = {
     "eventName": "PutObject",

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from worker.documents import Partition
 from worker.errors import SetupError
-from worker.pipeline import Limits
+from worker.pipeline.consumer import Limits
+from worker.pipeline.documents import Partition
 from worker.settings import Settings, load_settings, queue_name
 
 MIB = 1 << 20

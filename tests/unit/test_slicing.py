@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.unit.factories import aggregated, as_json, event, event_id, file_text, insight, text
+from worker.cloudtrail.split import MAX_RECORDS, BrokenJson, Slices, cut, root_members
 from worker.errors import Reason, UnreadableObject
-from worker.slicing import MAX_RECORDS, BrokenJson, Slices, cut, root_members
 
 spaces = st.text(" \t\r\n", max_size=3).map(str.encode)
 characters = st.characters(exclude_categories=["Cs"])

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from worker.findings import Verdict
-from worker.status import (
+from worker.health.findings import Verdict
+from worker.health.status import (
     Cluster,
     Consumer,
     Disk,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.letter_fakes import SENT_AT, letter
-from worker.survey import Newest
+from worker.dlq.summary import Newest
 
 
 @pytest.mark.parametrize(("most", "kept"), [(0, [2, 4, 1, 3]), (2, [2, 4]), (4, [2, 4, 1, 3]), (9, [2, 4, 1, 3])])

@@ -12,10 +12,10 @@ from cfnlint.api import lint
 from cfnlint.decode.cfn_yaml import loads
 
 from infra.local import resources as local
-from worker import schema
-from worker.deployment import parameter_names
-from worker.metrics import DIMENSION, METRICS, NAMESPACE
+from worker.deploy.stack import parameter_names
+from worker.opensearch import schema
 from worker.settings import Settings, load_settings
+from worker.telemetry import DIMENSION, METRICS, NAMESPACE
 
 ROOT = Path(__file__).parents[2]
 PATH = ROOT / "infra" / "template.yaml"
@@ -410,7 +410,7 @@ def test_every_handler_is_a_function_of_ours(name: str) -> None:
 
 def test_the_custom_resources_are_given_what_their_code_takes() -> None:
     """A property that is misspelt is refused, or worse, its default is used."""
-    source = (ROOT / "worker" / "custom_resources.py").read_text(encoding="utf-8")
+    source = (ROOT / "worker" / "deploy" / "custom_resource.py").read_text(encoding="utf-8")
     ours = {name: one for name, one in RESOURCES.items() if one["Type"].startswith("Custom::")}
 
     assert {one["Type"] for one in ours.values()} == set(re.findall(r"`(Custom::\w+)`", source))

@@ -1,0 +1,1 @@
+"""Loads files that are already in a bucket or a folder."""

@@ -1,0 +1,527 @@
+"""The operator's door to what is in the bucket already: `trailsink backfill`."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from worker.aws.sqs import config
+from worker.backfill.checkpoint import Report, Saved, StateFile, failed_file, failures, state_folder, state_path
+from worker.backfill.job import Job, carry_out
+from worker.backfill.listing import LISTINGS, files, find_roots
+from worker.backfill.progress import RECORDS, Ledger, Outcome, Pace, Plan, Tally
+from worker.backfill.runner import ByQueue, Directly, Run
+from worker.backfill.selection import ACCOUNT, LATE, ORGANISATION, ROOT, Selection, inside_another, root_of, window
+from worker.backfill.sources import Bucket, Tree
+from worker.cli.options import MOMENT, SPAN, confirmed, examples, print_json, print_table, stopping
+from worker.errors import SetupError, TrailsinkError
+from worker.opensearch.inventory import Holdings, check_template
+from worker.settings import load_settings
+from worker.wiring import make_client, make_consumer, make_queue, now, session
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Executor
+    from datetime import datetime, timedelta
+
+    from worker.aws.sqs import SqsQueue
+    from worker.backfill.checkpoint import Failure
+    from worker.backfill.runner import LetterBox, Way
+    from worker.pipeline.consumer import Consumer
+    from worker.settings import Settings
+
+_SHOWN_FAILURES = 10
+_FULL_SECONDS = 60.0
+_NOT_SET = "(its setting is missing)"
+_LOCAL_BUCKET = "local"  # what documents of a folder tree name in place of a bucket
+
+_KINDS = {
+    "aggregated": "CloudTrail-Aggregated",
+    "events": "CloudTrail",
+    "insight": "CloudTrail-Insight",
+    "network-activity": "CloudTrail-NetworkActivity",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Options:
+    """The options as they were given."""
+
+    bucket: str | None
+    prefix: tuple[str, ...]
+    local: Path | None
+    account: tuple[str, ...]
+    org: tuple[str, ...]
+    region: tuple[str, ...]
+    kind: tuple[str, ...]
+    since: datetime | None
+    until: datetime | None
+    last: timedelta | None
+    missing: bool
+    incomplete: bool
+    retry_failed: Path | None
+    via: str
+    direct: bool
+    rate: int
+    max_depth: int
+    workers: int
+    patience: timedelta
+    dry_run: bool
+    yes: bool
+    restart: bool
+    state: Path | None
+    report: Path | None
+    progress: bool | None
+    as_json: bool
+
+    @property
+    def directly(self) -> bool:
+        return self.direct or self.via == "direct"
+
+    def check(self) -> None:
+        """Refuse what contradicts itself."""
+        if self.last and (self.since or self.until):
+            raise click.UsageError("--last stands alone, without --since and --until.")
+        if self.since and self.until and self.since >= self.until:
+            raise click.UsageError("--since must be earlier than --until.")
+        if self.local and not self.directly:
+            raise click.UsageError("--local needs --direct: the pipeline cannot read this machine's files.")
+        if self.retry_failed and not self.directly:
+            raise click.UsageError("--retry-failed needs --direct; what failed via the queue is for `trailsink dlq`.")
+        if self.retry_failed and (self.missing or self.incomplete):
+            raise click.UsageError("--retry-failed loads exactly what the report names, without --missing.")
+        if not (self.yes or self.dry_run or sys.stdin.isatty()):
+            raise click.UsageError("There is no terminal to ask on: give --yes, or --dry-run to look only.")
+
+    def asked(self, settings: Settings, bucket: str) -> dict[str, str]:
+        """Say what makes this backfill the same as an earlier one: what is asked for, and where it goes."""
+        where = (
+            {"cluster": settings.opensearch_url, "index_prefix": settings.index_prefix}
+            if self.directly
+            else {"queue": settings.queue_url}
+        )
+        return where | {
+            "bucket": bucket,
+            "local": str(self.local.resolve()) if self.local else "",
+            **{name: " ".join(sorted(getattr(self, name))) for name in ("prefix", "account", "org", "region", "kind")},
+            **{name: str(getattr(self, name) or "") for name in ("since", "until", "last")},
+            "missing": f"{self.missing or self.incomplete} {self.incomplete}",
+            "way": "direct" if self.directly else "queue",
+        }
+
+
+def _pattern(pattern: re.Pattern[str], what: str) -> Callable[..., tuple[str, ...]]:
+    def check(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+        for value in values:
+            if not pattern.fullmatch(value):
+                raise click.BadParameter(f"{value!r} is no {what}.")
+        return values
+
+    return check
+
+
+@click.command(
+    short_help="Load what is in the bucket already.",
+    epilog=examples(
+        "trailsink backfill --last 30d --dry-run       # what would be loaded?",
+        "trailsink backfill --since 2025-01-01 --until 2025-02-01",
+        "trailsink backfill --missing --last 7d        # what notices were lost of",
+        "trailsink backfill --local ./trail-copy --direct --workers 8",
+        "trailsink backfill --direct --retry-failed failed.jsonl",
+    ),
+)
+@click.option("--bucket", metavar="NAME",
+              help="Bucket to load from; with --local, the one that the files are a copy of.  "
+                   "[default: TRAILSINK_BUCKET; with --local: local]  Example: acme-trail")  # fmt: skip
+@click.option("--prefix", multiple=True, metavar="PREFIX",
+              help="What stands before AWSLogs/ in the keys; may be given many times.  "
+                   "[default: all that are found, down to three folders]  Example: security/")  # fmt: skip
+@click.option("--local", type=click.Path(path_type=Path), metavar="PATH",
+              help="Load the files of this folder, the one with AWSLogs/ in it, not of a bucket; only with --direct.  "
+                   "[default: the bucket]  Example: ./trail-copy")  # fmt: skip
+@click.option("--account", multiple=True, metavar="ID", callback=_pattern(ACCOUNT, "account id of 12 digits"),
+              help="Only this account; may be given many times.  [default: all]  Example: 123456789012")  # fmt: skip
+@click.option("--org", multiple=True, metavar="ID",
+              callback=_pattern(ORGANISATION, "organisation id, as in o-a1b2c3d4e5"),
+              help="Only the trails of this organisation; may be given many times.  [default: all]  "
+                   "Example: o-a1b2c3d4e5")  # fmt: skip
+@click.option("--region", multiple=True, metavar="NAME",
+              help="Only this region; may be given many times.  [default: all]  Example: eu-west-1")  # fmt: skip
+@click.option("--kind", multiple=True, type=click.Choice(sorted(_KINDS)),
+              help="Only this kind of files; may be given many times.  [default: all]  Example: insight")  # fmt: skip
+@click.option("--since", type=MOMENT, metavar="MOMENT",
+              help="From this day or instant on, in UTC.  [default: the first file]  Example: 2025-01-01")  # fmt: skip
+@click.option("--until", type=MOMENT, metavar="MOMENT",
+              help="Up to this day or instant, itself not included, in UTC; files of the hour after it are taken too, "
+                   "for late events.  [default: now]  Example: 2025-02-01")  # fmt: skip
+@click.option("--last", type=SPAN, metavar="SPAN",
+              help="From so long ago until now: s, m, h, d or w.  [default: all time]  Example: 30d")  # fmt: skip
+@click.option("--missing", is_flag=True,
+              help="Only files of which the index holds no document.  [default: all files]")  # fmt: skip
+@click.option("--incomplete", is_flag=True,
+              help="Like --missing, and also files with fewer documents than their last position tells.  "
+                   "[default: all files]")  # fmt: skip
+@click.option("--retry-failed", type=click.Path(path_type=Path), metavar="REPORT",
+              help="Load exactly the files of a report of failed files; only with --direct.  [default: none]  "
+                   "Example: failed.jsonl")  # fmt: skip
+@click.option("--via", type=click.Choice(["queue", "direct"]), default="queue",
+              help="queue: announce the files to the pipeline's queue. direct: load them from here.  "
+                   "Example: direct")  # fmt: skip
+@click.option("--direct", is_flag=True, help="Short for --via direct.  [default: what --via says]")
+@click.option("--rate", type=click.IntRange(1, 10_000), metavar="FILES", default=100,
+              help="Files announced in a second, at most; via the queue.  Example: 20")  # fmt: skip
+@click.option("--max-depth", type=click.IntRange(1, 1_000_000), metavar="MESSAGES", default=1_000,
+              help="Announce only while the queue holds fewer messages, so that live files are not delayed.  "
+                   "Example: 200")  # fmt: skip
+@click.option("--workers", type=click.IntRange(1, 64), metavar="THREADS", default=4,
+              help="Batches worked on at once.  Example: 8")  # fmt: skip
+@click.option("--patience", type=SPAN, metavar="SPAN", default="10m",
+              help="How long a file that is refused for now is tried again before it is given up, or, when nothing "
+                   "goes through, the run ends: s, m, h, d or w.  Example: 1h")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and end.  [default: ask, and do it]")
+@click.option("--yes", is_flag=True, help="Do not ask.  [default: ask]")
+@click.option("--restart", is_flag=True,
+              help="Forget how far an interrupted run came.  [default: go on there]")  # fmt: skip
+@click.option("--state", type=click.Path(path_type=Path), metavar="FILE",
+              help="Where to keep how far the run has come.  [default: $XDG_STATE_HOME/trailsink/backfill-HASH.json, "
+                   "by what is asked for]  Example: ./january.json")  # fmt: skip
+@click.option("--report", type=click.Path(path_type=Path), metavar="FILE",
+              help="Where to list files that fail, as JSON lines; with --direct.  [default: beside the state, by the "
+                   "time of the start]  Example: ./failed.jsonl")  # fmt: skip
+@click.option("--progress/--no-progress", default=None,
+              help="Show a bar on standard error.  [default: on a terminal]")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True,
+              help="Print JSON documents, one per line.  [default: tables]")  # fmt: skip
+def backfill(**given: Any) -> None:  # noqa: ANN401 - one per option above
+    """Load what is already in the bucket: last year's files, or those whose notices were lost.
+
+    Shows what it will do, and asks. Loading a file again changes nothing, so any span may be loaded twice. Interrupted,
+    it goes on where it was when the same command is run again.
+
+    Days and times are those of delivery, which a file's key tells. An event of 23:58 is in a file of the next day: so
+    files delivered within an hour after --until are loaded too.
+    """
+    options = _Options(**given)
+    options.check()
+    settings = load_settings()
+    with ExitStack() as house:
+        _Door(options, settings, house).run()
+
+
+class _Door:
+    """The command, step by step."""
+
+    def __init__(self, options: _Options, settings: Settings, house: ExitStack) -> None:
+        self._options, self._settings, self._house = options, settings, house
+        self._bucket = _bucket(options, settings)
+        self._pool: Executor = house.enter_context(ThreadPoolExecutor(LISTINGS, "list"))
+        self._tree = Tree(options.local) if options.local else None
+        self._lister = self._tree or Bucket(session().client("s3", config=config(connections=LISTINGS)), self._bucket)
+        self._stop = threading.Event()
+        self._warned = False
+        self._live = sys.stderr.isatty() if options.progress is None else options.progress
+
+    @cached_property
+    def _queue(self) -> SqsQueue:
+        return make_queue(self._settings)
+
+    def run(self) -> None:
+        """Plan, ask, do, tell."""
+        options = self._options
+        holdings = self._check_neighbours()
+        asked = options.asked(self._settings, self._bucket)
+        state = None if options.retry_failed else StateFile(options.state or state_path(os.environ, asked))
+        if state and not options.dry_run:
+            self._house.enter_context(state.held())
+        saved = self._saved(state, asked)
+        job = self._job(saved, holdings)
+        plan = self._plan(job, saved)
+        self._say_plan(plan, saved)
+        if options.dry_run or not (plan.files or saved.mark):
+            return
+        if plan.files and not confirmed("Go on?", yes=options.yes):
+            raise SetupError("Nothing was done.")
+        self._carry_out(job, plan, saved, state)
+
+    # Before
+
+    def _check_neighbours(self) -> Holdings | None:
+        """Say at once what would fail later: the queue, or the cluster and its template."""
+        options = self._options
+        if not (options.directly or options.dry_run):
+            self._queue.check()
+        missing = options.missing or options.incomplete
+        if not (missing or (options.directly and not options.dry_run)):
+            return None
+        client, prefix = make_client(self._settings).connect(), self._settings.index_prefix
+        check_template(client, prefix)
+        return Holdings(client, prefix, self._bucket) if missing else None
+
+    def _saved(self, state: StateFile | None, asked: dict[str, str]) -> Saved:
+        """Return what an earlier run left, or a beginning."""
+        options = self._options
+        found = state.load(asked) if state and not options.restart else None
+        if found:
+            click.echo(f"Going on with the run of {_minute(found.started_at)}: {found.tally().files:,} files are done.",
+                       err=True)  # fmt: skip
+            if options.report and options.report.absolute() != Path(found.report):
+                raise SetupError(f"That run lists its failures in {found.report}: leave out --report, or --restart.")
+            return found
+        if options.report and options.report.exists():
+            raise SetupError(f"{options.report} exists already: no report is overwritten.")
+        began = now()
+        since, until = window(began, since=options.since, until=options.until, last=options.last)
+        roots = [] if options.retry_failed else self._roots()
+        name = f"failed-{began:%Y%m%dT%H%M%S}-{os.getpid()}.jsonl"
+        report = options.report or state_folder(os.environ) / name
+        return Saved(
+            asked=asked, started_at=began, since=since, until=until, roots=roots, report=str(report.absolute())
+        )
+
+    def _roots(self) -> list[str]:
+        if self._options.prefix:
+            given = {root_of(prefix) for prefix in self._options.prefix}
+            if inner := inside_another(given):
+                raise click.UsageError(f"--prefix {inner} lies below the {ROOT} of another one.")
+            return sorted(given)
+        roots = find_roots(self._lister)
+        if not roots:
+            raise SetupError(
+                f"No AWSLogs/ was found in {self._where}, down to three folders: name what is before it with --prefix."
+            )
+        return roots
+
+    @property
+    def _where(self) -> str:
+        return str(self._options.local) if self._options.local else f"s3://{self._bucket}"
+
+    def _job(self, saved: Saved, holdings: Holdings | None) -> Job:
+        options = self._options
+        if report := options.retry_failed:
+            return Job(lambda _: (failed_file(failure) for failure in failures(report, self._bucket)))
+        selection = Selection(
+            saved.until,
+            saved.since,
+            frozenset(options.account),
+            frozenset(options.org),
+            frozenset(options.region),
+            frozenset(_KINDS[kind] for kind in options.kind),
+        )
+        return Job(
+            lambda mark: files(self._lister, self._pool, selection, saved.roots, mark),
+            holdings.of if holdings else None,
+            options.incomplete,
+        )
+
+    def _plan(self, job: Job, saved: Saved) -> Plan:
+        with self._bar(SpinnerColumn(), TextColumn("listing: {task.completed:,.0f} files")) as bar:
+            task = bar.add_task("", total=None)
+            for plan in job.plan(saved.mark):
+                if (plan.files + plan.present) % 100 == 0:
+                    bar.update(task, completed=plan.files + plan.present)
+        return plan
+
+    def _say_plan(self, plan: Plan, saved: Saved) -> None:
+        options = self._options
+        days = sorted(plan.days)
+        if options.as_json:
+            _say(
+                kind="plan", files=plan.files, bytes=plan.bytes, accounts=len(plan.accounts), days=len(days),
+                first_day=days[0] if days else None, last_day=days[-1] if days else None, present=plan.present,
+                incomplete=plan.incomplete, since=saved.since, until=saved.until, done_before=saved.tally().files,
+            )  # fmt: skip
+        elif plan.files:
+            for line in self._plan_lines(plan, saved):
+                click.echo(line)
+        if plan.files or saved.mark:
+            return
+        if plan.present:
+            more = f"; {plan.incomplete:,} are incomplete: --incomplete loads them" if plan.incomplete else ""
+            click.echo(f"Nothing is missing: the index holds records of all {plan.present:,} files{more}.", err=True)
+            return
+        raise SetupError(
+            f"Nothing is selected: no log file of CloudTrail in {self._where} is asked for by these options."
+        )
+
+    def _plan_lines(self, plan: Plan, saved: Saved) -> Iterator[str]:
+        options, days = self._options, sorted(plan.days)
+        yield f"From      {', '.join(f'{self._where}/{root}{ROOT}' for root in saved.roots) or options.retry_failed}"
+        if not options.retry_failed:
+            begin = _minute(saved.since) if saved.since else "any time"
+            yield f"delivered {begin} to {_minute(saved.until + LATE)} UTC"
+        yield f"files     {plan.files:,}"
+        yield f"bytes     {_bytes(plan.bytes)}"
+        yield f"accounts  {len(plan.accounts):,}"
+        yield f"days      {len(days):,}, {days[0]} to {days[-1]}"
+        if options.missing or options.incomplete:
+            more = f", {plan.incomplete:,} of them incomplete" if plan.incomplete else ""
+            yield f"present   {plan.present:,} files have records in the index{more}"
+        if options.directly:
+            yield f"to        {self._settings.opensearch_url or _NOT_SET}, {self._settings.index_prefix}-*"
+            yield f"          by {options.workers} workers"
+        else:
+            yield f"to        {self._settings.queue_url or _NOT_SET}"
+            yield f"          at most {options.rate:,} a second, while it holds fewer than"
+            yield f"          {options.max_depth:,} messages"
+
+    # The work
+
+    def _carry_out(self, job: Job, plan: Plan, saved: Saved, state: StateFile | None) -> None:
+        options, began = self._options, time.monotonic()
+        report = Report(Path(saved.report), saved.report_bytes)
+        report.path.parent.mkdir(parents=True, exist_ok=True)
+        way = self._way()
+        ledger = Ledger(saved.tally(), saved.mark)
+        patience = options.patience.total_seconds()
+        run = Run(way, job.source(saved.mark), ledger, workers=options.workers, patience=patience, stop=self._stop)
+        before = ledger.tally.files
+        try:
+            with stopping(self._stop, "what is under way is finished"), self._bar(*_COLUMNS) as bar:
+                task = bar.add_task("", total=plan.files + plan.present, said="")
+                for _ in carry_out(run, saved, report, state, self._bucket):
+                    said = _words(ledger.tally, run, way, time.monotonic() - began, ledger.tally.files - before)
+                    bar.update(task, completed=ledger.tally.files - before, said=said)
+                    self._warn_of_full_queue(way)
+        except TrailsinkError as error:
+            self._tell(ledger.tally, report, run, time.monotonic() - began, finished=False)
+            sentence = str(error).rstrip(".")
+            raise SetupError(f"{sentence}. {self._how_to_go_on(state)}") from error
+        if not run.is_complete:
+            self._tell(ledger.tally, report, run, time.monotonic() - began, finished=False)
+            raise SetupError(f"Interrupted. {self._how_to_go_on(state)}")
+        if state:
+            state.forget()
+        self._tell(ledger.tally, report, run, time.monotonic() - began, finished=True)
+        if failed := ledger.tally.outcomes[Outcome.FAILED]:
+            raise SetupError(
+                f"{failed:,} file{'' if failed == 1 else 's'} failed; when what is wrong is mended, "
+                f"`trailsink backfill --direct{self._local_words()} --retry-failed {report.path}` loads what is "
+                "listed there."
+            )
+
+    def _warn_of_full_queue(self, way: Way) -> None:
+        if self._warned or not isinstance(way, ByQueue) or way.full_seconds < _FULL_SECONDS:
+            return
+        self._warned = True
+        click.echo(
+            f"The queue holds {way.depth:,} messages, and at most {self._options.max_depth:,} are wanted: waiting for "
+            "its consumer.", err=True,
+        )  # fmt: skip
+
+    def _local_words(self) -> str:
+        return f" --local {self._options.local}" if self._options.local else ""
+
+    def _how_to_go_on(self, state: StateFile | None) -> str:
+        if state is None:
+            return "Run the same command again: what was loaded is not loaded twice."
+        return f"Run the same command to go on; {state.path} says how far it came."
+
+    def _way(self) -> Way:
+        options, settings = self._options, self._settings
+        if not options.directly:
+            return ByQueue(self._queue, self._bucket, Pace(options.rate, ByQueue.batch), options.max_depth)
+
+        def make(letters: LetterBox) -> Consumer:
+            return make_consumer(settings, store=self._tree, queue=letters)
+
+        way = Directly(make, self._bucket, workers=options.workers, seconds=settings.batch_seconds, stop=self._stop)
+        self._house.callback(way.close)
+        return way
+
+    @contextmanager
+    def _bar(self, *columns: Any) -> Iterator[Progress]:  # noqa: ANN401 - columns of rich
+        """Show progress on standard error, or nothing."""
+        with Progress(*columns, console=Console(stderr=True), transient=True, disable=not self._live) as bar:
+            yield bar
+
+    # After
+
+    def _tell(self, tally: Tally, report: Report, run: Run, seconds: float, *, finished: bool) -> None:
+        """Print the table by day and outcome, the records, and files that failed."""
+        if self._options.as_json:
+            self._tell_json(tally, report, run, seconds, finished=finished)
+            return
+        outcomes = [outcome for outcome in Outcome if tally.outcomes[outcome]]
+        rows = [
+            [day, *(f"{counted[outcome]:,}" for outcome in outcomes)] for day, counted in sorted(tally.days.items())
+        ]
+        if len(rows) > 1:
+            rows.append(["all", *(f"{tally.outcomes[outcome]:,}" for outcome in outcomes)])
+        if rows:
+            print_table(["day", *outcomes], rows, right=outcomes)
+        if tally.records:
+            click.echo("records: " + ", ".join(f"{tally.records[name]:,} {name}" for name in RECORDS))
+        for failure in islice(self._failures(report), _SHOWN_FAILURES):
+            click.echo(f"{failure.reason}  {failure.object}\n  {failure.detail}")
+        if tally.outcomes[Outcome.FAILED] > _SHOWN_FAILURES:
+            click.echo(f"... and {tally.outcomes[Outcome.FAILED] - _SHOWN_FAILURES:,} more, in {report.path}")
+        if tally.outcomes[Outcome.ANNOUNCED]:
+            click.echo("What cannot be loaded will be in the dead-letter queue: trailsink dlq list")
+
+    def _tell_json(self, tally: Tally, report: Report, run: Run, seconds: float, *, finished: bool) -> None:
+        for day, counted in sorted(tally.days.items()):
+            _say(kind="day", day=day, files=dict(counted))
+        for failure in self._failures(report):
+            _say(kind="failed", **msgspec.to_builtins(failure))
+        path = str(report.path) if report.size else None
+        _say(kind="end", finished=finished, files=dict(tally.outcomes), records=dict(tally.records),
+             retries=dict(run.retries), seconds=round(seconds, 3), report=path)  # fmt: skip
+
+    def _failures(self, report: Report) -> Iterator[Failure]:
+        return failures(report.path, self._bucket) if report.size else iter(())
+
+
+_COLUMNS = (BarColumn(bar_width=10), MofNCompleteColumn(), TextColumn("{task.fields[said]}"), TimeRemainingColumn())
+
+
+def _words(tally: Tally, run: Run, way: Way, seconds: float, done: int) -> str:
+    said = [f"{done / max(seconds, 0.001):,.0f}/s"]
+    if tally.records:
+        said.append(f"{tally.records['read']:,} records")
+    if isinstance(way, ByQueue):
+        said.append(f"depth {way.depth:,}")
+    if run.retries:
+        said.append(f"{run.retries.total():,} retries")
+    return " · ".join(said)
+
+
+def _bucket(options: _Options, settings: Settings) -> str:
+    if options.bucket:
+        return options.bucket
+    if options.local:
+        return _LOCAL_BUCKET
+    if not settings.bucket:
+        raise SetupError("There is no bucket to load from: give --bucket, or set TRAILSINK_BUCKET.")
+    return settings.bucket
+
+
+def _minute(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}"
+
+
+def _bytes(size: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:  # noqa: PLR2004 - SI units
+            return f"{size:,.0f} B" if unit == "B" else f"{size:,.1f} {unit}"
+        size /= 1000
+    return f"{size:,.1f} TB"
+
+
+def _say(**members: Any) -> None:  # noqa: ANN401 - JSON values
+    print_json(members)

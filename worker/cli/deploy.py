@@ -1,0 +1,313 @@
+"""The operator's door to AWS: `trailsink deploy`, `destroy` and `template`."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from opensearchpy.exceptions import OpenSearchException
+
+from worker.cli.options import coloured, confirmed, examples, print_json
+from worker.deploy.deployed import look_at
+from worker.deploy.stack import Account, Stack, parameter_names
+from worker.errors import SetupError
+from worker.health.doctor import Doctor
+from worker.health.findings import Verdict
+from worker.opensearch.errors import in_words
+from worker.opensearch.setup import find_server
+from worker.opensearch.teardown import indices_of, remove
+from worker.settings import load_settings
+from worker.wiring import make_client, now, session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from opensearchpy import OpenSearch
+
+    from worker.deploy.deployed import Deployed
+    from worker.deploy.stack import Progress
+    from worker.health.findings import Finding
+    from worker.settings import Settings
+
+_BUNDLE = Path("build/trailsink-arm64-py313.zip")
+
+# How long `doctor` waits for an answer of the cluster: nobody likes to watch a minute of nothing.
+_PATIENCE_SECONDS = 15.0
+
+# Who could not look at these knows nothing of the pipeline: no fault found is not "all is well" then.
+_VITAL = ("source queue", "dead-letter queue", "cluster")
+
+# A stack whose creation failed can only be deleted; nothing of it is there any more.
+_DEAD = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS", "DELETE_FAILED")
+
+
+def template_text() -> str:
+    """Return the CloudFormation template that this version of trailsink goes with."""
+    return files("worker.infra").joinpath("template.yaml").read_text(encoding="utf-8")
+
+
+@click.command(short_help="Print the CloudFormation template.", epilog=examples("trailsink template > trailsink.yaml"))
+def template() -> None:
+    """Print the CloudFormation template, for those who bring their own pipeline.
+
+    It is the one that `trailsink deploy` of this version takes. Needs no AWS, and no settings.
+    """
+    click.echo(template_text(), nl=False)
+
+
+@click.command(
+    short_help="Make the stack on AWS, or bring it up to date.",
+    epilog=examples(
+        "trailsink deploy --bucket acme-trail          # with a new OpenSearch domain",
+        "trailsink deploy --bucket acme-trail --set Destination=url \\",
+        "    --set EndpointUrl=https://opensearch.example.com",
+        "trailsink deploy --set RetentionDays=365      # change the stack",
+    ),
+)
+@click.option("--bucket", metavar="NAME", help="The trail's bucket.  [default: that of the stack]  Example: acme-trail")
+@click.option("--stack", "name", metavar="NAME", default="trailsink", help="Name of the stack.  Example: audit-trail")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE",
+              help="A parameter of the template; may be given many times.  [default: as the stack has it, else the "
+                   "template's]  Example: RetentionDays=365")  # fmt: skip
+@click.option("--bundle", type=click.Path(path_type=Path), metavar="FILE", default=_BUNDLE,
+              help="The function's bundle; `make package` makes it.  "
+                   "Example: build/trailsink-x86_64-py311.zip")  # fmt: skip
+@click.option("--code-bucket", metavar="NAME",
+              help="Bucket for the bundle.  [default: one is made, trailsink-code-ACCOUNT-REGION]  "
+                   "Example: acme-code")  # fmt: skip
+@click.option("--yes", is_flag=True, help="Do not ask.  [default: ask]")
+def deploy(  # noqa: PLR0913 - one per option
+    *, bucket: str | None, name: str, settings: tuple[str, ...], bundle: Path, code_bucket: str | None, yes: bool
+) -> None:
+    """Make the stack, or bring it up to date; says what would change, and asks.
+
+    Interrupted half-way, it can be run again: it goes on watching.
+    """
+    made = session()
+    account, stack = Account(made), Stack(made.client("cloudformation"), name)
+    click.echo(f"Account {account.id}, region {account.region}.")
+    status = _wait_until_it_rests(stack)
+    given = _given(settings)
+    if bucket:
+        given["TrailBucketName"] = bucket
+    if not status and "TrailBucketName" not in given:
+        raise SetupError("A new stack needs --bucket, the trail's bucket.")
+    if "TrailBucketName" in given:
+        _check_trail(account, given["TrailBucketName"])
+    if given.get("EndpointUrl"):
+        _check_endpoint(given)
+    if status in _DEAD:
+        _say_goodbye(stack, status, yes=yes)
+    given["CodeBucket"], given["CodeKey"], _ = account.upload(_read(bundle), "zip", code_bucket or "")
+    text = template_text()
+    _, _, url = account.upload(text.encode(), "yaml", given["CodeBucket"])
+    changes = stack.propose(url, given, parameter_names(text))
+    if not changes:
+        click.echo(f"The stack {name} is as it should be: no changes.")
+        return
+    click.echo(f"The stack {name} will")
+    for change in changes:
+        click.echo(f"  {change}")
+    if not confirmed("Go on?", yes=yes, undo=stack.withdraw):
+        raise SetupError("Nothing was changed.")
+    _show(stack.execute())
+    click.echo(f"The stack {name} is ready.")
+    for key, value in stack.outputs().items():
+        click.echo(f"  {key}: {value}")
+
+
+@click.command(
+    short_help="Delete the stack; the events stay unless you say so.",
+    epilog=examples("trailsink destroy", "trailsink destroy --stack audit-trail --delete-data"),
+)
+@click.option("--stack", "name", metavar="NAME", default="trailsink", help="Name of the stack.  Example: audit-trail")
+@click.option("--delete-data", is_flag=True,
+              help="Delete the events, too: the domain that the stack made, or the indices in a cluster that was "
+                   "there.  [default: they stay]")  # fmt: skip
+@click.option("--yes", is_flag=True, help="Do not ask.  [default: ask]")
+def destroy(*, name: str, delete_data: bool, yes: bool) -> None:
+    """Delete the stack: queues, function, alarms, its own bucket notification, the bucket made for its bundle.
+
+    The trail's bucket and its files always stay; so do an OpenSearch domain or indices with all events in them, unless
+    --delete-data is given. For a cluster that is not the stack's own, the environment says how to sign in.
+    """
+    made = session()
+    account, stack = Account(made), Stack(made.client("cloudformation"), name)
+    click.echo(f"Account {account.id}, region {account.region}.")
+    if not _wait_until_it_rests(stack):
+        click.echo(f"There is no stack {name} in {account.region}.")
+        return
+    deployed = look_at(made.client("cloudformation"), name)
+    click.echo(f"The stack {name} goes: queues with all messages in them, function, alarms, its bucket notification.")
+    click.echo("What stays: the trail's bucket with its files, and the notifications of others.")
+    data = _data(account, deployed)
+    click.echo(f"{data.what} {'goes, too, for ever' if delete_data else 'stays; --delete-data deletes it'}.")
+    if not confirmed("Go on?", yes=yes):
+        raise SetupError("Nothing was changed.")
+    delete = data.delete() if delete_data else iter(())  # signs in while there is still a way back
+    _show(stack.delete())
+    click.echo(f"The stack {name} is gone.")
+    if deployed.values.get("CodeBucket") == account.code_bucket_name():
+        click.echo(account.remove_code(name))
+    for line in delete:
+        click.echo(line)
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """Where a stack's events are, in words, and how they are deleted."""
+
+    what: str
+    delete: Callable[[], Iterator[str]]
+
+
+def _data(account: Account, deployed: Deployed) -> _Data:
+    values, prefix = deployed.values, deployed.values.get("IndexPrefix", "")
+    if values.get("Destination") == "create-domain":
+        domain, secret = values.get("DomainName", ""), values.get("MasterSecretArn", "")
+        return _Data(f"The OpenSearch domain {domain} with its events", lambda: account.delete_domain(domain, secret))
+
+    def clear() -> Iterator[str]:
+        client = make_client(_settings_of(deployed)).connect()
+        return remove(client, prefix, indices_of(client, prefix))
+
+    where = values.get("OpensearchUrl", "the cluster")
+    return _Data(f"What is in the indices {prefix}-* of {where}, their template, policy and role,", clear)
+
+
+@click.command(
+    short_help="Check every part of a live pipeline, read-only.",
+    epilog=examples("trailsink doctor", "trailsink doctor --stack trailsink   # what `trailsink deploy` made"),
+)
+@click.option("--stack", "name", metavar="NAME",
+              help="Look at what this stack made.  [default: none, what the settings name]  "
+                   "Example: trailsink")  # fmt: skip
+@click.option("--loader-role", metavar="ARN",
+              help="Who loads, as the cluster knows it.  [default: the function's role]  "
+                   "Example: arn:aws:iam::123456789012:role/loader")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document per check.  [default: text]")
+def doctor(*, name: str | None, loader_role: str | None, as_json: bool) -> None:
+    """Check a live pipeline, read-only: each check with its verdict, the evidence and the exact fix.
+
+    Exit code 1 when something is at fault, or a queue or the cluster cannot be looked at. Looks at what
+    TRAILSINK_QUEUE_URL, TRAILSINK_DEAD_LETTER_QUEUE_URL, TRAILSINK_BUCKET and TRAILSINK_OPENSEARCH_URL name, or at a
+    stack, and works with whatever part can be reached.
+    """
+    role = loader_role or ""
+    findings = _of_stack(name, role) if name else _examine(load_settings(), role)
+    faults, unseen = [], []
+    for finding in findings:
+        if finding.verdict is Verdict.FAULT:
+            faults.append(finding.check)
+        elif finding.verdict is Verdict.NOT_CHECKED and finding.check in _VITAL:
+            unseen.append(finding.check)
+        if as_json:
+            print_json(finding)
+            continue
+        click.echo(f"{coloured(finding.verdict, 12)} {finding.check}: {finding.evidence}")
+        if finding.fix:
+            click.echo(f"{'':<12} {finding.fix}")
+    if faults:
+        raise SetupError(f"At fault: {', '.join(faults)}.")
+    if unseen:
+        raise SetupError(f"Nothing is known to be at fault, but these could not be looked at: {', '.join(unseen)}.")
+
+
+def _of_stack(name: str, loader_role: str) -> Iterator[Finding]:
+    """Examine what a stack made."""
+    deployed = look_at(session().client("cloudformation"), name)
+    bundle = _BUNDLE.read_bytes() if _BUNDLE.is_file() else None
+    yield from deployed.differences(template_text(), bundle)
+    yield from _examine(_settings_of(deployed), loader_role, deployed.trail_prefix)
+
+
+def _settings_of(deployed: Deployed) -> Settings:
+    """Point the settings at a stack; the environment says how to sign in, or else the secret that the stack names."""
+    settings = load_settings(**deployed.settings)
+    if deployed.secret and not settings.opensearch_username and not settings.opensearch_secret_arn:
+        return load_settings(**deployed.settings, opensearch_secret_arn=deployed.secret)
+    return settings
+
+
+def _examine(settings: Settings, loader_role: str, trail_prefix: str = "") -> Iterator[Finding]:
+    patient = settings.model_copy(update={"request_seconds": min(settings.request_seconds, _PATIENCE_SECONDS)})
+
+    def client() -> OpenSearch:
+        return make_client(patient).connect()
+
+    physician = Doctor(settings, session, client, now(), trail_prefix=trail_prefix, loader_role=loader_role)
+    return physician.findings()
+
+
+def _read(bundle: Path) -> bytes:
+    try:
+        return bundle.read_bytes()
+    except OSError as error:
+        raise SetupError(f"The bundle {bundle} cannot be read: {error.strerror}; `make package` makes it.") from error
+
+
+def _given(settings: tuple[str, ...]) -> dict[str, str]:
+    pairs = [one.partition("=") for one in settings]
+    wrong = [name for name, equals, _ in pairs if not equals]
+    if wrong:
+        raise SetupError(f"--set takes NAME=VALUE, not {wrong[0]}.")
+    return {name: value for name, _, value in pairs}
+
+
+def _check_trail(account: Account, bucket: str) -> None:
+    account.check_bucket(bucket)
+    trails = account.trails(bucket)
+    if trails is None:
+        click.echo("These credentials may not list trails; whether one writes to the bucket was not checked.")
+    elif trails:
+        click.echo(f"Trail {', '.join(trails)} writes to s3://{bucket}.")
+    else:
+        click.echo(f"No trail of this account and region writes to s3://{bucket}; another account's may.")
+
+
+def _check_endpoint(given: dict[str, str]) -> None:
+    """Say what answers at the endpoint; one that only the function reaches, or lets in, is no reason to fail."""
+    url = given["EndpointUrl"]
+    if given.get("Destination") == "serverless" or given.get("SubnetIds"):
+        click.echo(f"{url} was not asked from here: it lets in, or is reached by, the function only.")
+        return
+    try:
+        server = find_server(
+            make_client(load_settings(opensearch_url=url, request_seconds=_PATIENCE_SECONDS)).connect()
+        )
+    except OpenSearchException as error:
+        click.echo(f"{url} could not be asked from here: {in_words(error)}; the function may still be let in.")
+    else:
+        kind = "compatibility" if server.compatible else "full"
+        click.echo(f"{server.name} {server.version} answers at {url}: {kind} mapping, because {server.why}.")
+
+
+def _wait_until_it_rests(stack: Stack) -> str:
+    """Return the stack's status, once nothing is under way: an interrupted command goes on where it was."""
+    status = stack.status()
+    if status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS":
+        click.echo(f"The stack {stack.name} is busy ({status}); waiting for it.")
+        try:
+            _show(stack.follow(set()))
+        except SetupError as error:  # how the earlier run ended; this one says what it makes of it
+            click.echo(str(error))
+        status = stack.status()
+    return status
+
+
+def _say_goodbye(stack: Stack, status: str, *, yes: bool) -> None:
+    click.echo(f"The stack {stack.name} is {status}: it has to be deleted before it can be made.")
+    if not confirmed("Delete it?", yes=yes):
+        raise SetupError("Nothing was changed.")
+    _show(stack.delete())
+
+
+def _show(events: Iterator[Progress]) -> None:
+    with closing(events):  # type: ignore[type-var]
+        for event in events:
+            why = f": {event.why}" if event.why and not event.why.startswith("User Initiated") else ""
+            click.echo(f"  {event.status:<28} {event.name}{why}")

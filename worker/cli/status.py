@@ -1,0 +1,131 @@
+"""The operator's door to the whole at a glance: `trailsink status`."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from contextlib import nullcontext
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+from worker.cli.options import coloured, examples, visible
+from worker.dlq.letters import Choice
+from worker.dlq.service import Desk
+from worker.dlq.sqs import make_letter_queue
+from worker.errors import SetupError
+from worker.health.findings import Verdict
+from worker.health.probe import Looker
+from worker.health.status import Status, judge, newest_indices, size
+from worker.settings import load_settings
+from worker.wiring import make_client, make_store, now, session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from worker.settings import Settings
+
+_EVERY = 5.0
+_ANSWER_SECONDS = 10.0  # for one answer of the cluster: a glance must not take a minute
+_BAR = 20
+
+
+@click.command(
+    short_help="Show how the pipeline is.",
+    epilog=examples(
+        "trailsink status",
+        "trailsink status --watch 30",
+        "trailsink status --strict > /dev/null || page-somebody   # in a cron line",
+    ),
+)
+@click.option("--watch", type=click.FloatRange(1), metavar="[SECONDS]", is_flag=False, flag_value=_EVERY,
+              help="Look again and again, so many seconds apart (5 when none are given), until Ctrl-C.  "
+                   "[default: look once]  Example: 30")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document per look.  [default: text]")
+@click.option("--letters", is_flag=True,
+              help="Count the dead letters by reason: receives them all.  [default: only their number]")  # fmt: skip
+@click.option("--strict", is_flag=True, help="Exit code 1 for a warning, too.  [default: only for a fault]")
+def status(*, watch: float | None, as_json: bool, letters: bool, strict: bool) -> None:
+    """Show how the pipeline is: queue, dead letters, consumer, throughput, lag, cluster, indices.
+
+    Works with whatever part can be reached and says what cannot: a queue or a cluster that cannot be looked at is a
+    fault, anything else is unknown and does not count. Exit code 1 when something is at fault, for cron. Looks only.
+    """
+    settings = load_settings()
+    looker = _looker(settings, letters=letters)
+    if watch is None:
+        found = judge(looker.look())
+        click.echo(_line(found) if as_json else _screen(found))
+    else:
+        found = _watch(lambda: judge(looker.look()), watch, as_json=as_json)
+    bad = found.named(Verdict.FAULT, *([Verdict.WARNING] if strict else []))
+    if bad:
+        raise SetupError(f"{'Not well' if strict else 'At fault'}: {', '.join(bad)}.")
+
+
+def _looker(settings: Settings, *, letters: bool) -> Looker:
+    quick = settings.model_copy(update={"request_seconds": min(_ANSWER_SECONDS, settings.request_seconds)})
+
+    @cache
+    def desk() -> Desk:
+        return Desk(make_letter_queue(settings), make_store(settings), sleep=time.sleep, say=lambda _: None)
+
+    return Looker(
+        settings,
+        session=session,
+        connect=lambda: make_client(quick).connect(),
+        now=now,
+        reasons=(lambda: _reasons(desk())) if letters else None,
+    )
+
+
+def _reasons(desk: Desk) -> dict[str, int]:
+    return {reason: number for reason, (number, _, _) in desk.look(Choice()).groups.items()}
+
+
+def _watch(look: Callable[[], Status], seconds: float, *, as_json: bool) -> Status:
+    """Show one look after the other until Ctrl-C; returns the last."""
+    live = not as_json and sys.stdout.isatty()
+    found = look()
+    with Live(console=Console(), auto_refresh=False) if live else nullcontext() as display:
+        try:
+            while True:
+                if display:
+                    display.update(Text.from_ansi(_screen(found)), refresh=True)
+                else:
+                    click.echo(_line(found) if as_json else f"{_screen(found)}\n")
+                time.sleep(seconds)
+                found = look()
+        except KeyboardInterrupt:
+            return found
+
+
+def _screen(found: Status) -> str:
+    lines = [f"trailsink at {found.at:%Y-%m-%d %H:%M:%S} UTC: {coloured(found.verdict)}"]
+    for part in found.parts:
+        lines.append(f"{part.name:<12}  {coloured(part.verdict, 7)}  {visible(part.text)}")
+        if part.name == "indices":
+            lines += _bars(newest_indices(part))
+    return "\n".join(lines)
+
+
+def _bars(indices: list[Any]) -> list[str]:
+    most = max((one["events"] for one in indices), default=0) or 1
+    return [
+        f"  {visible(one['name']):<26} {one['events']:>13,}  {size(one['size_bytes']):>10}  "
+        f"{'#' * round(_BAR * one['events'] / most)}".rstrip()
+        for one in indices
+    ]
+
+
+def _line(found: Status) -> str:
+    parts = {
+        part.name.replace(" ", "_"): {"verdict": part.verdict, "text": part.text} | dict(part.facts)
+        for part in found.parts
+    }
+    return json.dumps({"at": found.at.isoformat(timespec="seconds"), "verdict": found.verdict, **parts})

@@ -1,0 +1,1 @@
+"""What CloudTrail writes: object keys, gzip files and records."""

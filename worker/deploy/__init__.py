@@ -1,0 +1,1 @@
+"""Creates, describes and removes the deployment on AWS."""

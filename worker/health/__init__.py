@@ -1,0 +1,1 @@
+"""Answers whether a pipeline works: facts, rules, status and doctor."""

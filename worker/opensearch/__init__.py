@@ -1,0 +1,1 @@
+"""Adapters for OpenSearch: client, bulk sender, schema, security and search."""

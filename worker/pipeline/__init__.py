@@ -1,0 +1,1 @@
+"""Notifications in, verdicts out: the pure core of the consumer."""
