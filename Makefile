@@ -63,10 +63,10 @@ bench-check: $(READY) ## Hold the budgets of memory and cold start; CI does.
 	@$(BIN)/python -m tests.bench.check
 
 coldstart: $(READY) ## Measure a cold start of the bundle, by package.
-	@$(BIN)/python -m tests.bench.coldstart
+	@$(BIN)/python -m tests.bench.client.coldstart
 
 pictures: $(READY) ## Draw the README's pictures anew, from the dashboards' own searches.
-	@$(BIN)/python -m tests.pictures
+	@$(BIN)/python -m infra.pictures
 
 package: $(READY) ## Build the Lambda bundle; ARCH=x86_64, PYTHON=3.11 and the like for others.
 	@$(BIN)/python -m infra.packaging $(if $(ARCH),--arch $(ARCH)) $(if $(filter 3.%,$(PYTHON)),--python $(PYTHON))

@@ -13,19 +13,19 @@ import sys
 from typing import TYPE_CHECKING
 
 from infra.packaging import figures
-from tests.bench.client import many_small_files, one_large_file
-from tests.bench.latency import small_files_far_away
-from tests.bench.mapping import measure
-from tests.bench.memory import large_files
-from tests.bench.ratios import console, print_ratios
-from tests.bench.real_node import a_trail_into_a_node
-from tests.bench.workloads import DATA, add_folder
+from tests.bench.client.cpu import many_small_files, one_large_file
+from tests.bench.client.latency import small_files_far_away
+from tests.bench.client.memory import large_files
+from tests.bench.cluster.mapping import measure
+from tests.bench.cluster.real_node import a_trail_into_a_node
+from tests.bench.support.ratios import console, print_ratios
+from tests.bench.support.workloads import DATA, add_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from tests.bench.ratios import Ratio
+    from tests.bench.support.ratios import Ratio
 
 Told = tuple[list["Ratio"], list[tuple[str, str]]]
 

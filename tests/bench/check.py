@@ -9,13 +9,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from tests.bench.coldstart import cold_start
-from tests.bench.memory import large_files
-from tests.bench.ratios import print_ratios
-from tests.bench.workloads import DATA
+from tests.bench.client.coldstart import cold_start
+from tests.bench.client.memory import large_files
+from tests.bench.support.ratios import print_ratios
+from tests.bench.support.workloads import DATA
 
 if TYPE_CHECKING:
-    from tests.bench.ratios import Ratio
+    from tests.bench.support.ratios import Ratio
 
 _ROUNDS = 5
 _ATTEMPTS = 3

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.service import Reply, Service, listening
+from tests.support.http_server import Reply, Service, listening
 from worker.cloudtrail.records import Record
 from worker.opensearch.sender import Client, Cluster
 from worker.pipeline.bulk import Outcome, Receipt, Verdict

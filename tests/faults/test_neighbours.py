@@ -21,9 +21,9 @@ from opensearchpy import OpenSearch
 from opensearchpy.exceptions import OpenSearchException
 
 from infra.local.stack import SERVER_VARIABLE, Stack, program_environment
-from tests.command import TRAILSINK
 from tests.conftest import VERSION
-from tests.making import fresh_files
+from tests.support.cli import TRAILSINK
+from tests.support.event_files import fresh_files
 from worker.opensearch.sender import Client, Cluster
 from worker.opensearch.setup import Wanted, set_up
 

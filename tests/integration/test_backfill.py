@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner, Result
 
-from tests.command import TRAILSINK
-from tests.making import ACCOUNT, event, fresh_files, log_file, real_files
-from tests.many_keys import served
-from tests.shapes import Backfilled, read
+from tests.support.cli import TRAILSINK
+from tests.support.event_files import ACCOUNT, event, fresh_files, log_file, real_files
+from tests.support.json_contract import Backfilled, read
+from tests.support.listing_server import served
 from worker.cli.main import main
 from worker.pipeline.notifications import ObjectRef, announce, read_message
 

@@ -23,8 +23,8 @@ from infra.packaging import (
     imported,
     module_path,
 )
-from tests.bench.coldstart import Room
-from tests.making import event, log_file
+from tests.bench.client.coldstart import Room
+from tests.support.event_files import event, log_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable

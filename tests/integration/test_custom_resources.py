@@ -20,7 +20,7 @@ from opensearchpy import OpenSearch
 from opensearchpy.exceptions import AuthorizationException
 
 from infra.local.secure import ADMIN, SecureNode
-from tests.service import Reply, Service, listening
+from tests.support.http_server import Reply, Service, listening
 from worker.aws.bucket_notifications import Ours
 from worker.deploy.custom_resource import WORK, bucket_notification, cluster_setup
 from worker.errors import Unavailable

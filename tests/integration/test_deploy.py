@@ -14,9 +14,9 @@ import boto3
 import pytest
 
 from infra.packaging import PackagingError, Target, build
-from tests.command import TRAILSINK, trailsink
-from tests.making import event, log_file
-from tests.service import Reply, Service, listening
+from tests.support.cli import TRAILSINK, trailsink
+from tests.support.event_files import event, log_file
+from tests.support.http_server import Reply, Service, listening
 from worker.deploy.stack import Account
 
 if TYPE_CHECKING:

@@ -18,10 +18,10 @@ import urllib3
 from click.testing import CliRunner, Result
 
 from infra.local.asking import wait_until
-from tests.command import TRAILSINK
-from tests.elasticmq import elasticmq
-from tests.making import event, fresh_files, log_file
-from tests.service import serving
+from tests.support.cli import TRAILSINK
+from tests.support.elasticmq import elasticmq
+from tests.support.event_files import event, fresh_files, log_file
+from tests.support.http_server import serving
 from worker.cli.main import main
 from worker.dlq.letters import REASONS
 from worker.pipeline.notifications import ObjectRef, announce
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
 
     from tests.conftest import Bench
-    from tests.service import Given
+    from tests.support.http_server import Given
 
 
 def dlq(*words: str, given: str = "") -> Result:

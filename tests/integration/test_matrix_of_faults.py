@@ -20,9 +20,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from tests.indexing import index
-from tests.making import event, log_file
-from tests.service import Service, listening
+from tests.support.event_files import event, log_file
+from tests.support.http_server import Service, listening
+from tests.support.index_documents import index
 from worker.cli.main import main
 from worker.opensearch.dashboards import saved_objects
 from worker.pipeline.notifications import ObjectRef, announce

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.indexing import index
-from tests.making import event, real_records
-from tests.panels import MISSING, answers, rows, visualizations
+from tests.support.dashboards_client import MISSING, answers, rows, visualizations
+from tests.support.event_files import event, real_records
+from tests.support.index_documents import index
 from worker.opensearch.dashboards import ndjson
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def test_every_panel_counts_what_the_events_hold(bench: Bench, also: bool) -> No
 def test_the_pictures_of_the_readme_show_what_the_panels_answer(bench: Bench, tmp_path: Path) -> None:
     """`make pictures` draws them; what is committed must be what it would draw now."""
     index(bench, real_records())
-    command = [sys.executable, "-m", "tests.pictures", bench.settings.opensearch_url, bench.prefix, str(tmp_path)]
+    command = [sys.executable, "-m", "infra.pictures", bench.settings.opensearch_url, bench.prefix, str(tmp_path)]
 
     subprocess.run(command, cwd=CHECKOUT, capture_output=True, timeout=60, check=True)
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from tests.making import event, log_file
-from tests.service import Service, listening
+from tests.support.event_files import event, log_file
+from tests.support.http_server import Service, listening
 from tests.unit.test_template import RESOURCES
 from worker.pipeline.notifications import ObjectRef, announce
 
@@ -72,7 +72,7 @@ class Recorded:
         self.environment |= {
             "TRAILSINK_OPENSEARCH_URL": cluster.url,
             "TRAILSINK_TEST_RECORD": str(self._record),
-            "BOTOCORE_EXPERIMENTAL__PLUGINS": "recorder=tests.recorder",
+            "BOTOCORE_EXPERIMENTAL__PLUGINS": "recorder=tests.support.botocore_recorder",
         }
 
     def call(self, door: str, event: dict[str, Any]) -> Any:

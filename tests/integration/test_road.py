@@ -11,8 +11,8 @@ import pytest
 
 import worker.handler
 from infra.local.ports import free_port
-from tests.command import trailsink
-from tests.making import event, fresh_files, log_file, real_files
+from tests.support.cli import trailsink
+from tests.support.event_files import event, fresh_files, log_file, real_files
 from worker.pipeline.notifications import ObjectRef, announce
 
 if TYPE_CHECKING:

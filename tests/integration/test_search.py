@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
-from tests.command import TRAILSINK
-from tests.indexing import index
-from tests.making import event, log_file
+from tests.support.cli import TRAILSINK
+from tests.support.event_files import event, log_file
+from tests.support.index_documents import index
 from worker.cli.main import main
 from worker.opensearch.search import PAGE, Search, Searching
 

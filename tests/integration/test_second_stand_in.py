@@ -14,8 +14,8 @@ import boto3
 from infra.local.asking import fetch
 from infra.local.ports import free_port
 from infra.local.resources import make_resources
-from tests.command import trailsink
-from tests.making import event, log_file
+from tests.support.cli import trailsink
+from tests.support.event_files import event, log_file
 from worker.settings import load_settings
 
 if TYPE_CHECKING:

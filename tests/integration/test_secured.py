@@ -24,8 +24,8 @@ from opensearchpy import OpenSearch
 import worker.handler
 from infra.local.errors import LocalStackError
 from infra.local.secure import ADMIN, DEFAULT_VERSION, SecureNode, secure_layout
-from tests.command import TRAILSINK, trailsink
-from tests.making import event, log_file
+from tests.support.cli import TRAILSINK, trailsink
+from tests.support.event_files import event, log_file
 from worker.cli.main import main
 from worker.errors import SetupError
 from worker.opensearch.security import examiner_role, installer_role, let_in, loader_role, role_name

@@ -16,10 +16,10 @@ import boto3
 import pytest
 from click.testing import CliRunner
 
-from tests.command import TRAILSINK
-from tests.indexing import index
-from tests.making import event, log_file
-from tests.shapes import Look, read
+from tests.support.cli import TRAILSINK
+from tests.support.event_files import event, log_file
+from tests.support.index_documents import index
+from tests.support.json_contract import Look, read
 from worker.cli.main import main
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from tests.unit.factories import BUCKET, configuration_test_event, event, key, log_file, s3_notice
+from tests.support.factories import BUCKET, configuration_test_event, event, key, log_file, s3_notice
 from worker import handler as door
 from worker.errors import SetupError
 

@@ -1,0 +1,299 @@
+"""Neighbours that behave: a store, an index and a queue in memory, and a clock that a test moves."""
+
+from __future__ import annotations
+
+import json
+import threading
+from bisect import bisect_left, bisect_right
+from collections import Counter, deque
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any
+
+from tests.support.factories import BUCKET, NOW, key, message, s3_entry, s3_notice
+from worker.backfill.listing import Listed, Page
+from worker.errors import QueueUnavailable, Reason, UnreadableObject
+from worker.pipeline.bulk import Answer, Delivery, Receipt
+from worker.pipeline.consumer import BatchResult, Consumer, DeadLetter, HandBack, Limits, Message, Stored
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from worker.pipeline.documents import Action
+    from worker.pipeline.notifications import ObjectRef
+
+
+@dataclass
+class Clock:
+    """A wall clock and a monotonic one, that stand until they are moved."""
+
+    seconds: float = 0.0
+
+    def now(self) -> datetime:
+        return NOW + timedelta(seconds=self.seconds)
+
+    def tick(self) -> float:
+        return self.seconds
+
+    def move(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+class Way(Enum):
+    """How an object of MemoryStore comes, when it may be asked for."""
+
+    FETCHED = auto()
+    ASKED = auto()
+    ASKED_IN_VAIN = auto()
+
+
+@dataclass
+class MemoryStore:
+    """S3: objects by bucket and key; one that is an exception is raised instead of read.
+
+    `way` says which can be asked for; `asked`, `taken` and `left` are keys of such.
+    """
+
+    objects: dict[tuple[str, str], bytes | Exception] = field(default_factory=dict)
+    fetched: list[str] = field(default_factory=list)
+    on_fetch: Callable[[ObjectRef], None] = lambda _: None
+    way: Callable[[ObjectRef], Way] = lambda _: Way.FETCHED
+    asked: list[str] = field(default_factory=list)
+    taken: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    on_take: Callable[[], object] = lambda: None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def put(self, name: str, content: bytes | Exception, bucket: str = BUCKET) -> None:
+        self.objects[bucket, name] = content
+
+    def fetch(self, ref: ObjectRef, limit: int) -> Stored:
+        with self._lock:
+            self.fetched.append(ref.key)
+        self.on_fetch(ref)
+        found = self.objects.get((ref.bucket, ref.key))
+        if found is None:
+            raise UnreadableObject(Reason.NOT_FOUND, "S3 says NoSuchKey")
+        if isinstance(found, Exception):
+            raise found
+        if len(found) > limit:
+            raise UnreadableObject(Reason.TOO_LARGE, "more than the limit")
+        return Stored(found, NOW)
+
+    def ask(self, ref: ObjectRef, limit: int) -> MemoryAsked | None:
+        way = self.way(ref)
+        if way is Way.FETCHED:
+            return None
+        self.asked.append(ref.key)
+        return MemoryAsked(self, ref, limit, in_vain=way is Way.ASKED_IN_VAIN)
+
+
+@dataclass
+class MemoryAsked:
+    """An object of MemoryStore that was asked for."""
+
+    store: MemoryStore
+    ref: ObjectRef
+    limit: int
+    in_vain: bool
+
+    def take(self, seconds: float) -> Stored | None:
+        self.store.on_take()
+        found = self.store.objects.get((self.ref.bucket, self.ref.key))
+        if self.in_vain or seconds <= 0 or not isinstance(found, bytes) or len(found) > self.limit:
+            return None
+        self.store.taken.append(self.ref.key)
+        return Stored(found, NOW)
+
+    def fetch(self) -> Stored:
+        return self.store.fetch(self.ref, self.limit)
+
+    def cancel(self) -> None:
+        self.store.left.append(self.ref.key)
+
+
+class _Refused(ValueError):  # noqa: N818 - named for what the parser does
+    """What a JSON parser of the server's strictness says."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({name for name, _ in pairs}) < len(pairs):
+        raise _Refused("duplicate key")
+    return dict(pairs)
+
+
+def _no_constant(name: str) -> Any:
+    raise _Refused(name)
+
+
+@dataclass
+class MemoryIndex:
+    """OpenSearch: documents by index and id; `create` of an id that is there is a conflict.
+
+    `refuse` says with which error type a document is refused for its content, "" for none. `script` holds answers to
+    whole requests, given before any other; `throttle` so many requests are answered 429 for each item. A delivery ends
+    after `rounds` rounds, as it does when the patience of the real edge is over.
+    """
+
+    refuse: Callable[[dict[str, Any]], str] = lambda _: ""
+    script: deque[Answer] = field(default_factory=deque)
+    throttle: int = 0
+    rounds: int = 4
+    max_bytes: int = 19 << 19
+    on_deliver: Callable[[], None] = lambda: None
+    on_answer: Callable[[], None] = lambda: None
+    documents: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    bodies: list[bytes] = field(default_factory=list)
+    deliveries: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def deliver(self, request: Sequence[Action], left: Callable[[], float]) -> Receipt:
+        with self._lock:
+            self.deliveries += 1
+        self.on_deliver()
+        delivery, requests, halt = Delivery(request, max_bytes=self.max_bytes), 0, ""
+        with self._lock:
+            for _ in range(self.rounds):
+                delivery.resume()
+                while (body := delivery.next_body()) is not None:
+                    if left() <= 0:
+                        return Receipt(delivery.give_up("deadline"), "deadline", requests)
+                    delivery.settle(self.bulk(body))
+                    self.on_answer()
+                    requests += 1
+                    if delivery.parked:
+                        return Receipt(delivery.give_up(delivery.parked), delivery.parked, requests)
+                if not delivery.waiting:
+                    break
+            else:
+                halt = delivery.cause
+        return Receipt(delivery.give_up(halt), halt, requests, retries=max(0, requests - 1), wire_bytes=100)
+
+    def bulk(self, body: bytes) -> Answer:
+        """Answer one request as the server does."""
+        self.bodies.append(body)
+        if self.script:
+            return self.script.popleft()
+        *lines, end = body.split(b"\n")
+        if end or len(lines) % 2:
+            return Answer(400, "illegal_argument_exception")
+        pairs = list(zip(lines[::2], lines[1::2], strict=True))
+        if any(len(json.loads(line)["create"]["_id"].encode()) > 512 for line, _ in pairs):
+            return Answer(400, "action_request_validation_exception")
+        if self.throttle:
+            self.throttle -= 1
+            return Answer(200, items=tuple((429, "rejected_execution_exception") for _ in pairs))
+        return Answer(200, items=tuple(self._create(json.loads(line)["create"], text) for line, text in pairs))
+
+    def _create(self, place: dict[str, str], text: bytes) -> tuple[int, str]:
+        try:
+            document = json.loads(text.decode(), object_pairs_hook=_once, parse_constant=_no_constant)
+            datetime.fromisoformat(document["@timestamp"])
+        except (ValueError, KeyError):
+            return 400, "mapper_parsing_exception"
+        if refusal := self.refuse(document):
+            return 400, refusal
+        if (place["_index"], place["_id"]) in self.documents:
+            return 409, "version_conflict_engine_exception"
+        self.documents[place["_index"], place["_id"]] = document
+        return 201, ""
+
+    @property
+    def ids(self) -> set[str]:
+        return {id_ for _, id_ in self.documents}
+
+
+@dataclass
+class MemoryQueue:
+    """SQS: what was handed back and what was dead-lettered; a broken one takes no letters."""
+
+    broken: bool = False
+    letters: list[DeadLetter] = field(default_factory=list)
+    handed_back: list[HandBack] = field(default_factory=list)
+
+    def dead_letter(self, letter: DeadLetter) -> None:
+        if self.broken:
+            raise QueueUnavailable("sqs:ServiceUnavailable")
+        self.letters.append(letter)
+
+    def hand_back(self, messages: Sequence[HandBack]) -> None:
+        self.handed_back += messages
+
+    @property
+    def reasons(self) -> Counter[str]:
+        return Counter(letter.reason.value for letter in self.letters)
+
+
+@dataclass
+class House:
+    """A consumer with its neighbours; by default there is all the time in the world."""
+
+    limits: Limits = field(default_factory=Limits)
+    store: MemoryStore = field(default_factory=MemoryStore)
+    index: MemoryIndex = field(default_factory=MemoryIndex)
+    queue: MemoryQueue = field(default_factory=MemoryQueue)
+    clock: Clock = field(default_factory=Clock)
+    jitter: float = 1.0
+    left: Callable[[], float] = lambda: 900.0
+
+    def __post_init__(self) -> None:
+        self.consumer = Consumer(
+            self.store,
+            self.index,
+            self.queue,
+            self.limits,
+            now=self.clock.now,
+            tick=self.clock.tick,
+            jitter=lambda: self.jitter,
+        )
+
+    def consume(self, *messages: Message) -> BatchResult:
+        return self.consumer.consume(messages, self.left)
+
+    def put(self, name: str, content: bytes | Exception, **changes: Any) -> dict[str, Any]:
+        """Store an object; returns the entry that announces it."""
+        self.store.put(key(name), content)
+        entry = s3_entry(key(name), **changes)
+        entry["s3"]["object"]["size"] = len(content) if isinstance(content, bytes) else 1
+        return entry
+
+    def announce(self, name: str, content: bytes | Exception, number: int = 1, *, receive_count: int = 1) -> Message:
+        """Store an object; returns the message that announces it alone."""
+        return message(s3_notice(self.put(name, content)), number, receive_count=receive_count)
+
+
+@contextmanager
+def house(limits: Limits | None = None, **parts: Any) -> Iterator[House]:
+    """Open a house, and end its threads."""
+    made = House(limits or Limits(), **parts)
+    try:
+        yield made
+    finally:
+        made.consumer.close()
+
+
+class MemoryBucket:
+    """A bucket's keys, listed as S3 does; `asked` are the prefixes, `listed` the keys that were in the answers."""
+
+    def __init__(self, keys: Sequence[str], *, page: int = 1_000) -> None:
+        self._keys, self._page = sorted(keys), page
+        self.asked: list[str] = []
+        self.listed = 0
+        self._lock = threading.Lock()
+
+    def folders(self, prefix: str) -> list[str]:
+        self.asked.append(prefix)
+        inside = (key for key in self._keys if key.startswith(prefix))
+        return sorted(
+            {prefix + key[len(prefix) :].partition("/")[0] + "/" for key in inside if "/" in key[len(prefix) :]}
+        )
+
+    def page(self, prefix: str, after: str) -> Page:
+        self.asked.append(prefix)
+        begin = bisect_left(self._keys, prefix) if prefix > after else bisect_right(self._keys, after)
+        found = [Listed(key, len(key)) for key in self._keys[begin : begin + self._page + 1] if key.startswith(prefix)]
+        with self._lock:
+            self.listed += len(found[: self._page])
+        return Page(found[: self._page], len(found) > self._page)

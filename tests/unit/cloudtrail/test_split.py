@@ -1,0 +1,485 @@
+"""Promises about cutting a file into records: byte for byte, and one bad record costs only itself."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.support.factories import aggregated, as_json, event, event_id, file_text, insight, text
+from worker.cloudtrail.split import MAX_RECORDS, BrokenJson, Slices, cut, root_members
+from worker.errors import Reason, UnreadableObject
+
+spaces = st.text(" \t\r\n", max_size=3).map(str.encode)
+characters = st.characters(exclude_categories=["Cs"])
+strings = st.builds(
+    lambda value, plain: json.dumps(value, ensure_ascii=not plain).encode(), st.text(characters), st.booleans()
+)
+scalars = (
+    strings
+    | st.sampled_from([b"null", b"true", b"false", b"-0", b"2.0", b"1e5", b"9007199254740993", b"1" * 40, b'"\\""'])
+    | st.integers().map(lambda value: b"%d" % value)
+    | st.floats(allow_nan=False, allow_infinity=False).map(lambda value: json.dumps(value).encode())
+)
+
+
+def written_list(items: list[bytes], space: bytes) -> bytes:
+    return b"[" + space + (space + b"," + space).join(items) + space + b"]"
+
+
+def written_object(items: list[tuple[bytes, bytes]], space: bytes) -> bytes:
+    members = [name + space + b":" + space + value for name, value in items]
+    return b"{" + space + (space + b"," + space).join(members) + space + b"}"
+
+
+values = st.recursive(
+    scalars,
+    lambda inner: (
+        st.builds(written_list, st.lists(inner, max_size=3), spaces)
+        | st.builds(written_object, st.lists(st.tuples(strings, inner), max_size=3), spaces)
+    ),
+    max_leaves=10,
+)
+# JSON objects in any of the ways in which they can be written.
+objects = st.builds(written_object, st.lists(st.tuples(strings | st.just(b'"eventID"'), values), max_size=5), spaces)
+# What msgspec refuses, and a reader can make sense of.
+odd_records = st.sampled_from(
+    [
+        b'{"eventID":"odd","a":NaN}',
+        b'{"eventID":"odd","a":[-Infinity,{}]}',
+        b'{"eventID":"odd","a":"\\ud800"}',
+        b'{"eventID":"odd","a":"tab\there, ]}{ and \\" there"}',
+    ]
+)
+
+
+def whole_file(records: list[bytes], space: bytes, *, before: bytes = b"", after: bytes = b"") -> bytes:
+    members = [
+        part for part in (before, b'"Records"' + space + b":" + space + written_list(records, space), after) if part
+    ]
+    return space + b"{" + space + (space + b"," + space).join(members) + space + b"}" + space
+
+
+def found(slices: Slices) -> list[bytes]:
+    return [bytes(one) for one in slices.records]
+
+
+def refusal(content: bytes, *, truncated: bool = False) -> Reason:
+    with pytest.raises(UnreadableObject) as caught:
+        cut(text(content, truncated=truncated))
+    return caught.value.reason
+
+
+# Byte for byte
+
+
+@given(records=st.lists(objects, max_size=6), space=spaces)
+def test_cutting_a_good_file_gives_back_every_record_byte_for_byte(records: list[bytes], space: bytes) -> None:
+    """Documents are made of these bytes: numbers, escapes and spaces stay what they were."""
+    slices = cut(text(whole_file(records, space)))
+
+    assert found(slices) == records
+    assert slices.problem is None
+    assert all(isinstance(one, msgspec.Raw) for one in slices.records)
+
+
+@given(records=st.lists(objects, max_size=6), odd=odd_records, at=st.integers(0, 6), space=spaces)
+def test_an_odd_record_changes_nothing_for_its_neighbours(
+    records: list[bytes], odd: bytes, at: int, space: bytes
+) -> None:
+    """The parser refuses the whole file for it; the tolerant road gives the same bytes, and the odd one as it is."""
+    at = min(at, len(records))
+    several = [*records[:at], odd, *records[at:]]
+
+    slices = cut(text(whole_file(several, space)))
+
+    assert found(slices) == several
+    assert slices.problem is None
+    assert [place for place, one in enumerate(slices.records) if isinstance(one, bytes)] == [at]
+
+
+@given(records=st.lists(objects, max_size=4), name=strings, value=values, space=spaces, first=st.booleans())
+@pytest.mark.parametrize("odd", [[], [b'{"a":NaN}']], ids=["fast", "tolerant"])
+def test_other_members_of_the_file_are_passed_over(  # noqa: PLR0913 - one per part of a file
+    *, records: list[bytes], name: bytes, value: bytes, space: bytes, first: bool, odd: list[bytes]
+) -> None:
+    """Tools add their own, and their values may look like records."""
+    if json.loads(name) == "Records":
+        name = b'"others"'
+    member = name + b":" + value
+
+    slices = cut(text(whole_file(records + odd, space, **{"before" if first else "after": member})))
+
+    assert found(slices) == records + odd
+    assert slices.problem is None
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        b'"other":{"Records":[{"eventID":"inner"}]}',
+        b'"other":[{"Records":[{"eventID":"inner"}]}]',
+        b'"other":"\\"Records\\":[{"',
+        b'"other":"Records"',
+    ],
+)
+@pytest.mark.parametrize("odd", [[], [b'{"a":NaN}']], ids=["fast", "tolerant"])
+def test_only_the_files_own_list_is_cut(member: bytes, odd: list[bytes]) -> None:
+    """A member that has a `Records` of its own, or says the word, holds no records of this file."""
+    records = [as_json(event(1)), *odd]
+
+    slices = cut(text(b"{" + member + b',"Records":[' + b",".join(records) + b"]," + member + b"}"))
+
+    assert found(slices) == records
+    assert slices.problem is None
+
+
+def test_a_record_that_speaks_of_records_is_one_record() -> None:
+    """CloudTrail logs calls that carry CloudTrail's own format."""
+    record = as_json(event(1, requestParameters={"Records": [{"eventID": "a"}, {"eventID": "b"}]}))
+
+    assert found(cut(text(file_text(record)))) == [record]
+
+
+@pytest.mark.parametrize("odd", [[], [b'{"a":NaN}']], ids=["fast", "tolerant"])
+def test_two_lists_of_one_name_are_both_cut(odd: list[bytes]) -> None:
+    """JSON parsers keep the last of two members, and the events of the first would be gone."""
+    one, two, three = (as_json(event(number)) for number in (1, 2, 3))
+
+    slices = cut(text(b'{"Records":[' + one + b'],"Records":[' + b",".join([two, three, *odd]) + b"]}"))
+
+    assert found(slices) == [one, two, three, *odd]
+
+
+def test_a_file_of_no_records_is_a_good_file() -> None:
+    """CloudTrail writes them; they are done, not broken."""
+    for content in (b'{"Records":[]}', b' { "Records" : [ ] } ', b'{"Records":[],"more":1}'):
+        assert cut(text(content)) == Slices([])
+
+
+@pytest.mark.parametrize("odd", [[], [b'{"a":NaN}']], ids=["fast", "tolerant"])
+def test_elements_that_are_no_objects_keep_their_places(odd: list[bytes]) -> None:
+    """Each is named by its position in the dead letter."""
+    elements = [b"1", b'"text"', b"null", b"[]", as_json(event(1)), b"true", b"[[{}]]", *odd]
+
+    assert found(cut(text(whole_file(elements, b"")))) == elements
+
+
+# No records
+
+
+@pytest.mark.parametrize("content", [b"", b"  \n "])
+def test_a_text_of_nothing_is_refused(content: bytes) -> None:
+    """Nothing is not a file of no records."""
+    assert refusal(content) in (Reason.EMPTY, Reason.NOT_JSON)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"null",
+        b"42",
+        b'"text"',
+        b"[]",
+        b'[{"eventID":"1"}]',
+        b"<xml/>",
+        b"version account-id interface-id",
+        b"{not json",
+        '{"Records":[]}'.encode("utf-16"),
+        '{"Records":[]}'.encode("utf-16-le"),
+        b"\x00\x01\x02",
+    ],
+)
+def test_a_text_that_is_no_json_object_is_not_json(content: bytes) -> None:
+    """Other services' files end here, each with its reason."""
+    assert refusal(content) is Reason.NOT_JSON
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{}",
+        b'{"records":[]}',
+        b'{"Records":null}',
+        b'{"Records":{}}',
+        b'{"Records":"text"}',
+        b'{"Records":{"Records":[{}]}}',
+        b'{"logFiles":[],"digestEndTime":"2026-11-23T10:00:00Z"}',
+        b'{"Records":1,"Recordss":[]}',
+        as_json(event(1)),
+    ],
+)
+def test_json_without_a_list_of_records_is_named(content: bytes) -> None:
+    """A peer took a missing list for an empty one, and acknowledged files that it had not read."""
+    assert refusal(content) is Reason.NO_RECORDS
+
+
+def test_json_lines_are_not_json() -> None:
+    """One event per line is another format; nothing of it may pass for a whole file."""
+    lines = b"\n".join(as_json(event(number)) for number in range(3))
+
+    assert refusal(lines) is Reason.NOT_JSON
+
+
+def test_text_behind_the_file_costs_the_file_but_not_its_records() -> None:
+    """Two files written behind one another: the first one's records are true, the rest needs a person."""
+    one, two = as_json(event(1)), as_json(event(2))
+
+    slices = cut(text(file_text(one) + b"\n" + file_text(two)))
+
+    assert found(slices)[:1] == [one]
+    assert slices.problem is not None
+    assert slices.problem.reason is Reason.NOT_JSON
+
+
+# Files that just end
+
+
+@given(
+    records=st.lists(objects | odd_records, min_size=1, max_size=4),
+    space=spaces,
+    share=st.floats(0, 1),
+    unzipped=st.booleans(),
+)
+def test_a_text_that_just_ends_gives_its_complete_records(
+    *, records: list[bytes], space: bytes, share: float, unzipped: bool
+) -> None:
+    """Wherever an upload broke off: no complete record is lost, and none is made up."""
+    content = whole_file(records, space)
+    at = min(max(content.index(b"{") + 1, int(len(content) * share)), len(content.rstrip()) - 1)
+    start = content.index(b"[") + 1
+    complete = []
+    for record in records:
+        start = content.index(record, start) + len(record)
+        if start <= at:
+            complete.append(record)
+
+    slices = cut(text(content[:at], truncated=unzipped))
+
+    assert found(slices) == complete
+    assert slices.problem is not None
+    assert slices.problem.reason is Reason.TRUNCATED
+
+
+def test_what_a_cut_off_record_holds_never_becomes_a_record() -> None:
+    """A list of objects inside it may look like a list of records; an event that never was must not be indexed."""
+    inner = [{"eventName": f"inner-{number}", "eventID": f"inner-{number}"} for number in range(5)]
+    first, last = as_json(event(1)), as_json(event(2, requestParameters={"events": inner}))
+    content = file_text(first, last)
+
+    slices = [cut(text(content[:at])) for at in range(content.index(last) + 1, content.index(last) + len(last))]
+
+    assert all(found(one)[:1] == [first] for one in slices)
+    assert {piece for one in slices for piece in found(one)[1:] if b"inner" in piece} == set()
+
+
+def test_a_gzip_stream_that_ends_before_any_content_is_truncated() -> None:
+    """There is nothing to index, and nothing to call by another name."""
+    assert refusal(b"", truncated=True) is Reason.TRUNCATED
+    assert refusal(b"  ", truncated=True) is Reason.TRUNCATED
+
+
+def test_a_whole_text_of_a_gzip_stream_that_just_ends_is_still_truncated() -> None:
+    """The checksum behind it was never seen: the records are indexed, and somebody looks at the file."""
+    records = [as_json(event(1)), as_json(event(2))]
+
+    slices = cut(text(file_text(*records), truncated=True))
+
+    assert found(slices) == records
+    assert slices.problem is not None
+    assert slices.problem.reason is Reason.TRUNCATED
+
+
+# Damaged records
+
+DAMAGED = [
+    pytest.param(b'{"eventVersion":"1.11","a":{"b":1}', id="brace missing"),
+    pytest.param(b'{"eventVersion":"1.11","a":[{"b":[1]', id="brackets and braces missing"),
+    pytest.param(b'{"eventVersion":"1.11"}}', id="brace too many"),
+    pytest.param(b'{"eventVersion":"1.11"]', id="bracket in place of a brace"),
+    pytest.param(b'{"eventVersion":"1.11","a":[1,2}', id="bracket missing"),
+    pytest.param(b'{"eventVersion":"1.11","a":[1,2]]}', id="bracket too many"),
+    pytest.param(b'{"eventVersion" "1.11"}', id="colon missing"),
+    pytest.param(b'{"eventVersion":"1.11" "a":1}', id="comma missing"),
+    pytest.param(b'{"eventVersion":"1.11",}', id="comma too many"),
+    pytest.param(b'{"eventVersion":"1.11","a":"b"c"}', id="quote too many"),
+    pytest.param(b'{"eventVersion":"1.11","a":"b}', id="quote missing"),
+    pytest.param(b'{"eventVersion":"1.11","a":"b\\"}', id="escape before the last quote"),
+    pytest.param(b'{"eventVersion":1.11.2}', id="no number"),
+    pytest.param(b'{"eventVersion":tru}', id="no literal"),
+    pytest.param(b'{eventVersion:"1.11"}', id="name without quotes"),
+    pytest.param(b"{'eventVersion':'1.11'}", id="single quotes"),
+    pytest.param(b"garbage", id="garbage"),
+    pytest.param(b"}", id="a brace alone"),
+    pytest.param(b'"', id="a quote alone"),
+    pytest.param(b"{", id="an open brace alone"),
+]
+
+
+@pytest.mark.parametrize("bad", DAMAGED)
+@pytest.mark.parametrize("place", [0, 1, 2, 3], ids=["first", "second", "third", "last"])
+def test_a_damaged_record_costs_only_itself(bad: bytes, place: int) -> None:
+    """Whatever it does to quotes and brackets, its neighbours are there, byte for byte."""
+    good = [as_json(event(1)), as_json(insight(2)), as_json(aggregated(3))]
+    content = whole_file([*good[:place], bad, *good[place:]], b"")
+
+    slices = cut(text(content))
+
+    assert [one for one in found(slices) if one in good] == good
+
+
+@pytest.mark.parametrize("bad", [one for one in DAMAGED if one.id != "a quote alone"])  # these would pair up
+def test_several_damaged_records_cost_only_themselves(bad: bytes) -> None:
+    """A tool that breaks one record breaks many."""
+    good = [as_json(event(number)) for number in range(4)]
+    content = whole_file([bad, good[0], bad, good[1], good[2], bad, good[3], bad], b" ")
+
+    slices = cut(text(content))
+
+    assert [one for one in found(slices) if one in good] == good
+
+
+@pytest.mark.parametrize("bad", DAMAGED)
+def test_a_damaged_record_is_never_silently_gone(bad: bytes) -> None:
+    """Something stays in the account: a slice that is no JSON, or a problem of the file."""
+    good = [as_json(event(1)), as_json(event(2))]
+
+    slices = cut(text(whole_file([good[0], bad, good[1]], b"")))
+
+    others = [one for one in found(slices) if one not in good]
+    assert others or slices.problem is not None
+
+
+@pytest.mark.parametrize("end", [b"]", b'"', b"}"], ids=["list cut off", "quote too many", "object cut off"])
+def test_what_a_damaged_record_holds_never_becomes_a_record(end: bytes) -> None:
+    """An event that never was must not be indexed, whatever its true record has lost."""
+    inner = as_json([{"eventName": f"inner-{number}", "eventID": f"inner-{number}"} for number in range(3)])
+    bad = b'{"eventVersion":"1.11","requestParameters":{"events":' + inner + end
+    good = [as_json(event(1)), as_json(event(2))]
+
+    slices = cut(text(whole_file([good[0], bad, good[1]], b"")))
+
+    assert [one for one in found(slices) if one.startswith(b'{"eventName":"inner')] == []
+
+
+@given(
+    junk=st.text(st.sampled_from('{}[]",:\\x '), max_size=12).map(str.encode),
+    place=st.integers(0, 2),
+)
+def test_no_junk_in_a_file_raises_anything_unexpected(junk: bytes, place: int) -> None:
+    """Files come from outside: an error of another kind would be a crash, forty times."""
+    good = [as_json(event(1)), as_json(event(2))]
+    content = whole_file([*good[:place], junk, *good[place:]], b"")
+
+    try:
+        slices = cut(text(content))
+    except UnreadableObject:
+        return
+
+    assert all(isinstance(one, msgspec.Raw | bytes) for one in slices.records)
+    assert not any(good_one in one for one in found(slices) for good_one in good if one != good_one and _is_json(one))
+
+
+def _is_json(one: bytes) -> bool:
+    try:
+        root_members(one)
+    except BrokenJson:
+        return False
+    return True
+
+
+# Bounds
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(b'{"Records":[' + b",".join([b"{}"] * (MAX_RECORDS + 1)) + b"]}", id="small objects"),
+        pytest.param(b'{"Records":[' + b",".join([b'{"a":1}'] * (MAX_RECORDS + 1)) + b"]}", id="objects"),
+        pytest.param(b'{"Records":[' + b"0," * (3 * MAX_RECORDS) + b"0]}", id="numbers"),
+    ],
+)
+def test_a_file_of_too_many_records_is_too_large(content: bytes) -> None:
+    """Each record costs memory before it is sent, however short it is."""
+    assert refusal(content) is Reason.TOO_LARGE
+
+
+def test_a_hostile_file_is_cut_in_linear_time() -> None:
+    """Strings that never end and escapes without number are what makes regular expressions explode."""
+    for content in (
+        b'{"Records":["' + b"\\" * 60_001,
+        b'{"Records":[' + b'"' * 60_001,
+        b'{"Records":[' + b"{" * 60_000,
+        b'{"Records":[' + b"[" * 60_000 + b"]" * 59_999,
+        b'{"Records":[{"a":' + b" " * 60_000,
+        b'{"Records":[' + b'{"eventA":"},' * 5_000,
+    ):
+        assert cut(text(content)).problem is not None
+
+
+# Root members of an odd record
+
+
+@given(members=st.dictionaries(st.text(characters, max_size=5), values, max_size=5), space=spaces)
+def test_root_members_are_the_raw_texts_of_an_object(members: dict[str, bytes], space: bytes) -> None:
+    """The degraded form is made of them."""
+    record = written_object([(json.dumps(name).encode(), value) for name, value in members.items()], space)
+
+    assert root_members(record) == members
+
+
+def test_of_two_members_of_one_name_the_last_one_counts() -> None:
+    """As JSON parsers do, so that identity is the same on every road."""
+    assert root_members(b'{"a":1,"b":{"a":2},"a":3}') == {"a": b"3", "b": b'{"a":2}'}
+
+
+def test_root_members_are_found_at_any_depth_of_their_values() -> None:
+    """A record of 100,000 levels must not exhaust the stack."""
+    deep = b"[" * 100_000 + b"]" * 100_000
+
+    assert root_members(b'{"a":' + deep + b',"b":1}') == {"a": deep, "b": b"1"}
+
+
+@given(record=st.binary(max_size=40) | st.text(st.sampled_from('{}[]",:\\u0d8aNtruefls1.-+E \t\n')).map(str.encode))
+@example(record=b'{"\\ud800":NaN}')
+@example(record=b'{"a":"\xff"}')
+def test_root_members_agree_with_pythons_parser(record: bytes) -> None:
+    """What one calls JSON, the other does: else a record's fate would hang on its neighbours."""
+    expected: Any
+    try:
+        expected = json.loads(record.decode("utf-8", "surrogateescape"), strict=False)
+    except ValueError:
+        expected = None
+
+    try:
+        names = set(root_members(record))
+    except BrokenJson:
+        assert not isinstance(expected, dict)
+        return
+
+    assert isinstance(expected, dict)
+    assert names == set(expected)
+
+
+@pytest.mark.parametrize("name", [b"\xff", b"\xed\xa0\x80", b"\\ud800", b"a\x00b"])
+def test_a_member_of_an_odd_name_costs_nothing(name: bytes) -> None:
+    """Bytes that are no UTF-8 may stand in a name as anywhere else; the other members are found."""
+    assert root_members(b'{"' + name + b'":1,"b":2}')["b"] == b"2"
+
+
+@pytest.mark.parametrize("record", [b"", b"[]", b"1", b'"a"', b"null", b"{", b"{}}", b'{"a"}', b'{"a":1,}', b"{} {}"])
+def test_what_is_no_object_has_no_members(record: bytes) -> None:
+    """It is rejected by its position."""
+    with pytest.raises(BrokenJson):
+        root_members(record)
+
+
+def test_every_family_of_records_is_cut_alike() -> None:
+    """Insights and aggregated events come in files of the same form."""
+    records = [as_json(insight(1)), as_json(aggregated(2)), as_json(event(3, eventID=event_id(3)))]
+
+    assert found(cut(text(file_text(*records)))) == records

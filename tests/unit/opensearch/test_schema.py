@@ -1,0 +1,154 @@
+"""Promises about the index template and the retention policy as data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.factories import action, aggregated, document, event, insight, network_activity
+from worker.opensearch.schema import VERSION, index_template, retention_policy
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FREE_FORM = {"requestParameters", "responseElements", "serviceEventDetails", "insightDetails", "edgeDeviceDetails"}
+# docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html
+_WORDS = """
+    eventTime eventVersion userIdentity eventSource eventName awsRegion sourceIPAddress userAgent errorCode
+    errorMessage additionalEventData requestID eventID readOnly apiVersion resources eventType recipientAccountId
+    sharedEventID vpcEndpointId managementEvent eventCategory addendum sessionCredentialFromConsole tlsDetails
+    vpcEndpointAccountId eventContext timeWindow summary eventId accountId
+"""
+DOCUMENTED = FREE_FORM | set(_WORDS.split())
+
+
+def properties(**options: Any) -> dict[str, Any]:
+    found: dict[str, Any] = index_template("cloudtrail", **options)["template"]["mappings"]["properties"]
+    return found
+
+
+def fields(mapped: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every field with its path, sub-fields too."""
+    for name, field in mapped.items():
+        yield f"{path}{name}", field
+        yield from fields(field.get("properties", {}), f"{path}{name}.")
+        yield from fields(field.get("fields", {}), f"{path}{name}.")
+
+
+def test_every_field_that_cloudtrail_documents_is_mapped() -> None:
+    """One that is not could not be searched for, and nobody would be told."""
+    assert set(properties()) >= DOCUMENTED
+
+
+@pytest.mark.parametrize("raw", [event(), insight(), aggregated(), network_activity()])
+def test_every_root_member_of_a_document_is_mapped(raw: dict[str, Any]) -> None:
+    """The mapping and the documents agree."""
+    assert set(document(action(raw))) <= set(properties())
+
+
+def test_what_we_add_to_a_document_is_mapped() -> None:
+    """Or the way from an event to its file could not be searched."""
+    assert set(properties()["trailsink"]["properties"]) == {"object", "position", "indexed_at", "degraded", "raw"}
+    assert properties()["@timestamp"]["type"] == "date"
+
+
+def test_nothing_unknown_makes_a_field_of_its_own() -> None:
+    """Dynamic mapping refused a third of real events: a thousand fields, and objects against values."""
+    mappings = index_template("cloudtrail")["template"]["mappings"]
+
+    assert mappings["dynamic"] is False
+    objects = [field for _, field in fields(mappings["properties"]) if field.get("type") == "object"]
+    assert all(field["dynamic"] is False for field in objects if "properties" in field)
+
+
+def test_no_keyword_is_too_long_to_be_indexed() -> None:
+    """Lucene refuses a term over 32,766 bytes, and the document with it: 8,191 characters of four bytes fit."""
+    keywords = [(name, field) for name, field in fields(properties()) if field.get("type") == "keyword"]
+
+    unbounded = [name for name, field in keywords if field.get("ignore_above") != 8191]
+
+    assert unbounded == ["trailsink.raw"]
+    assert properties()["trailsink"]["properties"]["raw"] == {"type": "keyword", "index": False, "doc_values": False}
+
+
+def test_no_address_or_number_can_cost_a_document() -> None:
+    """`sourceIPAddress` may be "AWS Internal/3", and counts have been text."""
+    strict = [
+        name
+        for name, field in fields(properties())
+        if field.get("type") in ("ip", "long", "integer", "float", "double") and not field.get("ignore_malformed")
+    ]
+
+    assert strict == ["trailsink.position"]
+
+
+def test_alias_fields_lead_to_fields_and_collide_with_none_of_cloudtrails() -> None:
+    """ECS names are a second way to the same values; one that shadowed a real field would hide it."""
+    mapped = dict(fields(properties()))
+    aliases = {name: field["path"] for name, field in mapped.items() if field.get("type") == "alias"}
+
+    assert aliases["event.action"] == "eventName"
+    assert set(aliases.values()) <= set(mapped)
+    assert not {name.split(".")[0] for name in aliases} & DOCUMENTED
+
+
+def test_free_form_fields_can_be_searched() -> None:
+    """A flat_object takes any object without making fields of its members."""
+    assert {name for name in FREE_FORM if properties()[name] == {"type": "flat_object"}} == FREE_FORM
+
+
+def test_the_compatibility_mapping_uses_nothing_that_other_servers_lack() -> None:
+    """Elasticsearch 7.10 knows neither `flat_object` nor `match_only_text`; the fields are kept all the same."""
+    full, compatible = dict(fields(properties())), dict(fields(properties(compatible=True)))
+
+    kinds = {field.get("type") for field in compatible.values()}
+    assert not kinds & {"flat_object", "match_only_text"}
+    assert set(compatible) == set(full)
+    assert compatible["requestParameters"] == {"type": "object", "enabled": False}
+    assert compatible["userIdentity.sessionContext.webIdFederationData.attributes"]["enabled"] is False
+    assert compatible["errorMessage"]["type"] == "text"
+    assert {name for name in full if full[name] != compatible[name] and "properties" not in full[name]} == {
+        name for name, field in full.items() if field.get("type") in ("flat_object", "match_only_text")
+    }
+
+
+def test_the_two_mappings_can_be_told_apart() -> None:
+    """By an operator who wonders why a field cannot be searched."""
+    assert index_template("x", compatible=True)["_meta"]["mapping"] == "compatibility"
+    assert index_template("x")["_meta"].get("mapping") != "compatibility"
+
+
+def test_the_template_is_for_our_indices_alone() -> None:
+    """Made twice for two prefixes, neither touches the other's."""
+    template = index_template("trail-of-mine")
+
+    assert template["index_patterns"] == ["trail-of-mine-*"]
+    assert template["_meta"]["owner"] == "trailsink"
+    assert template["_meta"]["version"] == VERSION
+
+
+@pytest.mark.parametrize(("replicas", "expected"), [(None, 1), (0, 0), (2, 2)])
+def test_replicas_are_the_operators_choice(replicas: int | None, expected: int) -> None:
+    """A cluster of one node would stay yellow for ever."""
+    assert index_template("x", replicas=replicas)["template"]["settings"]["number_of_replicas"] == expected
+
+
+def test_making_a_template_changes_none_that_was_made_before() -> None:
+    """Each is data of its own."""
+    one = index_template("x")
+    one["template"]["mappings"]["properties"].clear()
+
+    assert index_template("x")["template"]["mappings"]["properties"]
+
+
+def test_the_retention_policy_deletes_our_indices_after_so_many_days() -> None:
+    """And it attaches to them by itself, when they are made."""
+    policy = retention_policy("trail", 30)["policy"]
+
+    (kept, deleted) = policy["states"]
+    assert kept["transitions"] == [{"state_name": "deleted", "conditions": {"min_index_age": "30d"}}]
+    assert policy["default_state"] == kept["name"] == "kept"
+    assert "delete" in deleted["actions"][0]
+    assert policy["ism_template"][0]["index_patterns"] == ["trail-*"]
+    assert "30 days" in policy["description"]

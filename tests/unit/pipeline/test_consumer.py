@@ -1,0 +1,1121 @@
+"""Promises about a batch: every object and record is accounted for, and a message is done only when all of it is."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from tests.support.factories import (
+    BUCKET,
+    as_json,
+    bridge_event,
+    cloudtrail_notice,
+    configuration_test_event,
+    event,
+    event_id,
+    file_text,
+    key,
+    log_file,
+    message,
+    packed,
+    s3_entry,
+    s3_notice,
+)
+from tests.support.fakes import House, MemoryIndex, Way, house
+from worker.cloudtrail.inflate import read_text
+from worker.cloudtrail.split import cut
+from worker.errors import Reason, StoreUnavailable, UnreadableObject
+from worker.pipeline.bulk import Answer
+from worker.pipeline.consumer import FileOutcome, Limits
+from worker.pipeline.notifications import read_message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from worker.pipeline.bulk import Receipt
+    from worker.pipeline.consumer import BatchResult, Message
+    from worker.pipeline.documents import Action
+    from worker.pipeline.notifications import ObjectRef
+
+MAPPING = "mapper_parsing_exception"
+DOWN = StoreUnavailable("s3:SlowDown")
+
+
+@pytest.fixture
+def here() -> Iterator[House]:
+    with house() as made:
+        yield made
+
+
+def numbers(result: BatchResult) -> list[tuple[int, int, int, int, int]]:
+    """Read, indexed, duplicate, degraded and rejected, of each file."""
+    return [(file.read, file.indexed, file.duplicate, file.degraded, file.rejected) for file in result.files]
+
+
+def outcomes(result: BatchResult) -> list[FileOutcome]:
+    return [file.outcome for file in result.files]
+
+
+def assert_nothing_lost(result: BatchResult, batch: Sequence[Message], letters: Counter[str]) -> None:
+    """The invariant of every batch, whatever happened in it."""
+    for file in result.files:
+        if file.outcome is not FileOutcome.HANDED_BACK:
+            assert file.read == file.indexed + file.duplicate + file.degraded + file.rejected
+    by_ref = {(file.ref.bucket, file.ref.key, file.ref.version_id): file for file in result.files}
+    for one in batch:
+        if one.id in result.failed:
+            continue
+        for ref in read_message(one.body).objects:
+            file = by_ref[ref.bucket, ref.key, ref.version_id]
+            assert file.outcome is FileOutcome.INDEXED or letters[ref.key]
+
+
+def buried(here: House) -> Counter[str]:
+    return Counter(ref.key for letter in here.queue.letters for ref in read_message(letter.body).objects)
+
+
+# The good road
+
+
+def test_a_file_is_indexed_and_its_message_is_done(here: House) -> None:
+    """The main road: all records in, nothing handed back, nothing dead-lettered."""
+    one = here.announce("one", log_file(event(1), event(2), event(3)))
+
+    result = here.consume(one)
+
+    assert result.failed == ()
+    assert numbers(result) == [(3, 3, 0, 0, 0)]
+    assert here.index.ids == {event_id(1), event_id(2), event_id(3)}
+    assert (here.queue.letters, here.queue.handed_back) == ([], [])
+
+
+def test_a_document_says_where_it_came_from(here: House) -> None:
+    """From an event back to its file, which is the evidence."""
+    here.consume(here.announce("one", log_file(event(1), event(2))))
+
+    whole = here.index.documents["cloudtrail-2026-11-23", event_id(2)]
+
+    assert whole["trailsink"] == {
+        "object": f"s3://{BUCKET}/{key('one')}",
+        "position": 1,
+        "indexed_at": "2026-11-23T12:00:00Z",
+    }
+
+
+def test_a_redelivery_changes_nothing(here: House) -> None:
+    """Ids come from the records, so the second delivery finds them there."""
+    one = here.announce("one", log_file(event(1), event(2)))
+    here.consume(one)
+    before = dict(here.index.documents)
+
+    result = here.consume(one)
+
+    assert result.failed == ()
+    assert numbers(result) == [(2, 0, 2, 0, 0)]
+    assert here.index.documents == before
+
+
+def test_an_event_that_comes_in_two_files_is_indexed_once(here: House) -> None:
+    """CloudTrail delivers some events twice, in files of different names."""
+    batch = [
+        here.announce("one", log_file(event(1), event(2)), 1),
+        here.announce("two", log_file(event(2), event(3)), 2),
+    ]
+
+    result = here.consume(*batch)
+
+    assert result.failed == ()
+    assert len(here.index.documents) == 3
+    assert numbers(result) == [(2, 2, 0, 0, 0), (2, 1, 1, 0, 0)]
+
+
+def test_an_event_without_an_id_is_indexed_once_too(here: House) -> None:
+    """Records of version 1.0 have none: their bytes are their name."""
+    batch = [here.announce(name, log_file(event(1, eventID=...)), n) for n, name in enumerate(("one", "two"))]
+
+    here.consume(*batch)
+    here.consume(*batch)
+
+    assert len(here.index.documents) == 1
+
+
+def test_records_of_many_files_share_a_request(here: House) -> None:
+    """A request per small file would be the slowest way there is."""
+    batch = [here.announce(f"file-{n}", log_file(event(2 * n), event(2 * n + 1)), n) for n in range(20)]
+
+    result = here.consume(*batch)
+
+    assert len(here.index.documents) == 40
+    assert here.index.deliveries == result.effort.bulk_requests == 1
+
+
+def test_a_large_file_is_sent_in_several_requests() -> None:
+    """No request may grow with the file."""
+    with house(Limits(bulk_bytes=10_000, bulk_actions=7)) as here:
+        result = here.consume(here.announce("one", log_file(*(event(n) for n in range(50)))))
+
+        assert numbers(result) == [(50, 50, 0, 0, 0)]
+        assert all(len(body) <= 10_000 and body.count(b"\n") <= 14 for body in here.index.bodies)
+
+
+def test_a_file_of_no_records_is_done(here: House) -> None:
+    """CloudTrail writes them; there is nothing to lose."""
+    result = here.consume(here.announce("one", log_file()))
+
+    assert result.failed == ()
+    assert outcomes(result) == [FileOutcome.INDEXED]
+    assert here.queue.letters == []
+
+
+def test_a_key_that_s3_encodes_is_fetched_by_its_plain_name(here: House) -> None:
+    """Decoded once: not at all, or twice, is another object."""
+    here.store.put("trail/a b+c%2B ä.json.gz", log_file(event(1)))
+
+    result = here.consume(
+        message(s3_notice("trail/a+b%2Bc%252B+%C3%A4.json.gz"), 1), message(bridge_event("trail/a b+c%2B ä.json.gz"), 2)
+    )
+
+    assert result.failed == ()
+    assert set(here.store.fetched) == {"trail/a b+c%2B ä.json.gz"}
+
+
+# Messages
+
+
+def test_what_announces_nothing_is_done_and_counted(here: House) -> None:
+    """Test events, other services' files and digests: named, and neither read nor dead-lettered."""
+    batch = [
+        message(configuration_test_event(), 1),
+        message("CloudTrail validation message.", 2),
+        message(s3_notice(key(kind="CloudTrail-Digest")), 3),
+        message(s3_notice(key(kind="Config"), s3_entry("x", eventName="ObjectRemoved:Delete")), 4),
+    ]
+
+    result = here.consume(*batch)
+
+    assert result.failed == ()
+    assert result.ignored == {
+        "test_event": 1,
+        "cloudtrail_validation": 1,
+        "digest": 1,
+        "service_Config": 1,
+        "event_ObjectRemoved": 1,
+    }
+    assert (here.store.fetched, here.queue.letters) == ([], [])
+
+
+@pytest.mark.parametrize("body", ["not json", "{}", "[]", "42", '{"Records":[]}', '{"Records":null}'])
+def test_a_malformed_message_goes_to_the_dead_letters_as_it_is(here: House, body: str) -> None:
+    """Redelivery will not help, and what was meant can only be seen in the body itself."""
+    result = here.consume(message(body, receive_count=3))
+
+    (letter,) = here.queue.letters
+    assert result.failed == ()
+    assert (letter.body, letter.reason) == (body, Reason.MALFORMED_MESSAGE)
+    assert (letter.source_message_id, letter.attempts) == ("message-1", 3)
+
+
+def test_a_malformed_message_costs_only_itself(here: House) -> None:
+    """The batch's other messages are done as if it had not been there."""
+    result = here.consume(message("{}", 1), here.announce("two", log_file(event(1)), 2))
+
+    assert result.failed == ()
+    assert here.index.ids == {event_id(1)}
+    assert here.queue.reasons == {"malformed_message": 1}
+
+
+def test_a_message_of_which_a_part_is_malformed_loses_only_that_part(here: House) -> None:
+    """Its objects are indexed, and the body is kept for the rest."""
+    body = s3_notice(here.put("one", log_file(event(1))), s3_entry("two", s3=None))
+
+    result = here.consume(message(body))
+
+    assert result.failed == ()
+    assert here.index.ids == {event_id(1)}
+    assert [(letter.body, letter.reason) for letter in here.queue.letters] == [(body, Reason.MALFORMED_MESSAGE)]
+
+
+def test_a_failing_object_brings_back_its_message_but_its_siblings_are_indexed(here: House) -> None:
+    """The whole message comes again, and the siblings will be duplicates then."""
+    entries = [here.put("one", log_file(event(1))), here.put("two", DOWN), here.put("three", log_file(event(3)))]
+    one = message(s3_notice(*entries))
+
+    first = here.consume(one)
+    here.put("two", log_file(event(2)))
+    second = here.consume(one)
+
+    assert first.failed == ("message-1",)
+    assert outcomes(first) == [FileOutcome.INDEXED, FileOutcome.HANDED_BACK, FileOutcome.INDEXED]
+    assert second.failed == ()
+    assert numbers(second) == [(1, 0, 1, 0, 0), (1, 1, 0, 0, 0), (1, 0, 1, 0, 0)]
+    assert here.queue.letters == []
+
+
+def test_one_failing_key_of_cloudtrails_notice_brings_back_the_message(here: House) -> None:
+    """CloudTrail's own notice names several keys; a peer acknowledged it after the first."""
+    here.put("one", log_file(event(1)))
+    here.put("two", DOWN)
+
+    result = here.consume(message(cloudtrail_notice(key("one"), key("two"))))
+
+    assert result.failed == ("message-1",)
+    assert here.index.ids == {event_id(1)}
+
+
+def test_a_message_that_goes_back_sends_no_letters_yet(here: House) -> None:
+    """It would bring the same letters again each time."""
+    one = message(s3_notice(here.put("one", b"garbage"), here.put("two", DOWN)))
+
+    first = here.consume(one)
+    letters_of_first = list(here.queue.letters)
+    here.put("two", log_file(event(2)))
+    here.consume(one)
+
+    assert first.failed == ("message-1",)
+    assert letters_of_first == []
+    assert here.queue.reasons == {"not_json": 1}
+
+
+def test_an_object_that_is_announced_twice_is_read_once(here: House) -> None:
+    """S3 delivers notices at least once; both messages end as the object ends."""
+    entry = here.put("one", log_file(event(1)))
+
+    result = here.consume(message(s3_notice(entry, entry), 1), message(s3_notice(entry), 2))
+
+    assert result.failed == ()
+    assert here.store.fetched == [key("one")]
+    assert numbers(result) == [(1, 1, 0, 0, 0)]
+
+
+def test_a_failing_object_that_is_announced_twice_brings_back_both_messages(here: House) -> None:
+    """Neither may be acknowledged on the other's account."""
+    entry = here.put("one", DOWN)
+
+    result = here.consume(message(s3_notice(entry), 1), message(s3_notice(entry), 2))
+
+    assert set(result.failed) == {"message-1", "message-2"}
+
+
+def test_a_broken_object_that_is_announced_twice_has_one_letter(here: House) -> None:
+    """One letter is one redrive."""
+    entry = here.put("one", b"")
+
+    result = here.consume(message(s3_notice(entry), 1), message(s3_notice(entry), 2))
+
+    assert result.failed == ()
+    assert here.queue.reasons == {"empty": 1}
+
+
+def test_two_versions_of_an_object_are_two_objects(here: House) -> None:
+    """A rewritten object is not the one that was announced first."""
+    one, two = here.put("one", log_file(event(1))), here.put("one", log_file(event(1)))
+    two["s3"]["object"]["versionId"] = "another"
+
+    result = here.consume(message(s3_notice(one, two)))
+
+    assert len(result.files) == 2
+
+
+def test_a_message_id_that_comes_twice_in_a_batch_is_told_once(here: House) -> None:
+    """SQS may deliver a message twice within a batch; Lambda takes an id once."""
+    one = here.announce("one", DOWN)
+
+    result = here.consume(one, one)
+
+    assert result.failed == ("message-1",)
+    assert result.messages == 1
+    assert len(here.queue.handed_back) == 1
+
+
+def test_a_batch_that_fails_whole_names_every_message(here: House) -> None:
+    """Lambda deletes what is not named; an exception would lose the account of it."""
+    batch = [here.announce(f"file-{n}", DOWN, n) for n in range(25)]
+
+    result = here.consume(*batch)
+
+    assert sorted(result.failed) == sorted(one.id for one in batch)
+    assert {one.message.id for one in here.queue.handed_back} == set(result.failed)
+    assert here.queue.letters == []
+
+
+def test_an_empty_batch_is_nothing(here: House) -> None:
+    """And nothing is asked of anyone."""
+    result = here.consume()
+
+    assert (result.failed, result.messages, result.files) == ((), 0, ())
+
+
+def test_nothing_is_carried_from_one_batch_to_the_next(here: House) -> None:
+    """A warm consumer judges as a cold one: a peer carried the failures of the last batch over."""
+    failing = here.announce("bad", DOWN, 1)
+    here.consume(failing, message("{}", 2))
+    good = here.announce("good", log_file(event(1)), 3)
+
+    warm = here.consume(good)
+
+    with house() as cold:
+        fresh = cold.consume(cold.announce("good", log_file(event(1)), 3))
+    assert (warm.failed, warm.messages, numbers(warm)) == (fresh.failed, fresh.messages, numbers(fresh))
+    assert (warm.ignored, warm.malformed, warm.dead_letters) == (fresh.ignored, fresh.malformed, fresh.dead_letters)
+
+
+# Objects that will never be readable
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        pytest.param(UnreadableObject(Reason.NOT_FOUND, "S3 says NoSuchKey"), Reason.NOT_FOUND, id="gone"),
+        pytest.param(UnreadableObject(Reason.ARCHIVED, "restore it"), Reason.ARCHIVED, id="archived"),
+        pytest.param(b"", Reason.EMPTY, id="0 bytes"),
+        pytest.param(packed(b""), Reason.EMPTY, id="gzip of nothing"),
+        pytest.param(log_file(event(1))[:-8] + bytes(8), Reason.CORRUPT, id="CRC"),
+        pytest.param(packed(bytes(3 << 20)), Reason.TOO_LARGE, id="bomb"),
+        pytest.param(b"version account-id", Reason.NOT_JSON, id="words"),
+        pytest.param(packed(b'{"logFiles":[]}'), Reason.NO_RECORDS, id="no records"),
+        pytest.param(
+            log_file(*(event(n, eventTime=f"2026-{1 + n // 28:02}-{1 + n % 28:02}T00:00:00Z") for n in range(101))),
+            Reason.TOO_SCATTERED,
+            id="too many days",
+        ),
+    ],
+)
+def test_an_unreadable_object_goes_to_the_dead_letters_with_its_reason(content: Any, reason: Reason) -> None:
+    """The letter announces exactly that object, so that moving it back is a redrive; nothing of it is indexed."""
+    with house(Limits(max_inflated_bytes=2 << 20)) as here:
+        one = here.announce("one", content, receive_count=2)
+
+        result = here.consume(one)
+
+        (letter,) = here.queue.letters
+        assert result.failed == ()
+        assert letter.reason is reason
+        assert "\n" not in letter.detail
+        assert (letter.source_message_id, letter.attempts, letter.rejected) == ("message-1", 2, ())
+        assert read_message(letter.body).objects == read_message(one.body).objects
+        assert here.index.documents == {}
+        assert numbers(result) == [(0, 0, 0, 0, 0)]
+
+
+def test_a_letter_that_is_moved_back_is_the_redrive(here: House) -> None:
+    """Once the object is mended, its letter's body takes it down the same road."""
+    here.consume(here.announce("one", b""))
+    (letter,) = here.queue.letters
+    here.put("one", log_file(event(1)))
+
+    result = here.consume(message(letter.body, 2))
+
+    assert result.failed == ()
+    assert here.index.ids == {event_id(1)}
+
+
+def test_an_unreadable_object_costs_only_itself(here: House) -> None:
+    """Its siblings in the message and in the batch are indexed."""
+    entries = [here.put("one", log_file(event(1))), here.put("two", b"garbage"), here.put("three", log_file(event(3)))]
+
+    result = here.consume(message(s3_notice(*entries), 1), here.announce("four", log_file(event(4)), 2))
+
+    assert result.failed == ()
+    assert here.index.ids == {event_id(1), event_id(3), event_id(4)}
+    assert here.queue.reasons == {"not_json": 1}
+
+
+@pytest.mark.parametrize("lost", [1, 8, 9, 60])
+def test_of_a_truncated_file_the_complete_records_are_indexed(here: House, lost: int) -> None:
+    """And a letter remains, so that somebody uploads the rest."""
+    content = packed(file_text(*(event(n, userAgent=event_id(n) * 5) for n in range(50))))[:-lost]
+
+    result = here.consume(here.announce("one", content))
+
+    (file,) = result.files
+    assert result.failed == ()
+    assert here.queue.reasons == {"truncated": 1}
+    assert file.read == file.indexed == len(cut(read_text(content, 1 << 20)).records)
+    assert file.read > 0
+
+
+def test_a_folder_marker_whose_notice_says_no_size_is_ignored_by_name(here: House) -> None:
+    """CloudTrail's own notices name no size; an empty object of such a name is a folder, and no error."""
+    here.store.put("AWSLogs/", b"")
+
+    result = here.consume(message(cloudtrail_notice("AWSLogs/")))
+
+    assert (result.failed, here.queue.letters) == ((), [])
+    assert result.ignored == {"folder_marker": 1}
+
+
+@pytest.mark.parametrize("delivered", ["99991231T2359Z", "00010101T0000Z", "09991231T2359Z"])
+def test_a_name_from_the_end_of_the_calendar_dates_no_record_wrongly(here: House, delivered: str) -> None:
+    """Names come from outside: a record without a time is dated by its file, and must stay indexable."""
+    name = key(delivered=delivered)
+    here.store.put(name, log_file(event(1), event(2, eventTime=...)))
+
+    result = here.consume(message(s3_notice(name)))
+
+    assert (result.failed, result.crashes, here.queue.letters) == ((), (), [])
+    assert here.index.ids == {event_id(1), event_id(2)}
+
+
+# Records that are refused
+
+
+def test_a_rejected_record_costs_only_itself(here: House) -> None:
+    """Its neighbours are indexed; the letter names it by position and reason."""
+    result = here.consume(here.announce("one", log_file(event(0), b"42", event(2), b'{"eventID":}', event(4))))
+
+    (letter,) = here.queue.letters
+    assert result.failed == ()
+    assert numbers(result) == [(5, 3, 0, 0, 2)]
+    assert letter.reason is Reason.RECORDS_REJECTED
+    assert letter.rejected == ((1, "not_a_json_object"), (3, "not_a_json_object"))
+
+
+def test_a_record_that_the_index_refuses_twice_is_rejected_by_its_position(here: House) -> None:
+    """Position and error type go into the letter, and the text of the refusal, which quotes the record, does not."""
+    here.index.refuse = lambda document: MAPPING if document.get("errorCode") == "BAD" else ""
+
+    result = here.consume(here.announce("one", log_file(event(0), event(1, errorCode="BAD"), event(2))))
+
+    (letter,) = here.queue.letters
+    assert result.failed == ()
+    assert numbers(result) == [(3, 2, 0, 0, 1)]
+    assert (letter.reason, letter.rejected) == (Reason.RECORDS_REJECTED, ((1, MAPPING),))
+
+
+def test_a_record_that_the_mapping_cannot_hold_is_indexed_in_degraded_form(here: House) -> None:
+    """The file is done: nothing is lost, so there is nothing to redrive."""
+    here.index.refuse = lambda document: MAPPING if isinstance(document.get("additionalEventData"), str) else ""
+
+    result = here.consume(here.announce("one", log_file(event(0), event(1, additionalEventData="a sentence"))))
+
+    whole = here.index.documents["cloudtrail-2026-11-23", event_id(1)]
+    assert numbers(result) == [(2, 1, 0, 1, 0)]
+    assert (result.failed, here.queue.letters) == ((), [])
+    assert whole["trailsink"]["degraded"] == MAPPING
+    assert '"additionalEventData":"a sentence"' in whole["trailsink"]["raw"]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        b'{"eventID":"odd","eventTime":"2026-11-23T10:00:00Z","a":NaN}',
+        b'{"eventID":"odd","eventTime":"2026-11-23T10:00:00Z","a":"\\ud800"}',
+        b'{"eventID":"odd","eventTime":"2026-11-23T10:00:00Z","eventName":"\xff"}',
+        b'{"eventID":"odd","eventTime":"2026-11-23T10:00:00Z","eventName":"a\x00b"}',
+        b'{"eventID":"odd","eventTime":"2026-11-23T10:00:00Z","a":' + b"[" * 900 + b"]" * 900 + b"}",
+        b'{"eventID":"odd","eventTime":"2025-W47-1T10:00:00Z"}',
+        b'{"eventID":"odd","eventTime":"2026-11-23T100000.1Z"}',
+        b'{"eventID":"odd","eventTime":"2026-11-23 10:00:00"}',
+        b'{"eventID":"odd","eventTime":"2014-03-06T21: 22: 54Z"}',
+        b'{"eventID":"odd"}',
+        as_json(event(9, eventID="odd") | {"trailsink": "theirs"}),
+        as_json(event(9, eventID="odd") | {"@timestamp": "theirs"}),
+        b'{"eventID":"odd","eventTime":"2026-11-23T10:00:00Z","a":1,"a":2}',
+    ],
+)
+def test_an_odd_record_is_indexed_and_its_neighbours_as_they_are(here: House, odd: bytes) -> None:
+    """One odd record must cost neither its file nor its request, nor itself."""
+    result = here.consume(here.announce("one", log_file(event(1), odd, event(2))))
+
+    assert (result.failed, result.crashes, here.queue.letters) == ((), (), [])
+    assert numbers(result) == [(3, 2, 0, 1, 0)]
+    assert here.index.ids == {event_id(1), event_id(2), "odd"}
+    days = ("2026-11-23", "2014-03-06", "2025-11-17", "undated")
+    assert {index for index, _ in here.index.documents} <= {f"cloudtrail-{day}" for day in days}
+
+
+# Neighbours that are down
+
+
+def test_a_store_that_is_down_dead_letters_nothing(here: House) -> None:
+    """It will be back; the messages wait in the queue."""
+    result = here.consume(here.announce("one", DOWN))
+
+    assert result.failed == ("message-1",)
+    assert [file.reason for file in result.files] == ["s3:SlowDown"]
+    assert here.queue.letters == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(0, "no_connection"),
+        Answer(429, "rejected_execution_exception"),
+        Answer(503),
+        Answer(401),
+        Answer(403, "security_exception"),
+        Answer(403, "cluster_block_exception"),
+        Answer(404),
+        Answer(400),
+    ],
+)
+def test_an_index_that_is_down_or_closed_dead_letters_nothing(here: House, answer: Answer) -> None:
+    """However long it lasts: the messages go back, and everything is there afterwards."""
+    one = here.announce("one", log_file(event(1), event(2)))
+    here.index.script.extend([answer] * 8)
+
+    for _ in range(2):
+        assert here.consume(one).failed == ("message-1",)
+    here.index.script.clear()
+    result = here.consume(one)
+
+    assert result.failed == ()
+    assert here.index.ids == {event_id(1), event_id(2)}
+    assert here.queue.letters == []
+
+
+def test_throttled_records_are_counted_once(here: House) -> None:
+    """A peer counted each attempt: the sums never met again."""
+    here.index.throttle = 2
+
+    result = here.consume(here.announce("one", log_file(event(1), event(2))))
+
+    assert numbers(result) == [(2, 2, 0, 0, 0)]
+    assert result.effort.bulk_requests == 3
+    assert result.effort.bulk_retries == 2
+
+
+def test_a_file_that_went_back_half_indexed_is_whole_the_second_time() -> None:
+    """The half that was in is duplicate then, and no record is counted as indexed twice."""
+    with house(Limits(bulk_actions=2, bulk_in_flight=1), index=MemoryIndex(rounds=1)) as here:
+        fails = iter([[], [Answer(503)]])
+        here.index.on_deliver = lambda: here.index.script.extend(next(fails, []))
+        one = here.announce("one", log_file(*(event(n) for n in range(4))))
+
+        first, second = here.consume(one), here.consume(one)
+
+        assert first.failed == ("message-1",)
+        assert (first.files[0].indexed, second.failed) == (2, ())
+        assert numbers(second) == [(4, 2, 2, 0, 0)]
+
+
+def test_once_the_index_has_refused_for_the_whole_budget_nothing_more_is_sent() -> None:
+    """The rest of the batch goes straight back: asking on would only prolong the trouble."""
+    with house(Limits(bulk_actions=1, bulk_in_flight=1, fetch_ahead=1)) as here:
+        here.index.script.extend([Answer(503)] * 1_000)
+        batch = [here.announce(f"file-{n}", log_file(event(n)), n) for n in range(50)]
+
+        result = here.consume(*batch)
+
+        assert len(result.failed) == 50
+        assert here.index.deliveries <= 3
+        assert len(here.store.fetched) <= 6
+        assert here.queue.letters == []
+
+
+def test_a_dead_letter_that_cannot_be_sent_brings_back_its_message(here: House) -> None:
+    """Acknowledged without its letter, the object would be gone."""
+    here.queue.broken = True
+    batch = [here.announce("one", b"garbage", 1), message("{}", 2), here.announce("three", log_file(event(3)), 3)]
+
+    first = here.consume(*batch)
+    here.queue.broken = False
+    second = here.consume(*[one for one in batch if one.id in first.failed])
+
+    assert set(first.failed) == {"message-1", "message-2"}
+    assert first.dead_letters == 0
+    assert second.failed == ()
+    assert here.queue.reasons == {"not_json": 1, "malformed_message": 1}
+
+
+# Waiting
+
+
+@pytest.mark.parametrize(
+    ("receives", "seconds"),
+    [(1, 30), (2, 60), (3, 120), (4, 240), (5, 480), (6, 960), (7, 1920), (8, 3600), (9, 3600), (40, 3600)],
+)
+def test_the_wait_doubles_with_each_receive_from_30_seconds_to_an_hour(
+    here: House, receives: int, seconds: int
+) -> None:
+    """A neighbour that is down all day must not use up the receives that SQS allows."""
+    here.consume(here.announce("one", DOWN, receive_count=receives))
+
+    assert [one.seconds for one in here.queue.handed_back] == [seconds]
+
+
+@pytest.mark.parametrize(("jitter", "seconds"), [(0.0, 90), (0.5, 105), (1.0, 120)])
+def test_the_wait_is_jittered(jitter: float, seconds: int) -> None:
+    """A burst that failed together must not come back together."""
+    with house(jitter=jitter) as here:
+        here.consume(here.announce("one", DOWN, receive_count=3))
+
+        assert [one.seconds for one in here.queue.handed_back] == [seconds]
+
+
+def test_a_day_of_outage_fits_into_the_receives_that_sqs_allows() -> None:
+    """Forty receives, then SQS would move the message to the dead letters for no fault of its own."""
+    with house(jitter=0.0) as here:
+        one = here.announce("one", DOWN)
+        for receives in range(1, 41):
+            here.consume(message(one.body, receive_count=receives))
+
+        assert sum(waited.seconds for waited in here.queue.handed_back) > 24 * 3600
+
+
+# The deadline
+
+
+def test_with_three_seconds_left_nothing_is_started_and_everything_goes_back() -> None:
+    """An object begun now would be lost half-way; a message handed back comes to somebody with time."""
+    with house(left=lambda: 3.0) as here:
+        batch = [here.announce(f"file-{n}", log_file(event(n)), n) for n in range(5)]
+
+        result = here.consume(*batch)
+
+        assert len(result.failed) == 5
+        assert {file.reason for file in result.files} == {"deadline"}
+        assert here.index.documents == {}
+        assert here.index.deliveries == 0
+
+
+@pytest.mark.parametrize(("receives", "seconds"), [(1, 5), (3, 5), (4, 240), (9, 3600)])
+def test_messages_that_were_not_started_come_back_soon_but_not_for_ever(receives: int, seconds: int) -> None:
+    """Want of time is no fault of theirs; on a cluster that is too slow all day they must not use up their receives."""
+    with house(left=lambda: 3.0) as here:
+        here.consume(here.announce("one", log_file(event(1)), receive_count=receives))
+
+        assert [one.seconds for one in here.queue.handed_back] == [seconds]
+
+
+def test_with_no_time_left_notices_and_poison_are_still_settled() -> None:
+    """They cost nothing, and a message without objects has nothing to be handed back for."""
+    with house(left=lambda: 3.0) as here:
+        result = here.consume(message(configuration_test_event(), 1), message("{}", 2))
+
+        assert result.failed == ()
+        assert here.queue.reasons == {"malformed_message": 1}
+
+
+def test_at_the_deadline_what_is_whole_is_done_and_the_rest_goes_back() -> None:
+    """None is half-acknowledged: a message is done only when all its files are."""
+    with house(Limits(bulk_actions=2, bulk_in_flight=1, fetch_ahead=1)) as here:
+        here.left = lambda: 100.0 - here.clock.seconds
+        here.index.on_deliver = lambda: here.clock.move(25.0)
+        batch = [here.announce(f"file-{n}", log_file(event(2 * n), event(2 * n + 1)), n) for n in range(10)]
+
+        result = here.consume(*batch)
+
+        done = [one for one in batch if one.id not in result.failed]
+        assert 0 < len(done) < 10
+        assert_nothing_lost(result, batch, buried(here))
+        for one in done:
+            (file,) = [file for file in result.files if file.ref in read_message(one.body).objects]
+            assert file.indexed == 2
+        assert here.clock.seconds <= 125.0
+
+
+def test_what_is_whole_is_done_however_little_time_is_left() -> None:
+    """A message whose records are all in has nothing to wait for: to hand it back would be to do it again."""
+    with house() as here:
+        answered = threading.Event()
+        here.left = lambda: 1.0 if answered.is_set() else 900.0
+        here.index.on_answer = answered.set
+        one = here.announce("one", log_file(event(1)))
+
+        result = here.consume(one)
+
+        assert outcomes(result) == [FileOutcome.INDEXED]
+        assert result.failed == ()
+
+
+def test_a_stop_in_the_middle_loses_nothing() -> None:
+    """A container that is told to end hands back what it has not finished; the next one finishes it."""
+    with house(Limits(bulk_actions=3, bulk_in_flight=2)) as here:
+        stopped = threading.Event()
+        here.left = lambda: 0.0 if stopped.is_set() else 900.0
+        here.index.on_deliver = stopped.set
+        batch = [here.announce(f"file-{n}", log_file(*(event(10 * n + i) for i in range(5))), n) for n in range(6)]
+
+        first = here.consume(*batch)
+        here.left = lambda: 900.0
+        second = here.consume(*[one for one in batch if one.id in first.failed])
+
+        assert first.failed
+        assert_nothing_lost(first, batch, buried(here))
+        assert second.failed == ()
+        assert len(here.index.documents) == 30
+
+
+# Crashes
+
+
+def test_a_crash_in_one_file_costs_only_that_file(here: House) -> None:
+    """A fault of ours is reported and handed back: the batch goes on."""
+    here.store.put(key("two"), ZeroDivisionError("SECRET"))
+    batch = [
+        here.announce("one", log_file(event(1)), 1),
+        message(s3_notice(s3_entry(key("two"))), 2),
+        here.announce("three", log_file(event(3)), 3),
+    ]
+
+    result = here.consume(*batch)
+
+    assert result.failed == ("message-2",)
+    assert here.index.ids == {event_id(1), event_id(3)}
+    assert here.queue.letters == []
+    (crash,) = result.crashes
+    assert crash.startswith("ZeroDivisionError at tests.support.fakes:")
+    assert "SECRET" not in crash
+
+
+def test_a_crash_while_sending_costs_only_the_files_of_that_request() -> None:
+    """Whether they are in is not known: they come again, and ids make that harmless."""
+    with house(Limits(bulk_actions=1, bulk_in_flight=1)) as here:
+        crashes = iter([False, True, False])
+
+        def crash() -> None:
+            if next(crashes):
+                raise ZeroDivisionError
+
+        here.index.on_deliver = crash
+        batch = [here.announce(f"file-{n}", log_file(event(n)), n) for n in range(3)]
+
+        result = here.consume(*batch)
+
+        assert result.failed == ("message-1",)
+        assert here.index.ids == {event_id(0), event_id(2)}
+        assert len(result.crashes) == 1
+
+
+class ShortIndex(MemoryIndex):
+    """An index that loses the last outcome."""
+
+    def deliver(self, request: Sequence[Action], left: Callable[[], float]) -> Receipt:
+        receipt = super().deliver(request, left)
+        return receipt._replace(outcomes=receipt.outcomes[:-1])
+
+
+def test_outcomes_that_do_not_fit_their_actions_acknowledge_nothing() -> None:
+    """Paired by position, they would slide onto their neighbours."""
+    with house(index=ShortIndex()) as here:
+        result = here.consume(here.announce("one", log_file(event(1), event(2))))
+
+        assert result.failed == ("message-1",)
+        assert len(result.crashes) == 1
+
+
+# Objects that are asked for
+
+
+@pytest.fixture
+def asking() -> Iterator[House]:
+    with house() as made:
+        made.store.way = lambda _: Way.ASKED
+        yield made
+
+
+def test_small_objects_are_asked_for_ahead_and_taken_in_order(asking: House) -> None:
+    """Without a thread that waits for each: that costs more than reading it."""
+    batch = [asking.announce(f"file-{n}", log_file(event(n)), n) for n in range(20)]
+    keys = [key(f"file-{n}") for n in range(20)]
+
+    result = asking.consume(*batch)
+
+    assert (result.failed, len(asking.index.ids)) == ((), 20)
+    assert asking.store.asked == asking.store.taken == keys
+    assert asking.store.fetched == asking.store.left == []
+
+
+def test_what_was_asked_for_in_vain_is_fetched(asking: House) -> None:
+    """An answer out of the ordinary is judged where objects are fetched, and costs its neighbours nothing."""
+    asking.store.way = lambda ref: Way.ASKED_IN_VAIN if "file-1" in ref.key else Way.ASKED
+    batch = [asking.announce(f"file-{n}", log_file(event(n)), n) for n in range(3)]
+    gone = message(s3_notice(s3_entry(key("file-1-gone"))), 3)
+    down = asking.announce("file-1-down", DOWN, 4)
+
+    result = asking.consume(*batch, gone, down)
+
+    assert result.failed == ("message-4",)
+    assert asking.index.ids == {event_id(n) for n in range(3)}
+    assert asking.queue.reasons == {"not_found": 1}
+    assert asking.store.fetched == [key("file-1"), key("file-1-gone"), key("file-1-down")]
+
+
+def test_what_was_asked_for_in_vain_is_fetched_side_by_side(asking: House) -> None:
+    """A cluster of connections that fell silent must not be waited for one by one."""
+    asking.store.way = lambda _: Way.ASKED_IN_VAIN
+    together = threading.Barrier(8, timeout=10)
+
+    def meet(_: ObjectRef) -> None:
+        together.wait()
+
+    asking.store.on_fetch = meet
+
+    result = asking.consume(*(asking.announce(f"file-{n}", log_file(event(n)), n) for n in range(8)))
+
+    assert (result.failed, result.crashes, len(asking.index.ids)) == ((), (), 8)
+
+
+def test_what_no_thread_has_begun_to_take_is_left(asking: House) -> None:
+    """Handed over, and then the time was over: its connection must not stay with an answer in it."""
+    left, held = [900.0], threading.Event()
+    asking.left = lambda: left[0]
+    asking.store.way = lambda ref: Way.ASKED_IN_VAIN if "file-0" in ref.key else Way.ASKED
+    asking.store.on_take = lambda: left.__setitem__(0, 12.0)
+
+    def hang(_: ObjectRef) -> None:
+        left[0] = 1.0
+        held.wait(20)
+
+    asking.store.on_fetch = hang
+    for _ in range(asking.limits.fetch_ahead - 1):
+        asking.consumer.fetchers.submit(held.wait, 20)
+
+    result = asking.consume(*(asking.announce(f"file-{n}", log_file(event(n)), n) for n in range(4)))
+    held.set()
+
+    assert len(result.failed) == 4
+    assert asking.store.left == asking.store.asked[1:]
+    assert asking.store.taken == []
+
+
+def test_an_object_larger_than_its_notice_said_is_fetched_whole() -> None:
+    """The bound on what is asked for ahead is not the bound on what is read."""
+    content = log_file(*(event(n) for n in range(50)))
+    with house(Limits(fetch_ahead_bytes=64)) as here:
+        here.store.way = lambda _: Way.ASKED
+        here.store.put(key("one"), content)
+        entry = s3_entry(key("one"))
+        entry["s3"]["object"]["size"] = 10
+
+        result = here.consume(message(s3_notice(entry)))
+
+        assert result.failed == ()
+        assert len(here.index.ids) == 50
+        assert (here.store.taken, here.store.fetched) == ([], [key("one")] * 2)
+
+
+@pytest.mark.parametrize("size", [None, (64 << 10) + 1])
+def test_large_objects_and_those_of_unknown_size_are_not_asked_for(asking: House, size: int | None) -> None:
+    """What does not fit into a socket's buffer would come only while it is read."""
+    asking.store.put(key("one"), log_file(event(1)))
+    entry = s3_entry(key("one"))
+    entry["s3"]["object"]["size"] = size
+    notice = cloudtrail_notice(key("one")) if size is None else s3_notice(entry)
+
+    assert asking.consume(message(notice)).failed == ()
+
+    assert (asking.store.asked, asking.store.fetched) == ([], [key("one")])
+
+
+def test_what_was_asked_for_is_left_when_the_time_is_over(asking: House) -> None:
+    """An answer that nobody reads must not stay on a connection that the next batch uses."""
+    left = [900.0]
+    asking.left = lambda: left[0]
+    asking.index.on_deliver = lambda: left.__setitem__(0, 1.0)
+    asking.consumer.limits = replace(asking.limits, bulk_actions=1, bulk_in_flight=1)
+    batch = [asking.announce(f"file-{n}", log_file(event(n)), n) for n in range(20)]
+
+    result = asking.consume(*batch)
+
+    assert result.failed
+    assert asking.store.left
+    assert sorted(asking.store.taken + asking.store.left) == sorted(asking.store.asked)
+
+
+def test_what_was_waited_for_to_the_end_is_not_fetched(asking: House) -> None:
+    """No object is started without time."""
+    left = [900.0]
+    asking.left = lambda: left[0]
+    asking.store.way = lambda _: Way.ASKED_IN_VAIN
+    asking.store.on_take = lambda: left.__setitem__(0, 1.0)
+
+    result = asking.consume(asking.announce("one", log_file(event(1))))
+
+    assert (result.failed, result.files[0].unavailable) == (("message-1",), "deadline")
+    assert asking.store.fetched == []
+
+
+def test_a_fault_in_asking_is_reported_and_the_object_fetched(asking: House) -> None:
+    """The shorter way is no reason to lose a batch."""
+
+    def broken(_: object) -> Way:
+        raise ZeroDivisionError
+
+    asking.store.way = broken
+
+    result = asking.consume(*(asking.announce(f"file-{n}", log_file(event(n)), n) for n in range(3)))
+
+    assert (result.failed, len(asking.index.ids)) == ((), 3)
+    assert [fault.partition(" ")[0] for fault in result.crashes] == ["ZeroDivisionError"] * 3
+
+
+# Memory
+
+
+def lead(here: House) -> list[int]:
+    """Note at each fetch how many files it is ahead of what was sent; each file is one record, each request too."""
+    noted: list[int] = []
+    here.store.on_fetch = lambda _: noted.append(len(here.store.fetched) - here.index.deliveries)
+    return noted
+
+
+@pytest.mark.parametrize(
+    ("limits", "most"),
+    [
+        pytest.param(Limits(fetch_ahead=4), 4, id="so many objects"),
+        pytest.param(Limits(fetch_ahead_bytes=3 * len(log_file(event()))), 3, id="so many bytes"),
+    ],
+)
+def test_objects_are_fetched_ahead_within_a_bound(limits: Limits, most: int) -> None:
+    """However large the batch: so many objects and so many bytes lie ready, and no more."""
+    under_way = 3  # one is being read, one waits for its request to be full, one is being sent
+    with house(replace(limits, bulk_actions=1, bulk_in_flight=1)) as here:
+        ahead = lead(here)
+        batch = [here.announce(f"file-{n}", log_file(event()), n) for n in range(40)]
+
+        result = here.consume(*batch)
+
+        assert result.failed == ()
+        assert max(ahead) <= most + under_way
+
+
+def test_objects_of_unknown_size_are_fetched_one_at_a_time() -> None:
+    """CloudTrail's own notice says no size: each may be the largest there is."""
+    with house(Limits(bulk_actions=1, bulk_in_flight=1)) as here:
+        ahead = lead(here)
+        for n in range(40):
+            here.put(f"file-{n}", log_file(event(n)))
+
+        result = here.consume(message(cloudtrail_notice(*(key(f"file-{n}") for n in range(40)))))
+
+        assert result.failed == ()
+        assert max(ahead) <= 1 + 3
+
+
+def test_an_object_above_the_bound_is_still_read() -> None:
+    """The bound is on what lies ready beside it."""
+    with house(Limits(fetch_ahead_bytes=10)) as here:
+        batch = [here.announce(f"file-{n}", log_file(event(n)), n) for n in range(3)]
+
+        assert here.consume(*batch).failed == ()
+        assert len(here.index.documents) == 3
+
+
+# All together
+
+
+KINDS: Mapping[str, Any] = {
+    "good": event,
+    "twin": lambda n: event(1_000 + n % 3),
+    "degraded by the index": lambda n: event(n, additionalEventData="a sentence"),
+    "odd": lambda n: as_json(event(n))[:-1] + b',"a":NaN}',
+    "undated": lambda n: event(n, eventTime=...),
+    "refused for ever": lambda n: event(n, errorCode="BAD"),
+    "no object": lambda n: b"%d" % n,
+}
+files = st.lists(st.sampled_from(sorted(KINDS)), max_size=8)
+batches = st.lists(st.lists(files, min_size=1, max_size=3), min_size=1, max_size=4)
+broken_objects = st.sampled_from([b"", b"garbage", packed(b"{}"), log_file(event(1))[:-8] + bytes(8), DOWN])
+
+
+def refuse(document: dict[str, Any]) -> str:
+    return MAPPING if "additionalEventData" in document or document.get("errorCode") == "BAD" else ""
+
+
+@settings(max_examples=40)
+@given(
+    plan=batches,
+    spoiled=st.dictionaries(st.integers(0, 11), broken_objects, max_size=3),
+    script=st.lists(
+        st.sampled_from([Answer(429, "r"), Answer(503), Answer(0), Answer(400, "i"), Answer(413)]), max_size=4
+    ),
+    rounds=st.integers(1, 4),
+    bulk_actions=st.integers(1, 9),
+    broken_queue=st.booleans(),
+    ways=st.lists(st.sampled_from(Way), min_size=1, max_size=5),
+)
+def test_nothing_is_lost_and_nothing_doubled_whatever_happens(  # noqa: PLR0913 - one argument per neighbour
+    *,
+    plan: list[list[list[str]]],
+    spoiled: dict[int, bytes | Exception],
+    script: list[Answer],
+    rounds: int,
+    bulk_actions: int,
+    broken_queue: bool,
+    ways: list[Way],
+) -> None:
+    """Read = indexed + duplicate + degraded + rejected, for each file; a message is done only when settled.
+
+    Then, with the neighbours well again, the second delivery finds all of it there.
+    """
+    with house(Limits(bulk_actions=bulk_actions)) as here:
+        here.store.way = lambda _: ways[len(here.store.asked + here.store.fetched) % len(ways)]
+        batch, place = [], 0
+        for number, several in enumerate(plan):
+            entries = []
+            for kinds in several:
+                content = log_file(*(KINDS[kind](place * 20 + at) for at, kind in enumerate(kinds)))
+                entries.append(here.put(f"file-{place}", spoiled.get(place, content)))
+                place += 1
+            batch.append(message(s3_notice(*entries), number))
+        here.index.refuse, here.index.rounds, here.queue.broken = refuse, rounds, broken_queue
+        here.index.script.extend(script)
+
+        first = here.consume(*batch)
+
+        assert first.crashes == ()
+        assert {one.message.id for one in here.queue.handed_back} == set(first.failed)
+        assert_nothing_lost(first, batch, buried(here))
+
+        here.index.script.clear()
+        here.index.rounds, here.queue.broken = 4, False
+        for name, content_ in list(here.store.objects.items()):
+            if isinstance(content_, Exception):
+                here.store.objects[name] = log_file(event(77))
+        second = here.consume(*batch)
+        documents = dict(here.index.documents)
+        third = here.consume(*batch)
+
+        # An index that takes none of a request's records is not believed about any of them.
+        assert set(second.failed) | set(third.failed) <= {
+            one.id for one, several in zip(batch, plan, strict=True) if "refused for ever" in chain(*several)
+        }
+        assert here.index.documents == documents
+        for before, after in zip(second.files, third.files, strict=True):
+            if FileOutcome.HANDED_BACK in (before.outcome, after.outcome):
+                continue
+            assert (after.read, after.rejected, after.indexed, after.degraded) == (before.read, before.rejected, 0, 0)
+            assert after.duplicate == after.read - after.rejected
+
+
+@given(body=st.text(max_size=200) | st.sampled_from(["{}", '{"Records":[1]}', '{"Records":[{"s3":{}}]}']))
+def test_no_message_can_crash_a_batch(body: str) -> None:
+    """Whatever stands in it: the message beside it is done."""
+    with house() as here:
+        result = here.consume(message(body, 1), here.announce("two", log_file(event(1)), 2))
+
+        assert "message-2" not in result.failed
+        assert result.crashes == ()
+
+
+@pytest.mark.parametrize("moment", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-10:00"])
+def test_a_notice_from_the_end_of_the_calendar_costs_only_itself(here: House, moment: str) -> None:
+    """A time that is no date in UTC must not end the invocation, with every message in it."""
+    entry = here.put("one", log_file(event(1)), eventTime=moment)
+
+    result = here.consume(message(s3_notice(entry), 1), here.announce("two", log_file(event(2)), 2))
+
+    assert event_id(2) in here.index.ids
+    assert "message-2" not in result.failed
+
+
+@pytest.mark.parametrize("size", [10**20, 10**400, 2**64])
+def test_a_notice_of_an_absurd_size_costs_only_itself(here: House, size: int) -> None:
+    """Sizes come from outside, and are written into the letter again."""
+    entry = here.put("one", b"")
+    entry["s3"]["object"]["size"] = size
+
+    result = here.consume(message(s3_notice(entry), 1), here.announce("two", log_file(event(2)), 2))
+
+    assert here.index.ids == {event_id(2)}
+    assert result.failed == ()
+    assert sum(here.queue.reasons.values()) == 1

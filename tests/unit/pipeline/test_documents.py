@@ -1,0 +1,382 @@
+"""Promises about documents: the record's own bytes, where they go, and the form for what the cluster cannot take."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.factories import (
+    ACCOUNT,
+    ORIGIN,
+    ROUTING,
+    action,
+    address,
+    aggregated,
+    as_json,
+    document,
+    event,
+    event_id,
+    file_text,
+    insight,
+    record,
+    text,
+)
+from worker.cloudtrail.records import Record, read_record
+from worker.cloudtrail.split import cut
+from worker.errors import Reason, UnreadableObject
+from worker.opensearch.schema import index_template
+from worker.pipeline.documents import Action, Origin, Partition, Routing, actions, degrade
+
+HARD = {
+    "line breaks": b'{\n  "eventID": "1",\r\n  "eventTime": "2026-11-23T10:00:00Z"\n}',
+    "a float": b'{"eventID":"1","eventTime":"2026-11-23T10:00:00Z","a":2.0}',
+    "a large number": b'{"eventID":"1","eventTime":"2026-11-23T10:00:00Z","a":123456789012345678901234567890}',
+    "spaces": b'{ "eventID" : "1" , "eventTime":"2026-11-23T10:00:00Z" , "a" : [ ] }',
+}
+
+
+def made_of(raw: bytes) -> Action:
+    """The action of one record as it stands in a file."""
+    found = read_record(cut(text(file_text(raw))).records[0], 0, max_depth=64, max_bytes=1 << 20)
+    assert isinstance(found, Record)
+    (one,) = actions([found], 0, ORIGIN, ROUTING)
+    return one
+
+
+def without_ours(whole: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in whole.items() if name not in ("@timestamp", "trailsink")}
+
+
+# The record's own form
+
+
+@pytest.mark.parametrize("raw", [event(5), insight(5), aggregated(5)], ids=["API", "Insights", "aggregated"])
+def test_a_document_is_the_record_and_where_it_came_from(raw: dict[str, Any]) -> None:
+    """Nothing is flattened or renamed: rules and people search for CloudTrail's own paths."""
+    whole = document(action(raw, 3))
+
+    assert without_ours(whole) == raw
+    assert whole["@timestamp"] == "2026-11-23T10:00:00Z"
+    assert whole["trailsink"] == {
+        "object": ORIGIN.uri,
+        "position": 3,
+        "indexed_at": "2026-11-23T12:00:00Z",
+    }
+
+
+@pytest.mark.parametrize("raw", [HARD["a float"], HARD["a large number"], HARD["spaces"], as_json(event(5))])
+def test_the_records_own_bytes_stand_in_the_document(raw: bytes) -> None:
+    """Evidence is what CloudTrail wrote, not what a parser made of it."""
+    line = made_of(raw).lines.split(b"\n")[1]
+
+    assert line.startswith(raw[:-1])
+    assert line[len(raw) - 1 :].startswith(b',"@timestamp":"')
+
+
+@pytest.mark.parametrize("raw", HARD.values(), ids=HARD)
+def test_a_document_is_one_line(raw: bytes) -> None:
+    """A second line break in a bulk request makes all of it unreadable; pretty-printed files exist."""
+    one = made_of(raw)
+
+    assert one.lines.count(b"\n") == 2
+    assert one.lines.endswith(b"}\n")
+    assert without_ours(document(one)) == json.loads(raw)
+
+
+@given(
+    members=st.dictionaries(
+        st.text(st.characters(exclude_categories=["Cs"])).filter(lambda name: name not in ("@timestamp", "trailsink")),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=["Cs"])),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+            max_leaves=6,
+        ),
+    ),
+    indent=st.none() | st.integers(0, 3),
+)
+def test_every_record_comes_back_out_of_its_document(members: dict[str, Any], indent: int | None) -> None:
+    """Whatever it holds and however it was printed."""
+    raw = json.dumps(event(5) | members | {"eventID": "1", "eventTime": "2026-11-23T10:00:00Z"}, indent=indent)
+
+    one = action(raw.encode())
+
+    assert without_ours(document(one)) == json.loads(raw)
+    assert one.lines.count(b"\n") == 2
+
+
+@pytest.mark.parametrize("given_id", ['quote " here', "back\\slash", "line\nbreak", "ä€🐝", " "])
+def test_an_odd_id_is_written_as_json(given_id: str) -> None:
+    """An id that breaks out of its quotes would choose another index, or break the request."""
+    one = action(event(5, eventID=given_id))
+
+    assert address(one) == {"_index": "cloudtrail-2026-11-23", "_id": given_id}
+
+
+def test_an_object_with_odd_characters_is_named_as_it_is() -> None:
+    """S3 allows nearly everything in a key."""
+    uri = 's3://b/ä "quoted" \\ \n.gz'
+
+    (one,) = actions([record()], 0, Origin(uri, "2026-11-23T10:05:00Z", "2026-11-23T12:00:00Z"), ROUTING)
+
+    assert document(one)["trailsink"]["object"] == uri
+
+
+def test_actions_keep_the_order_and_the_places_of_the_records() -> None:
+    """Outcomes are told by position."""
+    records = [record(event(number), number) for number in (4, 2, 9)]
+
+    made = list(actions(records, 6, ORIGIN, ROUTING))
+
+    assert [(one.file, one.position) for one in made] == [(6, 4), (6, 2), (6, 9)]
+    assert [address(one)["_id"] for one in made] == [event_id(4), event_id(2), event_id(9)]
+
+
+# Routing
+
+
+@pytest.mark.parametrize(
+    ("given_time", "day", "month"),
+    [
+        ("2026-11-23T10:00:00Z", "2026-11-23", "2026-11"),
+        ("2026-11-23T23:59:59.999Z", "2026-11-23", "2026-11"),
+        ("2026-11-01T01:00:00+02:00", "2026-10-31", "2026-10"),
+        ("2013-11-01T00:00:00Z", "2013-11-01", "2013-11"),
+        ("2026-11-24T11:59:59Z", "2026-11-24", "2026-11"),
+        ("2013-10-31T23:59:59Z", "undated", "undated"),
+        ("1970-01-01T00:00:00Z", "undated", "undated"),
+        ("0001-01-01T00:00:00Z", "undated", "undated"),
+        ("2026-11-24T12:00:00Z", "undated", "undated"),
+        ("9999-12-31T23:59:59Z", "undated", "undated"),
+        ("no time", "undated", "undated"),
+        ("", "undated", "undated"),
+    ],
+)
+def test_an_index_is_named_after_the_day_or_month_of_the_record(given_time: str, day: str, month: str) -> None:
+    """A time that cannot be true would create indices in other centuries."""
+    one = record(event(eventTime=given_time))
+
+    by_day = Routing("trail", Partition.DAY, "2026-11-24T12:00:00Z", 100).index(one)
+    by_month = Routing("trail", Partition.MONTH, "2026-11-24T12:00:00Z", 100).index(one)
+
+    assert (by_day, by_month) == (f"trail-{day}", f"trail-{month}")
+
+
+@given(given_time=st.text(st.sampled_from("0123456789-:TZW+. "), min_size=1) | st.datetimes().map(str))
+def test_every_index_name_is_one_that_the_server_takes(given_time: str) -> None:
+    """A name that it refuses would send the file back for ever."""
+    name = ROUTING.index(record(event(eventTime=given_time)))
+
+    assert name == "cloudtrail-undated" or len(name) == len("cloudtrail-2026-11-23")
+    assert set(name.removeprefix("cloudtrail-")) <= set("0123456789-undated")
+
+
+def test_a_week_date_makes_no_index_of_its_own() -> None:
+    """The server takes no capital letter in a name, and answers so for ever."""
+    name = ROUTING.index(record(event(eventTime="2025-W47-1T10:00:00Z")))
+
+    assert name in ("cloudtrail-2025-11-17", "cloudtrail-undated")
+
+
+@pytest.mark.parametrize(("days", "refused"), [(100, False), (101, True)])
+def test_a_file_of_too_many_days_is_refused(*, days: int, refused: bool) -> None:
+    """A corrupt or hostile file must not create a thousand indices."""
+    first = datetime(2026, 1, 1, tzinfo=UTC)
+    records = [record(event(n, eventTime=f"{first + timedelta(days=n):%Y-%m-%dT%H:%M:%SZ}"), n) for n in range(days)]
+
+    try:
+        ROUTING.check(records)
+        found = None
+    except UnreadableObject as problem:
+        found = problem.reason
+
+    assert found is (Reason.TOO_SCATTERED if refused else None)
+
+
+def test_days_that_share_an_index_are_not_scattered() -> None:
+    """With an index per month, or times that cannot be true, many days are few indices."""
+    first = datetime(2025, 1, 1, tzinfo=UTC)
+    year = [record(event(n, eventTime=f"{first + timedelta(days=n):%Y-%m-%dT%H:%M:%SZ}"), n) for n in range(365)]
+    ancient = [record(event(n, eventTime=f"{1500 + n}-01-01T00:00:00Z"), n) for n in range(300)]
+
+    Routing("trail", Partition.MONTH, "2026-11-24T12:00:00Z", 12).check(year)
+    ROUTING.check(ancient)
+
+
+# The degraded form
+
+
+def test_the_degraded_form_can_be_found_and_holds_the_whole_text() -> None:
+    """Searchable by time, name, source, account and caller; nothing of the record is lost."""
+    raw = as_json(event(5, errorCode="AccessDenied", errorMessage="no"))
+
+    whole = document(degrade(action(raw), "mapper_parsing_exception"))
+
+    assert whole["trailsink"] == {
+        "object": ORIGIN.uri,
+        "position": 0,
+        "indexed_at": "2026-11-23T12:00:00Z",
+        "degraded": "mapper_parsing_exception",
+        "raw": raw.decode(),
+    }
+    assert whole["@timestamp"] == "2026-11-23T10:00:00Z"
+    expected = {
+        "eventSource",
+        "eventName",
+        "awsRegion",
+        "sourceIPAddress",
+        "errorCode",
+        "recipientAccountId",
+        "eventID",
+    }
+    assert {name: whole[name] for name in expected} == {
+        "eventSource": "s3.amazonaws.com",
+        "eventName": "GetObject",
+        "awsRegion": "eu-central-1",
+        "sourceIPAddress": "192.0.2.10",
+        "errorCode": "AccessDenied",
+        "recipientAccountId": ACCOUNT,
+        "eventID": event_id(5),
+    }
+    assert whole["readOnly"] is True
+    assert whole["userIdentity"]["arn"].endswith("assumed-role/reader/session")
+    assert whole["userIdentity"]["sessionContext"]["sessionIssuer"]["userName"] == "reader"
+    assert "requestParameters" not in whole
+
+
+def test_the_degraded_form_stays_under_the_same_id_and_index() -> None:
+    """Else a second delivery would find the record missing, and double it."""
+    one = action(event(5))
+
+    assert address(degrade(one, "x")) == address(one)
+    assert (degrade(one, "x").file, degrade(one, "x").position) == (one.file, one.position)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        pytest.param(b'{"eventID":"1","eventTime":"2026-11-23T10:00:00Z","a":NaN}', id="NaN"),
+        pytest.param(b'{"eventID":"1","eventTime":"2026-11-23T10:00:00Z","a":"\\ud800"}', id="lone surrogate"),
+        pytest.param(b'{"eventID":"1","eventTime":"2026-11-23T10:00:00Z","eventName":"\\ud800"}', id="in a field"),
+        pytest.param(b'{"eventID":"1","eventTime":"2026-11-23T10:00:00Z","a":"x\x00\ny"}', id="control characters"),
+        pytest.param(b'{"eventID":"1","eventTime":"2026-11-23T10:00:00Z","eventName":"\xff"}', id="no UTF-8"),
+        pytest.param(b'{"eventID":"1","eventName":"x"}', id="no time"),
+        pytest.param(b'{"eventID":"1","eventTime":"yesterday"}', id="unreadable time"),
+        pytest.param(b'{"eventID":"1","eventTime":"2026-11-23 10:00:00"}', id="time without a T"),
+        pytest.param(b"{}", id="empty object"),
+        pytest.param(b"{ }", id="empty object with a space"),
+        pytest.param(b'{"a":1}', id="no field that is known"),
+        pytest.param(
+            b'{"eventID":"1","eventTime":"2026-11-23T10:00:00Z","a":' + b"[" * 900 + b"]" * 900 + b"}", id="deep"
+        ),
+        pytest.param(b'{"userIdentity":' + b'{"a":' * 5_000 + b"1" + b"}" * 5_001, id="deep caller"),
+        pytest.param(b'{"userIdentity":{"type":"\\udfff","arn":5,"sessionContext":[]}}', id="odd caller"),
+    ],
+)
+def test_an_odd_record_is_a_document_that_the_server_can_parse(raw: bytes) -> None:
+    """The degraded form is the last chance: it must be plain JSON on one line whatever it holds."""
+    one = made_of(raw)
+
+    whole = json.loads(one.lines.split(b"\n")[1].decode("utf-8"), parse_constant=pytest.fail)
+    assert one.lines.count(b"\n") == 2
+    assert json.dumps(whole, ensure_ascii=False).encode("utf-8")
+    assert whole["trailsink"]["degraded"] == one.degraded != ""
+    assert whole["trailsink"]["raw"] == raw.decode("utf-8", "backslashreplace")
+
+
+def test_a_degraded_record_without_a_time_is_dated_by_its_file() -> None:
+    """It can be found where its neighbours are."""
+    whole = document(made_of(b'{"eventID":"1","eventName":"x"}'))
+
+    assert whole["@timestamp"] == ORIGIN.delivered_at
+
+
+def test_a_record_that_uses_our_names_keeps_its_own() -> None:
+    """Two members of one name are refused by the server; the degraded form keeps both sides apart."""
+    raw = as_json(event(5) | {"@timestamp": "theirs", "trailsink": {"object": "theirs"}})
+
+    whole = document(degrade(action(raw), "mapper_parsing_exception"))
+
+    assert whole["@timestamp"] == "2026-11-23T10:00:00Z"
+    assert whole["trailsink"]["object"] == ORIGIN.uri
+    assert json.loads(whole["trailsink"]["raw"])["trailsink"] == {"object": "theirs"}
+
+
+@pytest.mark.parametrize("odd", [b"\xff", b"\\ud800", b"a\x00b"], ids=["no UTF-8", "surrogate", "control character"])
+def test_the_caller_can_be_found_whatever_else_is_odd(odd: bytes) -> None:
+    """A single byte somewhere in the identity must not hide who it was."""
+    raw = b'{"eventID":"1","eventTime":"2026-11-23T10:00:00Z","userIdentity":{"arn":"arn:x","userName":"' + odd + b'"}}'
+
+    assert document(made_of(raw))["userIdentity"]["arn"] == "arn:x"
+
+
+@pytest.mark.parametrize("value", [5, 2.5, True, None, [], ["x"], {}, {"a": "b"}])
+def test_a_field_of_an_unexpected_type_is_left_to_the_full_text(value: Any) -> None:
+    """It may be what the cluster refused; a second refusal would cost the record."""
+    raw = as_json(event(5, eventName=value, userIdentity=value, sourceIPAddress=value))
+
+    whole = document(degrade(action(raw), "mapper_parsing_exception"))
+
+    assert not {"eventName", "userIdentity", "sourceIPAddress"} & set(whole)
+    assert json.loads(whole["trailsink"]["raw"]) == json.loads(raw)
+
+
+def test_a_huge_field_is_left_to_the_full_text() -> None:
+    """Identity is short; a megabyte that calls itself a user agent need not be there twice."""
+    raw = as_json(event(5, userAgent="x" * 100_000))
+
+    whole = document(degrade(action(raw), "x"))
+
+    assert "userAgent" not in whole
+    assert "eventName" in whole
+
+
+def test_every_field_of_the_degraded_form_can_never_be_refused() -> None:
+    """A string in a keyword of bounded length always passes; anything else might not."""
+    properties = index_template("cloudtrail")["template"]["mappings"]["properties"]
+    everything = dict.fromkeys(set(properties) - {"@timestamp", "trailsink"}, "x") | {
+        "eventTime": "2026-11-23T10:00:00Z"
+    }
+    issuer = properties["userIdentity"]["properties"]["sessionContext"]["properties"]["sessionIssuer"]
+    identity = dict.fromkeys(properties["userIdentity"]["properties"], "x")
+    session = {"sessionContext": {"sessionIssuer": dict.fromkeys(issuer["properties"], "x")}}
+    raw = as_json(everything | {"userIdentity": identity | session})
+
+    whole = without_ours(document(degrade(action(raw), "x")))
+
+    caller = whole.pop("userIdentity")
+    from_session = caller.pop("sessionContext")["sessionIssuer"]
+    assert {"eventSource", "eventName", "eventID", "recipientAccountId"} <= set(whole)
+    for name in whole:
+        kinds = [properties[name], *properties[name].get("fields", {}).values()]
+        assert kinds[0]["type"] in ("keyword", "match_only_text")
+        assert all(kind.get("ignore_above") == 8191 for kind in kinds if kind["type"] == "keyword")
+        assert all(kind.get("ignore_malformed") for kind in kinds if kind["type"] == "ip")
+    for name in caller:
+        assert properties["userIdentity"]["properties"][name] == {"type": "keyword", "ignore_above": 8191}
+    for name in from_session:
+        assert issuer["properties"][name] == {"type": "keyword", "ignore_above": 8191}
+
+
+def test_every_field_of_the_degraded_form_is_mapped() -> None:
+    """A field that the mapping does not know could not be searched for."""
+    ours = index_template("cloudtrail")["template"]["mappings"]["properties"]
+    names = set(document(degrade(action(event(5)), "x")))
+
+    assert names <= set(ours)
+    assert {"object", "position", "indexed_at", "degraded", "raw"} == set(ours["trailsink"]["properties"])
+
+
+@given(value=st.text() | st.binary().map(lambda raw: raw.decode("latin-1")))
+def test_the_full_text_comes_back_byte_for_byte(value: str) -> None:
+    """It is the only copy of what the cluster would not take."""
+    raw = msgspec.json.encode(event(5, userAgent=value.encode("utf-8", "replace").decode()))
+
+    whole = document(degrade(action(raw), "x"))
+
+    assert whole["trailsink"]["raw"].encode() == raw
