@@ -21,7 +21,7 @@ from tests.support.dashboards_client import answers, rows, visualizations
 from tests.support.event_files import real_records
 from tests.support.index_documents import index
 from worker.opensearch.dashboards import ndjson
-from worker.opensearch.setup import Wanted, set_up
+from worker.opensearch.setup import SetupOptions, install
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -117,7 +117,7 @@ def main(words: list[str]) -> int:
         return 0
     with Stack() as stack:
         shelf = _Shelf(OpenSearch([stack.opensearch_url], timeout=60))
-        list(set_up(shelf.opensearch, Wanted(shelf.prefix, replicas=0)))
+        list(install(shelf.opensearch, SetupOptions(shelf.prefix, replicas=0)))
         index(shelf, real_records(), day="2023-07-10")
         _draw_into(PICTURES, shelf)
     for path in sorted(PICTURES.glob("*.svg")):

@@ -15,7 +15,7 @@ from opensearchpy import OpenSearch
 from infra.local.errors import LocalStackError
 from infra.local.node import DEFAULT_VERSION
 from infra.local.stack import MISLEADING, Stack
-from worker.opensearch.setup import Wanted, set_up
+from worker.opensearch.setup import SetupOptions, install
 from worker.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def bench(environment: dict[str, str]) -> Iterator[Bench]:  # noqa: ARG001 - it 
     """The real parts with an empty bucket and empty queues, and our index template for this test's prefix."""
     settings = load_settings()
     client = OpenSearch([settings.opensearch_url], timeout=60)
-    list(set_up(client, Wanted(settings.index_prefix, replicas=0)))
+    list(install(client, SetupOptions(settings.index_prefix, replicas=0)))
     yield Bench(settings, boto3.client("s3"), boto3.client("sqs"), client)
     client.indices.delete(index=f"{settings.index_prefix}-*", ignore_unavailable=True)
     client.indices.delete_index_template(name=f"trailsink-{settings.index_prefix}", params={"ignore": 404})

@@ -1,4 +1,4 @@
-"""What a batch did, told once: a line of metrics, a line of summary, and a line per object that did not end well.
+"""What a batch did: a line of metrics, a line of summary, and a line per object that did not end well.
 
 docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
 """
@@ -6,112 +6,111 @@ docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metri
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from worker.pipeline.consumer import FileOutcome
+from worker.pipeline.accounting import FileOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from worker.pipeline.consumer import BatchResult, FileTally
+    from worker.pipeline.accounting import BatchResult, FileTally
 
 NAMESPACE = "Trailsink"
 
-# One dimension, so that two pipelines in one region have figures and alarms of their own; each further combination of
-# dimensions would be billed as a metric more.
+# One dimension, so that two pipelines in one region have figures and alarms of their own. Each further combination of
+# dimensions would be billed as another metric.
 DIMENSION = "Queue"
 
-# Name -> unit.
-METRICS = {
-    "Messages": "Count",
-    "MessagesFailed": "Count",
-    "MessagesMalformed": "Count",
-    "NoticesIgnored": "Count",
-    "FilesIndexed": "Count",
-    "FilesHandedBack": "Count",
-    "FilesDeadLettered": "Count",
-    "RecordsRead": "Count",
-    "RecordsIndexed": "Count",
-    "RecordsDuplicate": "Count",
-    "RecordsDegraded": "Count",
-    "RecordsRejected": "Count",
-    "DeadLetters": "Count",
-    "Crashes": "Count",
-    "BytesStored": "Bytes",
-    "BytesInflated": "Bytes",
-    "BytesSent": "Bytes",
-    "BulkRequests": "Count",
-    "BulkRetries": "Count",
-    "BulkThrottled": "Count",
-    "FetchSeconds": "Seconds",
-    "ReadSeconds": "Seconds",
-    "SendSeconds": "Seconds",
-    "TotalSeconds": "Seconds",
-    "DeliveryLag": "Seconds",  # now minus the oldest event time of each file that was indexed
-    "NotificationLag": "Seconds",  # now minus the time of the notice
-}
+# The maximum number of values of one metric that CloudWatch takes from one line.
+_MAX_VALUES = 100
 
-# CloudWatch takes at most so many values of one metric from one line.
-_VALUES = 100
+_SHOWN_POSITIONS = 20
+
+
+class Metric(NamedTuple):
+    """One metric of a batch: its unit in CloudWatch, and how it is measured, None for the lags."""
+
+    name: str
+    unit: str
+    meaning: str
+    measure: Callable[[BatchResult], float] | None = None
+
+
+def _files(outcome: FileOutcome) -> Callable[[BatchResult], float]:
+    return lambda result: sum(file.outcome is outcome for file in result.files)
+
+
+def _records(attribute: str) -> Callable[[BatchResult], float]:
+    # Records of a file that goes back count when the file is done, not before.
+    return lambda result: sum(
+        getattr(file, attribute) for file in result.files if file.outcome is not FileOutcome.HANDED_BACK
+    )
+
+
+METRICS = (
+    Metric("Messages", "Count", "messages received", lambda result: result.messages),
+    Metric("MessagesFailed", "Count", "messages that stay in the queue", lambda result: len(result.failed)),
+    Metric("MessagesMalformed", "Count", "messages that could not be parsed", lambda result: len(result.malformed)),
+    Metric("NoticesIgnored", "Count", "objects and events ignored by name", lambda r: sum(r.ignored.values())),
+    Metric("FilesIndexed", "Count", "files whose records are all in the index", _files(FileOutcome.INDEXED)),
+    Metric("FilesHandedBack", "Count", "files that go back to the queue", _files(FileOutcome.HANDED_BACK)),
+    Metric("FilesDeadLettered", "Count", "files with a dead letter", _files(FileOutcome.DEAD_LETTER)),
+    Metric("RecordsRead", "Count", "records read", _records("read")),
+    Metric("RecordsIndexed", "Count", "records indexed for the first time", _records("indexed")),
+    Metric("RecordsDuplicate", "Count", "records that were in the index already", _records("duplicate")),
+    Metric("RecordsDegraded", "Count", "records indexed in degraded form", _records("degraded")),
+    Metric("RecordsRejected", "Count", "records named in a dead letter", _records("rejected")),
+    Metric("DeadLetters", "Count", "dead letters sent", lambda result: result.dead_letters),
+    Metric("Crashes", "Count", "faults of trailsink itself", lambda result: len(result.crashes)),
+    Metric("BytesStored", "Bytes", "bytes read from S3", lambda r: sum(file.stored_bytes for file in r.files)),
+    Metric("BytesInflated", "Bytes", "the same, inflated", lambda r: sum(file.inflated_bytes for file in r.files)),
+    Metric("BytesSent", "Bytes", "bytes of bulk requests, compressed", lambda result: result.stats.bulk_bytes),
+    Metric("BulkRequests", "Count", "bulk requests", lambda result: result.stats.bulk_requests),
+    Metric("BulkRetries", "Count", "bulk requests that repeat an earlier one", lambda r: r.stats.bulk_retries),
+    Metric("BulkThrottled", "Count", "bulk requests answered with 429", lambda result: result.stats.bulk_throttled),
+    Metric("FetchSeconds", "Seconds", "time for fetching", lambda result: round(result.stats.fetch_seconds, 3)),
+    Metric("ReadSeconds", "Seconds", "time for reading records", lambda r: round(r.stats.read_seconds, 3)),
+    Metric("SendSeconds", "Seconds", "time for bulk requests", lambda r: round(r.stats.send_seconds, 3)),
+    Metric("TotalSeconds", "Seconds", "time for the whole batch", lambda r: round(r.stats.total_seconds, 3)),
+    Metric("DeliveryLag", "Seconds", "now minus the oldest event time of each file that was indexed"),
+    Metric("NotificationLag", "Seconds", "now minus the time of the notification of each file that was indexed"),
+)
+
+_UNITS = {metric.name: metric.unit for metric in METRICS}
 
 
 def counts(result: BatchResult) -> dict[str, float]:
-    """Sum a batch: every metric but the lags. Records of a file that goes back count when it is through, not before."""
-    files, effort = result.files, result.effort
-    settled = [file for file in files if file.outcome is not FileOutcome.HANDED_BACK]
-    outcomes = [file.outcome for file in files]
-    return {
-        "Messages": result.messages,
-        "MessagesFailed": len(result.failed),
-        "MessagesMalformed": len(result.malformed),
-        "NoticesIgnored": sum(result.ignored.values()),
-        "FilesIndexed": outcomes.count(FileOutcome.INDEXED),
-        "FilesHandedBack": outcomes.count(FileOutcome.HANDED_BACK),
-        "FilesDeadLettered": outcomes.count(FileOutcome.DEAD_LETTER),
-        "RecordsRead": sum(file.read for file in settled),
-        "RecordsIndexed": sum(file.indexed for file in settled),
-        "RecordsDuplicate": sum(file.duplicate for file in settled),
-        "RecordsDegraded": sum(file.degraded for file in settled),
-        "RecordsRejected": sum(file.rejected for file in settled),
-        "DeadLetters": result.dead_letters,
-        "Crashes": len(result.crashes),
-        "BytesStored": sum(file.stored_bytes for file in files),
-        "BytesInflated": sum(file.text_bytes for file in files),
-        "BytesSent": effort.bulk_bytes,
-        "BulkRequests": effort.bulk_requests,
-        "BulkRetries": effort.bulk_retries,
-        "BulkThrottled": effort.bulk_throttled,
-        "FetchSeconds": round(effort.fetch_seconds, 3),
-        "ReadSeconds": round(effort.read_seconds, 3),
-        "SendSeconds": round(effort.send_seconds, 3),
-        "TotalSeconds": round(effort.total_seconds, 3),
-    }
+    """Return every metric of a batch but the lags, by name."""
+    return {metric.name: metric.measure(result) for metric in METRICS if metric.measure}
 
 
 def _lags(result: BatchResult) -> dict[str, list[float]]:
     indexed = [file for file in result.files if file.outcome is FileOutcome.INDEXED]
-    delivery = [_seconds(result.ended_at, datetime.fromisoformat(file.oldest)) for file in indexed if file.oldest]
-    notice = [_seconds(result.ended_at, file.ref.notified_at) for file in indexed if file.ref.notified_at]
-    return {name: lags[:_VALUES] for name, lags in (("DeliveryLag", delivery), ("NotificationLag", notice)) if lags}
+    delivery = [
+        _seconds_since(result, datetime.fromisoformat(file.oldest_event)) for file in indexed if file.oldest_event
+    ]
+    notification = [_seconds_since(result, file.ref.notified_at) for file in indexed if file.ref.notified_at]
+    lags = {"DeliveryLag": delivery, "NotificationLag": notification}
+    return {name: values[:_MAX_VALUES] for name, values in lags.items() if values}
 
 
-def _seconds(later: datetime, earlier: datetime) -> float:
-    return round((later - earlier).total_seconds(), 3)
+def _seconds_since(result: BatchResult, moment: datetime) -> float:
+    return round((result.ended_at - moment).total_seconds(), 3)
 
 
 def report_lines(result: BatchResult, *, queue: str | None) -> Iterator[str]:
-    """Write all that a log is told of a batch; the metrics last, under the source queue's name, None for no metrics."""
+    """Yield all log lines of a batch; the metrics last, under the source queue's name, None for no metrics."""
     yield from log_lines(result)
     if queue is not None:
         yield metrics_line(result, queue)
 
 
 def metrics_line(result: BatchResult, queue: str) -> str:
-    """Write the batch as one EMF document, its dimension the name of the source queue."""
+    """Return the batch as one EMF document; its dimension is the name of the source queue."""
     values: dict[str, Any] = counts(result) | _lags(result)
-    definitions = [{"Name": name, "Unit": METRICS[name]} for name in values]
+    definitions = [{"Name": name, "Unit": _UNITS[name]} for name in values]
     head = {
         "Timestamp": int(result.ended_at.timestamp() * 1000),
         "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": [[DIMENSION]], "Metrics": definitions}],
@@ -120,35 +119,37 @@ def metrics_line(result: BatchResult, queue: str) -> str:
 
 
 def log_lines(result: BatchResult) -> Iterator[str]:
-    """Write one line per object that did not end well, and one summary of the batch."""
+    """Yield one line per object that did not end well, and one summary of the batch."""
     for id_, detail in result.malformed:
         yield _line(result, "ERROR", "message is malformed", message_id=id_, reason="malformed_message", detail=detail)
     for file in result.files:
         if file.outcome is not FileOutcome.INDEXED or file.note:
             yield _file_line(result, file)
-    for cause in result.unburied:
+    for cause in result.dead_letters_unsent:
         yield _line(result, "ERROR", "dead letter not sent", detail=cause)
     for crash in result.crashes:
         yield _line(result, "ERROR", "crash", detail=crash)
     yield _line(result, "INFO", "batch", ignored=dict(result.ignored), **counts(result))
 
 
+_LEVELS = {FileOutcome.INDEXED: "INFO", FileOutcome.HANDED_BACK: "WARNING", FileOutcome.DEAD_LETTER: "ERROR"}
+
+
 def _file_line(result: BatchResult, file: FileTally) -> str:
-    said: dict[str, Any] = {"object": f"s3://{file.ref.bucket}/{file.ref.key}", "version": file.ref.version_id}
-    said |= {
+    members: dict[str, Any] = {
+        "object": file.ref.uri,
+        "version": file.ref.version_id,
         "outcome": file.outcome,
         "reason": file.reason or None,
         "read": file.read,
         "rejected": file.rejected or None,
+        "detail": (file.problem.detail if file.problem else "") or file.note or None,
+        "positions": [position for position, _ in file.rejections[:_SHOWN_POSITIONS]] or None,
     }
-    said["detail"] = (file.problem.detail if file.problem else "") or file.note or None
-    said["positions"] = [position for position, _ in file.rejections[:20]] or None
-    level = {FileOutcome.INDEXED: "INFO", FileOutcome.HANDED_BACK: "WARNING", FileOutcome.DEAD_LETTER: "ERROR"}[
-        file.outcome
-    ]
-    return _line(result, level, "object", **{name: value for name, value in said.items() if value is not None})
+    members = {name: value for name, value in members.items() if value is not None}
+    return _line(result, _LEVELS[file.outcome], "object", **members)
 
 
-def _line(result: BatchResult, level: str, message: str, **said: Any) -> str:  # noqa: ANN401 - JSON values
+def _line(result: BatchResult, level: str, message: str, **members: Any) -> str:  # noqa: ANN401 - JSON values
     head = {"timestamp": result.ended_at.isoformat(timespec="milliseconds"), "level": level, "message": message}
-    return msgspec.json.encode(head | said).decode()
+    return msgspec.json.encode(head | members).decode()

@@ -1,30 +1,31 @@
-"""Puts the parts together for the doors: settings in, a consumer with its neighbours out."""
+"""Connects the parts for the entry points: settings in, a consumer with its neighbours out."""
 
 from __future__ import annotations
 
-import os
 import random
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import boto3
-from botocore.exceptions import BotoCoreError
 from requests_aws4auth import AWS4Auth
 
-from worker.aws.fast_get import ShortGet
-from worker.aws.sqs import S3Store, SqsQueue, config, read_secret
+from worker.aws.fast_get import FastGetObject
+from worker.aws.s3 import S3Store
+from worker.aws.secrets import read_secret
+from worker.aws.session import config, open_session
+from worker.aws.sqs import SqsQueue
 from worker.errors import SetupError
-from worker.opensearch.sender import Client, Cluster
+from worker.opensearch.client import Client
+from worker.opensearch.sender import BulkSender
 from worker.pipeline.consumer import Consumer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.pipeline.consumer import Queue, Store
+    from worker.pipeline.ports import Queue, Store
     from worker.settings import Settings
 
-# Receiving waits 20 s on the server's side, so the answer may be that late.
+# Receiving waits 20 s on the server's side, so the response may be that late.
 _LONG_POLL_SECONDS = 30.0
 
 
@@ -34,19 +35,18 @@ def now() -> datetime:
 
 
 def make_store(settings: Settings) -> S3Store:
-    """Build the S3 edge."""
-    made = session()
-    own = config(connections=settings.fetch_ahead)
-    client = made.client("s3", config=own)
-    credentials = made.get_credentials()
+    """Build the S3 adapter."""
+    session = open_session()
+    client = session.client("s3", config=config(connections=settings.fetch_ahead))
+    credentials = session.get_credentials()
     if credentials is None:
-        return S3Store(client)  # which says so
-    return S3Store(client, ShortGet(client, credentials, connections=settings.fetch_ahead))
+        return S3Store(client)  # its first request names the error
+    return S3Store(client, FastGetObject(client, credentials, connections=settings.fetch_ahead))
 
 
 def make_queue(settings: Settings) -> SqsQueue:
-    """Build the SQS edge."""
-    client = session().client("sqs", config=config(connections=8, read_seconds=_LONG_POLL_SECONDS))
+    """Build the SQS adapter."""
+    client = open_session().client("sqs", config=config(connections=8, read_seconds=_LONG_POLL_SECONDS))
     return SqsQueue(client, settings.required("queue_url"), settings.required("dead_letter_queue_url"))
 
 
@@ -56,7 +56,7 @@ def make_client(settings: Settings) -> Client:
         raise SetupError(f"TRAILSINK_OPENSEARCH_CA_FILE: there is no file {settings.opensearch_ca_file}.")
     return Client(
         settings.required("opensearch_url"),
-        sign_in=_signer(settings),
+        sign_in=_sign_in(settings),
         ca_file=settings.opensearch_ca_file,
         seconds=settings.request_seconds,
     )
@@ -69,11 +69,11 @@ def make_consumer(
     store: Store | None = None,
     queue: Queue | None = None,
 ) -> Consumer:
-    """Build a consumer; `sleep` is how its retries wait, so that a door can cut the wait short.
+    """Build a consumer; `sleep` is how its retries wait, so that an entry point can cut the wait short.
 
     A backfill brings a store or a queue of its own in place of S3 and SQS.
     """
-    cluster = Cluster(
+    sender = BulkSender(
         make_client(settings),
         request_seconds=settings.request_seconds,
         retry_seconds=settings.retry_seconds,
@@ -83,47 +83,35 @@ def make_consumer(
     )
     return Consumer(
         store or make_store(settings),
-        cluster,
+        sender,
         queue or make_queue(settings),
         settings.limits,
         now=now,
-        tick=time.monotonic,
+        monotonic=time.monotonic,
         jitter=random.random,
     )
 
 
-def session() -> boto3.Session:
-    """Open a session on the environment's credentials; raises SetupError when there is no region."""
-    try:
-        # boto3 itself reads only AWS_DEFAULT_REGION, and the region of a profile.
-        made = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
-    except BotoCoreError as error:
-        raise SetupError(f"The AWS configuration cannot be read: {error}") from error
-    if made.region_name is None:
-        raise SetupError("No AWS region is set: set AWS_REGION.")
-    return made
-
-
-def _signer(settings: Settings) -> Callable[[], AWS4Auth | tuple[str, str] | None]:
-    match _auth(settings):
+def _sign_in(settings: Settings) -> Callable[[], AWS4Auth | tuple[str, str] | None]:
+    match _auth_method(settings):
         case "basic":
-            return lambda: _password(settings)
+            return lambda: _read_password(settings)
         case "sigv4":
-            made, service = session(), "aoss" if settings.is_serverless else "es"
+            session, service = open_session(), "aoss" if settings.is_serverless else "es"
 
             def sign() -> AWS4Auth:
                 # Refreshable, because a role's credentials end after an hour or so.
-                credentials = made.get_credentials()
+                credentials = session.get_credentials()
                 if credentials is None:
                     raise SetupError("No AWS credentials were found to sign requests to OpenSearch with.")
-                return AWS4Auth(region=made.region_name, service=service, refreshable_credentials=credentials)
+                return AWS4Auth(region=session.region_name, service=service, refreshable_credentials=credentials)
 
             return sign
         case _:
             return lambda: None
 
 
-def _auth(settings: Settings) -> str:
+def _auth_method(settings: Settings) -> str:
     if settings.opensearch_auth != "auto":
         return settings.opensearch_auth
     if settings.opensearch_username or settings.opensearch_secret_arn:
@@ -131,10 +119,10 @@ def _auth(settings: Settings) -> str:
     return "sigv4" if settings.opensearch_host.endswith(".amazonaws.com") else "none"
 
 
-def _password(settings: Settings) -> tuple[str, str]:
+def _read_password(settings: Settings) -> tuple[str, str]:
     """Read the password from where it is kept, each time: it may have been rotated."""
     if settings.opensearch_secret_arn:
-        client = session().client("secretsmanager", config=config(connections=1))
+        client = open_session().client("secretsmanager", config=config(connections=1))
         return read_secret(client, settings.opensearch_secret_arn)
     username = settings.required("opensearch_username")
     if settings.opensearch_password_file is None:

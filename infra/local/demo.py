@@ -20,7 +20,8 @@ from infra.local.errors import LocalStackError
 from infra.local.roads import ContainerRoad, FunctionRoad, Road, Totals
 from infra.local.stack import Stack
 from infra.local.telling import heading, out, say
-from worker.pipeline.notifications import ObjectRef, announce
+from worker.pipeline.notifications import s3_notification
+from worker.pipeline.objects import ObjectRef
 
 DATA = Path(__file__).parents[2] / "tests" / "data"
 ACCOUNT = "AWSLogs/218007301253/CloudTrail/us-east-1/2023/07/10/218007301253_CloudTrail_us-east-1_"
@@ -104,7 +105,7 @@ class Demo:
         keys = [one["Key"] for one in self.road.s3.list_objects_v2(Bucket=self.road.bucket)["Contents"]]
         again = [key for key in keys if "_CloudTrail_" in key and key != TRUNCATED][:ANNOUNCED_TWICE]
         for key in again:
-            notice = announce(ObjectRef(self.road.bucket, key))
+            notice = s3_notification(ObjectRef(self.road.bucket, key))
             self.road.sqs.send_message(QueueUrl=self.road.queue_url, MessageBody=notice)
         self.uploaded.at = time.monotonic()
         files, events = self.uploaded.files - 3, len(self.uploaded.ids) - 1

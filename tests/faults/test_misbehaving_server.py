@@ -17,21 +17,25 @@ import pytest
 
 from tests.support.http_server import Reply, Service, listening
 from worker.cloudtrail.records import Record
-from worker.opensearch.sender import Client, Cluster
-from worker.pipeline.bulk import Outcome, Receipt, Verdict
-from worker.pipeline.documents import Action, Origin, Partition, Routing, actions
+from worker.opensearch.client import Client
+from worker.opensearch.sender import BulkSender
+from worker.pipeline.bulk import DeliveryResult, Outcome, Verdict
+from worker.pipeline.documents import Action, IndexNaming, Provenance, to_actions
+from worker.pipeline.limits import Partition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-ORIGIN = Origin("s3://b/k", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z")
-ROUTING = Routing("cloudtrail", Partition.DAY, "2030", 100)
+ORIGIN = Provenance("s3://b/k", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z")
+ROUTING = IndexNaming("cloudtrail", Partition.DAY, "2030", 100)
 INDEXED = Outcome(Verdict.INDEXED)
 
 
 def some_actions(count: int, size: int = 1) -> list[Action]:
     raw = b'{"eventID":"%s"}' % (b"x" * size)
-    return list(actions([Record(at, str(at), "2026-01-01T00:00:00Z", raw) for at in range(count)], 0, ORIGIN, ROUTING))
+    return list(
+        to_actions([Record(at, str(at), "2026-01-01T00:00:00Z", raw) for at in range(count)], 0, ORIGIN, ROUTING)
+    )
 
 
 def http(status: str, body: bytes | str, kind: str = "application/json", *, length: int | None = None) -> bytes:
@@ -114,15 +118,15 @@ def served(*answers: bytes) -> Iterator[Server]:
 
 def cluster_at(
     url: str, *, seconds: float = 10, patience: float, in_flight: int, sleep: Callable[[float], None] = lambda _: None
-) -> Cluster:
+) -> BulkSender:
     """A cluster that is waited for so many seconds a request; by default waits between them take no time."""
     client = Client(url, sign_in=lambda: None, ca_file=None, seconds=seconds)
-    return Cluster(
+    return BulkSender(
         client, request_seconds=seconds, retry_seconds=patience, max_bytes=1 << 20, in_flight=in_flight, sleep=sleep
     )
 
 
-def deliver(server: Server, count: int, *, size: int = 1, patience: float = 10.0, left: float = 60.0) -> Receipt:
+def deliver(server: Server, count: int, *, size: int = 1, patience: float = 10.0, left: float = 60.0) -> DeliveryResult:
     """Deliver with waits that take no time; only the patience is real."""
     cluster = cluster_at(server.url, seconds=1, patience=patience, in_flight=2)
     until = time.monotonic() + left
@@ -160,7 +164,7 @@ def test_what_passes_is_asked_again_until_every_document_is_in(fault: bytes) -> 
         receipt = deliver(server, 3)
 
         assert receipt.outcomes == [INDEXED] * 3
-        assert receipt.halt == ""
+        assert receipt.stop_reason == ""
         assert receipt.requests >= 3
 
 
@@ -171,7 +175,7 @@ def test_what_does_not_pass_ends_unavailable_and_never_rejected(fault: bytes) ->
         receipt = deliver(server, 3, patience=0.2)
 
         assert {outcome.verdict for outcome in receipt.outcomes} == {Verdict.UNAVAILABLE}
-        assert receipt.halt
+        assert receipt.stop_reason
 
 
 PARKED = {
@@ -304,14 +308,14 @@ def test_nothing_is_sent_when_no_time_is_left() -> None:
         receipt = deliver(server, 3, left=0.0)
 
         assert server.requests == 0
-        assert receipt.halt == "deadline"
+        assert receipt.stop_reason == "deadline"
 
 
 def test_who_waits_for_a_turn_does_not_wait_beyond_the_time_that_is_left() -> None:
     """One request hangs and holds the only place; the other one's messages go back in time."""
     with served(SILENCE) as server:
         client = Client(server.url, sign_in=lambda: None, ca_file=None, seconds=3)
-        cluster = Cluster(client, request_seconds=3, retry_seconds=3, max_bytes=1 << 20, in_flight=1)
+        cluster = BulkSender(client, request_seconds=3, retry_seconds=3, max_bytes=1 << 20, in_flight=1)
         until = time.monotonic() + 1.0
         with ThreadPoolExecutor(2) as threads:
             began = time.monotonic()
@@ -321,7 +325,7 @@ def test_who_waits_for_a_turn_does_not_wait_beyond_the_time_that_is_left() -> No
             receipt = cluster.deliver(some_actions(1), lambda: until - time.monotonic())
             seconds = time.monotonic() - began
 
-            assert (receipt.halt, receipt.outcomes[0].verdict) == ("deadline", Verdict.UNAVAILABLE)
+            assert (receipt.stop_reason, receipt.outcomes[0].verdict) == ("deadline", Verdict.UNAVAILABLE)
             assert seconds < 2.5
             assert hanging.result().outcomes[0].verdict is Verdict.UNAVAILABLE
 
@@ -357,7 +361,7 @@ def test_a_request_that_is_taken_bit_by_bit_is_not_given_up() -> None:
         cluster = cluster_at(strained.url, patience=0.5, in_flight=1, sleep=lambda _: time.sleep(0.2))
         receipt = cluster.deliver(some_actions(10), lambda: 60.0)
 
-    assert (receipt.outcomes, receipt.requests, receipt.halt) == ([INDEXED] * 10, 10, "")
+    assert (receipt.outcomes, receipt.requests, receipt.stop_reason) == ([INDEXED] * 10, 10, "")
 
 
 def test_patience_ends_when_no_more_is_taken() -> None:
@@ -397,7 +401,7 @@ def test_requests_that_take_turns_are_not_given_up() -> None:
         )
         until = time.monotonic() + 60.0
 
-        def deliver_one(_: int) -> Receipt:
+        def deliver_one(_: int) -> DeliveryResult:
             return cluster.deliver(some_actions(1, 600_000), lambda: until - time.monotonic())
 
         with ThreadPoolExecutor(12) as threads:
@@ -424,7 +428,7 @@ def test_requests_that_one_outage_refuses_end_together() -> None:
         later = cluster.deliver(some_actions(1), lambda: 60.0)
 
     assert seconds < 12  # some 30 else
-    assert {receipt.halt for receipt in receipts} == {"no_master"}
+    assert {receipt.stop_reason for receipt in receipts} == {"no_master"}
     assert {receipt.outcomes[0] for receipt in receipts} == {Outcome(Verdict.UNAVAILABLE, "no_master")}
     assert later.requests > 0  # what comes after is tried anew
 

@@ -24,13 +24,14 @@ from infra.local.stack import SERVER_VARIABLE, Stack, program_environment
 from tests.conftest import VERSION
 from tests.support.cli import TRAILSINK
 from tests.support.event_files import fresh_files
-from worker.opensearch.sender import Client, Cluster
-from worker.opensearch.setup import Wanted, set_up
+from worker.opensearch.client import Client
+from worker.opensearch.sender import BulkSender
+from worker.opensearch.setup import SetupOptions, install
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from worker.pipeline.bulk import Answer
+    from worker.pipeline.bulk import BulkResponse
 
 pytestmark = [
     pytest.mark.skipif(SERVER_VARIABLE in os.environ, reason=f"{SERVER_VARIABLE}: a server of others is not stopped"),
@@ -113,7 +114,7 @@ class Scene:
         self.resources = stack.resources
         self.opensearch_url = stack.opensearch_url
         self.opensearch = OpenSearch([stack.opensearch_url], timeout=60)
-        list(set_up(self.opensearch, Wanted("cloudtrail", replicas=0)))
+        list(install(self.opensearch, SetupOptions("cloudtrail", replicas=0)))
         self.ids: set[str] = set()
 
     def upload(self, files: int = FILES, records: int = RECORDS) -> None:
@@ -121,13 +122,13 @@ class Scene:
             self.s3.put_object(Bucket=self.resources.bucket, Key=f"{len(self.ids)}/{key}", Body=body)
             self.ids |= ids
 
-    def refused(self, body: bytes) -> Answer:
+    def refused(self, body: bytes) -> BulkResponse:
         """Send a bulk request; returns what the road makes of the answer."""
         client = Client(self.opensearch_url, sign_in=lambda: None, ca_file=None, seconds=30)
-        cluster = Cluster(client, request_seconds=30, retry_seconds=1, max_bytes=len(body), in_flight=1)
+        cluster = BulkSender(client, request_seconds=30, retry_seconds=1, max_bytes=len(body), in_flight=1)
         posted = cluster.post(gzip.compress(body), lambda: 30.0, lambda _: False)
         assert posted
-        return posted.answer
+        return posted.response
 
     @contextmanager
     def consumer(self, *words: str) -> Iterator[Consumer]:

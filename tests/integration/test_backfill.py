@@ -21,7 +21,8 @@ from tests.support.event_files import ACCOUNT, event, fresh_files, log_file, rea
 from tests.support.json_contract import Backfilled, read
 from tests.support.listing_server import served
 from worker.cli.main import main
-from worker.pipeline.notifications import ObjectRef, announce, read_message
+from worker.pipeline.notifications import parse_notification, s3_notification
+from worker.pipeline.objects import ObjectRef
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,7 +68,7 @@ def drain(bench: Bench) -> list[str]:
         "Messages"
     ):
         for one in messages:
-            keys += [ref.key for ref in read_message(one["Body"]).objects]
+            keys += [ref.key for ref in parse_notification(one["Body"]).objects]
             bench.sqs.delete_message(QueueUrl=bench.settings.queue_url, ReceiptHandle=one["ReceiptHandle"])
     return keys
 
@@ -175,7 +176,7 @@ def test_missing_files_and_only_those_are_loaded(bench: Bench) -> None:
     keys = sorted(files)
     unsent, *deleted = keys[::11], *random.Random(5).sample(sorted(set(keys) - set(keys[::11])), 10)
     for key in set(keys) - set(unsent):
-        body = announce(ObjectRef(bench.settings.bucket, key))
+        body = s3_notification(ObjectRef(bench.settings.bucket, key))
         bench.sqs.send_message(QueueUrl=bench.settings.queue_url, MessageBody=body)
     consume()
     bench.count()

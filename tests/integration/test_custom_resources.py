@@ -21,7 +21,7 @@ from opensearchpy.exceptions import AuthorizationException
 
 from infra.local.secure import ADMIN, SecureNode
 from tests.support.http_server import Reply, Service, listening
-from worker.aws.bucket_notifications import Ours
+from worker.aws.bucket_notifications import OwnNotification
 from worker.deploy.custom_resource import WORK, bucket_notification, cluster_setup
 from worker.errors import Unavailable
 from worker.opensearch.schema import VERSION
@@ -317,10 +317,8 @@ def test_a_failed_update_keeps_the_physical_id_and_its_rollback_cleans_up(
     old_id = made(notify(cloudformation, "Create", place.properties()))
     wanted = place.properties(Bucket="second")
     # The move got as far as the put, and then its time was over.
-    place.s3.put_bucket_notification_configuration(
-        Bucket="second",
-        NotificationConfiguration={"QueueConfigurations": [Ours(ID, place.queue, "AWSLogs/", ".json.gz").entry]},  # type: ignore[list-item]
-    )
+    half_done: Any = {"QueueConfigurations": [OwnNotification(ID, place.queue, "AWSLogs/", ".json.gz").entry]}
+    place.s3.put_bucket_notification_configuration(Bucket="second", NotificationConfiguration=half_done)
     failed = notify(
         cloudformation, "Update", place.properties(Bucket="no-such-bucket"), id_=old_id, old=place.properties()
     )
@@ -575,7 +573,7 @@ def test_a_fault_of_our_own_is_answered(
         id_ or "trailsink-not-made",
     )
     assert "ValueError" in answer["Reason"]
-    assert "custom_resources.py" in logged
+    assert "custom_resource.py" in logged
     assert "hunter2" not in logged + answer["Reason"]
 
 

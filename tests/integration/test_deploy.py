@@ -17,7 +17,7 @@ from infra.packaging import PackagingError, Target, build
 from tests.support.cli import TRAILSINK, trailsink
 from tests.support.event_files import event, log_file
 from tests.support.http_server import Reply, Service, listening
-from worker.deploy.stack import Account
+from worker.deploy.account import Account
 
 if TYPE_CHECKING:
     from collections.abc import Callable

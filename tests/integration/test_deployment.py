@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
-from worker.deploy.stack import Account, Stack
+from worker.deploy.account import Account
+from worker.deploy.stack import Stack
 from worker.errors import SetupError
 
 if TYPE_CHECKING:

@@ -24,7 +24,8 @@ from tests.support.event_files import event, fresh_files, log_file
 from tests.support.http_server import serving
 from worker.cli.main import main
 from worker.dlq.letters import REASONS
-from worker.pipeline.notifications import ObjectRef, announce
+from worker.pipeline.notifications import s3_notification
+from worker.pipeline.objects import ObjectRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -97,7 +98,7 @@ class Pair:
 
 
 def a_body(number: int) -> str:
-    return announce(ObjectRef("trailsink-local", f"{number}.json.gz"))
+    return s3_notification(ObjectRef("trailsink-local", f"{number}.json.gz"))
 
 
 @pytest.fixture

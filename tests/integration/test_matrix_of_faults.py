@@ -25,7 +25,8 @@ from tests.support.http_server import Service, listening
 from tests.support.index_documents import index
 from worker.cli.main import main
 from worker.opensearch.dashboards import saved_objects
-from worker.pipeline.notifications import ObjectRef, announce
+from worker.pipeline.notifications import s3_notification
+from worker.pipeline.objects import ObjectRef
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -328,7 +329,7 @@ def prepare(bench: Bench, *, empty: bool) -> str:
     """
     settings = bench.settings
     bench.put(KEY, log_file(event()))
-    body = announce(ObjectRef(settings.bucket, KEY))
+    body = s3_notification(ObjectRef(settings.bucket, KEY))
     reason = {"reason": {"DataType": "String", "StringValue": "too_large"}}
     queues = (settings.queue_url, settings.dead_letter_queue_url)
     if not empty:

@@ -19,7 +19,8 @@ import pytest
 from tests.support.event_files import event, log_file
 from tests.support.http_server import Service, listening
 from tests.unit.test_template import RESOURCES
-from worker.pipeline.notifications import ObjectRef, announce
+from worker.pipeline.notifications import s3_notification
+from worker.pipeline.objects import ObjectRef
 
 if TYPE_CHECKING:
     from tests.conftest import Bench
@@ -139,7 +140,9 @@ def test_the_loaders_role_is_what_the_loader_calls(bench: Bench, recorded: Recor
     bench.put("good", log_file(event()))
     bench.put("truncated", log_file(event())[:-9])
     refs = [ObjectRef(bench.settings.bucket, key) for key in ("good", "truncated", "missing")]
-    bodies = [announce(ref) for ref in (*refs, ObjectRef(bench.settings.bucket, "versioned", version_id=version))]
+    bodies = [
+        s3_notification(ref) for ref in (*refs, ObjectRef(bench.settings.bucket, "versioned", version_id=version))
+    ]
     for body in bodies:
         bench.sqs.send_message(QueueUrl=bench.settings.queue_url, MessageBody=body)
 

@@ -13,7 +13,8 @@ import worker.handler
 from infra.local.ports import free_port
 from tests.support.cli import trailsink
 from tests.support.event_files import event, fresh_files, log_file, real_files
-from worker.pipeline.notifications import ObjectRef, announce
+from worker.pipeline.notifications import s3_notification
+from worker.pipeline.objects import ObjectRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +35,7 @@ def announce_all(bench: Bench) -> None:
     """Announce every object of the bucket once more."""
     pages = bench.s3.get_paginator("list_objects_v2").paginate(Bucket=bench.settings.bucket)
     for one in (one for page in pages for one in page["Contents"]):
-        body = announce(ObjectRef(bench.settings.bucket, one["Key"]))
+        body = s3_notification(ObjectRef(bench.settings.bucket, one["Key"]))
         bench.sqs.send_message(QueueUrl=bench.settings.queue_url, MessageBody=body)
 
 
@@ -229,10 +230,10 @@ class Context:
 
 def test_the_lambda_handler_takes_the_same_road(bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
     """Both doors open on the same consumer; the answer names only what must stay."""
-    good, bad = event(), announce(ObjectRef(bench.settings.bucket, "not/there.json.gz"))
+    good, bad = event(), s3_notification(ObjectRef(bench.settings.bucket, "not/there.json.gz"))
     bench.put("good.json.gz", log_file(good))
     bodies = [
-        announce(ObjectRef(bench.settings.bucket, "good.json.gz")),
+        s3_notification(ObjectRef(bench.settings.bucket, "good.json.gz")),
         bad,
         '{"s3Bucket":"no-such-bucket-here","s3ObjectKey":["k"]}',
     ]
@@ -266,7 +267,7 @@ def sqs_event(bench: Bench, count: int) -> dict[str, Any]:
     records = []
     for number in range(count):
         bench.put(f"{number}.json.gz", log_file(event()))
-        body = announce(ObjectRef(bench.settings.bucket, f"{number}.json.gz"))
+        body = s3_notification(ObjectRef(bench.settings.bucket, f"{number}.json.gz"))
         records.append({"messageId": str(number), "receiptHandle": "r", "body": body, "attributes": {}})
     return {"Records": records}
 
@@ -302,7 +303,7 @@ def test_an_invocation_with_three_seconds_left_starts_nothing(bench: Bench) -> N
 
 def fresh_handler() -> Callable[[dict[str, Any], Any], dict[str, list[dict[str, str]]]]:
     """The handler of a cold start: it reads this test's environment."""
-    worker.handler._opened.cache_clear()  # noqa: SLF001 - what a new sandbox does
+    worker.handler._consumer.cache_clear()  # noqa: SLF001 - what a new sandbox does
     return worker.handler.handler
 
 

@@ -17,7 +17,7 @@ from tests.support.cli import TRAILSINK
 from tests.support.event_files import event, log_file
 from tests.support.index_documents import index
 from worker.cli.main import main
-from worker.opensearch.search import PAGE, Search, Searching
+from worker.opensearch.search import PAGE, Search, SearchSession
 
 if TYPE_CHECKING:
     from click.testing import Result
@@ -54,7 +54,7 @@ def test_paging_goes_on_while_events_come_in_and_views_run_out(bench: Bench, way
     """A reader that pauses for an hour, or a server without points in time, loses and doubles nothing."""
     given = [event(eventTime=f"2026-03-01T10:00:0{number % 2}Z") for number in range(2 * PAGE + 50)]
     index(bench, given)
-    searching = Searching(bench.opensearch, Search(bench.prefix, oldest_first=True), views=way != "no view")
+    searching = SearchSession(bench.opensearch, Search(bench.prefix, oldest_first=True), views=way != "no view")
 
     found: list[str] = []
     for page in searching.pages():

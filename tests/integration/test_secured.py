@@ -28,8 +28,8 @@ from tests.support.cli import TRAILSINK, trailsink
 from tests.support.event_files import event, log_file
 from worker.cli.main import main
 from worker.errors import SetupError
-from worker.opensearch.security import examiner_role, installer_role, let_in, loader_role, role_name
-from worker.opensearch.setup import Wanted, set_up
+from worker.opensearch.security import examiner_role, grant_loader_access, installer_role, loader_role, role_name
+from worker.opensearch.setup import SetupOptions, install
 from worker.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class Secured:
 
     def handle(self) -> int:
         """Do what Lambda does with one batch: the handler's answer says what is deleted; returns what is not."""
-        worker.handler._opened.cache_clear()  # noqa: SLF001 - what a new sandbox does
+        worker.handler._consumer.cache_clear()  # noqa: SLF001 - what a new sandbox does
         found = self.sqs.receive_message(
             QueueUrl=self.settings.queue_url,
             MaxNumberOfMessages=10,
@@ -186,8 +186,8 @@ def secured(
 @pytest.fixture
 def admitted(secured: Secured) -> Secured:
     """The same, set up, with the loader's role mapped to the backend role, and signed in as who has it."""
-    list(set_up(secured.admin, Wanted(secured.prefix, replicas=0)))
-    list(let_in(secured.admin, secured.prefix, ROLE))
+    list(install(secured.admin, SetupOptions(secured.prefix, replicas=0)))
+    list(grant_loader_access(secured.admin, secured.prefix, ROLE))
     secured.sign_in_as(PIPELINE)
     return secured
 
@@ -228,13 +228,13 @@ def test_each_permission_of_the_installer_is_needed(secured: Secured) -> None:
             body = all_of_it | {"cluster_permissions": rest}
             secured.admin.transport.perform_request("PUT", f"{API}/roles/{NARROW_INSTALLER}", body=body)
             with pytest.raises(SetupError, match=f"refuses with 403: the user or role lacks {permission}"):
-                list(set_up(installer, Wanted(secured.prefix, replicas=0)))
+                list(install(installer, SetupOptions(secured.prefix, replicas=0)))
             refused.append(permission)
         secured.admin.transport.perform_request("PUT", f"{API}/roles/{NARROW_INSTALLER}", body=all_of_it)
 
-        list(set_up(installer, Wanted(secured.prefix, replicas=0)))
+        list(install(installer, SetupOptions(secured.prefix, replicas=0)))
         with pytest.raises(SetupError, match=r"refuses with 403 to let the loader in"):
-            list(let_in(installer, secured.prefix, ROLE))
+            list(grant_loader_access(installer, secured.prefix, ROLE))
 
     assert refused == all_of_it["cluster_permissions"]
 

@@ -18,17 +18,18 @@ from botocore.config import Config
 from botocore.credentials import Credentials, RefreshableCredentials
 
 from tests.integration.test_signatures import REGION, Judge, Key, make_authority
-from worker.aws.fast_get import ShortGet
-from worker.aws.sqs import S3Store, config
+from worker.aws.fast_get import FastGetObject
+from worker.aws.s3 import S3Store
+from worker.aws.session import config
 from worker.errors import Reason, StoreUnavailable, UnreadableObject
-from worker.pipeline.notifications import ObjectRef
+from worker.pipeline.objects import ObjectRef
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Iterator
     from pathlib import Path
 
-    from worker.aws.fast_get import Asked as Question
+    from worker.aws.fast_get import PendingGet as Question
 
 NAME = "AWSLogs/111122223333/CloudTrail/eu-central-1/2026/11/23/111122223333_CloudTrail_x_20261123T1000Z_a-b_c.json.gz"
 CONTENT = b"\x1f\x8bnot really gzip"
@@ -148,7 +149,7 @@ def store_of(bucket: Bucket, key: Key, credentials: Credentials | None = None, *
     client = made.client("s3", endpoint_url=bucket.url, config=own)
     credentials = credentials or made.get_credentials()
     assert isinstance(credentials, Credentials)
-    return S3Store(client, ShortGet(client, credentials, connections=4, seconds=2))
+    return S3Store(client, FastGetObject(client, credentials, connections=4, seconds=2))
 
 
 @pytest.fixture
@@ -194,13 +195,13 @@ def connected(bucket: Bucket, connections: int = 1) -> S3Store:
 
 
 def ask(store: S3Store, key: str = NAME, limit: int = 1_000) -> Question:
-    asked = store.ask(ref(key), limit)
+    asked = store.start_get(ref(key), limit)
     assert asked
     return asked
 
 
 def taken(asked: Question) -> bytes | bytearray:
-    stored = asked.take(5)
+    stored = asked.wait(5)
     assert stored
     return stored.content
 
@@ -286,7 +287,7 @@ def test_a_rotated_credential_is_signed_with_at_once(bucket: Bucket) -> None:
     store = taught(bucket)
     store.fetch(ref(), 1_000)
     bucket.judge.keys = [Key("AKIDSECOND", "another secret")]
-    credentials = store._short._credentials  # type: ignore[union-attr]  # noqa: SLF001
+    credentials = store._fast_get._credentials  # type: ignore[union-attr]  # noqa: SLF001
     credentials.access_key, credentials.secret_key = "AKIDSECOND", "another secret"
 
     store.fetch(ref(), 1_000)
@@ -369,7 +370,7 @@ def test_objects_are_asked_for_ahead_without_a_thread(bucket: Bucket) -> None:
 
     for first in range(0, 40, 4):
         asked = [ask(store, f"a/{at}") for at in range(first, first + 4)]
-        assert store.ask(ref(), 1_000) is None  # without another connection
+        assert store.start_get(ref(), 1_000) is None  # without another connection
         for at in (3, 0, 2, 1):
             assert taken(asked[at]) == b"%d" % (first + at)
 
@@ -380,8 +381,8 @@ def test_objects_are_asked_for_ahead_without_a_thread(bucket: Bucket) -> None:
 
 def test_an_unknown_bucket_and_an_odd_key_are_not_asked(bucket: Bucket) -> None:
     """boto3 has to go first, and alone where there are several ways to write a key."""
-    assert store_of(bucket, bucket.judge.keys[0]).ask(ref(), 1_000) is None
-    assert connected(bucket).ask(ref("a b"), 1_000) is None
+    assert store_of(bucket, bucket.judge.keys[0]).start_get(ref(), 1_000) is None
+    assert connected(bucket).start_get(ref("a b"), 1_000) is None
 
 
 @pytest.mark.parametrize("answer", [*PASSING, *(pytest.param(ODD[name][0], id=name) for name in ODD)])
@@ -391,7 +392,7 @@ def test_an_odd_answer_to_what_was_asked_is_left_to_boto3(bucket: Bucket, answer
     bucket.odd, bucket.only_short = [answer], True
     asked, opened = ask(store), bucket.opened
 
-    assert asked.take(5) is None
+    assert asked.wait(5) is None
     assert asked.fetch().content == CONTENT
 
     assert store.fetch(ref(), 1_000).content == CONTENT
@@ -406,7 +407,7 @@ def test_connections_that_were_closed_do_not_end_the_short_way(bucket: Bucket) -
     bucket.odd, bucket.only_short = [b""] * 4, True
     asked = [ask(store) for _ in range(4)]
 
-    assert [one.take(5) for one in asked] == [None] * 4
+    assert [one.wait(5) for one in asked] == [None] * 4
     assert [one.fetch().content for one in asked] == [CONTENT] * 4
 
     bucket.odd = [b""]
@@ -420,7 +421,7 @@ def test_a_connection_that_is_seen_to_be_closed_is_not_asked_on(bucket: Bucket) 
     store = connected(bucket, 2)
     time.sleep(0.3)
 
-    assert store.ask(ref(), 1_000) is None
+    assert store.start_get(ref(), 1_000) is None
 
 
 def test_a_connection_that_is_to_be_closed_brings_its_last_object(bucket: Bucket) -> None:
@@ -428,11 +429,11 @@ def test_a_connection_that_is_to_be_closed_brings_its_last_object(bucket: Bucket
     store = connected(bucket)
     bucket.odd = [http(200, CONTENT).replace(b"\r\n", b"\r\nConnection: close\r\n", 1)]
 
-    stored = ask(store).take(5)
+    stored = ask(store).wait(5)
 
     assert stored
     assert stored.content == CONTENT
-    assert store.ask(ref(), 1_000) is None
+    assert store.start_get(ref(), 1_000) is None
 
 
 def test_a_connection_that_has_rested_for_long_is_not_used(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -442,7 +443,7 @@ def test_a_connection_that_has_rested_for_long_is_not_used(bucket: Bucket, monke
     opened = bucket.opened
     time.sleep(0.1)
 
-    assert store.ask(ref(), 1_000) is None
+    assert store.start_get(ref(), 1_000) is None
     store.fetch(ref(), 1_000)
 
     assert bucket.opened == opened + 1
@@ -455,7 +456,7 @@ def test_silence_is_waited_for_once(bucket: Bucket) -> None:
     asked = [ask(store) for _ in range(4)]
     began = time.monotonic()
 
-    assert [one.take(60) for one in asked] == [None] * 4
+    assert [one.wait(60) for one in asked] == [None] * 4
 
     assert time.monotonic() - began < 2 * 2  # seconds is 2
 
@@ -484,7 +485,7 @@ def test_what_nobody_asked_for_is_not_the_next_answer(
         assert taken(ask(store)) == CONTENT
         time.sleep(0.1)
 
-        assert store.ask(ref(), 1_000) is None
+        assert store.start_get(ref(), 1_000) is None
 
 
 def test_an_answer_that_trickles_is_waited_for_as_a_whole(bucket: Bucket) -> None:
@@ -493,7 +494,7 @@ def test_an_answer_that_trickles_is_waited_for_as_a_whole(bucket: Bucket) -> Non
     bucket.seconds_per_byte = 0.05
     began = time.monotonic()
 
-    assert ask(store).take(0.5) is None
+    assert ask(store).wait(0.5) is None
 
     assert 0.4 < time.monotonic() - began < 3
 
@@ -505,7 +506,7 @@ def test_an_answer_that_is_left_is_nobody_elses(bucket: Bucket) -> None:
 
     ask(store).cancel()
 
-    assert store.ask(ref("a/other"), 1_000) is None
+    assert store.start_get(ref("a/other"), 1_000) is None
     assert store.fetch(ref("a/other"), 1_000).content == b"other"
     assert taken(ask(store)) == CONTENT
 
@@ -514,7 +515,7 @@ def test_a_larger_object_than_allowed_is_not_taken(bucket: Bucket) -> None:
     """Memory is bounded whichever way the object comes."""
     asked = ask(connected(bucket), limit=len(CONTENT) - 1)
 
-    assert asked.take(5) is None
+    assert asked.wait(5) is None
     with pytest.raises(UnreadableObject):
         asked.fetch()
 
@@ -523,7 +524,7 @@ def test_no_more_connections_are_kept_than_are_allowed(bucket: Bucket) -> None:
     """Others are closed when they have brought their object."""
     store = connected(bucket, 8)
 
-    asked = [asked for _ in range(8) if (asked := store.ask(ref(), 1_000))]
+    asked = [asked for _ in range(8) if (asked := store.start_get(ref(), 1_000))]
     for one in asked:
         one.cancel()
 
@@ -537,7 +538,7 @@ def test_credentials_about_to_end_are_not_renewed_by_the_reader(bucket: Bucket) 
     credentials = RefreshableCredentials(key.id, key.secret, "", _moment(60), lambda: fresh, "test")
     store = store_of(bucket, key, credentials)
     store.fetch(ref(), 1_000)
-    renewed = store.ask(ref(), 1_000)
+    renewed = store.start_get(ref(), 1_000)
     store.fetch(ref(), 1_000)
 
     assert renewed is None

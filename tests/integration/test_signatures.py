@@ -26,9 +26,11 @@ from requests_aws4auth import AWS4Auth
 
 from infra.local.stack import MISLEADING
 from worker.cloudtrail.records import Record
-from worker.opensearch.sender import Client, Cluster
-from worker.pipeline.bulk import TLS_FAILURE, Outcome, Receipt, Verdict
-from worker.pipeline.documents import Action, Origin, Partition, Routing, actions
+from worker.opensearch.client import Client
+from worker.opensearch.sender import BulkSender
+from worker.pipeline.bulk import TLS_FAILURE, DeliveryResult, Outcome, Verdict
+from worker.pipeline.documents import Action, IndexNaming, Provenance, to_actions
+from worker.pipeline.limits import Partition
 from worker.settings import load_settings
 from worker.wiring import make_client
 
@@ -193,19 +195,19 @@ def cloud(judge: Judge) -> AbstractContextManager[Cloud]:
 def some_actions(count: int) -> list[Action]:
     raw = '{"eventID":"x","note":"ünïcode + 100% ~ ok"}'.encode()
     records = [Record(at, str(at), "2026-01-01T00:00:00Z", raw) for at in range(count)]
-    origin = Origin("s3://b/k", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z")
-    return list(actions(records, 0, origin, Routing("cloudtrail", Partition.DAY, "2030", 100)))
+    origin = Provenance("s3://b/k", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z")
+    return list(to_actions(records, 0, origin, IndexNaming("cloudtrail", Partition.DAY, "2030", 100)))
 
 
-def cluster_of(client: Client) -> Cluster:
-    return Cluster(client, request_seconds=5, retry_seconds=5, max_bytes=1 << 20, in_flight=2, sleep=lambda _: None)
+def cluster_of(client: Client) -> BulkSender:
+    return BulkSender(client, request_seconds=5, retry_seconds=5, max_bytes=1 << 20, in_flight=2, sleep=lambda _: None)
 
 
-def deliver(cluster: Cluster, count: int = 3) -> Receipt:
+def deliver(cluster: BulkSender, count: int = 3) -> DeliveryResult:
     return cluster.deliver(some_actions(count), lambda: 60.0)
 
 
-def wired(monkeypatch: pytest.MonkeyPatch, url: str, service: str, key: Key) -> Cluster:
+def wired(monkeypatch: pytest.MonkeyPatch, url: str, service: str, key: Key) -> BulkSender:
     """A cluster as the doors make it, from settings and the environment's credentials."""
     for name in (*MISLEADING, "AWS_ENDPOINT_URL"):
         monkeypatch.delenv(name, raising=False)
@@ -258,7 +260,7 @@ def test_a_signed_bulk_request_is_accepted(
 
     assert judge.refusals == []
     assert receipt.outcomes == [INDEXED] * 3
-    assert receipt.halt == ""
+    assert receipt.stop_reason == ""
     assert len(server.lines) == 6
     assert {"host", "x-amz-content-sha256", "x-amz-date"} <= judge.signed
     assert ("x-amz-security-token" in judge.signed) == bool(token)
@@ -274,7 +276,7 @@ def test_a_wrong_secret_parks_the_batch_and_rejects_nothing(monkeypatch: pytest.
         receipt = deliver(cluster)
 
     assert {outcome.verdict for outcome in receipt.outcomes} == {Verdict.UNAVAILABLE}
-    assert "403" in receipt.halt
+    assert "403" in receipt.stop_reason
     assert set(judge.refusals) == {"the request signature we calculated does not match the signature you provided"}
     assert len(judge.refusals) <= 2, "it signs in afresh once, and does not insist"
     assert server.lines == []
@@ -323,7 +325,7 @@ def a_role(clock: Clock, keys: list[Key]) -> RefreshableCredentials:
     )
 
 
-def signing(url: str, credentials: Callable[[], RefreshableCredentials]) -> Cluster:
+def signing(url: str, credentials: Callable[[], RefreshableCredentials]) -> BulkSender:
     def sign() -> AWS4Auth:
         return AWS4Auth(region=REGION, service="es", refreshable_credentials=credentials())
 
@@ -451,4 +453,4 @@ def test_a_bundle_in_the_environment_does_not_widen_whom_is_trusted(
         receipt = deliver(cluster_of(Client(url, sign_in=SIGN_INS[how], ca_file=another.ca, seconds=5)))
 
     assert {outcome.verdict for outcome in receipt.outcomes} == {Verdict.UNAVAILABLE}
-    assert receipt.halt == TLS_FAILURE
+    assert receipt.stop_reason == TLS_FAILURE

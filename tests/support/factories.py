@@ -9,11 +9,12 @@ from typing import Any
 
 import msgspec
 
-from worker.cloudtrail.inflate import Text
+from worker.cloudtrail.inflate import Inflated
 from worker.cloudtrail.records import Record, Rejection, read_record
-from worker.pipeline.consumer import Message
-from worker.pipeline.documents import Action, Origin, Partition, Routing, actions
-from worker.pipeline.notifications import ObjectRef
+from worker.pipeline.documents import Action, IndexNaming, Provenance, to_actions
+from worker.pipeline.limits import Partition
+from worker.pipeline.objects import ObjectRef
+from worker.pipeline.ports import Message
 
 BUCKET = "trail-bucket"
 ACCOUNT = "123456789012"
@@ -140,8 +141,8 @@ def file_text(*records: dict[str, Any] | bytes) -> bytes:
     return b'{"Records":[' + b",".join(one if isinstance(one, bytes) else as_json(one) for one in records) + b"]}"
 
 
-def text(content: bytes, *, truncated: bool = False) -> Text:
-    return Text(content, truncated)
+def text(content: bytes, *, truncated: bool = False) -> Inflated:
+    return Inflated(content, truncated)
 
 
 def packed(content: bytes) -> bytes:
@@ -266,12 +267,12 @@ def message(body: str, number: int = 1, *, receive_count: int = 1) -> Message:
 
 # Documents
 
-ROUTING = Routing("cloudtrail", Partition.DAY, "2026-11-24T12:00:00Z", 100)
-ORIGIN = Origin(f"s3://{BUCKET}/{key()}", "2026-11-23T10:05:00Z", "2026-11-23T12:00:00Z")
+ROUTING = IndexNaming("cloudtrail", Partition.DAY, "2026-11-24T12:00:00Z", 100)
+ORIGIN = Provenance(f"s3://{BUCKET}/{key()}", "2026-11-23T10:05:00Z", "2026-11-23T12:00:00Z")
 
 
 def action(raw: bytes | dict[str, Any] | None = None, position: int = 0) -> Action:
-    (made,) = actions([record(raw, position)], 0, ORIGIN, ROUTING)
+    (made,) = to_actions([record(raw, position)], 0, ORIGIN, ROUTING)
     return made
 
 

@@ -7,22 +7,23 @@ from typing import TYPE_CHECKING
 
 from tests.support.fakes import Clock
 from worker.dlq.letters import Attribute, Letter
-from worker.dlq.redrive import MoveTask
-from worker.dlq.service import Desk
+from worker.dlq.move_task import MoveTask
+from worker.dlq.service import DeadLetterService
 from worker.errors import QueueUnavailable, StoreUnavailable
-from worker.pipeline.notifications import ObjectRef, announce
+from worker.pipeline.notifications import s3_notification
+from worker.pipeline.objects import ObjectRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from worker.cloudtrail.keys import ObjectState
+    from worker.pipeline.objects import ObjectHead
 
 BUCKET = "trail"
 SENT_AT = 1_800_000_000.0
 
 
 def notice(name: str = "a.json.gz", **members: object) -> str:
-    return announce(ObjectRef(BUCKET, name, **members))  # type: ignore[arg-type]
+    return s3_notification(ObjectRef(BUCKET, name, **members))  # type: ignore[arg-type]
 
 
 def letter(number: int = 0, reason: str = "empty", body: str | None = None, **members: object) -> Letter:
@@ -153,10 +154,10 @@ class MemoryLetters:
 class MemoryObjects:
     """S3: the state of objects by key; one that is a text cannot be asked about, and the text says why."""
 
-    states: dict[str, ObjectState | str] = field(default_factory=dict)
+    states: dict[str, ObjectHead | str] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
-    def state(self, ref: ObjectRef) -> ObjectState | None:
+    def head(self, ref: ObjectRef) -> ObjectHead | None:
         self.asked.append(ref.key)
         found = self.states.get(ref.key)
         if isinstance(found, str):
@@ -175,7 +176,9 @@ class Office:
     most_held: int = 100_000
 
     def __post_init__(self) -> None:
-        self.desk = Desk(self.queue, self.objects, sleep=self._sleep, say=self.said.append, most_held=self.most_held)
+        self.desk = DeadLetterService(
+            self.queue, self.objects, sleep=self._sleep, say=self.said.append, most_held=self.most_held
+        )
 
     def _sleep(self, seconds: float) -> None:
         self.slept.append(seconds)

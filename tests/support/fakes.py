@@ -13,16 +13,21 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 from tests.support.factories import BUCKET, NOW, key, message, s3_entry, s3_notice
-from worker.backfill.listing import Listed, Page
+from worker.backfill.listing import ListedKey, Page
 from worker.errors import QueueUnavailable, Reason, UnreadableObject
-from worker.pipeline.bulk import Answer, Delivery, Receipt
-from worker.pipeline.consumer import BatchResult, Consumer, DeadLetter, HandBack, Limits, Message, Stored
+from worker.pipeline.bulk import BulkResponse, DeliveryResult
+from worker.pipeline.consumer import Consumer
+from worker.pipeline.delivery import Delivery
+from worker.pipeline.limits import Limits
+from worker.pipeline.objects import FetchedObject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from worker.pipeline.accounting import BatchResult
     from worker.pipeline.documents import Action
-    from worker.pipeline.notifications import ObjectRef
+    from worker.pipeline.objects import ObjectRef
+    from worker.pipeline.ports import DeadLetter, HandBack, Message
 
 
 @dataclass
@@ -69,7 +74,7 @@ class MemoryStore:
     def put(self, name: str, content: bytes | Exception, bucket: str = BUCKET) -> None:
         self.objects[bucket, name] = content
 
-    def fetch(self, ref: ObjectRef, limit: int) -> Stored:
+    def fetch(self, ref: ObjectRef, limit: int) -> FetchedObject:
         with self._lock:
             self.fetched.append(ref.key)
         self.on_fetch(ref)
@@ -80,9 +85,9 @@ class MemoryStore:
             raise found
         if len(found) > limit:
             raise UnreadableObject(Reason.TOO_LARGE, "more than the limit")
-        return Stored(found, NOW)
+        return FetchedObject(found, NOW)
 
-    def ask(self, ref: ObjectRef, limit: int) -> MemoryAsked | None:
+    def start_get(self, ref: ObjectRef, limit: int) -> MemoryAsked | None:
         way = self.way(ref)
         if way is Way.FETCHED:
             return None
@@ -99,15 +104,15 @@ class MemoryAsked:
     limit: int
     in_vain: bool
 
-    def take(self, seconds: float) -> Stored | None:
+    def wait(self, seconds: float) -> FetchedObject | None:
         self.store.on_take()
         found = self.store.objects.get((self.ref.bucket, self.ref.key))
         if self.in_vain or seconds <= 0 or not isinstance(found, bytes) or len(found) > self.limit:
             return None
         self.store.taken.append(self.ref.key)
-        return Stored(found, NOW)
+        return FetchedObject(found, NOW)
 
-    def fetch(self) -> Stored:
+    def fetch(self) -> FetchedObject:
         return self.store.fetch(self.ref, self.limit)
 
     def cancel(self) -> None:
@@ -138,7 +143,7 @@ class MemoryIndex:
     """
 
     refuse: Callable[[dict[str, Any]], str] = lambda _: ""
-    script: deque[Answer] = field(default_factory=deque)
+    script: deque[BulkResponse] = field(default_factory=deque)
     throttle: int = 0
     rounds: int = 4
     max_bytes: int = 19 << 19
@@ -149,43 +154,45 @@ class MemoryIndex:
     deliveries: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def deliver(self, request: Sequence[Action], left: Callable[[], float]) -> Receipt:
+    def deliver(self, request: Sequence[Action], left: Callable[[], float]) -> DeliveryResult:
         with self._lock:
             self.deliveries += 1
         self.on_deliver()
         delivery, requests, halt = Delivery(request, max_bytes=self.max_bytes), 0, ""
         with self._lock:
             for _ in range(self.rounds):
-                delivery.resume()
+                delivery.release_retries()
                 while (body := delivery.next_body()) is not None:
                     if left() <= 0:
-                        return Receipt(delivery.give_up("deadline"), "deadline", requests)
-                    delivery.settle(self.bulk(body))
+                        return DeliveryResult(delivery.finish("deadline"), "deadline", requests)
+                    delivery.apply(self.bulk(body))
                     self.on_answer()
                     requests += 1
-                    if delivery.parked:
-                        return Receipt(delivery.give_up(delivery.parked), delivery.parked, requests)
-                if not delivery.waiting:
+                    if delivery.deferred_cause:
+                        return DeliveryResult(
+                            delivery.finish(delivery.deferred_cause), delivery.deferred_cause, requests
+                        )
+                if not delivery.has_retries:
                     break
             else:
-                halt = delivery.cause
-        return Receipt(delivery.give_up(halt), halt, requests, retries=max(0, requests - 1), wire_bytes=100)
+                halt = delivery.retry_cause
+        return DeliveryResult(delivery.finish(halt), halt, requests, retries=max(0, requests - 1), wire_bytes=100)
 
-    def bulk(self, body: bytes) -> Answer:
+    def bulk(self, body: bytes) -> BulkResponse:
         """Answer one request as the server does."""
         self.bodies.append(body)
         if self.script:
             return self.script.popleft()
         *lines, end = body.split(b"\n")
         if end or len(lines) % 2:
-            return Answer(400, "illegal_argument_exception")
+            return BulkResponse(400, "illegal_argument_exception")
         pairs = list(zip(lines[::2], lines[1::2], strict=True))
         if any(len(json.loads(line)["create"]["_id"].encode()) > 512 for line, _ in pairs):
-            return Answer(400, "action_request_validation_exception")
+            return BulkResponse(400, "action_request_validation_exception")
         if self.throttle:
             self.throttle -= 1
-            return Answer(200, items=tuple((429, "rejected_execution_exception") for _ in pairs))
-        return Answer(200, items=tuple(self._create(json.loads(line)["create"], text) for line, text in pairs))
+            return BulkResponse(200, items=tuple((429, "rejected_execution_exception") for _ in pairs))
+        return BulkResponse(200, items=tuple(self._create(json.loads(line)["create"], text) for line, text in pairs))
 
     def _create(self, place: dict[str, str], text: bytes) -> tuple[int, str]:
         try:
@@ -213,7 +220,7 @@ class MemoryQueue:
     letters: list[DeadLetter] = field(default_factory=list)
     handed_back: list[HandBack] = field(default_factory=list)
 
-    def dead_letter(self, letter: DeadLetter) -> None:
+    def send_dead_letter(self, letter: DeadLetter) -> None:
         if self.broken:
             raise QueueUnavailable("sqs:ServiceUnavailable")
         self.letters.append(letter)
@@ -245,7 +252,7 @@ class House:
             self.queue,
             self.limits,
             now=self.clock.now,
-            tick=self.clock.tick,
+            monotonic=self.clock.tick,
             jitter=lambda: self.jitter,
         )
 
@@ -293,7 +300,9 @@ class MemoryBucket:
     def page(self, prefix: str, after: str) -> Page:
         self.asked.append(prefix)
         begin = bisect_left(self._keys, prefix) if prefix > after else bisect_right(self._keys, after)
-        found = [Listed(key, len(key)) for key in self._keys[begin : begin + self._page + 1] if key.startswith(prefix)]
+        found = [
+            ListedKey(key, len(key)) for key in self._keys[begin : begin + self._page + 1] if key.startswith(prefix)
+        ]
         with self._lock:
             self.listed += len(found[: self._page])
         return Page(found[: self._page], len(found) > self._page)

@@ -50,11 +50,11 @@ def sqs_event(*bodies: str) -> dict[str, Any]:
 @pytest.fixture(autouse=True)
 def _cold() -> Iterator[None]:
     """Each test begins as a new execution environment does."""
-    door._opened.cache_clear()  # noqa: SLF001 - there is no other way to be cold
+    door._consumer.cache_clear()  # noqa: SLF001 - there is no other way to be cold
     yield
-    if door._opened.cache_info().currsize:  # noqa: SLF001
-        door._opened()[0].close()  # noqa: SLF001
-    door._opened.cache_clear()  # noqa: SLF001
+    if door._consumer.cache_info().currsize:  # noqa: SLF001
+        door._consumer()[0].close()  # noqa: SLF001
+    door._consumer.cache_clear()  # noqa: SLF001
 
 
 @pytest.fixture

@@ -8,8 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from worker.errors import SetupError
-from worker.pipeline.consumer import Limits
-from worker.pipeline.documents import Partition
+from worker.pipeline.limits import Limits, Partition
 from worker.settings import Settings, load_settings, queue_name
 
 MIB = 1 << 20

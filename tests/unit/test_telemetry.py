@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from tests.support.factories import as_json, event, key, log_file, message, packed, s3_entry, s3_notice
 from tests.support.fakes import House, house
 from worker.errors import StoreUnavailable
-from worker.pipeline.bulk import Answer
-from worker.pipeline.consumer import Limits
+from worker.pipeline.bulk import BulkResponse
+from worker.pipeline.limits import Limits
 from worker.telemetry import METRICS, counts, log_lines, metrics_line
 
 if TYPE_CHECKING:
-    from worker.pipeline.consumer import BatchResult
+    from worker.pipeline.accounting import BatchResult
 
 UNITS = {"Seconds", "Bytes", "Count"}
 SECRET = "SECRET-2f0a"  # stands in every value of the events of these tests
@@ -84,7 +84,9 @@ def test_the_metrics_of_a_batch_are_one_valid_emf_line() -> None:
         whole = assert_valid_emf(metrics_line(eventful(here), "trailsink"))
 
     assert whole["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Trailsink"
-    assert {metric["Name"] for metric in whole["_aws"]["CloudWatchMetrics"][0]["Metrics"]} == set(METRICS)
+    assert {metric["Name"] for metric in whole["_aws"]["CloudWatchMetrics"][0]["Metrics"]} == {
+        metric.name for metric in METRICS
+    }
 
 
 def test_the_metrics_of_an_empty_batch_are_valid_too() -> None:
@@ -153,12 +155,15 @@ def test_everything_that_happens_is_counted_once() -> None:
 @settings(max_examples=30)
 @given(
     answers=st.lists(
-        st.sampled_from([Answer(429, "r"), Answer(503), Answer(400, "i"), Answer(413), Answer(401)]), max_size=6
+        st.sampled_from(
+            [BulkResponse(429, "r"), BulkResponse(503), BulkResponse(400, "i"), BulkResponse(413), BulkResponse(401)]
+        ),
+        max_size=6,
     ),
     rounds=st.integers(1, 3),
     bulk_actions=st.integers(1, 5),
 )
-def test_the_sums_of_a_line_always_meet(answers: list[Answer], rounds: int, bulk_actions: int) -> None:
+def test_the_sums_of_a_line_always_meet(answers: list[BulkResponse], rounds: int, bulk_actions: int) -> None:
     """RecordsRead = indexed + duplicate + degraded + rejected: what is not through is not counted yet."""
     with house(Limits(bulk_actions=bulk_actions)) as here:
         here.index.rounds = rounds
@@ -175,7 +180,7 @@ def test_a_file_that_comes_again_is_not_counted_twice() -> None:
     """Records count when their file is through; a peer counted each attempt."""
     with house(Limits(bulk_actions=1, bulk_in_flight=1)) as here:
         one = here.announce("one", log_file(event(1), event(2), event(3)))
-        fails = iter([[], [Answer(401)]])
+        fails = iter([[], [BulkResponse(401)]])
         here.index.on_deliver = lambda: here.index.script.extend(next(fails, []))
 
         first, second = counts(here.consume(one)), counts(here.consume(one))
@@ -223,7 +228,7 @@ def test_every_object_that_did_not_end_well_has_a_line_with_its_reason() -> None
     }
     assert said["bad.json.gz"]["object"].startswith("s3://trail-bucket/")
     assert sorted(said["bad.json.gz"]["positions"]) == [1, 2]
-    assert said["noted.json.gz"]["detail"] == "4 bytes after the gzip stream were left alone"
+    assert said["noted.json.gz"]["detail"] == "4 bytes after the gzip stream were ignored"
 
 
 def test_a_batch_in_which_all_is_well_says_one_line() -> None:

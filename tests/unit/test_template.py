@@ -12,7 +12,7 @@ from cfnlint.api import lint
 from cfnlint.decode.cfn_yaml import loads
 
 from infra.local import resources as local
-from worker.deploy.stack import parameter_names
+from worker.deploy.template import parameter_names
 from worker.opensearch import schema
 from worker.settings import Settings, load_settings
 from worker.telemetry import DIMENSION, METRICS, NAMESPACE
@@ -469,7 +469,7 @@ def test_every_metric_that_is_watched_is_one_that_is_told() -> None:
     ours = [metric for metric in shown() if metric[0] == NAMESPACE]
     names = {metric[1] for metric in ours}
 
-    assert {alarm["MetricName"] for alarm in alarms} | names <= set(METRICS)
+    assert {alarm["MetricName"] for alarm in alarms} | names <= {metric.name for metric in METRICS}
     assert names >= {"FilesIndexed", "RecordsIndexed", "BytesSent", "DeliveryLag", "BulkRetries", "DeadLetters"}
     assert {dimension["Name"] for alarm in alarms for dimension in alarm["Dimensions"]} == {DIMENSION}
     assert {tuple(metric[2:]) for metric in ours} == {(DIMENSION, "${SourceQueue.QueueName}")}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from worker.aws.session import open_session
 from worker.errors import SetupError
-from worker.wiring import session
 
 
 @pytest.mark.parametrize("name", ["AWS_REGION", "AWS_DEFAULT_REGION"])
@@ -15,7 +15,7 @@ def test_either_variable_names_the_region(monkeypatch: pytest.MonkeyPatch, name:
         monkeypatch.delenv(one, raising=False)
     monkeypatch.setenv(name, "eu-north-1")
 
-    assert session().region_name == "eu-north-1"
+    assert open_session().region_name == "eu-north-1"
 
 
 def test_no_region_is_said_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -25,4 +25,4 @@ def test_no_region_is_said_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
 
     with pytest.raises(SetupError, match="set AWS_REGION"):
-        session()
+        open_session()

@@ -12,10 +12,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+
 EVENTS = "s3:ObjectCreated:*"
 
+
 _QUEUES = "QueueConfigurations"
+
+
 _EVENT_BRIDGE = "EventBridgeConfiguration"
+
 
 # Where each kind of destination stands, what its address is called, and what people call it.
 _KINDS = {
@@ -26,7 +31,7 @@ _KINDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Ours:
+class OwnNotification:
     """The one configuration that is ours: new objects of one prefix and suffix are announced to one queue."""
 
     id: str
@@ -46,7 +51,7 @@ class Ours:
         return ("prefix", self.prefix), ("suffix", self.suffix)
 
 
-def with_ours(there: Mapping[str, Any], ours: Ours) -> dict[str, Any]:
+def add_queue(there: Mapping[str, Any], ours: OwnNotification) -> dict[str, Any]:
     """Add our configuration, or put it in the place of the one that has its id."""
     queues = list(there.get(_QUEUES, ()))
     at = next((at for at, one in enumerate(queues) if one.get("Id") == ours.id), len(queues))
@@ -54,7 +59,7 @@ def with_ours(there: Mapping[str, Any], ours: Ours) -> dict[str, Any]:
     return _rest(there) | {_QUEUES: queues}
 
 
-def without(there: Mapping[str, Any], id_: str, queue_arn: str) -> dict[str, Any]:
+def remove_queue(there: Mapping[str, Any], id_: str, queue_arn: str) -> dict[str, Any]:
     """Take our configuration out: the one that has both our id and our queue.
 
     One of the same id that feeds another queue is another's.
@@ -65,20 +70,20 @@ def without(there: Mapping[str, Any], id_: str, queue_arn: str) -> dict[str, Any
 
 def with_event_bridge(there: Mapping[str, Any]) -> dict[str, Any]:
     """Have the bucket's events sent to EventBridge as well; that is one switch for all who listen there."""
-    return plain(there) | {_EVENT_BRIDGE: {}}
+    return normalized(there) | {_EVENT_BRIDGE: {}}
 
 
-def plain(there: Mapping[str, Any]) -> dict[str, Any]:
+def normalized(there: Mapping[str, Any]) -> dict[str, Any]:
     """Return the configuration without the SDK's remarks and without empty lists, as it can be put again."""
     return {name: value for name, value in there.items() if name != "ResponseMetadata" and value != []}
 
 
-def same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+def equivalent(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     """Say whether two configurations mean the same; S3 changes their order and how names are written."""
     return _meaning(one) == _meaning(other)
 
 
-def conflicts(there: Mapping[str, Any], ours: Ours) -> list[str]:
+def conflicts(there: Mapping[str, Any], ours: OwnNotification) -> list[str]:
     """Name each configuration of others that S3 would not have beside ours.
 
     Two configurations of the same events may not have overlapping prefixes, unless their suffixes do not overlap; what
@@ -116,7 +121,7 @@ def filtered(entry: Mapping[str, Any]) -> tuple[str, str]:
 
 
 def _rest(there: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in plain(there).items() if name != _QUEUES}
+    return {name: value for name, value in normalized(there).items() if name != _QUEUES}
 
 
 def _entries(there: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -131,7 +136,7 @@ def _meaning(there: Mapping[str, Any]) -> object:
     return _EVENT_BRIDGE in there, entries
 
 
-def _overlaps(entry: Mapping[str, Any], ours: Ours) -> bool:
+def _overlaps(entry: Mapping[str, Any], ours: OwnNotification) -> bool:
     prefix, suffix = filtered(entry)
     return (
         any(_same_family(event, EVENTS) for event in entry.get("Events", ()))

@@ -1,31 +1,36 @@
-"""What AWS said, as a part of a sentence: the code and the message, without the end's full stop."""
+"""Human-readable text of AWS errors, as a part of a sentence: code and message, without the final full stop."""
 
 from __future__ import annotations
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 
-def code_of(error: ClientError | BotoCoreError) -> str:
-    """Return the code of AWS's refusal; "" where it was not even asked, "unknown" where it did not say."""
+def error_code(error: ClientError | BotoCoreError) -> str:
+    """Return the code of AWS's error; "" where AWS was not even asked, "unknown" where it did not say."""
     return str(error.response.get("Error", {}).get("Code", "unknown")) if isinstance(error, ClientError) else ""
 
 
-def is_no_queue(error: ClientError | BotoCoreError) -> bool:
-    """Say whether SQS has no such queue; what it calls that depends on the protocol."""
-    return code_of(error).endswith(("NonExistentQueue", "QueueDoesNotExist"))
+def error_cause(service: str, error: ClientError | BotoCoreError) -> str:
+    """Return a short cause for logs: the service, and AWS's code or the SDK's class, as in s3:AccessDenied."""
+    return f"{service}:{error_code(error) or type(error).__name__}"
 
 
-def said(error: ClientError | BotoCoreError) -> str:
-    """Put an SDK's error into words."""
+def is_missing_queue(error: ClientError | BotoCoreError) -> bool:
+    """Return whether SQS has no such queue; the code for that depends on the protocol."""
+    return error_code(error).endswith(("NonExistentQueue", "QueueDoesNotExist"))
+
+
+def error_text(error: ClientError | BotoCoreError) -> str:
+    """Describe an SDK's error."""
     if isinstance(error, ClientError):
-        return f"{code_of(error)}: {error.response.get('Error', {}).get('Message', '')}".rstrip(".: ")
+        return f"{error_code(error)}: {error.response.get('Error', {}).get('Message', '')}".rstrip(".: ")
     if isinstance(error, NoCredentialsError):
         return "no AWS credentials were found"
     return str(error).rstrip(".")
 
 
-def said_of_queue(error: ClientError | BotoCoreError, url: str, region: str) -> str:
-    """Put into words that a queue did not do what was asked; that it is not there is the commonest cause."""
-    if is_no_queue(error):
+def queue_error_text(error: ClientError | BotoCoreError, url: str, region: str) -> str:
+    """Describe why a queue did not do what was asked; that it does not exist is the most common cause."""
+    if is_missing_queue(error):
         return f"There is no queue {url} in {region}"
-    return f"The queue {url} cannot be asked: {said(error)}"
+    return f"The queue {url} cannot be used: {error_text(error)}"

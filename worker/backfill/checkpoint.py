@@ -20,19 +20,17 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from worker.atomicfile import sync_folder
-from worker.backfill.listing import File
-from worker.backfill.progress import Tally
+from worker.backfill.progress import LoadTally
 from worker.errors import SetupError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-    from worker.backfill.progress import Ended
 
 _VERSION = 1
 
 
-class Saved(msgspec.Struct, kw_only=True):
+class Checkpoint(msgspec.Struct, kw_only=True):
     """How far a run has come. `asked` is what it was asked for; `mark` the key up to which everything is settled."""
 
     version: int = _VERSION
@@ -47,11 +45,11 @@ class Saved(msgspec.Struct, kw_only=True):
     report: str
     report_bytes: int = 0
 
-    def tally(self) -> Tally:
+    def tally(self) -> LoadTally:
         """Return the counts of what is settled."""
-        return Tally({day: Counter(counted) for day, counted in self.days.items()}, Counter(self.records))
+        return LoadTally({day: Counter(counted) for day, counted in self.days.items()}, Counter(self.records))
 
-    def take(self, tally: Tally, mark: str, report_bytes: int) -> None:
+    def take(self, tally: LoadTally, mark: str, report_bytes: int) -> None:
         """Take over counts and mark, and the length of the report at that moment."""
         self.days = {day: dict(counted) for day, counted in tally.days.items()}
         self.records, self.mark, self.report_bytes = dict(tally.records), mark, report_bytes
@@ -69,7 +67,7 @@ def state_path(environment: Mapping[str, str], asked: Mapping[str, str]) -> Path
     return state_folder(environment) / f"backfill-{digest}.json"
 
 
-class StateFile:
+class CheckpointFile:
     """The state on disk. Every method raises SetupError where the disk refuses."""
 
     def __init__(self, path: Path) -> None:
@@ -79,7 +77,7 @@ class StateFile:
     def held(self) -> Iterator[None]:
         """Keep a second run of the same backfill out."""
         lock = self.path.with_name(self.path.name + ".lock")
-        with _disk(lock):
+        with disk_errors(lock):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             file = lock.open("w")
         with file:
@@ -92,10 +90,10 @@ class StateFile:
             finally:
                 lock.unlink(missing_ok=True)
 
-    def load(self, asked: Mapping[str, str]) -> Saved | None:
+    def load(self, asked: Mapping[str, str]) -> Checkpoint | None:
         """Read what an earlier run left; None if there is nothing. Raises SetupError when it is another backfill's."""
         try:
-            saved = msgspec.json.decode(self.path.read_bytes(), type=Saved)
+            saved = msgspec.json.decode(self.path.read_bytes(), type=Checkpoint)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -111,10 +109,10 @@ class StateFile:
             )
         return saved
 
-    def save(self, saved: Saved) -> None:
+    def save(self, saved: Checkpoint) -> None:
         """Replace the state; when this returns it is on the disk."""
         beside = self.path.with_name(self.path.name + ".new")
-        with _disk(beside):
+        with disk_errors(beside):
             with beside.open("wb") as file:
                 file.write(msgspec.json.encode(saved))
                 file.flush()
@@ -124,76 +122,13 @@ class StateFile:
 
     def forget(self) -> None:
         """Remove the state."""
-        with _disk(self.path):
+        with disk_errors(self.path):
             self.path.unlink(missing_ok=True)
 
 
-class Failure(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One line of a report: a file that failed, why, and its rejected records by position."""
-
-    object: str
-    key: str
-    size: int
-    account: str
-    day: str
-    reason: str
-    detail: str = ""
-    rejected: tuple[tuple[int, str], ...] = ()
-
-
-class Report:
-    """The files that failed, a JSON line each. It is made with its first line."""
-
-    def __init__(self, path: Path, size: int = 0) -> None:
-        self.path, self.size = path, size
-        if path.exists():
-            with _disk(path):
-                os.truncate(path, size)
-
-    def add(self, bucket: str, several: Iterable[tuple[File, Ended]]) -> None:
-        """Append files that failed; when this returns they are on the disk."""
-        lines = [msgspec.json.encode(_failure(bucket, file, ended)) + b"\n" for file, ended in several]
-        if not lines:
-            return
-        with _disk(self.path), self.path.open("ab") as file:
-            self.size += file.write(b"".join(lines))
-            file.flush()
-            os.fsync(file.fileno())
-
-
-def _failure(bucket: str, file: File, ended: Ended) -> Failure:
-    return Failure(
-        object=f"s3://{bucket}/{file.key}",
-        key=file.key,
-        size=file.size,
-        account=file.account,
-        day=file.day,
-        reason=ended.reason,
-        detail=ended.detail,
-        rejected=ended.rejected,
-    )
-
-
-def failures(path: Path, bucket: str) -> Iterator[Failure]:
-    """Read a report line by line; raises SetupError when it is none, or speaks of another bucket."""
-    with _disk(path), path.open("rb") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                failure = msgspec.json.decode(line, type=Failure)
-            except msgspec.DecodeError as error:
-                raise SetupError(f"{path}, line {number}: no failed file of a backfill.") from error
-            if not failure.object.startswith(f"s3://{bucket}/"):
-                raise SetupError(f"{path}, line {number}: {failure.object} is not in {bucket}.")
-            yield failure
-
-
-def failed_file(failure: Failure) -> File:
-    """Return the file of a report's line."""
-    return File(failure.key, failure.size, failure.account, failure.day)
-
-
 @contextmanager
-def _disk(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Iterator[None]:
+    """Turn an OSError into a SetupError that names the file."""
     try:
         yield
     except OSError as error:

@@ -7,37 +7,40 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from worker.backfill.progress import Ended, Outcome, Plan
+from worker.backfill.progress import BackfillPlan, Finished, LoadOutcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
 
-    from worker.backfill.checkpoint import Report, Saved, StateFile
+    from worker.backfill.checkpoint import Checkpoint, CheckpointFile
     from worker.backfill.listing import File
-    from worker.backfill.runner import Run
-    from worker.opensearch.inventory import Held
+    from worker.backfill.report import FailureReport
+    from worker.backfill.runner import BackfillRun
+    from worker.opensearch.inventory import IndexedFile
+
 
 # Asked for in one search: far below the server's bounds for terms (65,536) and buckets (65,535).
 # docs.opensearch.org/latest/query-dsl/term/terms/
 _FILES = 1_000
 
+
 _SAVE_SECONDS = 1.0  # between two writings of the state: what a kill makes it load twice
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class BackfillJob:
     """What is to be loaded: `found` yields the files after a mark, `held` (--missing) says what is there of 1,000 keys.
 
     With `incomplete`, files of which a record is missing before the last that is there are loaded too.
     """
 
     found: Callable[[str], Iterator[File]]
-    held: Callable[[list[str]], Mapping[str, Held]] | None = None
+    held: Callable[[list[str]], Mapping[str, IndexedFile]] | None = None
     incomplete: bool = False
 
-    def plan(self, mark: str) -> Iterator[Plan]:
+    def plan(self, mark: str) -> Iterator[BackfillPlan]:
         """Count what would be loaded after `mark`: yields the plan as it grows, at last whole."""
-        plan = Plan()
+        plan = BackfillPlan()
         yield plan
         for file, held in self._sifted(mark):
             plan.present += held is not None
@@ -46,15 +49,15 @@ class Job:
                 plan.add(file)
             yield plan
 
-    def source(self, mark: str) -> Iterator[tuple[File, Ended | None]]:
+    def source(self, mark: str) -> Iterator[tuple[File, Finished | None]]:
         """Yield the files after `mark`, those that need not be loaded with their end."""
         for file, held in self._sifted(mark):
-            yield file, None if self._is_wanted(held) else Ended(Outcome.PRESENT)
+            yield file, None if self._is_wanted(held) else Finished(LoadOutcome.PRESENT)
 
-    def _is_wanted(self, held: Held | None) -> bool:
+    def _is_wanted(self, held: IndexedFile | None) -> bool:
         return held is None or (self.incomplete and held.incomplete)
 
-    def _sifted(self, mark: str) -> Iterator[tuple[File, Held | None]]:
+    def _sifted(self, mark: str) -> Iterator[tuple[File, IndexedFile | None]]:
         if self.held is None:
             yield from ((file, None) for file in self.found(mark))
             return
@@ -64,8 +67,8 @@ class Job:
             yield from ((file, held.get(file.key)) for file in files)
 
 
-def carry_out(
-    run: Run, saved: Saved, report: Report, state: StateFile | None, bucket: str
+def run_job(
+    run: BackfillRun, saved: Checkpoint, report: FailureReport, state: CheckpointFile | None, bucket: str
 ) -> Generator[None, None, None]:
     """Run to the end, or until stopped, writing down what is settled; yields several times a second.
 
@@ -77,7 +80,7 @@ def carry_out(
     try:
         for settled in run.go():
             if settled:
-                report.add(bucket, (one for one in settled if one[1].outcome is Outcome.FAILED))
+                report.add(bucket, (one for one in settled if one[1].outcome is LoadOutcome.FAILED))
                 saved.take(run.ledger.tally, run.ledger.mark, report.size)
             if state and settled and time.monotonic() - at >= _SAVE_SECONDS:
                 state.save(saved)

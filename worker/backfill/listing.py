@@ -11,26 +11,35 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from worker.backfill.selection import ROOT, account_folders, parse_key, stretches
+from worker.backfill.key_ranges import account_folders, key_ranges
+from worker.cloudtrail.keys import ROOT, parse_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from concurrent.futures import Executor, Future
 
-    from worker.backfill.selection import Selection, Stretch
+    from worker.backfill.key_ranges import KeyRange
+    from worker.backfill.selection import Selection
+
 
 # Listings under way at once: each is a page of 1,000 keys at most.
 LISTINGS = 16
 
+
 _SEARCH_LEVELS = 3  # of folders above AWSLogs/; a trail's prefix seldom has more
+
+
 _SEARCH_FOLDERS = 500
 
+
 T = TypeVar("T")
+
+
 R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedKey:
     """One key of a listing, and the object's size in bytes."""
 
     key: str
@@ -41,7 +50,7 @@ class Listed:
 class Page:
     """A part of a listing, in the order of the keys' bytes; `more` when it is not the last."""
 
-    listed: Sequence[Listed]
+    listed: Sequence[ListedKey]
     more: bool
 
 
@@ -97,7 +106,7 @@ def files(lister: Lister, pool: Executor, selection: Selection, roots: Iterable[
                 yield File(listed.key, listed.size, file.account, file.day.isoformat())
 
 
-def _below(lister: Lister, pool: Executor, selection: Selection, root: str, mark: str) -> Iterator[Listed]:
+def _below(lister: Lister, pool: Executor, selection: Selection, root: str, mark: str) -> Iterator[ListedKey]:
     accounts = account_folders(selection, root, mark, lister.folders)
     of_account = partial(_stretches_of, selection, mark, lister)
     wanted = (stretch for several in _ahead(pool, of_account, accounts) for stretch in several)
@@ -107,11 +116,11 @@ def _below(lister: Lister, pool: Executor, selection: Selection, root: str, mark
             yield from _rest(lister, pool, stretch, page)
 
 
-def _stretches_of(selection: Selection, mark: str, lister: Lister, account: str) -> list[Stretch]:
-    return stretches(selection, account, mark, lister.folders)
+def _stretches_of(selection: Selection, mark: str, lister: Lister, account: str) -> list[KeyRange]:
+    return key_ranges(selection, account, mark, lister.folders)
 
 
-def _rest(lister: Lister, pool: Executor, stretch: Stretch, page: Page) -> Iterator[Listed]:
+def _rest(lister: Lister, pool: Executor, stretch: KeyRange, page: Page) -> Iterator[ListedKey]:
     pieces = stretch.rest(page.listed[0].key, page.listed[-1].key)
     for piece, first in _ahead(pool, partial(_first_page, lister), pieces):
         following = first
@@ -121,11 +130,11 @@ def _rest(lister: Lister, pool: Executor, stretch: Stretch, page: Page) -> Itera
             yield from following.listed
 
 
-def _first_page(lister: Lister, stretch: Stretch) -> tuple[Stretch, Page]:
+def _first_page(lister: Lister, stretch: KeyRange) -> tuple[KeyRange, Page]:
     return stretch, _page(lister, stretch, stretch.after)
 
 
-def _page(lister: Lister, stretch: Stretch, after: str) -> Page:
+def _page(lister: Lister, stretch: KeyRange, after: str) -> Page:
     page = lister.page(stretch.prefix, after)
     inside = [one for one in page.listed if one.key < stretch.before]
     return Page(inside, page.more and 0 < len(inside) == len(page.listed))

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from worker.aws.errors import code_of, said
-from worker.backfill.listing import Listed, Page
+from worker.aws.errors import error_code, error_text
+from worker.backfill.listing import ListedKey, Page
 from worker.errors import Reason, SetupError, StoreUnavailable, UnreadableObject
-from worker.pipeline.consumer import Stored
+from worker.pipeline.objects import FetchedObject
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,14 +24,16 @@ if TYPE_CHECKING:
 
     from types_boto3_s3 import S3Client
 
-    from worker.pipeline.notifications import ObjectRef
+    from worker.pipeline.objects import ObjectRef
+
 
 _PAGE = 10_000  # of a tree: a folder's names are read anew for each page
+
 
 _ELSEWHERE = ("PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException")
 
 
-class Bucket:
+class BucketLister:
     """The keys of a bucket, at most `most` in a page. Needs s3:ListBucket."""
 
     def __init__(self, client: S3Client, name: str, *, most: int = 1_000) -> None:
@@ -51,10 +53,10 @@ class Bucket:
             answer = self._s3.list_objects_v2(Bucket=self.name, Prefix=prefix, StartAfter=after, MaxKeys=self._most)
         except (ClientError, BotoCoreError) as error:
             raise self._fault(error) from error
-        return Page([Listed(one["Key"], one["Size"]) for one in answer.get("Contents", [])], answer["IsTruncated"])
+        return Page([ListedKey(one["Key"], one["Size"]) for one in answer.get("Contents", [])], answer["IsTruncated"])
 
     def _fault(self, error: ClientError | BotoCoreError) -> SetupError:
-        code = code_of(error)
+        code = error_code(error)
         if code == "NoSuchBucket":
             return SetupError(f"There is no bucket {self.name}.")
         if code in ("AccessDenied", "403"):
@@ -63,10 +65,10 @@ class Bucket:
             return SetupError(
                 f"The bucket {self.name} is not in {self._s3.meta.region_name}: set the region to its own."
             )
-        return SetupError(f"The bucket {self.name} cannot be listed: {said(error)}.")
+        return SetupError(f"The bucket {self.name} cannot be listed: {error_text(error)}.")
 
 
-class Tree:
+class LocalTree:
     """A folder tree with the layout of a bucket: keys are paths relative to it. Lists and reads."""
 
     def __init__(self, top: Path) -> None:
@@ -86,23 +88,23 @@ class Tree:
         found = list(islice(self._files(above, prefix, after), _PAGE + 1))
         return Page(found[:_PAGE], len(found) > _PAGE)
 
-    def fetch(self, ref: ObjectRef, limit: int) -> Stored:
+    def fetch(self, ref: ObjectRef, limit: int) -> FetchedObject:
         """Read one file; raises UnreadableObject `not_found` or `too_large`, and StoreUnavailable."""
         try:
             with open(os.path.join(self._top, ref.key), "rb") as file:  # noqa: PTH118, PTH123 - a key, not a path
                 status = os.fstat(file.fileno())
                 if status.st_size > limit:
                     raise UnreadableObject(Reason.TOO_LARGE, f"{status.st_size} bytes, more than the limit of {limit}")
-                return Stored(file.read(), datetime.fromtimestamp(status.st_mtime, UTC))
+                return FetchedObject(file.read(), datetime.fromtimestamp(status.st_mtime, UTC))
         except FileNotFoundError as error:
             raise UnreadableObject(Reason.NOT_FOUND, "the file is gone") from error
         except OSError as error:
             raise StoreUnavailable(f"file:{error.strerror}") from error
 
-    def ask(self, ref: ObjectRef, limit: int) -> None:
+    def start_get(self, ref: ObjectRef, limit: int) -> None:
         """Say that a file has to be fetched."""
 
-    def _files(self, folder: str, prefix: str, after: str) -> Iterator[Listed]:
+    def _files(self, folder: str, prefix: str, after: str) -> Iterator[ListedKey]:
         """Yield the files below a folder in the order of their keys: one folder's names at a time are in memory."""
         names = self._names(folder)
         # What lies before `after` is passed by; the folder that holds it is not.
@@ -115,7 +117,7 @@ class Tree:
             if name.endswith("/"):
                 yield from self._files(name, prefix, after)
             else:
-                yield Listed(name, os.path.getsize(os.path.join(self._top, name)))  # noqa: PTH118, PTH202 - as above
+                yield ListedKey(name, os.path.getsize(os.path.join(self._top, name)))  # noqa: PTH118, PTH202 - as above
 
     def _names(self, folder: str) -> list[str]:
         """List what a folder holds as keys, folders with their slash: sorted, they are in the order of a bucket."""

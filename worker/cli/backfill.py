@@ -20,19 +20,24 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
-from worker.aws.sqs import config
-from worker.backfill.checkpoint import Report, Saved, StateFile, failed_file, failures, state_folder, state_path
-from worker.backfill.job import Job, carry_out
+from worker.aws.session import config, open_session
+from worker.backfill.checkpoint import Checkpoint, CheckpointFile, state_folder, state_path
+from worker.backfill.job import BackfillJob, run_job
 from worker.backfill.listing import LISTINGS, files, find_roots
-from worker.backfill.progress import RECORDS, Ledger, Outcome, Pace, Plan, Tally
-from worker.backfill.runner import ByQueue, Directly, Run
-from worker.backfill.selection import ACCOUNT, LATE, ORGANISATION, ROOT, Selection, inside_another, root_of, window
-from worker.backfill.sources import Bucket, Tree
+from worker.backfill.loaders import DirectLoader, QueueLoader
+from worker.backfill.progress import RECORDS, BackfillPlan, LoadOutcome, LoadTally, OrderedProgress
+from worker.backfill.report import FailureReport, failed_file, failures
+from worker.backfill.retry import RateLimiter
+from worker.backfill.runner import BackfillRun
+from worker.backfill.selection import LATE, Selection, inside_another, root_of, window
+from worker.backfill.sources import BucketLister, LocalTree
 from worker.cli.options import MOMENT, SPAN, confirmed, examples, print_json, print_table, stopping
+from worker.cloudtrail.keys import ACCOUNT, ORGANISATION, ROOT
 from worker.errors import SetupError, TrailsinkError
-from worker.opensearch.inventory import Holdings, check_template
+from worker.opensearch.inventory import IndexInventory
+from worker.opensearch.setup import check_template
 from worker.settings import load_settings
-from worker.wiring import make_client, make_consumer, make_queue, now, session
+from worker.wiring import make_client, make_consumer, make_queue, now
 
 if TYPE_CHECKING:
     import re
@@ -41,8 +46,8 @@ if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
     from worker.aws.sqs import SqsQueue
-    from worker.backfill.checkpoint import Failure
-    from worker.backfill.runner import LetterBox, Way
+    from worker.backfill.loaders import InMemoryDeadLetters, Loader
+    from worker.backfill.report import FailedFile
     from worker.pipeline.consumer import Consumer
     from worker.settings import Settings
 
@@ -231,8 +236,10 @@ class _Door:
         self._options, self._settings, self._house = options, settings, house
         self._bucket = _bucket(options, settings)
         self._pool: Executor = house.enter_context(ThreadPoolExecutor(LISTINGS, "list"))
-        self._tree = Tree(options.local) if options.local else None
-        self._lister = self._tree or Bucket(session().client("s3", config=config(connections=LISTINGS)), self._bucket)
+        self._tree = LocalTree(options.local) if options.local else None
+        self._lister = self._tree or BucketLister(
+            open_session().client("s3", config=config(connections=LISTINGS)), self._bucket
+        )
         self._stop = threading.Event()
         self._warned = False
         self._live = sys.stderr.isatty() if options.progress is None else options.progress
@@ -246,7 +253,7 @@ class _Door:
         options = self._options
         holdings = self._check_neighbours()
         asked = options.asked(self._settings, self._bucket)
-        state = None if options.retry_failed else StateFile(options.state or state_path(os.environ, asked))
+        state = None if options.retry_failed else CheckpointFile(options.state or state_path(os.environ, asked))
         if state and not options.dry_run:
             self._house.enter_context(state.held())
         saved = self._saved(state, asked)
@@ -261,7 +268,7 @@ class _Door:
 
     # Before
 
-    def _check_neighbours(self) -> Holdings | None:
+    def _check_neighbours(self) -> IndexInventory | None:
         """Say at once what would fail later: the queue, or the cluster and its template."""
         options = self._options
         if not (options.directly or options.dry_run):
@@ -271,9 +278,9 @@ class _Door:
             return None
         client, prefix = make_client(self._settings).connect(), self._settings.index_prefix
         check_template(client, prefix)
-        return Holdings(client, prefix, self._bucket) if missing else None
+        return IndexInventory(client, prefix, self._bucket) if missing else None
 
-    def _saved(self, state: StateFile | None, asked: dict[str, str]) -> Saved:
+    def _saved(self, state: CheckpointFile | None, asked: dict[str, str]) -> Checkpoint:
         """Return what an earlier run left, or a beginning."""
         options = self._options
         found = state.load(asked) if state and not options.restart else None
@@ -290,7 +297,7 @@ class _Door:
         roots = [] if options.retry_failed else self._roots()
         name = f"failed-{began:%Y%m%dT%H%M%S}-{os.getpid()}.jsonl"
         report = options.report or state_folder(os.environ) / name
-        return Saved(
+        return Checkpoint(
             asked=asked, started_at=began, since=since, until=until, roots=roots, report=str(report.absolute())
         )
 
@@ -311,10 +318,10 @@ class _Door:
     def _where(self) -> str:
         return str(self._options.local) if self._options.local else f"s3://{self._bucket}"
 
-    def _job(self, saved: Saved, holdings: Holdings | None) -> Job:
+    def _job(self, saved: Checkpoint, holdings: IndexInventory | None) -> BackfillJob:
         options = self._options
         if report := options.retry_failed:
-            return Job(lambda _: (failed_file(failure) for failure in failures(report, self._bucket)))
+            return BackfillJob(lambda _: (failed_file(failure) for failure in failures(report, self._bucket)))
         selection = Selection(
             saved.until,
             saved.since,
@@ -323,13 +330,13 @@ class _Door:
             frozenset(options.region),
             frozenset(_KINDS[kind] for kind in options.kind),
         )
-        return Job(
+        return BackfillJob(
             lambda mark: files(self._lister, self._pool, selection, saved.roots, mark),
             holdings.of if holdings else None,
             options.incomplete,
         )
 
-    def _plan(self, job: Job, saved: Saved) -> Plan:
+    def _plan(self, job: BackfillJob, saved: Checkpoint) -> BackfillPlan:
         with self._bar(SpinnerColumn(), TextColumn("listing: {task.completed:,.0f} files")) as bar:
             task = bar.add_task("", total=None)
             for plan in job.plan(saved.mark):
@@ -337,7 +344,7 @@ class _Door:
                     bar.update(task, completed=plan.files + plan.present)
         return plan
 
-    def _say_plan(self, plan: Plan, saved: Saved) -> None:
+    def _say_plan(self, plan: BackfillPlan, saved: Checkpoint) -> None:
         options = self._options
         days = sorted(plan.days)
         if options.as_json:
@@ -359,7 +366,7 @@ class _Door:
             f"Nothing is selected: no log file of CloudTrail in {self._where} is asked for by these options."
         )
 
-    def _plan_lines(self, plan: Plan, saved: Saved) -> Iterator[str]:
+    def _plan_lines(self, plan: BackfillPlan, saved: Checkpoint) -> Iterator[str]:
         options, days = self._options, sorted(plan.days)
         yield f"From      {', '.join(f'{self._where}/{root}{ROOT}' for root in saved.roots) or options.retry_failed}"
         if not options.retry_failed:
@@ -382,19 +389,21 @@ class _Door:
 
     # The work
 
-    def _carry_out(self, job: Job, plan: Plan, saved: Saved, state: StateFile | None) -> None:
+    def _carry_out(self, job: BackfillJob, plan: BackfillPlan, saved: Checkpoint, state: CheckpointFile | None) -> None:
         options, began = self._options, time.monotonic()
-        report = Report(Path(saved.report), saved.report_bytes)
+        report = FailureReport(Path(saved.report), saved.report_bytes)
         report.path.parent.mkdir(parents=True, exist_ok=True)
         way = self._way()
-        ledger = Ledger(saved.tally(), saved.mark)
+        ledger = OrderedProgress(saved.tally(), saved.mark)
         patience = options.patience.total_seconds()
-        run = Run(way, job.source(saved.mark), ledger, workers=options.workers, patience=patience, stop=self._stop)
+        run = BackfillRun(
+            way, job.source(saved.mark), ledger, workers=options.workers, patience=patience, stop=self._stop
+        )
         before = ledger.tally.files
         try:
             with stopping(self._stop, "what is under way is finished"), self._bar(*_COLUMNS) as bar:
                 task = bar.add_task("", total=plan.files + plan.present, said="")
-                for _ in carry_out(run, saved, report, state, self._bucket):
+                for _ in run_job(run, saved, report, state, self._bucket):
                     said = _words(ledger.tally, run, way, time.monotonic() - began, ledger.tally.files - before)
                     bar.update(task, completed=ledger.tally.files - before, said=said)
                     self._warn_of_full_queue(way)
@@ -408,15 +417,15 @@ class _Door:
         if state:
             state.forget()
         self._tell(ledger.tally, report, run, time.monotonic() - began, finished=True)
-        if failed := ledger.tally.outcomes[Outcome.FAILED]:
+        if failed := ledger.tally.outcomes[LoadOutcome.FAILED]:
             raise SetupError(
                 f"{failed:,} file{'' if failed == 1 else 's'} failed; when what is wrong is mended, "
                 f"`trailsink backfill --direct{self._local_words()} --retry-failed {report.path}` loads what is "
                 "listed there."
             )
 
-    def _warn_of_full_queue(self, way: Way) -> None:
-        if self._warned or not isinstance(way, ByQueue) or way.full_seconds < _FULL_SECONDS:
+    def _warn_of_full_queue(self, way: Loader) -> None:
+        if self._warned or not isinstance(way, QueueLoader) or way.full_seconds < _FULL_SECONDS:
             return
         self._warned = True
         click.echo(
@@ -427,20 +436,22 @@ class _Door:
     def _local_words(self) -> str:
         return f" --local {self._options.local}" if self._options.local else ""
 
-    def _how_to_go_on(self, state: StateFile | None) -> str:
+    def _how_to_go_on(self, state: CheckpointFile | None) -> str:
         if state is None:
             return "Run the same command again: what was loaded is not loaded twice."
         return f"Run the same command to go on; {state.path} says how far it came."
 
-    def _way(self) -> Way:
+    def _way(self) -> Loader:
         options, settings = self._options, self._settings
         if not options.directly:
-            return ByQueue(self._queue, self._bucket, Pace(options.rate, ByQueue.batch), options.max_depth)
+            return QueueLoader(
+                self._queue, self._bucket, RateLimiter(options.rate, QueueLoader.batch), options.max_depth
+            )
 
-        def make(letters: LetterBox) -> Consumer:
+        def make(letters: InMemoryDeadLetters) -> Consumer:
             return make_consumer(settings, store=self._tree, queue=letters)
 
-        way = Directly(make, self._bucket, workers=options.workers, seconds=settings.batch_seconds, stop=self._stop)
+        way = DirectLoader(make, self._bucket, workers=options.workers, seconds=settings.batch_seconds, stop=self._stop)
         self._house.callback(way.close)
         return way
 
@@ -452,12 +463,14 @@ class _Door:
 
     # After
 
-    def _tell(self, tally: Tally, report: Report, run: Run, seconds: float, *, finished: bool) -> None:
+    def _tell(
+        self, tally: LoadTally, report: FailureReport, run: BackfillRun, seconds: float, *, finished: bool
+    ) -> None:
         """Print the table by day and outcome, the records, and files that failed."""
         if self._options.as_json:
             self._tell_json(tally, report, run, seconds, finished=finished)
             return
-        outcomes = [outcome for outcome in Outcome if tally.outcomes[outcome]]
+        outcomes = [outcome for outcome in LoadOutcome if tally.outcomes[outcome]]
         rows = [
             [day, *(f"{counted[outcome]:,}" for outcome in outcomes)] for day, counted in sorted(tally.days.items())
         ]
@@ -469,12 +482,14 @@ class _Door:
             click.echo("records: " + ", ".join(f"{tally.records[name]:,} {name}" for name in RECORDS))
         for failure in islice(self._failures(report), _SHOWN_FAILURES):
             click.echo(f"{failure.reason}  {failure.object}\n  {failure.detail}")
-        if tally.outcomes[Outcome.FAILED] > _SHOWN_FAILURES:
-            click.echo(f"... and {tally.outcomes[Outcome.FAILED] - _SHOWN_FAILURES:,} more, in {report.path}")
-        if tally.outcomes[Outcome.ANNOUNCED]:
+        if tally.outcomes[LoadOutcome.FAILED] > _SHOWN_FAILURES:
+            click.echo(f"... and {tally.outcomes[LoadOutcome.FAILED] - _SHOWN_FAILURES:,} more, in {report.path}")
+        if tally.outcomes[LoadOutcome.ANNOUNCED]:
             click.echo("What cannot be loaded will be in the dead-letter queue: trailsink dlq list")
 
-    def _tell_json(self, tally: Tally, report: Report, run: Run, seconds: float, *, finished: bool) -> None:
+    def _tell_json(
+        self, tally: LoadTally, report: FailureReport, run: BackfillRun, seconds: float, *, finished: bool
+    ) -> None:
         for day, counted in sorted(tally.days.items()):
             _say(kind="day", day=day, files=dict(counted))
         for failure in self._failures(report):
@@ -483,18 +498,18 @@ class _Door:
         _say(kind="end", finished=finished, files=dict(tally.outcomes), records=dict(tally.records),
              retries=dict(run.retries), seconds=round(seconds, 3), report=path)  # fmt: skip
 
-    def _failures(self, report: Report) -> Iterator[Failure]:
+    def _failures(self, report: FailureReport) -> Iterator[FailedFile]:
         return failures(report.path, self._bucket) if report.size else iter(())
 
 
 _COLUMNS = (BarColumn(bar_width=10), MofNCompleteColumn(), TextColumn("{task.fields[said]}"), TimeRemainingColumn())
 
 
-def _words(tally: Tally, run: Run, way: Way, seconds: float, done: int) -> str:
+def _words(tally: LoadTally, run: BackfillRun, way: Loader, seconds: float, done: int) -> str:
     said = [f"{done / max(seconds, 0.001):,.0f}/s"]
     if tally.records:
         said.append(f"{tally.records['read']:,} records")
-    if isinstance(way, ByQueue):
+    if isinstance(way, QueueLoader):
         said.append(f"depth {way.depth:,}")
     if run.retries:
         said.append(f"{run.retries.total():,} retries")

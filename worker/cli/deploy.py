@@ -4,50 +4,51 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from opensearchpy.exceptions import OpenSearchException
 
+from worker.aws.session import open_session
 from worker.cli.options import coloured, confirmed, examples, print_json
-from worker.deploy.deployed import look_at
-from worker.deploy.stack import Account, Stack, parameter_names
+from worker.deploy.account import Account
+from worker.deploy.deployed import describe_stack
+from worker.deploy.stack import Stack
+from worker.deploy.template import parameter_names, template_text
 from worker.errors import SetupError
 from worker.health.doctor import Doctor
-from worker.health.findings import Verdict
-from worker.opensearch.errors import in_words
+from worker.health.findings import CheckStatus
+from worker.opensearch.errors import describe_error
 from worker.opensearch.setup import find_server
-from worker.opensearch.teardown import indices_of, remove
+from worker.opensearch.teardown import indices_of, uninstall
 from worker.settings import load_settings
-from worker.wiring import make_client, now, session
+from worker.wiring import make_client, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from opensearchpy import OpenSearch
 
-    from worker.deploy.deployed import Deployed
-    from worker.deploy.stack import Progress
+    from worker.deploy.deployed import DeployedStack
+    from worker.deploy.stack import StackEvent
     from worker.health.findings import Finding
     from worker.settings import Settings
 
+
 _BUNDLE = Path("build/trailsink-arm64-py313.zip")
+
 
 # How long `doctor` waits for an answer of the cluster: nobody likes to watch a minute of nothing.
 _PATIENCE_SECONDS = 15.0
 
+
 # Who could not look at these knows nothing of the pipeline: no fault found is not "all is well" then.
 _VITAL = ("source queue", "dead-letter queue", "cluster")
 
+
 # A stack whose creation failed can only be deleted; nothing of it is there any more.
 _DEAD = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS", "DELETE_FAILED")
-
-
-def template_text() -> str:
-    """Return the CloudFormation template that this version of trailsink goes with."""
-    return files("worker.infra").joinpath("template.yaml").read_text(encoding="utf-8")
 
 
 @click.command(short_help="Print the CloudFormation template.", epilog=examples("trailsink template > trailsink.yaml"))
@@ -87,7 +88,7 @@ def deploy(  # noqa: PLR0913 - one per option
 
     Interrupted half-way, it can be run again: it goes on watching.
     """
-    made = session()
+    made = open_session()
     account, stack = Account(made), Stack(made.client("cloudformation"), name)
     click.echo(f"Account {account.id}, region {account.region}.")
     status = _wait_until_it_rests(stack)
@@ -135,13 +136,13 @@ def destroy(*, name: str, delete_data: bool, yes: bool) -> None:
     The trail's bucket and its files always stay; so do an OpenSearch domain or indices with all events in them, unless
     --delete-data is given. For a cluster that is not the stack's own, the environment says how to sign in.
     """
-    made = session()
+    made = open_session()
     account, stack = Account(made), Stack(made.client("cloudformation"), name)
     click.echo(f"Account {account.id}, region {account.region}.")
     if not _wait_until_it_rests(stack):
         click.echo(f"There is no stack {name} in {account.region}.")
         return
-    deployed = look_at(made.client("cloudformation"), name)
+    deployed = describe_stack(made.client("cloudformation"), name)
     click.echo(f"The stack {name} goes: queues with all messages in them, function, alarms, its bucket notification.")
     click.echo("What stays: the trail's bucket with its files, and the notifications of others.")
     data = _data(account, deployed)
@@ -165,7 +166,7 @@ class _Data:
     delete: Callable[[], Iterator[str]]
 
 
-def _data(account: Account, deployed: Deployed) -> _Data:
+def _data(account: Account, deployed: DeployedStack) -> _Data:
     values, prefix = deployed.values, deployed.values.get("IndexPrefix", "")
     if values.get("Destination") == "create-domain":
         domain, secret = values.get("DomainName", ""), values.get("MasterSecretArn", "")
@@ -173,7 +174,7 @@ def _data(account: Account, deployed: Deployed) -> _Data:
 
     def clear() -> Iterator[str]:
         client = make_client(_settings_of(deployed)).connect()
-        return remove(client, prefix, indices_of(client, prefix))
+        return uninstall(client, prefix, indices_of(client, prefix))
 
     where = values.get("OpensearchUrl", "the cluster")
     return _Data(f"What is in the indices {prefix}-* of {where}, their template, policy and role,", clear)
@@ -201,9 +202,9 @@ def doctor(*, name: str | None, loader_role: str | None, as_json: bool) -> None:
     findings = _of_stack(name, role) if name else _examine(load_settings(), role)
     faults, unseen = [], []
     for finding in findings:
-        if finding.verdict is Verdict.FAULT:
+        if finding.verdict is CheckStatus.FAULT:
             faults.append(finding.check)
-        elif finding.verdict is Verdict.NOT_CHECKED and finding.check in _VITAL:
+        elif finding.verdict is CheckStatus.NOT_CHECKED and finding.check in _VITAL:
             unseen.append(finding.check)
         if as_json:
             print_json(finding)
@@ -219,13 +220,13 @@ def doctor(*, name: str | None, loader_role: str | None, as_json: bool) -> None:
 
 def _of_stack(name: str, loader_role: str) -> Iterator[Finding]:
     """Examine what a stack made."""
-    deployed = look_at(session().client("cloudformation"), name)
+    deployed = describe_stack(open_session().client("cloudformation"), name)
     bundle = _BUNDLE.read_bytes() if _BUNDLE.is_file() else None
     yield from deployed.differences(template_text(), bundle)
     yield from _examine(_settings_of(deployed), loader_role, deployed.trail_prefix)
 
 
-def _settings_of(deployed: Deployed) -> Settings:
+def _settings_of(deployed: DeployedStack) -> Settings:
     """Point the settings at a stack; the environment says how to sign in, or else the secret that the stack names."""
     settings = load_settings(**deployed.settings)
     if deployed.secret and not settings.opensearch_username and not settings.opensearch_secret_arn:
@@ -239,7 +240,7 @@ def _examine(settings: Settings, loader_role: str, trail_prefix: str = "") -> It
     def client() -> OpenSearch:
         return make_client(patient).connect()
 
-    physician = Doctor(settings, session, client, now(), trail_prefix=trail_prefix, loader_role=loader_role)
+    physician = Doctor(settings, open_session, client, now(), trail_prefix=trail_prefix, loader_role=loader_role)
     return physician.findings()
 
 
@@ -280,7 +281,7 @@ def _check_endpoint(given: dict[str, str]) -> None:
             make_client(load_settings(opensearch_url=url, request_seconds=_PATIENCE_SECONDS)).connect()
         )
     except OpenSearchException as error:
-        click.echo(f"{url} could not be asked from here: {in_words(error)}; the function may still be let in.")
+        click.echo(f"{url} could not be asked from here: {describe_error(error)}; the function may still be let in.")
     else:
         kind = "compatibility" if server.compatible else "full"
         click.echo(f"{server.name} {server.version} answers at {url}: {kind} mapping, because {server.why}.")
@@ -306,7 +307,7 @@ def _say_goodbye(stack: Stack, status: str, *, yes: bool) -> None:
     _show(stack.delete())
 
 
-def _show(events: Iterator[Progress]) -> None:
+def _show(events: Iterator[StackEvent]) -> None:
     with closing(events):  # type: ignore[type-var]
         for event in events:
             why = f": {event.why}" if event.why and not event.why.startswith("User Initiated") else ""

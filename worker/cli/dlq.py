@@ -18,15 +18,14 @@ from rich.live import Live
 from rich.text import Text
 
 from worker.cli.options import SPAN, age, confirmed, examples, print_json, print_table, visible
-from worker.dlq.eligibility import Verdict
+from worker.dlq.eligibility import RedriveAction
 from worker.dlq.export import STREAM, reading, writing
-from worker.dlq.letters import REASONS, Choice, Shown, counted
-from worker.dlq.records import read_again
-from worker.dlq.redrive import Plan, Policy, Redriven, Way
-from worker.dlq.service import Desk
-from worker.dlq.sqs import make_letter_queue
-from worker.dlq.summary import Newest
-from worker.dlq.views import Detail
+from worker.dlq.letters import REASONS, LetterFilter, counted
+from worker.dlq.redrive import RedriveMethod, RedriveOptions, RedrivePlan, RedriveReport
+from worker.dlq.service import DeadLetterService
+from worker.dlq.sqs import make_dead_letter_queue
+from worker.dlq.summary import NewestLetters
+from worker.dlq.views import LetterDetail, LetterView, read_again
 from worker.errors import SetupError, StoreUnavailable, TrailsinkError
 from worker.settings import load_settings
 from worker.wiring import make_store, now
@@ -36,11 +35,11 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import timedelta
 
-    from worker.aws.sqs import S3Store
+    from worker.aws.s3 import S3Store
     from worker.dlq.letters import Letter
-    from worker.dlq.records import FileNow
-    from worker.dlq.redrive import MoveTask
-    from worker.dlq.summary import Survey
+    from worker.dlq.move_task import MoveTask
+    from worker.dlq.summary import LetterSummary
+    from worker.dlq.views import FileNow
     from worker.settings import Settings
 
 _SHOWN = 50  # letters, in a table
@@ -102,7 +101,7 @@ def _choosing(*, by_id: bool) -> Callable[[Command], Command]:
             **others: Any,  # noqa: ANN401 - the command's own options
         ) -> None:
             today = now().timestamp()
-            choice = Choice(
+            choice = LetterFilter(
                 frozenset(ids),
                 frozenset(reasons),
                 prefix or "",
@@ -142,20 +141,22 @@ class _Office:
 
     settings: Settings
     store: S3Store
-    desk: Desk
+    desk: DeadLetterService
     live: AbstractContextManager[object]
 
 
 def _open() -> _Office:
     settings = load_settings()
-    queue, store = make_letter_queue(settings), make_store(settings)
+    queue, store = make_dead_letter_queue(settings), make_store(settings)
     display = Live(console=Console(stderr=True), transient=True, refresh_per_second=8) if sys.stderr.isatty() else None
 
     def say(line: str) -> None:
         if display:
             display.update(Text(line))
 
-    return _Office(settings, store, Desk(queue, store, sleep=time.sleep, say=say), display or nullcontext())
+    return _Office(
+        settings, store, DeadLetterService(queue, store, sleep=time.sleep, say=say), display or nullcontext()
+    )
 
 
 # list
@@ -180,7 +181,7 @@ def _open() -> _Office:
 @_JSON_LINES
 def list_letters(
     *,
-    choice: Choice,
+    choice: LetterFilter,
     summary: bool,
     limit: int | None,
     as_json: bool,
@@ -192,11 +193,11 @@ def list_letters(
     """
     most = (0 if as_json else _SHOWN) if limit is None else limit
     today = now().timestamp()
-    newest = Newest(most, today)
+    newest = NewestLetters(most, today)
 
     def take(letter: Letter) -> None:
         if as_json and not most:
-            print_json(Shown.of(letter, today))
+            print_json(LetterView.of(letter, today))
         else:
             newest.add(letter)
 
@@ -215,7 +216,7 @@ def list_letters(
     _note(survey)
 
 
-def _print_groups(survey: Survey, today: float) -> None:
+def _print_groups(survey: LetterSummary, today: float) -> None:
     rows = [
         (reason, f"{number:,}", age(today - oldest), age(today - newest))
         for reason, (number, oldest, newest) in survey.by_size()
@@ -223,7 +224,7 @@ def _print_groups(survey: Survey, today: float) -> None:
     print_table(("reason", "letters", "oldest", "newest"), rows, right=("letters", "oldest", "newest"))
 
 
-def _print_letters(letters: list[Shown], all_of_them: int) -> None:
+def _print_letters(letters: list[LetterView], all_of_them: int) -> None:
     click.echo()
     for one in sorted(letters, key=lambda letter: letter.reason):  # stable: the newest first within a reason
         attempts = "" if one.attempts is None else f"attempts {one.attempts}, "
@@ -235,12 +236,12 @@ def _print_letters(letters: list[Shown], all_of_them: int) -> None:
         click.echo(f"... and {all_of_them - len(letters):,} older letters: --limit 0 shows all.")
 
 
-def _print_none(survey: Survey) -> None:
+def _print_none(survey: LetterSummary) -> None:
     others = f"{survey.others:,} other{' is' if survey.others == 1 else 's are'} there"
     click.echo(f"No such dead letters; {others}." if survey.others else "No dead letters.")
 
 
-def _note(survey: Survey) -> None:
+def _note(survey: LetterSummary) -> None:
     if survey.hidden:
         one = "letter is" if survey.hidden == 1 else "letters are"
         click.echo(f"Not shown: {survey.hidden:,} {one} in somebody else's hands; look again in a minute.", err=True)
@@ -275,9 +276,9 @@ def show(*, id_: str, records: bool, limit: int, most_bytes: int, as_json: bool)
     office = _open()
     with office.live:
         letter = office.desk.find(id_)
-        (judged,) = office.desk.judge([letter], Policy())
+        (judged,) = office.desk.assess([letter], RedriveOptions())
     file = _file_of(office, letter, limit, most_bytes) if records else None
-    detail = Detail.of(letter, judged, now().timestamp(), file)
+    detail = LetterDetail.of(letter, judged, now().timestamp(), file)
     if as_json:
         print_json(detail)
         return
@@ -299,7 +300,7 @@ def _file_of(office: _Office, letter: Letter, most: int, most_bytes: int) -> Fil
         raise SetupError(f"The object {letter.objects[0]} cannot be read: {cause}.") from cause
 
 
-def _labelled(one: Detail) -> Iterator[tuple[str, str]]:
+def _labelled(one: LetterDetail) -> Iterator[tuple[str, str]]:
     letter = one.letter
     yield "id", letter.id
     yield "reason", f"{letter.reason}: {one.meaning}"
@@ -327,9 +328,9 @@ def _labelled(one: Detail) -> Iterator[tuple[str, str]]:
 
 
 _DOES = {
-    Verdict.AS_IT_IS: "moves it",
-    Verdict.NEWEST: "moves it, announcing the object as it is now",
-    Verdict.STAYS: "leaves it, unless forced",
+    RedriveAction.AS_IT_IS: "moves it",
+    RedriveAction.NEWEST: "moves it, announcing the object as it is now",
+    RedriveAction.STAYS: "leaves it, unless forced",
 }
 
 
@@ -375,7 +376,7 @@ def _print_file(file: FileNow) -> None:
 @_JSON
 def redrive(  # noqa: PLR0913 - one per option
     *,
-    choice: Choice,
+    choice: LetterFilter,
     rate: int | None,
     dry_run: bool,
     force: bool,
@@ -402,10 +403,10 @@ def redrive(  # noqa: PLR0913 - one per option
     """  # noqa: D301 - click wants the character, not its name
     if attach and cancel:
         raise click.UsageError("--attach and --cancel exclude each other.")
-    office, policy = _open(), Policy(force, newest_version)
+    office, policy = _open(), RedriveOptions(force, newest_version)
     if attach or cancel:
         task, left = _running(office, cancel=cancel)
-        _say_ended(task, left, Plan(), as_json=as_json)
+        _say_ended(task, left, RedrivePlan(), as_json=as_json)
         return
     with office.live:
         if choice.is_everything and not one_by_one:
@@ -415,7 +416,7 @@ def redrive(  # noqa: PLR0913 - one per option
     way = plan.way(choice, one_by_one=one_by_one)
     if dry_run:
         _say_planned(plan, way, as_json=as_json)
-    elif way is Way.MOVE_TASK:
+    elif way is RedriveMethod.MOVE_TASK:
         with office.live:
             task, left = office.desk.move_all(rate), office.desk.left()
         _say_ended(task, left, plan, as_json=as_json)
@@ -432,7 +433,7 @@ def _running(office: _Office, *, cancel: bool) -> tuple[MoveTask, int]:
         return task, office.desk.left()
 
 
-def _move(office: _Office, plan: Plan, policy: Policy, rate: int | None) -> None:
+def _move(office: _Office, plan: RedrivePlan, policy: RedriveOptions, rate: int | None) -> None:
     try:
         with office.live:
             office.desk.move(plan, policy, rate=rate)
@@ -442,25 +443,25 @@ def _move(office: _Office, plan: Plan, policy: Policy, rate: int | None) -> None
         raise SetupError(f"Stopped after {counted(plan.moved)}; the others are handed back.") from stop
 
 
-def _say_planned(plan: Plan, way: Way, *, as_json: bool) -> None:
+def _say_planned(plan: RedrivePlan, way: RedriveMethod, *, as_json: bool) -> None:
     if as_json:
-        print_json(Redriven.planned(plan, way))
+        print_json(RedriveReport.planned(plan, way))
     elif plan.survey.count:
         rows = [
-            (one.reason, f"{one.letters:,}", "no" if one.verdict is Verdict.STAYS else "yes", one.why)
+            (one.reason, f"{one.letters:,}", "no" if one.verdict is RedriveAction.STAYS else "yes", one.why)
             for one in plan.lines
         ]
         print_table(("reason", "letters", "moves", "why"), rows, right=("letters",))
-        by = " by SQS's own move task" if way is Way.MOVE_TASK else ""
+        by = " by SQS's own move task" if way is RedriveMethod.MOVE_TASK else ""
         click.echo(f"{counted(len(plan.going))} would be moved{by}; nothing was.")
     else:
         _print_none(plan.survey)
     _note(plan.survey)
 
 
-def _say_moved(plan: Plan, way: Way, *, as_json: bool) -> None:
+def _say_moved(plan: RedrivePlan, way: RedriveMethod, *, as_json: bool) -> None:
     if as_json:
-        print_json(Redriven.here(plan, way))
+        print_json(RedriveReport.here(plan, way))
     elif not plan.survey.count:
         _print_none(plan.survey)
     else:
@@ -471,9 +472,9 @@ def _say_moved(plan: Plan, way: Way, *, as_json: bool) -> None:
     plan.check_moved()
 
 
-def _say_ended(task: MoveTask, left: int, plan: Plan, *, as_json: bool) -> None:
+def _say_ended(task: MoveTask, left: int, plan: RedrivePlan, *, as_json: bool) -> None:
     if as_json:
-        print_json(Redriven.by_sqs(task, left, plan))
+        print_json(RedriveReport.by_sqs(task, left, plan))
     task.check(left)
     if not as_json:
         click.echo(f"Moved {counted(task.moved)} back to the source queue.")
@@ -514,7 +515,7 @@ class _Imported(msgspec.Struct, frozen=True):
 @_JSON
 def discard(
     *,
-    choice: Choice,
+    choice: LetterFilter,
     everything: bool,
     path: Path | None,
     yes: bool,
@@ -554,7 +555,7 @@ def discard(
         )
 
 
-def _confirm(survey: Survey, path: Path, *, yes: bool) -> None:
+def _confirm(survey: LetterSummary, path: Path, *, yes: bool) -> None:
     by_reason = ", ".join(f"{number:,} {reason}" for reason, (number, _, _) in survey.by_size())
     question = f"Kept in {path}: {counted(survey.count)} ({by_reason}). Discard them now?"
     if not confirmed(question, yes=yes, undo=path.unlink):
@@ -575,7 +576,7 @@ def _confirm(survey: Survey, path: Path, *, yes: bool) -> None:
 def export_letters(
     *,
     path: Path,
-    choice: Choice,
+    choice: LetterFilter,
     as_json: bool,
 ) -> None:
     """Write dead letters to FILE, or to standard output (-), a JSON document per line; they stay in the queue.

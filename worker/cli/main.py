@@ -28,9 +28,8 @@ from worker.cli.options import examples, stopping
 from worker.cli.search import explain_event, search
 from worker.cli.status import status
 from worker.errors import IndexUnavailable, QueueUnavailable, SetupError, TrailsinkError
-from worker.opensearch.inventory import check_template
-from worker.opensearch.security import let_in
-from worker.opensearch.setup import Wanted, set_up
+from worker.opensearch.security import grant_loader_access
+from worker.opensearch.setup import SetupOptions, check_template, install
 from worker.poller import Poller, Polling
 from worker.settings import Settings, load_settings, unknown_settings
 from worker.telemetry import METRICS, counts, report_lines
@@ -39,7 +38,7 @@ from worker.wiring import make_client, make_consumer, make_queue, now
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from worker.pipeline.consumer import BatchResult
+    from worker.pipeline.accounting import BatchResult
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100}
 _QUEUE_SILENT_SECONDS = 5.0
@@ -117,12 +116,12 @@ def setup(retention_days: int | None, replicas: int | None, loader_role: str | N
     """
     settings = load_settings()
     days = settings.retention_days if retention_days is None else retention_days
-    wanted = Wanted(settings.index_prefix, days, replicas, settings.is_serverless)
+    wanted = SetupOptions(settings.index_prefix, days, replicas, settings.is_serverless)
     address = settings.required("opensearch_url")
     click.echo(f"Asking {address} (for up to {settings.request_seconds:.0f} s) ...", err=True)
     client = make_client(settings).connect()
-    lines = set_up(client, wanted)
-    for line in chain(lines, let_in(client, wanted.prefix, loader_role)) if loader_role else lines:
+    lines = install(client, wanted)
+    for line in chain(lines, grant_loader_access(client, wanted.prefix, loader_role)) if loader_role else lines:
         click.echo(line)
 
 
@@ -223,11 +222,11 @@ class _Totals:
         self._ignored.update(result.ignored)
         self._reasons.update((file.outcome, file.reason) for file in result.files if file.reason)
         self._reasons.update(("dead_letter", "malformed_message") for _ in result.malformed)
-        self._reasons.update(("dead letter not sent", cause) for cause in result.unburied)
+        self._reasons.update(("dead letter not sent", cause) for cause in result.dead_letters_unsent)
 
     def line(self) -> str:
         """Write the totals as JSON."""
-        rounded = {name: round(self._counts[name], 3) for name in METRICS if not name.endswith("Lag")}
+        rounded = {metric.name: round(self._counts[metric.name], 3) for metric in METRICS if metric.measure}
         said = {"timestamp": now().isoformat(timespec="milliseconds"), "level": "INFO", "message": "totals"}
         return msgspec.json.encode(said | {"ignored": dict(self._ignored), **rounded}).decode()
 

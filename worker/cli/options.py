@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from worker.health.findings import Verdict
+from worker.health.findings import CheckStatus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 _LONGEST = timedelta(days=36_500)
-_COLOURS = {Verdict.OK: "green", Verdict.WARNING: "yellow", Verdict.FAULT: "red"}
+_COLOURS = {CheckStatus.OK: "green", CheckStatus.WARNING: "yellow", CheckStatus.FAULT: "red"}
 
 
 class _Span(click.ParamType[timedelta]):
@@ -162,9 +162,11 @@ def print_json(document: object, *, err: bool = False) -> None:
     click.echo(msgspec.json.encode(document).decode(), err=err)
 
 
-def coloured(verdict: Verdict, width: int = 0) -> str:
+def coloured(verdict: CheckStatus, width: int = 0) -> str:
     """Write a verdict in its colour, filled up to a width."""
-    return click.style(f"{verdict:<{width}}", fg=_COLOURS.get(verdict, "bright_black"), bold=verdict is Verdict.FAULT)
+    return click.style(
+        f"{verdict:<{width}}", fg=_COLOURS.get(verdict, "bright_black"), bold=verdict is CheckStatus.FAULT
+    )
 
 
 def age(seconds: float) -> str:

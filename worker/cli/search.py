@@ -14,7 +14,8 @@ import msgspec
 
 from worker.cli.options import MOMENT, SPAN, age, examples, print_table, visible
 from worker.errors import SetupError
-from worker.opensearch.search import Search, Searching, explain, related, unknown_fields
+from worker.opensearch.explain import explain, related
+from worker.opensearch.search import Search, SearchSession, unknown_fields
 from worker.settings import load_settings
 from worker.wiring import make_client, now
 
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
     from opensearchpy import OpenSearch
 
-    from worker.opensearch.search import Hit, Place
+    from worker.opensearch.explain import Place
+    from worker.opensearch.search import Hit
 
 _FIELDS = ("eventTime", "eventName", "userIdentity.arn", "errorCode")
 
@@ -106,7 +108,7 @@ def search(  # noqa: PLR0913 - one per option
         limit=None if everything else limit or 100,
         oldest_first=oldest_first,
     )
-    searching = Searching(make_client(settings).connect(), wanted, views=not settings.is_serverless)
+    searching = SearchSession(make_client(settings).connect(), wanted, views=not settings.is_serverless)
     shown = 0
     with closing(searching.pages()) as pages:
         for number, page in enumerate(pages):
@@ -115,7 +117,7 @@ def search(  # noqa: PLR0913 - one per option
     click.echo(_count(searching, shown), err=True)
 
 
-def _count(searching: Searching, shown: int) -> str:
+def _count(searching: SearchSession, shown: int) -> str:
     if not shown:
         wanted = searching.search
         if searching.nowhere:

@@ -14,16 +14,18 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from worker.aws.session import open_session
 from worker.cli.options import coloured, examples, visible
-from worker.dlq.letters import Choice
-from worker.dlq.service import Desk
-from worker.dlq.sqs import make_letter_queue
+from worker.dlq.letters import LetterFilter
+from worker.dlq.service import DeadLetterService
+from worker.dlq.sqs import make_dead_letter_queue
 from worker.errors import SetupError
-from worker.health.findings import Verdict
-from worker.health.probe import Looker
-from worker.health.status import Status, judge, newest_indices, size
+from worker.health.findings import CheckStatus
+from worker.health.probe import Probe
+from worker.health.status import Status, judge, newest_indices
+from worker.humanize import format_size
 from worker.settings import load_settings
-from worker.wiring import make_client, make_store, now, session
+from worker.wiring import make_client, make_store, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,29 +65,31 @@ def status(*, watch: float | None, as_json: bool, letters: bool, strict: bool) -
         click.echo(_line(found) if as_json else _screen(found))
     else:
         found = _watch(lambda: judge(looker.look()), watch, as_json=as_json)
-    bad = found.named(Verdict.FAULT, *([Verdict.WARNING] if strict else []))
+    bad = found.named(CheckStatus.FAULT, *([CheckStatus.WARNING] if strict else []))
     if bad:
         raise SetupError(f"{'Not well' if strict else 'At fault'}: {', '.join(bad)}.")
 
 
-def _looker(settings: Settings, *, letters: bool) -> Looker:
+def _looker(settings: Settings, *, letters: bool) -> Probe:
     quick = settings.model_copy(update={"request_seconds": min(_ANSWER_SECONDS, settings.request_seconds)})
 
     @cache
-    def desk() -> Desk:
-        return Desk(make_letter_queue(settings), make_store(settings), sleep=time.sleep, say=lambda _: None)
+    def desk() -> DeadLetterService:
+        return DeadLetterService(
+            make_dead_letter_queue(settings), make_store(settings), sleep=time.sleep, say=lambda _: None
+        )
 
-    return Looker(
+    return Probe(
         settings,
-        session=session,
+        session=open_session,
         connect=lambda: make_client(quick).connect(),
         now=now,
         reasons=(lambda: _reasons(desk())) if letters else None,
     )
 
 
-def _reasons(desk: Desk) -> dict[str, int]:
-    return {reason: number for reason, (number, _, _) in desk.look(Choice()).groups.items()}
+def _reasons(desk: DeadLetterService) -> dict[str, int]:
+    return {reason: number for reason, (number, _, _) in desk.look(LetterFilter()).groups.items()}
 
 
 def _watch(look: Callable[[], Status], seconds: float, *, as_json: bool) -> Status:
@@ -117,7 +121,7 @@ def _screen(found: Status) -> str:
 def _bars(indices: list[Any]) -> list[str]:
     most = max((one["events"] for one in indices), default=0) or 1
     return [
-        f"  {visible(one['name']):<26} {one['events']:>13,}  {size(one['size_bytes']):>10}  "
+        f"  {visible(one['name']):<26} {one['events']:>13,}  {format_size(one['size_bytes']):>10}  "
         f"{'#' * round(_BAR * one['events'] / most)}".rstrip()
         for one in indices
     ]

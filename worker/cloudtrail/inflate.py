@@ -1,4 +1,4 @@
-"""From the bytes of an object to its text: gunzip with a bound, and only what can be trusted."""
+"""From the stored bytes of an object to its text: gunzip with a limit, and only what can be trusted."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from isal import isal_zlib
 
 from worker.errors import Reason, UnreadableObject
 
-_GzipError = cast("type[Exception]", isal_zlib.error)  # its stub says less than it is
+_GzipError = cast("type[Exception]", isal_zlib.error)  # its stub is less precise than the class
 
 _GZIP = b"\x1f\x8b"
 _GZIP_WRAPPER = 31  # zlib's wbits for "gzip header and trailer, checked"
 
-# Bytes in and bytes out of one step: nearly every CloudTrail file is one step, and the buffers of a step do not matter
-# beside a file that is many.
+# Bytes in and bytes out of one step. Nearly every CloudTrail file is one step, and the buffers of a step are small
+# beside a file that takes many.
 _STEP = 4 << 20
-# What a member leaves over of its last chunk is copied, so a file of a thousand tiny members begins each with little.
+# The rest of a member's last chunk is copied, so a file of a thousand tiny members starts each with a small step.
 _FIRST_STEP = 16 << 10
 
 
-class Text(msgspec.Struct, frozen=True):
+class Inflated(msgspec.Struct, frozen=True):
     """An object's text.
 
-    `truncated` says that the gzip stream just ended: what is there came out of it in order, but was never
-    checksummed. `note` is one line about something odd that costs nothing.
+    `truncated` means that the gzip stream ended early: the content is in order, but no checksum covers it. `note` is
+    one line about something odd that costs nothing.
     """
 
     content: bytes | bytearray
@@ -34,61 +34,60 @@ class Text(msgspec.Struct, frozen=True):
     note: str = ""
 
 
-def read_text(stored: bytes | bytearray, limit: int) -> Text:
-    """Turn stored bytes into text of at most `limit` bytes.
+def inflate(stored: bytes | bytearray, limit: int) -> Inflated:
+    """Return the text of stored bytes, at most `limit` bytes long.
 
-    gzip is told by its magic bytes: names and headers lie (S3 serves `Content-Encoding: gzip` for both). Raises
+    gzip is recognised by its magic bytes: names and headers lie (S3 serves `Content-Encoding: gzip` for both). Raises
     UnreadableObject `empty`, `corrupt` (nothing of it may be indexed: an altered record under a true id would shut the
     true one out) or `too_large`.
     """
     if not stored:
         raise UnreadableObject(Reason.EMPTY, "the object has 0 bytes")
-    text = _unzipped(stored, limit)
+    text = _gunzip(stored, limit)
     if text.content[:2] == _GZIP:  # gzip in gzip: uploaded by hand through a tool that compressed once more
-        inner = _unzipped(text.content, limit)
-        text = Text(inner.content, inner.truncated or text.truncated, text.note or inner.note)
+        inner = _gunzip(text.content, limit)
+        text = Inflated(inner.content, inner.truncated or text.truncated, text.note or inner.note)
     if text.content[:3] == codecs.BOM_UTF8:
-        text = Text(text.content[3:], text.truncated, text.note)
+        text = Inflated(text.content[3:], text.truncated, text.note)
     return text
 
 
-def _unzipped(stored: bytes | bytearray, limit: int) -> Text:
+def _gunzip(stored: bytes | bytearray, limit: int) -> Inflated:
     if stored[:2] != _GZIP:
         if len(stored) > limit:
             raise UnreadableObject(Reason.TOO_LARGE, f"{len(stored)} bytes, more than the limit of {limit}")
-        return Text(stored)
-    whole, at = memoryview(stored), 0
+        return Inflated(stored)
+    view, offset = memoryview(stored), 0
     content: bytes | bytearray = b""
-    while whole[at : at + 2] == _GZIP:  # several members are one file (RFC 1952, 2.2)
-        content, read, complete = _member(whole[at:], content, limit)
+    while view[offset : offset + 2] == _GZIP:  # several members are one file (RFC 1952, 2.2)
+        content, consumed, complete = _inflate_member(view[offset:], content, limit)
         if not complete:
-            return Text(content, truncated=True)
-        at += read
-    return Text(
-        content, note=f"{len(whole) - at} bytes after the gzip stream were left alone" if at < len(whole) else ""
-    )
+            return Inflated(content, truncated=True)
+        offset += consumed
+    trailing = len(view) - offset
+    return Inflated(content, note=f"{trailing} bytes after the gzip stream were ignored" if trailing else "")
 
 
-def _member(stored: memoryview, content: bytes | bytearray, limit: int) -> tuple[bytes | bytearray, int, bool]:
-    """Inflate one gzip member behind `content`: all content, the bytes read, and whether the member was complete."""
+def _inflate_member(stored: memoryview, content: bytes | bytearray, limit: int) -> tuple[bytes | bytearray, int, bool]:
+    """Inflate one gzip member after `content`: all content, the bytes consumed, and whether the member was complete."""
     stream = isal_zlib.decompressobj(wbits=_GZIP_WRAPPER)
-    at, step = 0, _FIRST_STEP
+    offset, step = 0, _FIRST_STEP
     try:
-        while at < len(stored) and not stream.eof:
-            chunk: memoryview | bytes = stored[at : at + step]
-            at, step = at + len(chunk), min(8 * step, _STEP)
+        while offset < len(stored) and not stream.eof:
+            chunk: memoryview | bytes = stored[offset : offset + step]
+            offset, step = offset + len(chunk), min(8 * step, _STEP)
             while chunk and not stream.eof:
-                content = _joined(content, stream.decompress(chunk, _STEP))
+                content = _append(content, stream.decompress(chunk, _STEP))
                 if len(content) > limit:
                     raise UnreadableObject(Reason.TOO_LARGE, f"more than {limit} bytes when inflated")
                 chunk = stream.unconsumed_tail
     except _GzipError as cause:
         raise UnreadableObject(Reason.CORRUPT, f"gzip: {cause}") from cause
-    return content, at - len(stream.unused_data), bool(stream.eof)
+    return content, offset - len(stream.unused_data), bool(stream.eof)
 
 
-def _joined(content: bytes | bytearray, more: bytes) -> bytes | bytearray:
-    """Join without copying where there is nothing to join, and growing in place where there is."""
+def _append(content: bytes | bytearray, more: bytes) -> bytes | bytearray:
+    """Append without a copy where there is nothing to append to, and in place where there is."""
     if not content:
         return more
     if isinstance(content, bytes):

@@ -31,14 +31,22 @@ from opensearchpy.exceptions import AuthenticationException, SSLError, Transport
 from opensearchpy.exceptions import ConnectionError as NoConnection
 from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
 
-from worker.aws.bucket_notifications import Ours, conflicts, plain, same, with_event_bridge, with_ours, without
-from worker.aws.errors import code_of, said
-from worker.aws.sqs import config
+from worker.aws.bucket_notifications import (
+    OwnNotification,
+    add_queue,
+    conflicts,
+    equivalent,
+    normalized,
+    remove_queue,
+    with_event_bridge,
+)
+from worker.aws.errors import error_code, error_text
+from worker.aws.session import config, open_session
 from worker.errors import OutOfTime, SetupError, TrailsinkError, Unavailable
-from worker.opensearch.security import let_in
-from worker.opensearch.setup import Wanted, set_up
+from worker.opensearch.security import grant_loader_access
+from worker.opensearch.setup import SetupOptions, install
 from worker.settings import load_settings
-from worker.wiring import make_client, session
+from worker.wiring import make_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -102,7 +110,7 @@ class _Outcome:
     """What the work came to; `physical_id` is "" where it does not change."""
 
     physical_id: str
-    said: str
+    text: str
     failed: bool = False
 
 
@@ -227,7 +235,7 @@ def _answer(event: Mapping[str, Any], outcome: _Outcome) -> _Answer:
     """Write the answer; a physical id that is there stays, unless the work says otherwise."""
     return _Answer(
         "FAILED" if outcome.failed else "SUCCESS",
-        outcome.said,
+        outcome.text,
         outcome.physical_id or event.get("PhysicalResourceId") or _NOT_MADE,
         event.get("StackId", ""),
         event.get("RequestId", ""),
@@ -307,8 +315,8 @@ class _Target(msgspec.Struct, frozen=True, rename="pascal"):
         return f"{_NOTIFICATION}:{self.bucket}:{self.configuration_id}"
 
     @property
-    def ours(self) -> Ours:
-        return Ours(self.configuration_id, self.queue_arn, self.prefix, self.suffix)
+    def ours(self) -> OwnNotification:
+        return OwnNotification(self.configuration_id, self.queue_arn, self.prefix, self.suffix)
 
 
 def _target(properties: Mapping[str, Any]) -> _Target:
@@ -351,18 +359,18 @@ def _announced(there: Mapping[str, Any], *, target: _Target, before: _Target | N
     """Return what the bucket's configuration is to be; raises SetupError when another is in the way."""
     for old in (before, target):
         if old and old.bucket == target.bucket:
-            there = without(there, old.configuration_id, old.queue_arn)
+            there = remove_queue(there, old.configuration_id, old.queue_arn)
     if target.event_bridge:
         there = with_event_bridge(there)
     if not target.queue_arn:
-        return plain(there)
+        return normalized(there)
     if in_the_way := conflicts(there, target.ours):
         raise SetupError(
             f"Bucket {target.bucket} cannot announce {target.prefix}*{target.suffix} to our queue, because "
             f"{' and '.join(in_the_way)}; S3 has one destination for each key: choose another prefix, or have "
             "the queue fed by that topic or by EventBridge."
         )
-    return with_ours(there, target.ours)
+    return add_queue(there, target.ours)
 
 
 def _stop_announcing(request: _Request, clock: _Clock) -> str:
@@ -390,7 +398,7 @@ def _leave(target: _Target, clock: _Clock, *, proven: bool) -> str:
         return "No configuration of ours is in the bucket; EventBridge, if on, stays on for others."
     try:
         bucket = _Bucket(target.bucket, clock, leaving=True)
-        bucket.change(lambda there: without(there, target.configuration_id, target.queue_arn))
+        bucket.change(lambda there: remove_queue(there, target.configuration_id, target.queue_arn))
     except _NoBucketError:
         return f"Bucket {target.bucket} is gone, and its notifications with it."
     except _RefusedError as error:
@@ -418,7 +426,7 @@ class _Bucket:
         self._name, self._clock, self._leaving = name, clock, leaving
         # One attempt only: what botocore tries again, it would also try again after our answer.
         once = Config(retries={"mode": "standard", "total_max_attempts": 1}, read_timeout=_S3_ANSWER_SECONDS)
-        self._s3: S3Client = session().client("s3", config=config(connections=1).merge(once))
+        self._s3: S3Client = open_session().client("s3", config=config(connections=1).merge(once))
 
     def change(self, change: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
         """Make the bucket's configuration what `change` makes of it; nothing is put where it is so already."""
@@ -428,22 +436,22 @@ class _Bucket:
         try:
             there = self._get()
             wanted = change(there)
-            if same(there, wanted):
+            if equivalent(there, wanted):
                 return
             self._put(wanted)
-            if same(self._get(), wanted):
+            if equivalent(self._get(), wanted):
                 return
         except ClientError as error:
             raise self._fault(error) from error
         except HTTPClientError as error:
-            raise _NotYet(f"S3 does not answer: {said(error)}.") from error
+            raise _NotYet(f"S3 does not answer: {error_text(error)}.") from error
         except BotoCoreError as error:
-            raise SetupError(f"S3 cannot be asked about bucket {self._name}: {said(error)}.") from error
+            raise SetupError(f"S3 cannot be asked about bucket {self._name}: {error_text(error)}.") from error
         raise _NotYet(f"Somebody else changes the notifications of bucket {self._name} at the same time.")
 
     def _get(self) -> dict[str, Any]:
         self._clock.check()
-        return plain(self._s3.get_bucket_notification_configuration(Bucket=self._name))
+        return normalized(self._s3.get_bucket_notification_configuration(Bucket=self._name))
 
     def _put(self, wanted: dict[str, Any]) -> None:
         self._clock.check()
@@ -456,7 +464,7 @@ class _Bucket:
 
     def _fault(self, error: ClientError) -> TrailsinkError:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-        if code_of(error) == "NoSuchBucket":
+        if error_code(error) == "NoSuchBucket":
             return _NoBucketError(f"There is no bucket {self._name}.")
         sentence = f"S3 refuses to have the notifications of bucket {self._name} read or changed: {_whole(error)}."
         if status == HTTPStatus.FORBIDDEN and self._leaving:
@@ -471,7 +479,7 @@ def _whole(error: ClientError) -> str:
     """Say also which destination, where S3 tells: `ArgumentName1` is its ARN and `ArgumentValue1` what is wrong."""
     given: Mapping[str, Any] = error.response.get("Error", {})
     more = [str(value) for name, value in sorted(given.items()) if name.startswith("Argument")]
-    return said(error) + (f" ({', '.join(more)})" if more else "")
+    return error_text(error) + (f" ({', '.join(more)})" if more else "")
 
 
 # The cluster
@@ -521,10 +529,10 @@ def _set_up(cluster: _Cluster, clock: _Clock) -> Iterator[str]:
     """Set up and let in, from the beginning: each step leaves alone what is there already."""
     clock.check()
     settings = load_settings(**cluster.settings, request_seconds=min(_CLUSTER_ANSWER_SECONDS, clock.left()))
-    wanted = Wanted(cluster.index_prefix, cluster.retention_days, cluster.replicas, settings.is_serverless)
+    wanted = SetupOptions(cluster.index_prefix, cluster.retention_days, cluster.replicas, settings.is_serverless)
     client = make_client(settings).connect()
     try:
-        for line in chain(set_up(client, wanted), _let_in(client, cluster, serverless=wanted.serverless)):
+        for line in chain(install(client, wanted), _let_in(client, cluster, serverless=wanted.serverless)):
             yield line
             clock.check()
     finally:
@@ -537,7 +545,7 @@ def _let_in(client: OpenSearch, cluster: _Cluster, *, serverless: bool) -> Itera
     if serverless:
         yield "Access: Serverless lets in by its data access policies."
         return
-    yield from let_in(client, cluster.index_prefix, cluster.loader_role_arn)
+    yield from grant_loader_access(client, cluster.index_prefix, cluster.loader_role_arn)
 
 
 def _passes(cause: BaseException | None, waited: float) -> bool:

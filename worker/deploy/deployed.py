@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from worker.aws.errors import said
+from worker.aws.errors import error_text
 from worker.errors import SetupError
 from worker.health.findings import not_checked, ok, warning
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from types_boto3_cloudformation import CloudFormationClient
 
     from worker.health.findings import Finding
+
 
 # Which output or parameter of infra/template.yaml each setting is.
 _SETTINGS = {
@@ -30,12 +31,16 @@ _SETTINGS = {
     "index_partition": "IndexPartition",
     "retention_days": "RetentionDays",
 }
+
+
 _SECRETS = ("MasterSecretArn", "SecretArn")
+
+
 _SERVICES = {"create-domain": "es", "domain": "es", "serverless": "aoss"}
 
 
 @dataclass(frozen=True, slots=True)
-class Deployed:
+class DeployedStack:
     """A stack's outputs and parameters by name, and its template's text ("" where it may not be read)."""
 
     name: str
@@ -80,17 +85,17 @@ class Deployed:
             yield warning("bundle", f"the function runs {key}, another than the one that is built here", upgrade)
 
 
-def look_at(client: CloudFormationClient, name: str) -> Deployed:
+def describe_stack(client: CloudFormationClient, name: str) -> DeployedStack:
     """Ask CloudFormation for a stack; raises SetupError when it is not there or may not be looked at."""
     try:
         stack = client.describe_stacks(StackName=name)["Stacks"][0]
     except (ClientError, BotoCoreError) as error:
-        if "does not exist" in said(error):
+        if "does not exist" in error_text(error):
             raise SetupError(f"There is no stack {name} in {client.meta.region_name}.") from error
-        raise SetupError(f"The stack {name} cannot be looked at: {said(error)}.") from error
+        raise SetupError(f"The stack {name} cannot be looked at: {error_text(error)}.") from error
     values = {one.get("ParameterKey", ""): one.get("ParameterValue", "") for one in stack.get("Parameters", [])}
     values |= {one.get("OutputKey", ""): one.get("OutputValue", "") for one in stack.get("Outputs", [])}
-    return Deployed(name, values, _template(client, name))
+    return DeployedStack(name, values, _template(client, name))
 
 
 def _template(client: CloudFormationClient, name: str) -> str:

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from worker.errors import MalformedMessage, Reason, SetupError
-from worker.pipeline.notifications import ObjectRef, read_message
+from worker.errors import MalformedMessage, Reason
+from worker.pipeline.notifications import parse_notification
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from worker.pipeline.objects import ObjectRef
+
+
 # Two more than trailsink writes: SQS's own, and a letter that somebody else put there.
 MAX_RECEIVES = "max_receives"
+
+
 UNKNOWN = "unknown"
+
+
 REASONS = (*(reason.value for reason in Reason), MAX_RECEIVES, UNKNOWN)
+
 
 # What is wrong, in a line for people, and what to do.
 MEANINGS = {
@@ -36,9 +43,6 @@ MEANINGS = {
     MAX_RECEIVES: "SQS gave it up; look for `crash` or a lasting refusal in the consumer's log",
     UNKNOWN: "somebody else sent it here",
 }
-
-# docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
-_MOST_ATTRIBUTES = 10
 
 
 class Attribute(msgspec.Struct, frozen=True):
@@ -100,7 +104,7 @@ class Letter:
     def objects(self) -> tuple[ObjectRef, ...]:
         """What the body announces; () where it is no notice."""
         try:
-            return read_message(self.body).objects
+            return parse_notification(self.body).objects
         except MalformedMessage:
             return ()
 
@@ -111,7 +115,7 @@ class Letter:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class LetterFilter:
     """Which letters are meant: those that meet every condition that is given; moments in epoch seconds."""
 
     ids: frozenset[str] = frozenset()
@@ -123,7 +127,7 @@ class Choice:
     @property
     def is_everything(self) -> bool:
         """Whether no condition is given."""
-        return self == Choice()
+        return self == LetterFilter()
 
     def takes(self, letter: Letter) -> bool:
         """Say whether a letter is meant."""
@@ -138,115 +142,6 @@ class Choice:
     def _begins(self, ref: ObjectRef) -> bool:
         name = f"s3://{ref.bucket}/{ref.key}" if self.prefix.startswith("s3://") else ref.key
         return name.startswith(self.prefix)
-
-
-class Line(msgspec.Struct, frozen=True):
-    """A letter as one line of an exported file: body and attributes are the letter, the rest is for people."""
-
-    body: str
-    attributes: dict[str, Attribute] = {}
-    id: str = ""
-    reason: str = ""
-    sent_at: str = ""
-    receives: int = 0
-    source: str = ""
-
-
-def written(letter: Letter) -> bytes:
-    """Write a letter as one line of JSON."""
-    line = Line(
-        letter.body,
-        dict(letter.attributes),
-        letter.id,
-        letter.reason,
-        iso(letter.sent_at),
-        letter.receives,
-        letter.source,
-    )
-    return msgspec.json.encode(line) + b"\n"
-
-
-_LINE = msgspec.json.Decoder(Line)
-
-
-def read_line(text: bytes, number: int) -> Line:
-    """Read line `number` of an exported file; raises SetupError that names it."""
-    try:
-        line = _LINE.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError) as cause:
-        raise SetupError(f"Line {number} is no exported letter: {cause}.") from cause
-    if not line.body or len(line.attributes) > _MOST_ATTRIBUTES:
-        wrong = "its body is empty" if not line.body else f"it has more than {_MOST_ATTRIBUTES} attributes"
-        raise SetupError(f"Line {number} is no letter that SQS would take: {wrong}.")
-    for one in line.attributes.values():
-        if one.type.startswith("Binary") and not _is_base64(one.value):
-            raise SetupError(f"Line {number} is no exported letter: an attribute of type Binary is not in base64.")
-    return line
-
-
-def _is_base64(text: str) -> bool:
-    try:
-        base64.b64decode(text, validate=True)
-    except ValueError:
-        return False
-    return True
-
-
-def attributes_of(line: Line) -> dict[str, Attribute]:
-    """Return the attributes with which a line is sent to the dead-letter queue.
-
-    That SQS had moved a letter itself is in no attribute, and nobody can send it; so it becomes one.
-    """
-    if not line.source or line.reason != MAX_RECEIVES:
-        return line.attributes
-    moved = {"reason": Attribute("String", MAX_RECEIVES), "attempts": Attribute("String", str(line.receives))}
-    together = line.attributes | moved
-    return together if len(together) <= _MOST_ATTRIBUTES else line.attributes
-
-
-class Shown(msgspec.Struct, frozen=True):
-    """A letter as `list --json` prints it; `object` is null where none or several are announced."""
-
-    id: str
-    reason: str
-    detail: str
-    object: str | None
-    objects: list[str]
-    attempts: int | None
-    receives: int
-    sent_at: str
-    age_seconds: int
-    source_message_id: str | None
-    rejected: list[tuple[int, str]]
-    body: str | None  # only where it announces no object
-
-    @classmethod
-    def of(cls, letter: Letter, now: float) -> Shown:
-        """Describe a letter as it is at `now`, in epoch seconds."""
-        objects = [str(ref) for ref in letter.objects]
-        return cls(
-            letter.id,
-            letter.reason,
-            letter.detail,
-            objects[0] if len(objects) == 1 else None,
-            objects,
-            letter.attempts,
-            letter.receives,
-            iso(letter.sent_at),
-            max(0, int(now - letter.sent_at)),
-            letter.said("source_message_id") or None,
-            list(letter.rejected),
-            None if objects else letter.body,
-        )
-
-
-class Group(msgspec.Struct):
-    """All letters of one reason, as `list --summary --json` prints them; when they were sent in ISO 8601."""
-
-    reason: str
-    letters: int
-    oldest: str
-    newest: str
 
 
 def counted(number: int) -> str:

@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from worker.aws.errors import code_of, said, said_of_queue
-from worker.aws.sqs import config
+from worker.aws.errors import error_code, error_text, queue_error_text
+from worker.aws.session import config, open_session
 from worker.dlq.letters import Attribute, Letter
-from worker.dlq.redrive import MoveTask
+from worker.dlq.move_task import MoveTask
 from worker.errors import QueueUnavailable, SetupError
-from worker.wiring import session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -31,20 +30,27 @@ if TYPE_CHECKING:
 
     from worker.settings import Settings
 
+
 _BATCH = 10  # entries of one batch call
+
+
 # Entries of one batch share the limit of one message. Queues made before August 2025 may still have 256 KiB.
 # docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
 _BATCH_BYTES = 200 << 10
+
+
 _THREADS = 8  # handing back thousands of letters must not take longer than looking at them
+
 
 # An empty answer of a short poll only means that the servers it asked had nothing; a long poll asks all of them.
 # docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-short-and-long-polling.html
 _POLL_SECONDS = 1
 
+
 T = TypeVar("T")
 
 
-class LetterQueue:
+class DeadLetterQueue:
     """A dead-letter queue, and the source queue that its letters go back to."""
 
     def __init__(self, client: SQSClient, url: str, source_url: str) -> None:
@@ -69,7 +75,7 @@ class LetterQueue:
                 MessageAttributeNames=["All"],
             )
         except (ClientError, BotoCoreError) as error:
-            raise QueueUnavailable(said_of_queue(error, self._url, self._region)) from error
+            raise QueueUnavailable(queue_error_text(error, self._url, self._region)) from error
         return [_letter(one) for one in answer.get("Messages", [])]
 
     def release(self, receipts: Sequence[str]) -> None:
@@ -121,7 +127,7 @@ class LetterQueue:
             except (ClientError, BotoCoreError) as error:
                 if any(taken):
                     return taken + [False] * (len(several) - len(taken))
-                raise QueueUnavailable(said_of_queue(error, url, self._region)) from error
+                raise QueueUnavailable(queue_error_text(error, url, self._region)) from error
             done = {one["Id"] for one in answer.get("Successful", [])}
             taken += [str(at) in done for at in range(len(batch))]
         return taken
@@ -145,7 +151,7 @@ class LetterQueue:
         except ClientError as error:
             raise SetupError(_refusal(error)) from error
         except BotoCoreError as error:
-            raise QueueUnavailable(said(error)) from error
+            raise QueueUnavailable(error_text(error)) from error
         return started["TaskHandle"]
 
     def move_tasks(self) -> list[MoveTask]:
@@ -155,7 +161,7 @@ class LetterQueue:
         except ClientError as error:
             raise SetupError(_refusal(error)) from error
         except BotoCoreError as error:
-            raise QueueUnavailable(said(error)) from error
+            raise QueueUnavailable(error_text(error)) from error
         return [
             MoveTask(
                 one.get("Status", ""),
@@ -174,11 +180,11 @@ class LetterQueue:
         try:
             answer = self._sqs.cancel_message_move_task(TaskHandle=handle)
         except ClientError as error:
-            if code_of(error).endswith(("ResourceNotFoundException", "UnsupportedOperation")):
+            if error_code(error).endswith(("ResourceNotFoundException", "UnsupportedOperation")):
                 return None
-            raise SetupError(f"SQS refuses to cancel the move task: {said(error)}.") from error
+            raise SetupError(f"SQS refuses to cancel the move task: {error_text(error)}.") from error
         except BotoCoreError as error:
-            raise QueueUnavailable(said(error)) from error
+            raise QueueUnavailable(error_text(error)) from error
         return answer.get("ApproximateNumberOfMessagesMoved", 0)
 
     @property
@@ -192,19 +198,19 @@ class LetterQueue:
         try:
             answer = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)
         except (ClientError, BotoCoreError) as error:
-            raise QueueUnavailable(said_of_queue(error, url, self._region)) from error
+            raise QueueUnavailable(queue_error_text(error, url, self._region)) from error
         return {str(name): value for name, value in answer.get("Attributes", {}).items()}
 
 
-def make_letter_queue(settings: Settings) -> LetterQueue:
+def make_dead_letter_queue(settings: Settings) -> DeadLetterQueue:
     """Build the SQS client of the dead-letter commands."""
-    client = session().client("sqs", config=config(connections=8))
-    return LetterQueue(client, settings.required("dead_letter_queue_url"), settings.required("queue_url"))
+    client = open_session().client("sqs", config=config(connections=8))
+    return DeadLetterQueue(client, settings.required("dead_letter_queue_url"), settings.required("queue_url"))
 
 
 def _refusal(error: ClientError) -> str:
-    text = said(error)
-    if "already a task running" in text or code_of(error).endswith("UnsupportedOperation"):
+    text = error_text(error)
+    if "already a task running" in text or error_code(error).endswith("UnsupportedOperation"):
         return "A move task of this queue is running already: follow it with --attach, or end it with --cancel."
     if "configured as a Dead Letter Queue" in text:
         return (

@@ -11,8 +11,9 @@ from opensearchpy.exceptions import ConnectionError as NoConnection
 from opensearchpy.exceptions import NotFoundError, OpenSearchException, SSLError, TransportError
 
 from worker.health.findings import Finding, fault, not_checked, ok, warning
+from worker.opensearch.errors import missing_permission
 from worker.opensearch.schema import POLICIES, VERSION, index_template, name_of, retention_policy
-from worker.opensearch.security import API, all_roles, lacking, missing_permissions, role_name, roles_of
+from worker.opensearch.security import API, fetch_roles, missing_permissions, role_name, roles_mapped_to
 from worker.opensearch.setup import SERVERLESS, Server, find_server, templates
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class ClusterChecks:
         if self._settings.is_serverless:
             return
         try:
-            roles = all_roles(self._client)
+            roles = fetch_roles(self._client)
         except TransportError as error:
             if error.status_code != HTTPStatus.FORBIDDEN:
                 raise
@@ -99,7 +100,7 @@ class ClusterChecks:
             yield ok("loader's rights", "this server has no fine-grained access control; whoever reaches it may load")
             return
         mappings, loader, ours = self._ask("GET", f"{API}/rolesmapping"), self._loader(), role_name(self._prefix)
-        named = roles_of(mappings, loader) if loader else [name for name in (ours,) if name in roles]
+        named = roles_mapped_to(mappings, loader) if loader else [name for name in (ours,) if name in roles]
         yield self._granted(loader or f"the role {ours}", [roles[name] for name in named if name in roles])
         if not loader and not any(mappings.get(ours, {}).get(one) for one in ("backend_roles", "users", "hosts")):
             yield self._unmapped(ours)
@@ -287,7 +288,7 @@ def cannot_look(check: str, error: OpenSearchException) -> Finding:
     """Say why the cluster does not let itself be looked at, and what permission would."""
     if not isinstance(error, TransportError):
         return not_checked(check, f"OpenSearch: {type(error).__name__}")
-    if permission := lacking(error):
+    if permission := missing_permission(error):
         fix = f"give who signs in here {permission}, or run the doctor as an administrator"
         return not_checked(check, f"who signs in here lacks {permission}", fix)
     return not_checked(check, f"OpenSearch answers {error.status_code}: {error.error}")

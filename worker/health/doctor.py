@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 from opensearchpy.exceptions import OpenSearchException
 
-from worker.aws.errors import said
-from worker.aws.sqs import config
+from worker.aws.errors import error_text
+from worker.aws.session import config
 from worker.errors import SetupError
 from worker.health.cluster_checks import ClusterChecks, cannot_look
 from worker.health.findings import Finding, not_checked
@@ -114,7 +114,7 @@ class Doctor:
         try:
             yield from check()
         except (ClientError, BotoCoreError) as error:
-            yield not_checked(name, said(error))
+            yield not_checked(name, error_text(error))
         except SetupError as error:
             yield not_checked(name, str(error).rstrip("."))
         except OpenSearchException as error:

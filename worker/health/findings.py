@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Verdict(StrEnum):
+class CheckStatus(StrEnum):
     """How a check ended, or how a part of the pipeline is."""
 
     OK = "ok"
@@ -20,7 +20,7 @@ class Verdict(StrEnum):
 class Finding:
     """One check: what was looked at, what was seen, and what to do about it ("" when nothing)."""
 
-    verdict: Verdict
+    verdict: CheckStatus
     check: str
     evidence: str
     fix: str = ""
@@ -28,19 +28,19 @@ class Finding:
 
 def ok(check: str, evidence: str) -> Finding:
     """Say that all is as it should be."""
-    return Finding(Verdict.OK, check, evidence)
+    return Finding(CheckStatus.OK, check, evidence)
 
 
 def warning(check: str, evidence: str, fix: str) -> Finding:
     """Say that it works, and may not for long, or not for all."""
-    return Finding(Verdict.WARNING, check, evidence, fix)
+    return Finding(CheckStatus.WARNING, check, evidence, fix)
 
 
 def fault(check: str, evidence: str, fix: str) -> Finding:
     """Say that it does not work, or loses something."""
-    return Finding(Verdict.FAULT, check, evidence, fix)
+    return Finding(CheckStatus.FAULT, check, evidence, fix)
 
 
 def not_checked(check: str, evidence: str, fix: str = "") -> Finding:
     """Say that it cannot be seen from here; `fix` is how it could be."""
-    return Finding(Verdict.NOT_CHECKED, check, evidence, fix)
+    return Finding(CheckStatus.NOT_CHECKED, check, evidence, fix)

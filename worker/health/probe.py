@@ -14,28 +14,27 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from opensearchpy.exceptions import OpenSearchException, TransportError
 
-from worker.aws.errors import is_no_queue, said
+from worker.aws.errors import error_text, is_missing_queue
 from worker.errors import SetupError, TrailsinkError
-from worker.health.status import (
-    ERRORS_WINDOW,
-    WINDOW,
-    Cluster,
-    Consumer,
-    Disk,
-    Files,
-    Index,
-    Letters,
-    Newest,
-    Queue,
-    Rates,
-    Retention,
-    Seen,
-    Sight,
-    Template,
-    Trail,
-    Unseen,
+from worker.health.snapshot import (
+    BucketLag,
+    ClusterState,
+    ConsumerState,
+    DeadLetterState,
+    DiskUsage,
+    IndexFreshness,
+    IndexSize,
+    Observed,
+    QueueState,
+    RetentionState,
+    Snapshot,
+    TemplateState,
+    Throughput,
+    TrailState,
+    Unobserved,
 )
-from worker.opensearch.errors import in_words
+from worker.health.status import ERRORS_WINDOW, WINDOW
+from worker.opensearch.errors import describe_error
 from worker.opensearch.schema import POLICIES, VERSION, name_of
 from worker.settings import queue_name
 from worker.telemetry import DIMENSION, NAMESPACE
@@ -48,22 +47,32 @@ if TYPE_CHECKING:
 
     from worker.settings import Settings
 
+
 T = TypeVar("T")
+
 
 # Short waits and one more try: the next look comes soon enough.
 _CONFIG = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
 
+
 _MINUTE = 60
+
+
 _NO_SUCH_THING = (400, 404)  # "no handler found", or nothing by that name
+
 
 # What a look at the bucket may cost: one request for each folder of a trail (an account in a region), of those that
 # files were indexed from last; `_RECENT` bounds how many files are asked for to know that.
 _FOLDERS = 20
+
+
 _RECENT = 10_000
+
+
 _DATED = re.compile(r"s3://([^/]+)/((.*/)\d{4}/\d\d/\d\d/[^/]+)")
 
 
-class Looker:
+class Probe:
     """Looks at a pipeline as its settings describe it.
 
     `session` and `connect` open what it looks through, and raise SetupError where that cannot be; `reasons` counts the
@@ -82,7 +91,7 @@ class Looker:
         self._settings, self._session, self._connect, self._now = settings, session, connect, now
         self._reasons, self._indices = reasons, f"{settings.index_prefix}-*"
 
-    def look(self) -> Sight:
+    def look(self) -> Snapshot:
         """Look at everything once."""
         at = self._now()
         aws = _seen(lambda: self._aws)
@@ -91,7 +100,7 @@ class Looker:
             trails = pool.submit(_through, aws, self._trails)
             queue, letters, consumer, rates = self._look_at_queue(aws, at)
             found = indexed.result()
-            return Sight(
+            return Snapshot(
                 at=at,
                 queue=queue,
                 letters=letters,
@@ -104,57 +113,61 @@ class Looker:
     # AWS
 
     @cached_property
-    def _aws(self) -> _Aws:
+    def _aws(self) -> _AwsProbe:
         # Kept for the next look: clients are dear to make, and credentials refresh themselves.
         session = self._session()
         if session.get_credentials() is None:
             raise SetupError("No AWS credentials were found.")
-        return _Aws(session)
+        return _AwsProbe(session)
 
     def _look_at_queue(
-        self, aws: Seen[_Aws], at: datetime
-    ) -> tuple[Seen[Queue], Seen[Letters], Seen[Consumer | None], Rates | None]:
+        self, aws: Observed[_AwsProbe], at: datetime
+    ) -> tuple[Observed[QueueState], Observed[DeadLetterState], Observed[ConsumerState | None], Throughput | None]:
         """Look at SQS, then at Lambda, whose mapping is found by the queue, then at CloudWatch for both."""
         queue = _through(aws, lambda one: one.queue_attributes(self._settings.required("queue_url")))
         dead = _through(aws, lambda one: one.queue_attributes(self._settings.required("dead_letter_queue_url")))
-        consumer = queue if isinstance(queue, Unseen) else _through(aws, lambda one: one.consumer(queue["QueueArn"]))
+        consumer = (
+            queue if isinstance(queue, Unobserved) else _through(aws, lambda one: one.consumer(queue["QueueArn"]))
+        )
         figures = _through(aws, lambda one: one.figures(_metrics(self._settings, consumer), at))
-        known = {} if isinstance(figures, Unseen) else figures
-        if isinstance(consumer, Consumer) and not isinstance(figures, Unseen):
+        known = {} if isinstance(figures, Unobserved) else figures
+        if isinstance(consumer, ConsumerState) and not isinstance(figures, Unobserved):
             errors, throttles = (round(sum(known.get(name, ()))) for name in ("errors", "throttles"))
             consumer = replace(consumer, errors=errors, throttles=throttles)
         rates = None
         if "files" in known or "records" in known:
             files, records = (_a_minute(sum(known.get(name, ()))) for name in ("files", "records"))
-            rates = Rates(files, records, "CloudWatch")
+            rates = Throughput(files, records, "CloudWatch")
         return _queue(queue, known), self._letters(dead, known), consumer, rates
 
-    def _letters(self, seen: Seen[dict[str, str]], known: Mapping[str, Sequence[float]]) -> Seen[Letters]:
-        if isinstance(seen, Unseen):
+    def _letters(
+        self, seen: Observed[dict[str, str]], known: Mapping[str, Sequence[float]]
+    ) -> Observed[DeadLetterState]:
+        if isinstance(seen, Unobserved):
             return seen
         number = int(seen.get("ApproximateNumberOfMessages", 0)) + int(
             seen.get("ApproximateNumberOfMessagesNotVisible", 0)
         )
         reasons = _seen(self._reasons) if self._reasons else None
-        if isinstance(reasons, Unseen):
+        if isinstance(reasons, Unobserved):
             return reasons
-        return Letters(number, known.get("oldest_letter", (None,))[0] if number else None, reasons)
+        return DeadLetterState(number, known.get("oldest_letter", (None,))[0] if number else None, reasons)
 
-    def _trails(self, aws: _Aws) -> list[Trail]:
+    def _trails(self, aws: _AwsProbe) -> list[TrailState]:
         return aws.trails(self._settings.required("bucket"))
 
     # The cluster, and the bucket by what the cluster knows of it
 
-    def _look_at_cluster(self, aws: Seen[_Aws], at: datetime) -> dict[str, Any]:
+    def _look_at_cluster(self, aws: Observed[_AwsProbe], at: datetime) -> dict[str, Any]:
         client = _seen(self._connect)
-        if isinstance(client, Unseen):
+        if isinstance(client, Unobserved):
             return _NOTHING_INDEXED | {"cluster": client}
         with closing(client):  # opened for each look: a password may have been rotated
             return self._ask_cluster(client, aws, at)
 
-    def _ask_cluster(self, client: OpenSearch, aws: Seen[_Aws], at: datetime) -> dict[str, Any]:
+    def _ask_cluster(self, client: OpenSearch, aws: Observed[_AwsProbe], at: datetime) -> dict[str, Any]:
         cluster = _seen(lambda: self._cluster(client))
-        if isinstance(cluster, _Silent):  # one silence is enough: it need not be waited for eight times
+        if isinstance(cluster, _Unreachable):  # one silence is enough: it need not be waited for eight times
             return _NOTHING_INDEXED | {"cluster": cluster}
         newest = _seen(lambda: self._newest(client))
         return {
@@ -168,34 +181,34 @@ class Looker:
             "files": _through(aws, lambda one: self._files(client, one, newest)),
         }
 
-    def _cluster(self, client: OpenSearch) -> Cluster:
+    def _cluster(self, client: OpenSearch) -> ClusterState:
         if self._settings.is_serverless:
             client.search(index=self._indices, body={"size": 0})
-            return Cluster("OpenSearch Serverless", None, None, None)
+            return ClusterState("OpenSearch Serverless", None, None, None)
         health: Any = client.cluster.health()
         version: Any = client.info()
         server = f"{version['version'].get('distribution', 'server')} {version['version']['number']}"
-        return Cluster(server, health["status"], health["number_of_nodes"], health["unassigned_shards"])
+        return ClusterState(server, health["status"], health["number_of_nodes"], health["unassigned_shards"])
 
-    def _disk(self, client: OpenSearch) -> Disk | None:
+    def _disk(self, client: OpenSearch) -> DiskUsage | None:
         if self._settings.is_serverless:
             return None
         rows: Any = client.cat.allocation(params={"format": "json", "bytes": "b"})
         disks = [
-            Disk(100 - 100 * int(row["disk.avail"]) / int(row["disk.total"]), int(row["disk.avail"]))
+            DiskUsage(100 - 100 * int(row["disk.avail"]) / int(row["disk.total"]), int(row["disk.avail"]))
             for row in rows
             if row.get("disk.total")
         ]
         return max(disks, key=lambda one: one.used_percent, default=None)
 
-    def _template(self, client: OpenSearch) -> Template:
+    def _template(self, client: OpenSearch) -> TemplateState:
         name = name_of(self._settings.index_prefix)
         found: Any = client.indices.get_index_template(params={"ignore": 404})
         there = {one["name"]: one["index_template"].get("_meta") or {} for one in found.get("index_templates", [])}
         meta = there.get(name, {})
-        return Template(meta.get("version") if meta.get("owner") == "trailsink" else None, VERSION)
+        return TemplateState(meta.get("version") if meta.get("owner") == "trailsink" else None, VERSION)
 
-    def _retention(self, client: OpenSearch) -> Retention | None:
+    def _retention(self, client: OpenSearch) -> RetentionState | None:
         if self._settings.is_serverless:
             return None
         path = f"{POLICIES}/{name_of(self._settings.index_prefix)}"
@@ -205,24 +218,24 @@ class Looker:
             if error.status_code not in _NO_SUCH_THING:
                 raise
             found = {}
-        return Retention(self._settings.retention_days, found.get("policy", {}).get("description", ""))
+        return RetentionState(self._settings.retention_days, found.get("policy", {}).get("description", ""))
 
-    def _sizes(self, client: OpenSearch) -> list[Index]:
+    def _sizes(self, client: OpenSearch) -> list[IndexSize]:
         options = {"format": "json", "bytes": "b", "h": "index,docs.count,store.size"}
         rows: Any = client.cat.indices(index=self._indices, params=options)
         # A closed index has neither.
-        return [Index(row["index"], int(row["docs.count"] or 0), int(row["store.size"] or 0)) for row in rows]
+        return [IndexSize(row["index"], int(row["docs.count"] or 0), int(row["store.size"] or 0)) for row in rows]
 
-    def _newest(self, client: OpenSearch) -> Newest:
+    def _newest(self, client: OpenSearch) -> IndexFreshness:
         # Events with an absurd time have an index of their own, and are no measure of lag.
         dated = f"{self._indices},-{self._settings.index_prefix}-undated*"  # with a star it need not be there
         fields = {"event": "@timestamp", "indexed": "trailsink.indexed_at"}
         body = {"size": 0, "aggs": {name: {"max": {"field": field}} for name, field in fields.items()}}
         found: Any = client.search(index=dated, body=body)
         times = {name: one.get("value") for name, one in found.get("aggregations", {}).items()}
-        return Newest(_moment(times.get("event")), _moment(times.get("indexed")))
+        return IndexFreshness(_moment(times.get("event")), _moment(times.get("indexed")))
 
-    def _indexed_lately(self, client: OpenSearch, at: datetime) -> Rates:
+    def _indexed_lately(self, client: OpenSearch, at: datetime) -> Throughput:
         body = {
             "size": 0,
             "track_total_hits": True,
@@ -231,14 +244,14 @@ class Looker:
         }
         found: Any = client.search(index=self._indices, body=body)
         files = found.get("aggregations", {}).get("files", {}).get("value", 0)
-        return Rates(_a_minute(files), _a_minute(found["hits"]["total"]["value"]), "the index")
+        return Throughput(_a_minute(files), _a_minute(found["hits"]["total"]["value"]), "the index")
 
-    def _files(self, client: OpenSearch, aws: _Aws, newest: Seen[Newest]) -> Files | None:
+    def _files(self, client: OpenSearch, aws: _AwsProbe, newest: Observed[IndexFreshness]) -> BucketLag | None:
         """Ask the bucket for files that came after the newest indexed one, folder by folder.
 
         Names begin with the time, so a listing that starts after a name is short however large the bucket is.
         """
-        if isinstance(newest, Unseen) or newest.indexed is None:
+        if isinstance(newest, Unobserved) or newest.indexed is None:
             return None
         last = self._last_of_each_folder(client, newest.indexed - WINDOW)
         if not last:
@@ -248,7 +261,7 @@ class Looker:
             found += [(name != key, at) for name, at in aws.files_from(bucket, folder, key)]
         later = [at for is_later, at in found if is_later]
         latest = max((at for _, at in found), default=newest.indexed)
-        return Files(latest, len(later), min(later, default=None))
+        return BucketLag(latest, len(later), min(later, default=None))
 
     def _last_of_each_folder(self, client: OpenSearch, since: datetime) -> dict[tuple[str, str], str]:
         """Name the last file, by its key, of each bucket and folder of a trail that files were indexed from since."""
@@ -266,33 +279,35 @@ class Looker:
         return last
 
 
-class _Silent(Unseen):
+class _Unreachable(Unobserved):
     """No answer at all."""
 
 
 _WITHOUT = ("disk", "template", "retention", "indices", "newest", "rates", "files")
-_NOTHING_INDEXED: dict[str, Any] = dict.fromkeys(_WITHOUT, Unseen("the cluster cannot be asked"))
 
 
-def _seen(look: Callable[[], T]) -> Seen[T]:
+_NOTHING_INDEXED: dict[str, Any] = dict.fromkeys(_WITHOUT, Unobserved("the cluster cannot be asked"))
+
+
+def _seen(look: Callable[[], T]) -> Observed[T]:
     """Return what a look gives, or why there is nothing to see."""
     try:
         return look()
     except (ClientError, BotoCoreError) as error:
-        return Unseen(said(error))
+        return Unobserved(error_text(error))
     except TransportError as error:
-        return (Unseen if isinstance(error.status_code, int) else _Silent)(in_words(error))
+        return (Unobserved if isinstance(error.status_code, int) else _Unreachable)(describe_error(error))
     except OpenSearchException as error:
-        return Unseen(in_words(error))
+        return Unobserved(describe_error(error))
     except TrailsinkError as error:
-        return Unseen(str(error).rstrip("."))
+        return Unobserved(str(error).rstrip("."))
 
 
-def _through(aws: Seen[_Aws], look: Callable[[_Aws], T]) -> Seen[T]:
-    return aws if isinstance(aws, Unseen) else _seen(lambda: look(aws))
+def _through(aws: Observed[_AwsProbe], look: Callable[[_AwsProbe], T]) -> Observed[T]:
+    return aws if isinstance(aws, Unobserved) else _seen(lambda: look(aws))
 
 
-class _Aws:
+class _AwsProbe:
     """The questions that are put to AWS; SDK errors pass through."""
 
     def __init__(self, session: Session) -> None:
@@ -306,19 +321,19 @@ class _Aws:
         try:
             answer = self._sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
         except ClientError as error:
-            if is_no_queue(error):
+            if is_missing_queue(error):
                 raise SetupError(f"there is no queue {url} in {self._sqs.meta.region_name}") from error
             raise
         return {str(name): value for name, value in answer.get("Attributes", {}).items()}
 
-    def consumer(self, queue_arn: str) -> Consumer | None:
+    def consumer(self, queue_arn: str) -> ConsumerState | None:
         found = self._lambda.list_event_source_mappings(EventSourceArn=queue_arn)["EventSourceMappings"]
         if not found:
             return None
         mapping = found[0]
         function = mapping.get("FunctionArn", "")
         reserved = self._lambda.get_function_concurrency(FunctionName=function)
-        return Consumer(
+        return ConsumerState(
             state=mapping.get("State", ""),
             function=function.split(":function:")[-1].split(":")[0],
             max_concurrency=mapping.get("ScalingConfig", {}).get("MaximumConcurrency"),
@@ -352,13 +367,13 @@ class _Aws:
             if (values := [value for when, value in found.get(name, ()) if when >= at - metric.window])
         }
 
-    def trails(self, bucket: str) -> list[Trail]:
+    def trails(self, bucket: str) -> list[TrailState]:
         found = []
         for trail in self._cloudtrail.describe_trails()["trailList"]:
             if trail.get("S3BucketName") == bucket:
                 status = self._cloudtrail.get_trail_status(Name=trail.get("TrailARN", ""))
                 found.append(
-                    Trail(
+                    TrailState(
                         trail.get("Name", ""),
                         bool(status.get("IsLogging")),
                         status.get("LatestDeliveryTime"),
@@ -383,7 +398,7 @@ class _Metric:
     dimensions: Mapping[str, str]
 
 
-def _metrics(settings: Settings, consumer: Seen[Consumer | None]) -> dict[str, _Metric]:
+def _metrics(settings: Settings, consumer: Observed[ConsumerState | None]) -> dict[str, _Metric]:
     """Name the metrics that a status needs; SQS's and ours are by the queue's name."""
     queue, dead = queue_name(settings.queue_url), queue_name(settings.dead_letter_queue_url)
     wanted = {
@@ -392,21 +407,21 @@ def _metrics(settings: Settings, consumer: Seen[Consumer | None]) -> dict[str, _
         "files": _Metric(NAMESPACE, "FilesIndexed", "Sum", WINDOW, {DIMENSION: queue}),
         "records": _Metric(NAMESPACE, "RecordsRead", "Sum", WINDOW, {DIMENSION: queue}),
     }
-    if isinstance(consumer, Consumer):
+    if isinstance(consumer, ConsumerState):
         of = {"FunctionName": consumer.function}
         wanted["errors"] = _Metric("AWS/Lambda", "Errors", "Sum", ERRORS_WINDOW, of)
         wanted["throttles"] = _Metric("AWS/Lambda", "Throttles", "Sum", ERRORS_WINDOW, of)
     return wanted
 
 
-def _queue(seen: Seen[dict[str, str]], figures: Mapping[str, Sequence[float]]) -> Seen[Queue]:
-    if isinstance(seen, Unseen):
+def _queue(seen: Observed[dict[str, str]], figures: Mapping[str, Sequence[float]]) -> Observed[QueueState]:
+    if isinstance(seen, Unobserved):
         return seen
     names = ("", "NotVisible", "Delayed")
     waiting, in_flight, delayed = (int(seen.get(f"ApproximateNumberOfMessages{name}", 0)) for name in names)
     # CloudWatch is minutes behind: its last word is of no interest once the queue is empty.
     oldest = figures.get("oldest", (None,))[0] if waiting + in_flight + delayed else None
-    return Queue(waiting, in_flight, delayed, oldest)
+    return QueueState(waiting, in_flight, delayed, oldest)
 
 
 def _a_minute(number: float) -> float:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
-from worker.aws.errors import is_no_queue, said
+from worker.aws.errors import error_text, is_missing_queue
 from worker.errors import SetupError
 from worker.health.findings import fault, not_checked, ok, warning
 
@@ -100,7 +100,7 @@ class QueueChecks:
             url = self._settings.required(setting)
             answer = self._aws("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
         except (ClientError, BotoCoreError) as error:
-            return _Answer(trouble=said(error), is_missing=is_no_queue(error))
+            return _Answer(trouble=error_text(error), is_missing=is_missing_queue(error))
         except SetupError as error:
             return _Answer(trouble=str(error).rstrip("."))
         told = answer["ResponseMetadata"]["HTTPHeaders"].get("date", "")
@@ -253,7 +253,7 @@ class QueueChecks:
             policy = kms.get_key_policy(KeyId=about["KeyId"], PolicyName="default")["Policy"]
         except (ClientError, BotoCoreError) as error:
             yield not_checked(
-                "queue encryption", f"whether {names} may use the key {key} cannot be seen: {said(error)}"
+                "queue encryption", f"whether {names} may use the key {key} cannot be seen: {error_text(error)}"
             )
             return
         statements = _statements(policy)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from worker.aws.bucket_notifications import Ours, conflicts, feeding, filtered
+from worker.aws.bucket_notifications import OwnNotification, conflicts, feeding, filtered
 from worker.health.findings import fault, not_checked, ok, warning
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class TrailChecks:
                 yield from self._overlaps(entry)
             return
         others = list(self._by_way())
-        in_the_way = conflicts(self._there, Ours("", self._queues.arn, self._given_prefix))
+        in_the_way = conflicts(self._there, OwnNotification("", self._queues.arn, self._given_prefix))
         if others:
             yield ok(check, f"by way of {', '.join(arn for _, arn in others)}")
         elif in_the_way:
@@ -107,7 +107,7 @@ class TrailChecks:
     def _overlaps(self, entry: dict[str, Any]) -> Iterator[Finding]:
         prefix, suffix = filtered(entry)
         where = f"s3://{self._bucket}/{prefix}*{suffix}"
-        others = conflicts(self._there, Ours(entry.get("Id", ""), self._queues.arn, prefix, suffix))
+        others = conflicts(self._there, OwnNotification(entry.get("Id", ""), self._queues.arn, prefix, suffix))
         if others:
             fix = f"remove one of the two, or give them prefixes apart; ours is {entry.get('Id')}"
             yield warning("bucket notification", f"{where} to the queue, but also {' and '.join(others)}", fix)

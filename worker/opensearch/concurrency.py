@@ -1,15 +1,14 @@
-"""How many bulk requests may be under way at once: as many as the cluster bears, found out by its answers.
+"""How many bulk requests may be in flight at once: as many as the cluster can take, learned from its responses.
 
-Additive increase, multiplicative decrease, as TCP does it (RFC 5681): one more for each full round of answers that went
-well; at the first sign of strain in a round half of what was under way. Once there was strain, a place more takes eight
-rounds: a cluster at its limit is asked for more often enough, and seldom in vain.
+Additive increase, multiplicative decrease, as in TCP (RFC 5681): one more for each full round of good responses; at the
+first overload in a round, half of what was in flight. After the first overload the increase is an eighth per round: a
+cluster at its limit is asked for more often enough, and seldom in vain.
 
-One at a time is still too much where twenty consumers share what bears eight. What is refused for want of room has been
-read by the cluster, so it takes its time from the others: below one, requests go one by one with pauses between them,
-at a half as long as an answer takes, at a quarter three times as long, at an eighth, the least, seven times. Good
-answers make the window larger and so the pauses shorter: a little at first, since among many others there is little to
-gain, and more with each that follows; and at once where one comes so quickly that the cluster must have time again.
-Before the first one there are no pauses, since nobody knows how long an answer takes.
+One at a time is still too much where twenty consumers share what takes eight. A rejected request still costs the node:
+it was read and parsed. So below one, requests go one by one with pauses between them: at a limit of a half as long as a
+response takes, at a quarter three times as long, at an eighth, the minimum, seven times. Below one slot the limit grows
+by 1/32 and the step by 25 % per success; a response faster than a quarter of the smoothed response time, or than 50 ms,
+doubles it. Before the first good response there are no pauses, because nobody knows how long a response takes.
 """
 
 from __future__ import annotations
@@ -22,126 +21,129 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# What a new connection to a cluster of unknown strength begins with.
-_FIRST = 2.0
+# What a new connection to a cluster of unknown strength starts with.
+_FIRST_LIMIT = 2.0
 
-_LEAST = 1 / 8
+MIN_LIMIT = 1 / 8
 
-_CAREFUL = 1 / 8
+CAUTIOUS_STEP = 1 / 8
 
-# Below one place: what the first good answer after strain adds, and by how much more the next one does.
-_LITTLE, _MORE = 1 / 32, 1.25
+# Below one slot: what the first good response after an overload adds, and how much larger each further step is.
+FIRST_STEP, STEP_GROWTH = 1 / 32, 1.25
 
-# An answer is quick, and doubles what is below one place, when it takes less than so much of the usual time, or than so
-# many seconds: pauses of such a length are nothing beside the waits of tenacity.
-_QUICK, _QUICK_SECONDS = 1 / 4, 0.05
+# A response is quick, and doubles a limit below one slot, when it takes less than this part of the smoothed response
+# time, or less than this many seconds: pauses of such a length are nothing beside tenacity's waits.
+QUICK_FRACTION, QUICK_SECONDS = 1 / 4, 0.05
 
-# Of the answers that were no sign of strain: so much of what is remembered of their time is the last one's (RFC 6298).
-_LAST = 1 / 8
+# The weight of the last response in the smoothed response time (RFC 6298). Overloads do not count.
+SRTT_WEIGHT = 1 / 8
 
-# A cluster that takes a minute for an answer is not asked less often for that. Chance makes it up to a half more.
-_LONGEST_PAUSE = 20.0
+# A cluster that takes a minute to respond is not asked less often for that. Jitter makes it up to 50 % more.
+_MAX_PAUSE = 20.0
 
-# Between two looks at the clock: a consumer that is told to stop must not wait for a slow answer.
-_SECONDS_BETWEEN_LOOKS = 0.5
+# A consumer that is told to stop must not wait for a slow response.
+_SECONDS_PER_CLOCK_CHECK = 0.5
 
 
-class Window:
-    """How many may be under way: the arithmetic, without threads or clock. `round` ends with each decrease."""
+class AimdWindow:
+    """The arithmetic of the limit, without threads or clock. `round` ends with each decrease."""
 
-    def __init__(self, most: int) -> None:
-        self._most, self._size, self._step = most, min(_FIRST, most), 1.0
-        self._usual = 0.0  # seconds of an answer without strain
+    def __init__(self, maximum: int) -> None:
+        self._maximum, self._size, self._step = maximum, min(_FIRST_LIMIT, maximum), 1.0
+        self._smoothed_rtt = 0.0  # seconds of a response without overload
         self.round = 0
 
     @property
-    def places(self) -> int:
-        """So many may be under way now."""
+    def limit(self) -> int:
+        """The number of requests that may be in flight now."""
         return max(1, int(self._size))
 
     @property
     def pause(self) -> float:
-        """Seconds to wait after an answer before anything is asked."""
-        return min(_LONGEST_PAUSE, self._usual * (1 / self._size - 1)) if self._size < 1 else 0.0
+        """Seconds to wait after a response before the next request."""
+        return min(_MAX_PAUSE, self._smoothed_rtt * (1 / self._size - 1)) if self._size < 1 else 0.0
 
-    def strained(self, asked: int, under_way: int, *, crowded: bool = True) -> None:
-        """Take note of a sign of strain, in answer to what was asked in a round and to so many requests under way.
+    def on_overload(self, sent_in: int, in_flight: int, *, over_capacity: bool = True) -> None:
+        """Decrease after an overload, in response to a request of round `sent_in` beside `in_flight` requests.
 
-        Requests that were under way together are refused together: that is one sign of strain, not several. `crowded`
-        says that there was no room beside what others have under way, which alone is a reason for pauses.
+        Requests that were in flight together are rejected together: that is one overload, not several. `over_capacity`
+        says that there was no room beside what others have in flight; only that is a reason for pauses.
         """
-        if asked != self.round:
+        if sent_in != self.round:
             return
         self.round += 1
-        if self._size <= 1 and not crowded:
+        if self._size <= 1 and not over_capacity:
             return
-        self._size = max(_LEAST if crowded else 1.0, min(self._size, under_way) / 2)
-        self._step = _CAREFUL if self._size >= 1 else _LITTLE
+        self._size = max(MIN_LIMIT if over_capacity else 1.0, min(self._size, in_flight) / 2)
+        self._step = CAUTIOUS_STEP if self._size >= 1 else FIRST_STEP
 
-    def went_well(self, seconds: float, *, full: bool) -> None:
-        """Take note of an answer without strain, its time, and whether all places were in use."""
-        quick = seconds < max(_QUICK_SECONDS, _QUICK * self._usual)
-        self._usual += (seconds - self._usual) * (_LAST if self._usual else 1)
-        if not full:  # more places than are used prove nothing
+    def on_success(self, seconds: float, *, full: bool) -> None:
+        """Increase after a response without overload that took `seconds`; `full` says that all slots were in use."""
+        quick = seconds < max(QUICK_SECONDS, QUICK_FRACTION * self._smoothed_rtt)
+        self._smoothed_rtt += (seconds - self._smoothed_rtt) * (SRTT_WEIGHT if self._smoothed_rtt else 1)
+        if not full:  # more slots than are used prove nothing
             return
         if self._size < 1:
             self._size *= 2 if quick else 1 + self._step
-            self._step = self._step * _MORE if self._size < 1 else _CAREFUL
+            self._step = self._step * STEP_GROWTH if self._size < 1 else CAUTIOUS_STEP
         else:
-            self._size = min(float(self._most), self._size + self._step / self._size)
+            self._size = min(float(self._maximum), self._size + self._step / self._size)
 
 
-class Entered(NamedTuple):
-    """In which round of the window a place was had, when, and how many had one then."""
+class Permit(NamedTuple):
+    """A slot: the round of the window in which it was acquired, when, and how many were in use then."""
 
     round: int
-    at: float
-    inside: int
+    acquired_at: float
+    in_flight: int
 
 
-class Gate:
-    """Lets at most `most` requests through at once, and fewer while the cluster is strained. Safe between threads."""
+class AdaptiveLimiter:
+    """Lets at most `maximum` requests through at once, and fewer while the cluster is overloaded. Thread-safe."""
 
-    def __init__(self, most: int, tick: Callable[[], float] = time.monotonic) -> None:
-        self._window, self._tick = Window(most), tick
-        self._inside = self._waiting = 0
-        self._opens = tick()  # after a pause
+    def __init__(self, maximum: int, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._window, self._monotonic = AimdWindow(maximum), monotonic
+        self._in_flight = self._waiting = 0
+        self._paused_until = monotonic()
         self._changed = threading.Condition()
 
     @property
-    def places(self) -> int:
-        """So many may be inside now."""
-        return self._window.places
+    def limit(self) -> int:
+        """The number of requests that may be in flight now."""
+        return self._window.limit
 
-    def enter(self, left: Callable[[], float]) -> Entered | None:
-        """Wait for a place: returns what `leave` asks for, or None when no time is left."""
+    def acquire(self, remaining: Callable[[], float]) -> Permit | None:
+        """Wait for a slot; returns what `release` asks for, or None when no time remains."""
         with self._changed:
             self._waiting += 1
             try:
-                while (pause := self._opens - self._tick()) > 0 or self._inside >= self._window.places:
-                    seconds = left()
+                while (pause := self._paused_until - self._monotonic()) > 0 or self._in_flight >= self._window.limit:
+                    seconds = remaining()
                     if seconds <= max(0.0, pause):
                         return None
-                    self._changed.wait(min(seconds, pause if pause > 0 else seconds, _SECONDS_BETWEEN_LOOKS))
+                    self._changed.wait(min(seconds, pause if pause > 0 else seconds, _SECONDS_PER_CLOCK_CHECK))
             finally:
                 self._waiting -= 1
-            self._inside += 1
-            return Entered(self._window.round, self._tick(), self._inside)
+            self._in_flight += 1
+            return Permit(self._window.round, self._monotonic(), self._in_flight)
 
-    def leave(self, entered: Entered, *, strained: bool | None, crowded: bool = True) -> None:
-        """Give the place back, and say whether the answer was a sign of strain; None when it tells nothing of that.
+    def release(self, permit: Permit, *, overload: bool | None, over_capacity: bool = True) -> None:
+        """Give the slot back, and say whether the response was an overload; None when it tells nothing of that.
 
-        `crowded` says of strain that there was no room beside what others have under way.
+        `over_capacity` says of an overload that there was no room beside what others have in flight.
         """
         with self._changed:
-            now, under_way = self._tick(), self._inside
-            self._inside -= 1
-            if strained is not None:
-                if strained:
-                    # Those asked together are answered one after the other: the last one was not alone.
-                    self._window.strained(entered.round, max(entered.inside, under_way), crowded=crowded)
+            now, in_flight = self._monotonic(), self._in_flight
+            self._in_flight -= 1
+            if overload is not None:
+                if overload:
+                    # Those sent together are answered one after the other: the last one was not alone.
+                    self._window.on_overload(
+                        permit.round, max(permit.in_flight, in_flight), over_capacity=over_capacity
+                    )
                 else:
-                    self._window.went_well(now - entered.at, full=self._waiting > 0 or under_way >= self._window.places)
-                # At random: consumers that were refused together must not come back together.
-                self._opens = now + self._window.pause * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
+                    full = self._waiting > 0 or in_flight >= self._window.limit
+                    self._window.on_success(now - permit.acquired_at, full=full)
+                # At random: consumers that were rejected together must not come back together.
+                self._paused_until = now + self._window.pause * random.uniform(0.5, 1.5)  # noqa: S311 - no secret
             self._changed.notify_all()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,21 +14,32 @@ from worker.errors import SetupError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+
+def missing_permission(error: TransportError) -> str:
+    """Return the permission for want of which a cluster refused, "" where it does not say."""
+    found = re.search(r"no permissions for \[([^\]]+\]?)\] and", str(error.info))
+    return found[1] if found else ""
+
+
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "record layer failure", "wrong version number")
+
+
 _REASON_CHARACTERS = 160
+
+
 _BUSY = (429, 502, 503, 504)
 
 
 @contextmanager
-def asking_opensearch(what: str) -> Iterator[None]:
+def translate_errors(what: str) -> Iterator[None]:
     """Turn what OpenSearch raises inside into a SetupError; `what` names what was asked for, as in "the events"."""
     try:
         yield
     except OpenSearchException as error:
-        raise SetupError(f"OpenSearch cannot be asked for {what}: {in_words(error)}.") from error
+        raise SetupError(f"OpenSearch cannot be asked for {what}: {describe_error(error)}.") from error
 
 
-def in_words(error: OpenSearchException) -> str:
+def describe_error(error: OpenSearchException) -> str:
     """Put an error of the client into words, a part of a sentence."""
     if isinstance(error, (NoConnection, SSLError)):
         return connection_fault(error)

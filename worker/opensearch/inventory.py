@@ -7,12 +7,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from opensearchpy.exceptions import ConnectionError as NoConnection
-from opensearchpy.exceptions import NotFoundError, OpenSearchException, TransportError
+from opensearchpy.exceptions import OpenSearchException, TransportError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from worker.errors import IndexUnavailable, SetupError
 from worker.opensearch.errors import connection_fault, is_busy
-from worker.opensearch.schema import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,19 +20,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class IndexedFile:
     """A file of which there are documents, and whether one before the last of them is not there under its name."""
 
     incomplete: bool
 
 
-class Holdings:
+class IndexInventory:
     """Asks a cluster what it holds of files; needs `indices:data/read/search` on the indices."""
 
     def __init__(self, client: OpenSearch, index_prefix: str, bucket: str) -> None:
         self._client, self._prefix, self._bucket = client, index_prefix, bucket
 
-    def of(self, keys: Sequence[str]) -> dict[str, Held]:
+    def of(self, keys: Sequence[str]) -> dict[str, IndexedFile]:
         """Say what there is of up to 1,000 files, by key; a file without any documents is left out.
 
         Sees what is searchable: a file indexed within the last ten seconds may be left out too. Raises SetupError and
@@ -53,7 +52,7 @@ class Holdings:
         try:
             answer: Any = _PATIENCE(self._search, body)
         except OpenSearchException as error:
-            raise _fault(error) from error
+            raise holdings_fault(error) from error
         if answer["_shards"].get("failed"):
             raise IndexUnavailable("OpenSearch could not ask all of its indices: its health should be looked at")
         buckets = answer.get("aggregations", {}).get("files", {}).get("buckets", [])
@@ -63,25 +62,8 @@ class Holdings:
         return self._client.search(index=f"{self._prefix}-*", body=body)
 
 
-def check_template(client: OpenSearch, index_prefix: str) -> None:
-    """Raise SetupError unless the cluster has our index template, IndexUnavailable when it does not answer.
-
-    Indices made without it would guess their fields. A role that may only load may not look at templates; then there
-    is nothing to say.
-    """
-    name = name_of(index_prefix)
-    try:
-        client.indices.get_index_template(name=name)
-    except NotFoundError as error:
-        raise SetupError(f"The cluster has no index template {name}: run `trailsink setup` first.") from error
-    except TransportError as error:
-        if error.status_code != HTTPStatus.FORBIDDEN:
-            raise _fault(error) from error
-    except OpenSearchException as error:
-        raise _fault(error) from error
-
-
-def _fault(error: OpenSearchException) -> IndexUnavailable | SetupError:
+def holdings_fault(error: OpenSearchException) -> IndexUnavailable | SetupError:
+    """Arrange a client's error by whether waiting can help."""
     if isinstance(error, NoConnection):
         return IndexUnavailable(f"OpenSearch does not answer: {connection_fault(error)}")
     if isinstance(error, TransportError):
@@ -91,10 +73,10 @@ def _fault(error: OpenSearchException) -> IndexUnavailable | SetupError:
     return SetupError("What answers at this address does not speak OpenSearch.")
 
 
-def _held(bucket: dict[str, Any]) -> Held:
+def _held(bucket: dict[str, Any]) -> IndexedFile:
     # Positions count from 0, so 0 to n without a hole are n + 1 documents.
     last = bucket["last"]["value"]
-    return Held(last is not None and bucket["doc_count"] < last + 1)
+    return IndexedFile(last is not None and bucket["doc_count"] < last + 1)
 
 
 def _can_pass(error: BaseException) -> bool:

@@ -4,33 +4,42 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from opensearchpy.exceptions import NotFoundError, OpenSearchException, RequestError, TransportError
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from worker.cloudtrail.keys import Readable, classify
 from worker.errors import SetupError
-from worker.opensearch.errors import asking_opensearch, first_cause, is_busy
+from worker.opensearch.errors import first_cause, is_busy, translate_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Mapping
 
     from opensearchpy import OpenSearch
 
+
 PAGE = 500  # documents; of the largest there are, 256 KiB, a page takes 128 MiB
+
 
 # A view must outlive the reading of one page, which a pager at the other end of a pipe can draw out.
 _KEEP_ALIVE = "5m"
+
+
 _COUNTED = 10_000  # beyond it, a server only says "more"
+
 
 # File and position tell any two documents of ours apart, and have doc values; `_id` would cost the cluster memory
 # (opensearch.org/docs/latest/field-types/metadata-fields/id: fielddata of _id), `_shard_doc` is new in OpenSearch 3.
 _TIES = ("trailsink.object", "trailsink.position")
 
+
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
+
+
 _FIELD = re.compile(r"(?<![\w.:@*\\-])([A-Za-z_@][\w.@-]*)\s*:")
+
+
 _OPERATORS = ("_exists_",)
 
 
@@ -97,7 +106,7 @@ def _value(node: Any, path: str) -> Any:  # noqa: ANN401
 
 
 @dataclass(slots=True)
-class Searching:
+class SearchSession:
     """One search under way: `pages` yields what is found, `total` is how much there is once the first page came.
 
     `more` says that `total` is where the server stopped counting, `nowhere` that there is no index at all. With
@@ -117,7 +126,7 @@ class Searching:
         """Yield pages of hits; close it to give the point in time back. Raises SetupError."""
         wanted = self.search.limit
         body: dict[str, Any] = self.search.body() | {"track_total_hits": _COUNTED}
-        with asking_opensearch(f"events of {self.search.prefix}-*"):
+        with translate_errors(f"events of {self.search.prefix}-*"):
             if self.views and (wanted is None or wanted > PAGE):
                 self._open()
             try:
@@ -230,69 +239,8 @@ def unknown_fields(client: OpenSearch, prefix: str, text: str) -> list[str]:
     return sorted(named - known.keys()) if "@timestamp" in known else []
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where one event is, and how it came there; times are None and texts "" where they are not known.
-
-    `delivered_at` is to the minute: it stands in the file's name. `lag_seconds` is from event to index.
-    """
-
-    event_id: str
-    index: str
-    object: str
-    position: int | None
-    event_time: datetime | None
-    delivered_at: datetime | None
-    indexed_at: datetime | None
-    lag_seconds: float | None
-    degraded: str
-    event: str
-    record: Any
-
-
-def explain(client: OpenSearch, prefix: str, event_id: str) -> list[Place]:
-    """Find the documents of an event: one; none when it is not there; several when other tools wrote some."""
-    match = [{"ids": {"values": [event_id]}}, {"term": {"eventID": event_id}}, {"term": {"eventId": event_id}}]
-    body = {"size": 100, "query": {"bool": {"should": match, "minimum_should_match": 1}}}
-    with asking_opensearch("the event"):
-        found = look(client, prefix, body)["hits"]["hits"]
-    return [_place(Hit(one["_index"], one["_id"], one.get("_source", {}))) for one in found]
-
-
-def related(client: OpenSearch, prefix: str, id_: str) -> tuple[str, Sequence[str]]:
-    """Say as what else an id is known, `requestID` or `sharedEventID`, and the ids of up to five such events."""
-    with asking_opensearch("related events"):
-        for name in ("requestID", "sharedEventID"):
-            body = {"size": 5, "query": {"term": {name: id_}}, "_source": False}
-            if found := look(client, prefix, body)["hits"]["hits"]:
-                return name, [one["_id"] for one in found]
-    return "", []
-
-
-def _place(hit: Hit) -> Place:
-    uri, position = hit.value("trailsink.object"), hit.value("trailsink.position")
-    happened, indexed = _time(hit.value("@timestamp")), _time(hit.value("trailsink.indexed_at"))
-    return Place(
-        event_id=hit.id,
-        index=hit.index,
-        object=uri if isinstance(uri, str) else "",
-        position=position if isinstance(position, int) else None,
-        event_time=happened,
-        delivered_at=_delivered_at(uri) if isinstance(uri, str) else None,
-        indexed_at=indexed,
-        lag_seconds=(indexed - happened) / timedelta(seconds=1) if indexed and happened else None,
-        degraded=str(hit.value("trailsink.degraded") or ""),
-        event=" ".join(str(hit.value(name)) for name in ("eventSource", "eventName") if hit.value(name)),
-        record=hit.source,
-    )
-
-
-def _delivered_at(uri: str) -> datetime | None:
-    named = classify(uri.removeprefix("s3://").partition("/")[2])
-    return named.delivered_at if isinstance(named, Readable) else None
-
-
-def _time(told: Any) -> datetime | None:  # noqa: ANN401
+def parse_time(told: Any) -> datetime | None:  # noqa: ANN401
+    """Return a moment in UTC; None where a text is none."""
     try:
         moment = datetime.fromisoformat(told)
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

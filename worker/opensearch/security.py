@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 
     from opensearchpy import OpenSearch
 
+
 API = "/_plugins/_security/api"
 
+
 _NO_PLUGIN = (400, 404)  # "no handler found"
+
 
 # What a mapping can hold. `reserved`, `hidden` and `static` are in answers too, and refused in requests.
 _MAPPING = ("backend_roles", "and_backend_roles", "hosts", "users", "description")
@@ -79,7 +82,7 @@ def examiner_role(prefix: str, *, retention: bool) -> dict[str, Any]:
     }
 
 
-def roles_of(mappings: Mapping[str, Mapping[str, Any]], backend_role: str) -> list[str]:
+def roles_mapped_to(mappings: Mapping[str, Mapping[str, Any]], backend_role: str) -> list[str]:
     """Name the roles that a backend role is mapped to; on a managed domain an IAM role's ARN may be a user, too."""
     return [
         name
@@ -136,13 +139,13 @@ def _is_granted(permission: str, granted: set[str]) -> bool:
     )
 
 
-def let_in(client: OpenSearch, prefix: str, backend_role: str) -> Iterator[str]:
+def grant_loader_access(client: OpenSearch, prefix: str, backend_role: str) -> Iterator[str]:
     """Give a backend role (on AWS: the ARN of an IAM role) the loader's rights, saying line by line what was done.
 
     Others who are mapped to the role stay so. Raises SetupError when the cluster does not answer or refuses.
     """
     try:
-        roles = all_roles(client)
+        roles = fetch_roles(client)
         if roles is None:
             yield "Access: this server has no fine-grained access control; nobody has to be let in."
             return
@@ -159,13 +162,7 @@ def let_in(client: OpenSearch, prefix: str, backend_role: str) -> Iterator[str]:
         raise SetupError("What answers at this address does not speak OpenSearch.") from error
 
 
-def lacking(error: TransportError) -> str:
-    """Return the permission for want of which a cluster refused, "" where it does not say."""
-    found = re.search(r"no permissions for \[([^\]]+\]?)\] and", str(error.info))
-    return found[1] if found else ""
-
-
-def all_roles(client: OpenSearch) -> dict[str, Any] | None:
+def fetch_roles(client: OpenSearch) -> dict[str, Any] | None:
     """Return the cluster's roles by name, None where it has no fine-grained access control.
 
     Raises TransportError 403 to who may not ask.

@@ -1,8 +1,7 @@
-"""OpenSearch: connections, and bulk requests until each action has an outcome."""
+"""Sends bulk requests until each action has an outcome: one retry policy, one limit on what is in flight."""
 
 from __future__ import annotations
 
-import logging
 import math
 import re
 import threading
@@ -10,107 +9,47 @@ import time
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
-from opensearchpy import OpenSearch, RequestsHttpConnection, Urllib3HttpConnection
-from opensearchpy.exceptions import OpenSearchException, SerializationError, SSLError, TransportError
-from opensearchpy.serializer import JSONSerializer
-from requests_aws4auth import AWS4Auth
+from opensearchpy.exceptions import OpenSearchException, SSLError, TransportError
 from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
 
 from worker.errors import IndexUnavailable, SetupError
-from worker.opensearch.concurrency import Gate
+from worker.opensearch.concurrency import AdaptiveLimiter
 from worker.pipeline.bulk import (
     CREATED,
+    THROTTLED,
     THROTTLED_BY_AWS,
     TLS_FAILURE,
-    Answer,
-    Delivery,
-    Receipt,
-    compressed,
-    is_crowded,
-    is_strained,
+    BulkResponse,
+    DeliveryResult,
+    compress_body,
+    is_over_capacity,
+    is_overload,
 )
+from worker.pipeline.deadline import DEADLINE
+from worker.pipeline.delivery import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
+    from opensearchpy import OpenSearch
     from tenacity import RetryCallState
 
+    from worker.opensearch.client import Client
     from worker.pipeline.documents import Action
 
 # 26 bytes for each action that went well in place of 200; without the status of every item, positions would be lost.
 BULK_PARAMS = {"filter_path": "errors,items.*.status,items.*.error.type"}
 BULK_HEADERS = {"content-type": "application/x-ndjson", "content-encoding": "gzip"}
 
-# Seconds before a request is asked again: at random up to the first, doubling up to the longest.
-FIRST_WAIT, LONGEST_WAIT = 0.5, 20.0
-
-# The client logs a line per request at INFO, whole bodies at DEBUG, and each of our retries as a warning.
-logging.getLogger("opensearch").setLevel(logging.CRITICAL)
+# Seconds before a request is sent again: at random up to the first, doubling up to the maximum.
+FIRST_WAIT, MAX_WAIT = 0.5, 20.0
 
 
-class _SignedConnection(RequestsHttpConnection):
-    """RequestsHttpConnection that obeys its own `ca_certs`.
+class BulkSender:
+    """An index to deliver to; thread-safe.
 
-    With REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE in the environment, requests prefers those to what the session says
-    (github.com/psf/requests/issues/3829).
-    """
-
-    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - handed through
-        super().__init__(**options)
-        self.session.trust_env = False
-
-
-class _Answers(JSONSerializer):
-    """Reads answers in a third of the time that `json` takes: a bulk request's has an item for each document."""
-
-    def loads(self, s: str) -> Any:  # noqa: ANN401 - a foreign answer
-        try:
-            return msgspec.json.decode(s)
-        except (msgspec.DecodeError, RecursionError) as cause:
-            raise SerializationError(s, cause) from cause
-
-
-class Client:
-    """How to reach one cluster. `sign_in` returns what `http_auth` takes, afresh whenever it is asked.
-
-    The client's own retries are switched off: tenacity is the one retry layer, so attempts add up, not multiply.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        *,
-        sign_in: Callable[[], AWS4Auth | tuple[str, str] | None],
-        ca_file: Path | None,
-        seconds: float,
-    ) -> None:
-        self._url, self._sign_in, self._ca_file, self._seconds = url, sign_in, ca_file, seconds
-
-    def connect(self) -> OpenSearch:
-        """Open a client of one connection; AWS4Auth is not thread-safe, so each thread has its own."""
-        auth = self._sign_in()
-        tls: dict[str, Any] = {"use_ssl": self._url.startswith("https://")}
-        if tls["use_ssl"]:
-            tls |= {"verify_certs": True} | ({"ca_certs": str(self._ca_file)} if self._ca_file else {})
-        return OpenSearch(
-            [self._url],
-            http_auth=auth,
-            connection_class=_SignedConnection if isinstance(auth, AWS4Auth) else Urllib3HttpConnection,
-            timeout=self._seconds,
-            max_retries=0,
-            retry_on_status=(),
-            retry_on_timeout=False,
-            serializer=_Answers(),
-            **tls,
-        )
-
-
-class Cluster:
-    """An index to deliver to; safe to use from several threads.
-
-    `request_seconds` bounds one answer, `retry_seconds` all attempts at one request while nothing of it is taken; at
-    most `in_flight` requests are under way at once, fewer while the cluster is strained.
+    `request_seconds` bounds one response, `retry_seconds` all attempts at one request while none of it is accepted. At
+    most `in_flight` requests are in flight at once, fewer while the cluster is overloaded.
     """
 
     def __init__(  # noqa: PLR0913
@@ -121,98 +60,108 @@ class Cluster:
         retry_seconds: float,
         max_bytes: int,
         in_flight: int,
-        tick: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client, self._max_bytes = client, max_bytes
         self._request_seconds, self._retry_seconds = request_seconds, retry_seconds
-        self._tick, self._sleep = tick, sleep
-        self._gate = Gate(in_flight, tick)
-        self._gave_up = (-math.inf, "")  # when a request last used up its patience, and why
-        self._took = -math.inf  # when the cluster last took something
-        self._mine = threading.local()
+        self._monotonic, self._sleep = monotonic, sleep
+        self._limiter = AdaptiveLimiter(in_flight, monotonic)
+        self._exhausted = (-math.inf, "")  # when a request last used up its retry budget, and why
+        self._last_accept = -math.inf  # when the cluster last accepted something
+        self._thread = threading.local()
 
-    def deliver(self, request: Sequence[Action], left: Callable[[], float]) -> Receipt:
-        """Send one bulk request until each action has an outcome, or the time or the patience is over."""
-        began = self._tick()
+    def deliver(self, request: Sequence[Action], remaining: Callable[[], float]) -> DeliveryResult:
+        """Send one bulk request until each action has an outcome, or the time or the retry budget is used up."""
+        started = self._monotonic()
         delivery = Delivery(request, max_bytes=self._max_bytes)
-        post = _Posting(self, delivery, began, left)
+        budget = _RetryBudget(self, started, remaining)
+        attempt = _Attempt(self, delivery, budget)
         try:
-            self._patience()(_Posting.round, post)
-        except (IndexUnavailable, SetupError) as cause:  # a sign-in that cannot be read is the operator's to mend
-            post.halt = str(cause)
-            if self.used_up(post):
-                self._gave_up = self._tick(), post.halt
-        outcomes = delivery.give_up(post.halt or delivery.cause)
-        return Receipt(
-            outcomes, post.halt, post.requests, post.retries, post.throttled, post.wire_bytes, self._tick() - began
+            self._send_with_retries(attempt, budget)
+        except (IndexUnavailable, SetupError) as cause:  # a password that cannot be read is the operator's to fix
+            attempt.stop_reason = str(cause)
+            if budget.is_spent():
+                self._exhausted = self._monotonic(), attempt.stop_reason
+        outcomes = delivery.finish(attempt.stop_reason or delivery.retry_cause)
+        return DeliveryResult(
+            outcomes,
+            attempt.stop_reason,
+            attempt.requests,
+            attempt.retries,
+            attempt.throttled,
+            attempt.wire_bytes,
+            self._monotonic() - started,
         )
 
-    def _patience(self) -> Retrying:
-        """Build the one retry policy towards OpenSearch: jittered exponential, inside the invocation's clock."""
+    def _send_with_retries(self, attempt: _Attempt, budget: _RetryBudget) -> None:
+        """Apply the one retry policy towards OpenSearch: jittered exponential, inside the invocation's time."""
 
-        def over(state: RetryCallState) -> bool:
-            # Not from a closure: tenacity's objects refer to themselves, and would keep 5 MiB of actions for a while.
-            post: _Posting = state.args[0]
-            return self.used_up(post) or post.left() <= state.upcoming_sleep
+        def is_over(state: RetryCallState) -> bool:
+            return budget.is_spent() or budget.remaining() <= state.upcoming_sleep
 
-        return Retrying(
+        for round_ in Retrying(
             retry=retry_if_exception_type(IndexUnavailable),
-            wait=wait_random_exponential(multiplier=FIRST_WAIT, max=LONGEST_WAIT),
-            stop=over,
+            wait=wait_random_exponential(multiplier=FIRST_WAIT, max=MAX_WAIT),
+            stop=is_over,
             sleep=self._sleep,
             reraise=True,
-        )
+        ):
+            with round_:
+                attempt.send_ready()
 
-    def used_up(self, post: _Posting) -> bool:
-        """Say whether the patience with a request is over.
+    def is_spent(self, budget_started: float, *, over_capacity: bool) -> bool:
+        """Return whether a retry budget that started then is spent.
 
-        It begins with the first turn, since to wait for it is no retry, and anew whenever something is taken: of the
-        request itself, or of those beside it when it was refused for want of room, since then they take turns.
+        After a capacity rejection it restarts whenever the cluster accepts anything: then requests take turns.
         """
-        if post.tried_since is None:
-            return False
-        since = max(post.tried_since, self._took) if post.crowded else post.tried_since
-        return self._tick() - since >= self._retry_seconds
+        since = max(budget_started, self._last_accept) if over_capacity else budget_started
+        return self._monotonic() - since >= self._retry_seconds
 
-    def took(self, when: float) -> None:
-        """Note that the cluster took something."""
-        self._took = when
+    def on_accept(self, accepted_at: float) -> None:
+        """Note that the cluster accepted something."""
+        self._last_accept = accepted_at
 
-    def gave_up(self, since: float) -> str:
-        """Say why some request used up its patience since then; "" when none did."""
-        when, cause = self._gave_up
-        return cause if when > since else ""
+    def exhausted_since(self, started: float) -> str:
+        """Return why some request used up its retry budget after `started`; "" when none did."""
+        exhausted_at, cause = self._exhausted
+        return cause if exhausted_at > started else ""
 
-    def post(self, body: bytes, left: Callable[[], float], is_halved: Callable[[Answer], bool]) -> Posted | None:
-        """Send one body, gzipped, when its turn comes; every way in which that can end is an Answer, None is no time.
+    def post(
+        self, body: bytes, remaining: Callable[[], float], should_split: Callable[[BulkResponse], bool]
+    ) -> Posted | None:
+        """Send one gzipped body when it gets a slot; every way in which that can end is a response, None is no time.
 
-        `is_halved` says whether the body comes again in halves after an answer.
+        `should_split` says whether the body is sent in halves after a response.
         """
-        entered = self._gate.enter(left)
-        if entered is None:
+        permit = self._limiter.acquire(remaining)
+        if permit is None:
             return None
-        answer = None
+        response = None
         try:
-            seconds = left()  # the wait for a place may have used it up
+            seconds = remaining()  # the wait for a slot may have used it up
             if seconds > 0:
-                answer = self._post_signed(body, seconds)
+                response = self._post_signed_in(body, seconds)
         finally:
-            strained = _strained(answer)
-            crowded = bool(answer and strained and is_crowded(answer))
-            self._gate.leave(entered, strained=strained, crowded=bool(answer and crowded and not is_halved(answer)))
-        return Posted(answer, entered.at, self._tick(), crowded) if answer else None
+            overload = _overload(response)
+            over_capacity = bool(response and overload and is_over_capacity(response))
+            # A body that is split was too large by itself: that is no reason for pauses.
+            pausing = bool(response and over_capacity and not should_split(response))
+            self._limiter.release(permit, overload=overload, over_capacity=pausing)
+        if response is None:
+            return None
+        return Posted(response, permit.acquired_at, self._monotonic(), over_capacity)
 
-    def _post_signed(self, body: bytes, seconds: float) -> Answer:
-        answer = self._post(body, seconds)
-        if answer.status in (401, 403) and answer.cause not in (THROTTLED_BY_AWS, "cluster_block_exception"):
-            self._mine.client = None  # a rotated secret or an expired token: sign in afresh, once
-            answer = self._post(body, seconds)
-        return answer
+    def _post_signed_in(self, body: bytes, seconds: float) -> BulkResponse:
+        response = self._post(body, seconds)
+        if response.status in (401, 403) and response.cause not in (THROTTLED_BY_AWS, "cluster_block_exception"):
+            self._thread.client = None  # a rotated secret or an expired token: sign in again, once
+            response = self._post(body, seconds)
+        return response
 
-    def _post(self, body: bytes, seconds: float) -> Answer:
+    def _post(self, body: bytes, seconds: float) -> BulkResponse:
         try:
-            given = self._connection().transport.perform_request(
+            answer = self._connection().transport.perform_request(
                 "POST",
                 "/_bulk",
                 params=BULK_PARAMS,
@@ -221,110 +170,132 @@ class Cluster:
                 timeout=min(seconds, self._request_seconds),
             )
         except SSLError:
-            return Answer(0, TLS_FAILURE)
+            return BulkResponse(0, TLS_FAILURE)
         except TransportError as error:
-            return _answer_of_error(error)
+            return _response_of_error(error)
         except (OpenSearchException, AttributeError, RecursionError):
-            # opensearch-py takes a refusal that is JSON for an object, and any depth of it for readable.
-            return Answer(0, "unreadable_answer")
-        return Answer(200, items=_items(given))
+            # opensearch-py takes an error that is JSON for an object, and any depth of it for readable.
+            return BulkResponse(0, "unreadable_answer")
+        return BulkResponse(200, items=_items(answer))
 
     def _connection(self) -> OpenSearch:
-        client: OpenSearch | None = getattr(self._mine, "client", None)
+        client: OpenSearch | None = getattr(self._thread, "client", None)
         if client is None:
-            client = self._mine.client = self._client.connect()
+            client = self._thread.client = self._client.connect()
         return client
 
 
 class Posted(NamedTuple):
-    """An answer, when its request's turn had come, when it came, and whether it says that there was no room."""
+    """A response, when its request got a slot, when it arrived, and whether it says that there was no room."""
 
-    answer: Answer
-    turn: float
-    came: float
-    crowded: bool
+    response: BulkResponse
+    sent_at: float
+    arrived_at: float
+    over_capacity: bool
 
 
-class _Posting:
+class _RetryBudget:
+    """How long one request may be retried; it starts when the request first gets a slot, because queueing is free.
+
+    It holds none of the actions: tenacity's objects refer to themselves, and would keep 5 MiB of them for a while.
+    """
+
+    def __init__(self, sender: BulkSender, created: float, remaining: Callable[[], float]) -> None:
+        self._sender, self._created, self._remaining = sender, created, remaining
+        self.started: float | None = None
+        self.over_capacity = False  # of the last response
+
+    @property
+    def exhausted_elsewhere(self) -> str:
+        """Why another request, sent beside this one, was given up; "" when none was."""
+        return self._sender.exhausted_since(self._created)
+
+    def remaining(self) -> float:
+        """Return the remaining seconds: none once another request, sent beside this one, was given up."""
+        return 0.0 if self.exhausted_elsewhere else self._remaining()
+
+    def is_spent(self) -> bool:
+        """Return whether the budget is spent."""
+        return self.started is not None and self._sender.is_spent(self.started, over_capacity=self.over_capacity)
+
+    def on_response(self, posted: Posted, *, accepted: bool) -> None:
+        """Start the budget with the first response, and restart it when something was accepted."""
+        self.over_capacity = posted.over_capacity
+        if accepted:
+            self._sender.on_accept(posted.arrived_at)
+            self.started = posted.arrived_at
+        elif self.started is None:
+            self.started = posted.sent_at
+
+
+class _Attempt:
     """The rounds of one delivery, and what they cost."""
 
-    def __init__(self, cluster: Cluster, delivery: Delivery, began: float, left: Callable[[], float]) -> None:
-        self._cluster, self._delivery, self._began, self._left = cluster, delivery, began, left
+    def __init__(self, sender: BulkSender, delivery: Delivery, budget: _RetryBudget) -> None:
+        self._sender, self._delivery, self._budget = sender, delivery, budget
         self.requests = self.retries = self.throttled = self.wire_bytes = 0
-        self.halt = ""
-        self.tried_since: float | None = None  # patience begins here
-        self.crowded = False  # refused last for want of room
+        self.stop_reason = ""
 
-    def left(self) -> float:
-        """Return the seconds that are left: none once another request, sent beside this one, was given up."""
-        return 0.0 if self._cluster.gave_up(self._began) else self._left()
-
-    def round(self) -> None:
-        """Send all that can be sent now; raises IndexUnavailable when some of it has to be asked again."""
-        again = self._delivery.waiting
-        self._delivery.resume()
+    def send_ready(self) -> None:
+        """Send all that can be sent now; raises IndexUnavailable when some of it has to be sent again."""
+        is_retry = self._delivery.has_retries
+        self._delivery.release_retries()
         while (body := self._delivery.next_body()) is not None:
-            if self.left() <= 0:
-                self._end_without_time()
+            if self._budget.remaining() <= 0:
+                self._stop_without_time()
                 return
-            packed = compressed(body)
-            del body  # several may wait for their turn, and the actions hold the same once more
-            posted = self._cluster.post(packed, self.left, self._delivery.is_halved)
+            packed = compress_body(body)
+            del body  # several may wait for a slot, and the actions hold the same once more
+            posted = self._sender.post(packed, self._budget.remaining, self._delivery.should_split)
             if posted is None:
-                self._end_without_time()
+                self._stop_without_time()
                 return
-            answer = posted.answer
-            self.crowded = posted.crowded
-            if self._delivery.settle(answer):
-                self._cluster.took(posted.came)
-                self.tried_since = posted.came
-            elif self.tried_since is None:
-                self.tried_since = posted.turn
-            self._count(answer, packed, again=again)
-            if self._delivery.parked:
-                self.halt = self._delivery.parked  # credentials, policy, address: the next would fare no better
+            self._budget.on_response(posted, accepted=self._delivery.apply(posted.response))
+            self._count(posted.response, packed, is_retry=is_retry)
+            if self._delivery.deferred_cause:
+                self.stop_reason = self._delivery.deferred_cause  # credentials, policy, address: true for the next, too
                 return
-        if self._delivery.waiting:
-            raise IndexUnavailable(self._delivery.cause or "refused")
+        if self._delivery.has_retries:
+            raise IndexUnavailable(self._delivery.retry_cause or "refused")
 
-    def _end_without_time(self) -> None:
-        self.halt = self._cluster.gave_up(self._began) or "deadline"
+    def _stop_without_time(self) -> None:
+        self.stop_reason = self._budget.exhausted_elsewhere or DEADLINE
 
-    def _count(self, answer: Answer, packed: bytes, *, again: bool) -> None:
+    def _count(self, response: BulkResponse, packed: bytes, *, is_retry: bool) -> None:
         self.requests += 1
-        self.retries += again
-        self.throttled += answer.status == 429 or any(status == 429 for status, _ in answer.items)
+        self.retries += is_retry
+        self.throttled += response.status == THROTTLED or any(status == THROTTLED for status, _ in response.items)
         self.wire_bytes += len(packed)
 
 
-def _strained(answer: Answer | None) -> bool | None:
-    """Say whether an answer is a sign of strain; None when there is none, or a refusal at the door (403, 413)."""
-    if answer is None:
+def _overload(response: BulkResponse | None) -> bool | None:
+    """Return whether a response is an overload; None when there is none, or it is a refusal that tells nothing."""
+    if response is None:
         return None
-    return is_strained(answer) or (False if answer.items else None)
+    return is_overload(response) or (False if response.items else None)
 
 
-_ALL_WELL = {"create": {"status": CREATED[0]}}
+_ALL_CREATED = {"create": {"status": CREATED[0]}}
 
 
-def _items(given: Any) -> tuple[tuple[int, str], ...]:  # noqa: ANN401 - a foreign answer
-    """Read the items of a bulk answer; () when it is none, which settles as a failed request."""
+def _items(answer: Any) -> tuple[tuple[int, str], ...]:  # noqa: ANN401 - a foreign answer
+    """Return the items of a bulk response; () when it is none, which counts as a failed request."""
     try:
-        if given["items"] == [_ALL_WELL] * len(given["items"]):
-            return (CREATED,) * len(given["items"])
-        items = [next(iter(item.values())) for item in given["items"]]
+        if answer["items"] == [_ALL_CREATED] * len(answer["items"]):
+            return (CREATED,) * len(answer["items"])
+        items = [next(iter(item.values())) for item in answer["items"]]
         return tuple((int(item["status"]), str(item.get("error", {}).get("type", ""))) for item in items)
     except (LookupError, TypeError, ValueError, AttributeError, StopIteration):
         return ()
 
 
-def _answer_of_error(error: TransportError) -> Answer:
-    """Read status and error type of a refused request; the text of a refusal is looked at, never kept."""
-    if not isinstance(error.status_code, int):  # "N/A" or "TIMEOUT": there was no answer
-        return Answer(0, "timeout" if error.status_code == "TIMEOUT" else "no_connection")
+def _response_of_error(error: TransportError) -> BulkResponse:
+    """Return status and error type of a failed request; the text of an error is examined, never kept."""
+    if not isinstance(error.status_code, int):  # "N/A" or "TIMEOUT": there was no response
+        return BulkResponse(0, "timeout" if error.status_code == "TIMEOUT" else "no_connection")
     info = error.info
     if error.status_code == 403 and "throttled" in str(info).lower():
-        return Answer(403, THROTTLED_BY_AWS)
+        return BulkResponse(403, THROTTLED_BY_AWS)
     if isinstance(info, str):
         try:
             info = msgspec.json.decode(info)
@@ -332,14 +303,14 @@ def _answer_of_error(error: TransportError) -> Answer:
             info = None
     match info:
         case {"error": {"type": str(kind), "reason": str(reason)}}:
-            return Answer(error.status_code, kind, memory=_memory(reason))
+            return BulkResponse(error.status_code, kind, memory=_request_memory(reason))
         case {"error": {"type": str(kind)}}:
-            return Answer(error.status_code, kind)
-    return Answer(error.status_code)
+            return BulkResponse(error.status_code, kind)
+    return BulkResponse(error.status_code)
 
 
-def _memory(reason: str) -> int:
-    """Read from a refusal how many bytes the node, or a shard, has for requests under way; 0 when it does not say.
+def _request_memory(reason: str) -> int:
+    """Return how many bytes the node, or a shard, has for requests in flight; 0 when a rejection does not say.
 
     As OpenSearch's IndexingPressure.java and ShardIndexingPressure.java write it.
     """

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from hashlib import sha256
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -17,18 +18,39 @@ from opensearchpy.exceptions import ConnectionError as NoConnection
 from opensearchpy.exceptions import NotFoundError, OpenSearchException, SSLError, TransportError
 
 from worker.errors import SetupError
-from worker.opensearch.errors import connection_fault
+from worker.opensearch.errors import connection_fault, missing_permission
+from worker.opensearch.inventory import holdings_fault
 from worker.opensearch.schema import POLICIES, VERSION, index_template, name_of, retention_policy
-from worker.opensearch.security import lacking
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from opensearchpy import OpenSearch
 
+
+def check_template(client: OpenSearch, index_prefix: str) -> None:
+    """Raise SetupError unless the cluster has our index template, IndexUnavailable when it does not answer.
+
+    Indices made without it would guess their fields. A role that may only load may not look at templates; then there
+    is nothing to say.
+    """
+    name = name_of(index_prefix)
+    try:
+        client.indices.get_index_template(name=name)
+    except NotFoundError as error:
+        raise SetupError(f"The cluster has no index template {name}: run `trailsink setup` first.") from error
+    except TransportError as error:
+        if error.status_code != HTTPStatus.FORBIDDEN:
+            raise holdings_fault(error) from error
+    except OpenSearchException as error:
+        raise holdings_fault(error) from error
+
+
 # Before 2.18 a scalar in a flat_object could send a node into an endless loop
 # (github.com/opensearch-project/OpenSearch/issues/15985); 2.19 is the oldest that our tests run against.
 _OLDEST = (2, 19)
+
+
 # A cluster can be told to call itself Elasticsearch 7.10; no OpenSearch has such a number yet.
 _MASKED = (7, 0)
 
@@ -48,7 +70,7 @@ SERVERLESS = Server("OpenSearch Serverless", "", True, "it is not known to suppo
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class SetupOptions:
     """What to set up. `replicas` are copies of each shard, `retention_days` 0 keeps indices for ever."""
 
     prefix: str
@@ -57,7 +79,7 @@ class Wanted:
     serverless: bool = False
 
 
-def set_up(client: OpenSearch, wanted: Wanted) -> Iterator[str]:
+def install(client: OpenSearch, wanted: SetupOptions) -> Iterator[str]:
     """Set a cluster up, saying line by line what was found and done; running it again changes nothing.
 
     Raises SetupError when the cluster does not answer or refuses, or when what is there is not ours.
@@ -94,7 +116,7 @@ def find_server(client: OpenSearch) -> Server:
     return Server("OpenSearch", number, False, "OpenSearch 2.19 and newer index free-form fields as flat_object")
 
 
-def _retention(client: OpenSearch, wanted: Wanted) -> str:
+def _retention(client: OpenSearch, wanted: SetupOptions) -> str:
     name, policy = name_of(wanted.prefix), retention_policy(wanted.prefix, wanted.retention_days)
     path = f"{POLICIES}/{name}"
     if wanted.serverless:
@@ -120,7 +142,7 @@ def _same_policy(there: dict[str, Any], ours: dict[str, Any]) -> bool:
     return bool(there.get("description") == ours["description"])
 
 
-def _template(client: OpenSearch, wanted: Wanted, server: Server) -> str:
+def _template(client: OpenSearch, wanted: SetupOptions, server: Server) -> str:
     name = name_of(wanted.prefix)
     there = templates(client)
     replicas = _replicas(there.get(name, {})) if wanted.replicas is None else wanted.replicas
@@ -166,7 +188,7 @@ def _refuse_shadow(there: dict[str, dict[str, Any]], ours: str, priority: int, p
 
 
 def _refusal(error: TransportError) -> str:
-    if permission := lacking(error):
+    if permission := missing_permission(error):
         return f"the user or role lacks {permission}"
     if error.status_code in (401, 403):
         return f"{error.error}; the user or role may not do this"

@@ -29,10 +29,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.bench.cluster.trail import size
-from worker.opensearch.concurrency import Window
-from worker.opensearch.sender import FIRST_WAIT, LONGEST_WAIT
-from worker.pipeline.bulk import Answer, is_halved
-from worker.pipeline.consumer import backoff
+from worker.opensearch.concurrency import AimdWindow
+from worker.opensearch.sender import FIRST_WAIT, MAX_WAIT
+from worker.pipeline.bulk import BulkResponse, should_split
+from worker.pipeline.settlement import backoff
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -177,26 +177,26 @@ class Batch:
     back: dict[int, str] = field(default_factory=dict)  # why, by the message's identity
 
 
-class Fixed(Window):
+class Fixed(AimdWindow):
     """A window that does not go by the answers."""
 
-    def strained(self, asked: int, under_way: int, *, crowded: bool = True) -> None:
+    def on_overload(self, sent_in: int, in_flight: int, *, over_capacity: bool = True) -> None:
         """Stay as it is."""
 
-    def went_well(self, seconds: float, *, full: bool) -> None:
+    def on_success(self, seconds: float, *, full: bool) -> None:
         """Stay as it is."""
 
     @property
-    def places(self) -> int:
+    def limit(self) -> int:
         """So many, always."""
-        return self._most
+        return self._maximum
 
 
 @dataclass(slots=True)
 class Function:
     """One of MaximumConcurrency; it keeps its window between invocations."""
 
-    window: Window
+    window: AimdWindow
     opens: float = 0.0  # after the window's pause
     inside: int = 0  # requests asked and not answered
     took: float = 0.0  # when something was last taken
@@ -332,7 +332,7 @@ class Simulation:
 
     def _send(self, batch: Batch) -> None:
         """Start as many requests as the window has room for; end the batch when none is left."""
-        while batch.waiting and not batch.halted and batch.flights < batch.function.window.places:
+        while batch.waiting and not batch.halted and batch.flights < batch.function.window.limit:
             if max(self.now, batch.waiting[0].ready) >= batch.until:
                 batch.halted = "deadline"
                 break
@@ -365,7 +365,7 @@ class Simulation:
             elif self.world.held_bytes + self._pending_bytes + amount > self.world.pressure_bytes:
                 self.refused_for_room += 1
                 self._work(records * self.world.refusal_cost)
-                large = is_halved(Answer(429, memory=self.world.pressure_bytes), amount, sending.attempt)
+                large = should_split(BulkResponse(429, memory=self.world.pressure_bytes), amount, sending.attempt)
                 pieces = [records // 2, records - records // 2] if large else [records]
                 self._plan(self.now + self.world.answer_seconds, self._refused, batch, sending, pieces)
             else:
@@ -386,7 +386,7 @@ class Simulation:
         function = batch.function
         sending.crowded = not self.world.is_away(sending.asked)
         crowded = sending.crowded and len(pieces) == 1
-        function.window.strained(sending.round, max(sending.inside, function.inside), crowded=crowded)
+        function.window.on_overload(sending.round, max(sending.inside, function.inside), over_capacity=crowded)
         self._leave(function)
         sending.later += pieces
         self._offer(batch, sending)
@@ -396,15 +396,15 @@ class Simulation:
 
     def _taken(self, batch: Batch, sending: Sending) -> None:
         function = batch.function
-        function.window.went_well(self.now - sending.asked, full=batch.flights >= function.window.places)
+        function.window.on_success(self.now - sending.asked, full=batch.flights >= function.window.limit)
         function.took = sending.tried_since = self.now
         self._leave(function)
         self._offer(batch, sending)
 
-    def _window(self) -> Window:
+    def _window(self) -> AimdWindow:
         """Make the window of a function that has run before: it knows how long a small request takes."""
-        window = Fixed(self.world.window) if self.world.window else Window(self.limits.bulk_in_flight)
-        window.went_well(self.world.answer_seconds + self.world.request_cost / self.world.capacity, full=False)
+        window = Fixed(self.world.window) if self.world.window else AimdWindow(self.limits.bulk_in_flight)
+        window.on_success(self.world.answer_seconds + self.world.request_cost / self.world.capacity, full=False)
         return window
 
     def _leave(self, function: Function) -> None:
@@ -417,7 +417,7 @@ class Simulation:
             batch.flights -= 1
             self._send(batch)
             return
-        wait = self.chance.uniform(0, min(FIRST_WAIT * 2**sending.attempt, LONGEST_WAIT))
+        wait = self.chance.uniform(0, min(FIRST_WAIT * 2**sending.attempt, MAX_WAIT))
         since = max(sending.tried_since or 0.0, batch.function.took if sending.crowded else 0.0)
         if self.now - since >= self.world.settings.retry_seconds or batch.until - self.now <= wait:
             self._give_up(batch, sending, "refused")

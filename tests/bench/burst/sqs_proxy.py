@@ -23,7 +23,7 @@ from infra.local.resources import ACCESS_KEY, MAX_RECEIVES, REGION, VISIBILITY_S
 from tests.bench.cluster.trail import notice
 from tests.support.elasticmq import elasticmq
 from worker.aws.sqs import SqsQueue
-from worker.pipeline.notifications import read_message
+from worker.pipeline.notifications import parse_notification
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -131,7 +131,7 @@ class Watched:
                     self._life(one).waits.append(one["VisibilityTimeout"])
 
     def _note_received(self, message: dict[str, Any]) -> None:
-        (ref,) = read_message(message["Body"]).objects
+        (ref,) = parse_notification(message["Body"]).objects
         self._handles[message["ReceiptHandle"]] = ref.key
         self.lives[ref.key].receives = int(message["Attributes"]["ApproximateReceiveCount"])
 

@@ -19,8 +19,9 @@ from tests.bench.cluster.node_profile import recorded
 from tests.bench.cluster.trail import BUCKET, File, files
 from tests.bench.support import pipeline_bench
 from worker.opensearch.sender import BULK_HEADERS, BULK_PARAMS
-from worker.opensearch.setup import Wanted, set_up
-from worker.pipeline.documents import Action, Origin, Partition, Routing
+from worker.opensearch.setup import SetupOptions, install
+from worker.pipeline.documents import Action, IndexNaming, Provenance
+from worker.pipeline.limits import Partition
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 PREFIX = "load"
 _TIME = "2023-07-10T12:00:00Z"
-_ROUTING = Routing(PREFIX, Partition.DAY, "2030-01-01", pipeline_bench.LIMITS.max_days_per_file)
+_ROUTING = IndexNaming(PREFIX, Partition.DAY, "2030-01-01", pipeline_bench.LIMITS.max_days_per_file)
 _MOST_FILES = 60_000  # that can be counted in one answer: search.max_buckets is 65,535
 
 
@@ -80,7 +81,7 @@ def throttled(megabytes: int) -> Iterator[Throttled]:
     try:
         with node:
             os.sched_setaffinity(0, processors[1:] or processors)
-            list(set_up(OpenSearch([node.url], timeout=60), Wanted(PREFIX, replicas=0)))
+            list(install(OpenSearch([node.url], timeout=60), SetupOptions(PREFIX, replicas=0)))
             yield Throttled(node)
     finally:
         os.sched_setaffinity(0, processors)
@@ -93,7 +94,7 @@ def bodies(seed: int, records: int) -> list[Body]:
 
 
 def _actions(file: File) -> Iterator[Action]:
-    return pipeline_bench.our_actions(file.content, Origin(f"s3://{BUCKET}/{file.key}", _TIME, _TIME), _ROUTING)
+    return pipeline_bench.our_actions(file.content, Provenance(f"s3://{BUCKET}/{file.key}", _TIME, _TIME), _ROUTING)
 
 
 class Throttled:

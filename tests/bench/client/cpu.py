@@ -30,13 +30,13 @@ from tests.bench.support.pipeline_bench import (
 from tests.bench.support.ratios import Ratio, in_turn, quotients
 from tests.bench.support.stub_servers import BUCKET, stand_in
 from tests.bench.support.workloads import many_files, one_file
-from worker.pipeline.bulk import Verdict, requests
+from worker.pipeline.bulk import Verdict, cut_requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worker.opensearch.sender import Cluster
-    from worker.pipeline.consumer import BatchResult
+    from worker.opensearch.sender import BulkSender
+    from worker.pipeline.accounting import BatchResult
 
 FILES, PER_FILE = 400, 50
 
@@ -46,10 +46,10 @@ def ours(file: bytes) -> int:
     return sum(documents for _, documents in bodies(our_actions(file)))
 
 
-def ours_sent(file: bytes, index: Cluster) -> int:
+def ours_sent(file: bytes, index: BulkSender) -> int:
     """Gzip in, delivered over HTTP, each outcome read."""
     done = 0
-    for request in requests(our_actions(file), LIMITS.bulk_bytes, LIMITS.bulk_actions):
+    for request in cut_requests(our_actions(file), LIMITS.bulk_bytes, LIMITS.bulk_actions):
         receipt = index.deliver(request, lambda: 300.0)
         done += sum(outcome.verdict is Verdict.INDEXED for outcome in receipt.outcomes)
     return done
@@ -151,7 +151,7 @@ def many_small_files(folder: Path, rounds: int) -> tuple[list[Ratio], list[tuple
             "e": get_only,
         }
         spent = in_turn({name: _cpu(job, FILES * PER_FILE) for name, job in jobs.items()}, rounds)
-        effort = seen[-1].effort
+        effort = seen[-1].stats
     what = "W2 files per CPU-second, to the cluster"
     beside = "(e) boto3 GetObject alone"
     ratios = [

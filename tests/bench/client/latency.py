@@ -26,7 +26,7 @@ from tests.bench.support.pipeline_bench import (
 from tests.bench.support.ratios import Ratio, in_turn
 from tests.bench.support.stub_servers import stand_in
 from tests.bench.support.workloads import many_files
-from worker.pipeline.bulk import requests
+from worker.pipeline.bulk import cut_requests
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,7 +40,9 @@ def small_files_far_away(folder: Path, rounds: int) -> list[Ratio]:
     """W2 on the clock, beside the larger of fetching alone and sending alone with as many threads."""
     files = {name_of(at): file for at, file in enumerate(many_files(folder, FILES, PER_FILE))}
     bodies = list(
-        requests((one for file in files.values() for one in our_actions(file)), LIMITS.bulk_bytes, LIMITS.bulk_actions)
+        cut_requests(
+            (one for file in files.values() for one in our_actions(file)), LIMITS.bulk_bytes, LIMITS.bulk_actions
+        )
     )
     return [_far_away(files, bodies, latency, bar, rounds) for latency, bar in LATENCIES.items()]
 

@@ -1,10 +1,11 @@
 """`python -m tests.bench.cluster.mapping`: what a document costs the node, in CPU time and disk, by what is mapped.
 
-A real node, real events, each alternative of `support.alternatives` in turn, in several rounds, in a new index each time. One sender posts gzipped requests of 250 documents, one after the other; at 250 events a second to a shard that
-is one a second, so an index that refreshes every 10 s is refreshed after each tenth. Then running merges are waited
-for, and the node's own count of its CPU time is read, less what it spends idle in that time and, where the node is
-started here, less what the JVM's compilers spend: a node that has run for a day has that behind it. Disk is what one
-segment holds when all are merged into it.
+A real node, real events, each alternative of `support.alternatives` in turn, in several rounds, in a new index each
+time. One sender posts gzipped requests of 250 documents, one after the other; at 250 events a second to a shard that is
+one a second, so an index that refreshes every 10 s is refreshed after each tenth. Then running merges are waited for,
+and the node's own count of its CPU time is read, less what it spends idle in that time and, where the node is started
+here, less what the JVM's compilers spend: a node that has run for a day has that behind it. Disk is what one segment
+holds when all are merged into it.
 
 Before the rounds an index of each meets all events: where the mapping is dynamic it grows. What that costs is told on
 its own, since a busy index pays it once; the rounds begin with the grown mapping. Rounds that are not counted warm the
@@ -39,7 +40,7 @@ from tests.bench.support.pipeline_bench import LIMITS, post
 from tests.bench.support.ratios import Ratio, console, in_turn, print_ratios, quotients
 from tests.bench.support.workloads import DATA, add_folder, distinct, varied
 from worker.cloudtrail.records import Record, read_record
-from worker.pipeline.bulk import compressed
+from worker.pipeline.bulk import compress_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -212,7 +213,7 @@ def _records(events: Iterator[bytes] | Sequence[bytes], begin: int) -> Iterator[
 def _bodies(records: Sequence[Record], document: Callable[[Record], bytes]) -> list[Body]:
     lines = [b'{"create":{"_id":%b}}\n%b\n' % (msgspec.json.encode(one.id), document(one)) for one in records]
     cuts = [lines[at : at + BODY] for at in range(0, len(lines), BODY)]
-    return [(compressed(b"".join(several)), len(several)) for several in cuts]
+    return [(compress_body(b"".join(several)), len(several)) for several in cuts]
 
 
 @contextmanager

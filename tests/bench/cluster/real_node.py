@@ -30,7 +30,7 @@ from tests.bench.support.pipeline_bench import (
 )
 from tests.bench.support.ratios import Ratio, quotients
 from tests.bench.support.stub_servers import stand_in
-from worker.opensearch.setup import Wanted, set_up
+from worker.opensearch.setup import SetupOptions, install
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,7 +42,7 @@ def a_trail_into_a_node(rounds: int) -> tuple[list[Ratio], list[tuple[str, str]]
     """Wall time of the whole road, and of replaying its requests with as many at once; ids are new in each round."""
     with Node(heap="1g", quick=False) as node:
         client = OpenSearch([node.url], timeout=120)
-        deque(set_up(client, Wanted("cloudtrail", 0)), maxlen=0)
+        deque(install(client, SetupOptions("cloudtrail", 0)), maxlen=0)
         ours: list[float] = []
         replayed: list[float] = []
         for seed in range(2 * rounds + 4):

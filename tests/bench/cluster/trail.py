@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING
 from isal import igzip_lib
 
 from tests.bench.support.workloads import real_records
-from worker.pipeline.notifications import ObjectRef, announce
+from worker.pipeline.notifications import s3_notification
+from worker.pipeline.objects import ObjectRef
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -74,7 +75,7 @@ def files(seed: int, records: int) -> Iterator[File]:
 
 def notice(file: File) -> str:
     """Announce a file as S3 does."""
-    return announce(ObjectRef(BUCKET, file.key, size=len(file.content)))
+    return s3_notification(ObjectRef(BUCKET, file.key, size=len(file.content)))
 
 
 def _events(chance: random.Random) -> Iterator[bytes]:

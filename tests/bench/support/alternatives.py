@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from worker.opensearch.schema import index_template
-from worker.pipeline.documents import Origin, Partition, Routing, actions
+from worker.pipeline.documents import IndexNaming, Provenance, to_actions
+from worker.pipeline.limits import Partition
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from worker.cloudtrail.records import Record
 
-ROUTING = Routing("bench", Partition.DAY, "2100-01-01", 100)
+ROUTING = IndexNaming("bench", Partition.DAY, "2100-01-01", 100)
 # The 55 files of tests/data hold 53 each; what a document says of its file is as long as it is in an account's bucket.
 RECORDS_OF_A_FILE = 50
 
@@ -81,8 +82,8 @@ def alternatives() -> list[Alternative]:
 def spliced(record: Record) -> bytes:
     """The road's own document."""
     file, position = divmod(record.position, RECORDS_OF_A_FILE)
-    origin = Origin(_uri(file), "2026-03-01T00:00:00Z", "2026-03-01T00:00:00Z")
-    action = next(actions([msgspec.structs.replace(record, position=position)], 0, origin, ROUTING))
+    origin = Provenance(_uri(file), "2026-03-01T00:00:00Z", "2026-03-01T00:00:00Z")
+    action = next(to_actions([msgspec.structs.replace(record, position=position)], 0, origin, ROUTING))
     return action.lines.split(b"\n")[1]
 
 

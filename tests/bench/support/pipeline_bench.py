@@ -13,16 +13,21 @@ import boto3
 from botocore.config import Config
 
 from tests.bench.support.stub_servers import BUCKET
-from worker.aws.fast_get import ShortGet
-from worker.aws.sqs import S3Store, config
-from worker.cloudtrail.inflate import read_text
+from worker.aws.fast_get import FastGetObject
+from worker.aws.s3 import S3Store
+from worker.aws.session import config
+from worker.cloudtrail.inflate import inflate
 from worker.cloudtrail.records import Record, read_records
-from worker.cloudtrail.split import cut
-from worker.opensearch.sender import BULK_HEADERS, BULK_PARAMS, Client, Cluster
-from worker.pipeline.bulk import compressed, requests
-from worker.pipeline.consumer import BatchResult, Consumer, DeadLetter, HandBack, Limits, Message
-from worker.pipeline.documents import Action, Origin, Partition, Routing, actions
-from worker.pipeline.notifications import ObjectRef, announce
+from worker.cloudtrail.split import split_records
+from worker.opensearch.client import Client
+from worker.opensearch.sender import BULK_HEADERS, BULK_PARAMS, BulkSender
+from worker.pipeline.bulk import compress_body, cut_requests
+from worker.pipeline.consumer import Consumer
+from worker.pipeline.documents import Action, IndexNaming, Provenance, to_actions
+from worker.pipeline.limits import Limits, Partition
+from worker.pipeline.notifications import s3_notification
+from worker.pipeline.objects import ObjectRef
+from worker.pipeline.ports import DeadLetter, HandBack, Message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,25 +36,27 @@ if TYPE_CHECKING:
     from opensearchpy import OpenSearch
     from types_boto3_s3 import S3Client
 
+    from worker.pipeline.accounting import BatchResult
+
 LIMITS = Limits()
 
-ORIGIN = Origin("s3://bench/AWSLogs/file.json.gz", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z")
-ROUTING = Routing("cloudtrail", Partition.DAY, "2030-01-01", LIMITS.max_days_per_file)
+ORIGIN = Provenance("s3://bench/AWSLogs/file.json.gz", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z")
+ROUTING = IndexNaming("cloudtrail", Partition.DAY, "2030-01-01", LIMITS.max_days_per_file)
 
 
-def our_actions(file: bytes, origin: Origin = ORIGIN, routing: Routing = ROUTING) -> Iterator[Action]:
+def our_actions(file: bytes, origin: Provenance = ORIGIN, routing: IndexNaming = ROUTING) -> Iterator[Action]:
     """Take a file down the core of the road: inflate, cut, validate, splice."""
-    raws = cut(read_text(file, LIMITS.max_inflated_bytes)).records
+    raws = split_records(inflate(file, LIMITS.max_inflated_bytes)).records
     found = read_records(raws, 0, max_depth=LIMITS.max_depth, max_bytes=LIMITS.bulk_max_bytes)
     records = [one for one in found if isinstance(one, Record)]
     routing.check(records)
-    return actions(records, 0, origin, routing)
+    return to_actions(records, 0, origin, routing)
 
 
 def bodies(made: Iterable[Action]) -> Iterator[tuple[bytes, int]]:
     """Cut actions into bulk requests: each body, gzipped, and the number of its documents."""
-    for request in requests(made, LIMITS.bulk_bytes, LIMITS.bulk_actions):
-        yield compressed(b"".join(action.lines for action in request)), len(request)
+    for request in cut_requests(made, LIMITS.bulk_bytes, LIMITS.bulk_actions):
+        yield compress_body(b"".join(action.lines for action in request)), len(request)
 
 
 def post(client: OpenSearch, body: bytes, path: str = "/_bulk") -> Any:
@@ -63,7 +70,7 @@ class NoQueue:
 
     letters: list[DeadLetter] = field(default_factory=list)
 
-    def dead_letter(self, letter: DeadLetter) -> None:
+    def send_dead_letter(self, letter: DeadLetter) -> None:
         """Keep it, for the complaint."""
         self.letters.append(letter)
 
@@ -85,13 +92,13 @@ def store(url: str, *, short: bool = True) -> S3Store:
         return S3Store(client)
     credentials = boto3.Session("bench", "bench").get_credentials()
     assert credentials is not None
-    return S3Store(client, ShortGet(client, credentials, connections=LIMITS.fetch_ahead))
+    return S3Store(client, FastGetObject(client, credentials, connections=LIMITS.fetch_ahead))
 
 
-def cluster(url: str) -> Cluster:
+def cluster(url: str) -> BulkSender:
     """The edge to OpenSearch."""
     client = Client(url, sign_in=lambda: None, ca_file=None, seconds=60)
-    return Cluster(
+    return BulkSender(
         client,
         request_seconds=60,
         retry_seconds=60,
@@ -101,10 +108,10 @@ def cluster(url: str) -> Cluster:
 
 
 @contextmanager
-def consumer(s3: S3Store, index: Cluster) -> Iterator[Consumer]:
+def consumer(s3: S3Store, index: BulkSender) -> Iterator[Consumer]:
     """A consumer with the default limits."""
     made = Consumer(
-        s3, index, NoQueue(), LIMITS, now=lambda: datetime.now(UTC), tick=time.monotonic, jitter=random.random
+        s3, index, NoQueue(), LIMITS, now=lambda: datetime.now(UTC), monotonic=time.monotonic, jitter=random.random
     )
     try:
         yield made
@@ -114,7 +121,7 @@ def consumer(s3: S3Store, index: Cluster) -> Iterator[Consumer]:
 
 def announced(sizes: Mapping[str, int]) -> list[Message]:
     """Announce files (names and stored bytes), each in a message of its own, as S3 does it."""
-    return [Message(str(at), "", announce(ref(*one))) for at, one in enumerate(sizes.items())]
+    return [Message(str(at), "", s3_notification(ref(*one))) for at, one in enumerate(sizes.items())]
 
 
 def consume(made: Consumer, messages: Sequence[Message], records: int) -> BatchResult:

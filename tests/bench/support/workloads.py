@@ -15,8 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from worker.cloudtrail.inflate import Text
-from worker.cloudtrail.split import cut
+from worker.cloudtrail.inflate import Inflated
+from worker.cloudtrail.split import split_records
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -56,7 +56,7 @@ def _each_record(folder: Path) -> Iterator[bytes]:
         if path.name.endswith(".jsonl.gz"):
             yield from content.splitlines()
         elif b'"Records"' in content[:200]:
-            yield from map(bytes, cut(Text(content)).records)
+            yield from map(bytes, split_records(Inflated(content)).records)
 
 
 def distinct(folder: Path = DATA) -> list[bytes]:

@@ -9,13 +9,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.aws.bucket_notifications import Ours, conflicts, plain, same, with_event_bridge, with_ours, without
+from worker.aws.bucket_notifications import (
+    OwnNotification,
+    add_queue,
+    conflicts,
+    equivalent,
+    normalized,
+    remove_queue,
+    with_event_bridge,
+)
 
 if TYPE_CHECKING:
     from random import Random
 
 QUEUE = "arn:aws:sqs:eu-central-1:111122223333:trailsink"
-OURS = Ours("trailsink-main", QUEUE, "AWSLogs/", ".json.gz")
+OURS = OwnNotification("trailsink-main", QUEUE, "AWSLogs/", ".json.gz")
 
 KINDS = {
     "QueueConfigurations": ("QueueArn", "arn:aws:sqs:eu-central-1:111122223333:theirs"),
@@ -51,7 +59,7 @@ def configurations(draw: st.DrawFn) -> dict[str, Any]:
     return made
 
 
-ours = st.builds(Ours, st.sampled_from(("trailsink-a", "trailsink-b")), st.just(QUEUE), parts, parts)
+ours = st.builds(OwnNotification, st.sampled_from(("trailsink-a", "trailsink-b")), st.just(QUEUE), parts, parts)
 
 
 def foreign(there: dict[str, Any], *ids: str) -> list[tuple[str, Any]]:
@@ -73,36 +81,38 @@ def announces(entry: dict[str, Any], key: str) -> bool:
 
 
 @given(configurations(), ours)
-def test_adding_and_removing_leaves_what_was_there(there: dict[str, Any], one: Ours) -> None:
+def test_adding_and_removing_leaves_what_was_there(there: dict[str, Any], one: OwnNotification) -> None:
     """A stack that is made and deleted leaves no trace on somebody's bucket."""
-    assert without(with_ours(there, one), one.id, one.queue_arn) == there
+    assert remove_queue(add_queue(there, one), one.id, one.queue_arn) == there
 
 
 @given(configurations(), ours)
-def test_nobody_elses_entry_is_changed(there: dict[str, Any], one: Ours) -> None:
+def test_nobody_elses_entry_is_changed(there: dict[str, Any], one: OwnNotification) -> None:
     """S3 replaces the whole, so that what we leave out or alter is lost to its owner."""
     before = deepcopy(there)
 
-    after = with_ours(there, one)
+    after = add_queue(there, one)
 
     assert foreign(after, one.id) == foreign(there) == foreign(before)
-    assert foreign(without(there, one.id, one.queue_arn)) == foreign(before)
+    assert foreign(remove_queue(there, one.id, one.queue_arn)) == foreign(before)
 
 
 @given(configurations(), ours, ours)
-def test_ours_is_there_once_and_as_it_was_last_wanted(there: dict[str, Any], first: Ours, second: Ours) -> None:
+def test_ours_is_there_once_and_as_it_was_last_wanted(
+    there: dict[str, Any], first: OwnNotification, second: OwnNotification
+) -> None:
     """An update replaces, and a repeated request changes nothing."""
-    second = Ours(first.id, second.queue_arn, second.prefix, second.suffix)
+    second = OwnNotification(first.id, second.queue_arn, second.prefix, second.suffix)
 
-    after = with_ours(with_ours(there, first), second)
+    after = add_queue(add_queue(there, first), second)
 
     assert [one for one in after["QueueConfigurations"] if one["Id"] == first.id] == [second.entry]
-    assert with_ours(after, second) == after
-    assert same(after, with_ours(there, second))
+    assert add_queue(after, second) == after
+    assert equivalent(after, add_queue(there, second))
 
 
 @given(configurations(), ours)
-def test_a_conflict_is_a_key_that_both_would_announce(there: dict[str, Any], one: Ours) -> None:
+def test_a_conflict_is_a_key_that_both_would_announce(there: dict[str, Any], one: OwnNotification) -> None:
     """S3 refuses such a pair with a sentence that does not say who; ours does."""
     told = "\n".join(conflicts(there, one))
 
@@ -164,22 +174,22 @@ def test_our_id_at_another_kind_of_destination_is_a_conflict() -> None:
 
 def test_our_own_older_configuration_is_no_conflict() -> None:
     """An update replaces it."""
-    there = with_ours({}, Ours(OURS.id, "arn:old", "AWS"))
+    there = add_queue({}, OwnNotification(OURS.id, "arn:old", "AWS"))
 
     assert conflicts(there, OURS) == []
-    assert with_ours(there, OURS) == {"QueueConfigurations": [OURS.entry]}
+    assert add_queue(there, OURS) == {"QueueConfigurations": [OURS.entry]}
 
 
 def test_our_id_with_another_queue_is_not_removed() -> None:
     """It is of a stack that was made later and has taken our place."""
-    there = with_ours({}, OURS)
+    there = add_queue({}, OURS)
 
-    assert without(there, OURS.id, "arn:another") == there
+    assert remove_queue(there, OURS.id, "arn:another") == there
 
 
 def test_without_filters_none_is_written() -> None:
     """S3 answers an empty prefix differently from none, and a configuration without filters is the whole bucket."""
-    assert Ours("x", QUEUE).entry == {"Id": "x", "QueueArn": QUEUE, "Events": ["s3:ObjectCreated:*"]}
+    assert OwnNotification("x", QUEUE).entry == {"Id": "x", "QueueArn": QUEUE, "Events": ["s3:ObjectCreated:*"]}
 
 
 @given(configurations())
@@ -196,7 +206,7 @@ def test_what_the_sdk_adds_is_not_put_again() -> None:
     """A put with it is refused."""
     answer = {"ResponseMetadata": {"HTTPStatusCode": 200}, "TopicConfigurations": [], "EventBridgeConfiguration": {}}
 
-    assert plain(answer) == {"EventBridgeConfiguration": {}}
+    assert normalized(answer) == {"EventBridgeConfiguration": {}}
 
 
 @given(configurations(), st.randoms(use_true_random=False))
@@ -209,6 +219,6 @@ def test_order_and_case_do_not_matter_but_every_entry_does(there: dict[str, Any]
             for rule in entry["Filter"]["Key"]["FilterRules"] if "Filter" in entry else ():
                 rule["Name"] = rule["Name"].upper()
 
-    assert same(there, other)
+    assert equivalent(there, other)
     for kind in set(KINDS) & set(other):
-        assert not same(there, other | {kind: other[kind][1:]})
+        assert not equivalent(there, other | {kind: other[kind][1:]})

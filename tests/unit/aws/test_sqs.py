@@ -18,11 +18,14 @@ from moto import mock_aws
 
 from tests.support.factories import BUCKET, event, key, log_file, message, ref, s3_notice
 from worker import __version__
-from worker.aws.sqs import S3Store, SqsQueue, config, read_secret
-from worker.cloudtrail.keys import ObjectState
+from worker.aws.s3 import S3Store
+from worker.aws.secrets import read_secret
+from worker.aws.session import config
+from worker.aws.sqs import SqsQueue
 from worker.errors import QueueUnavailable, Reason, SetupError, StoreUnavailable, UnreadableObject
-from worker.pipeline.consumer import DeadLetter, HandBack
-from worker.pipeline.notifications import announce
+from worker.pipeline.notifications import s3_notification
+from worker.pipeline.objects import ObjectHead
+from worker.pipeline.ports import DeadLetter, HandBack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -243,7 +246,7 @@ def queues() -> Iterator[tuple[SQSClient, SqsQueue]]:
 
 def letter(**changes: Any) -> DeadLetter:
     whole: dict[str, Any] = {
-        "body": announce(ref()),
+        "body": s3_notification(ref()),
         "reason": Reason.RECORDS_REJECTED,
         "detail": "2 of 9 records were rejected",
         "source_message_id": "message-1",
@@ -257,7 +260,7 @@ def attributes_of_the_letter(client: SQSClient) -> dict[str, str]:
     """The attributes of the one letter, read as anybody may: the queue's own way waits for more."""
     url = client.get_queue_url(QueueName="letters")["QueueUrl"]
     (one,) = client.receive_message(QueueUrl=url, MessageAttributeNames=["All"])["Messages"]
-    assert one["Body"] == announce(ref())
+    assert one["Body"] == s3_notification(ref())
     return {name: value["StringValue"] for name, value in one["MessageAttributes"].items()}
 
 
@@ -265,7 +268,7 @@ def test_a_letter_says_what_why_and_where(queues: tuple[SQSClient, SqsQueue]) ->
     """The operator sees it without reading the object; the body is the announcement itself."""
     client, queue = queues
 
-    queue.dead_letter(letter())
+    queue.send_dead_letter(letter())
 
     said = attributes_of_the_letter(client)
     assert json.loads(said.pop("rejected")) == [[1, "mapper_parsing_exception"], [7, "not_a_json_object"]]
@@ -296,7 +299,7 @@ def offers(one: DeadLetter) -> list[dict[str, Any]]:
         for _ in range(10):
             stub.add_client_error("send_message", "InvalidParameterValue", "too long", http_status_code=400)
         with pytest.raises(QueueUnavailable):
-            SqsQueue(client, SOURCE_URL, LETTERS_URL).dead_letter(one)
+            SqsQueue(client, SOURCE_URL, LETTERS_URL).send_dead_letter(one)
     return offered
 
 
@@ -333,10 +336,12 @@ def test_a_queue_that_takes_less_gets_the_letter_with_fewer_attributes() -> None
     with Stubber(client) as stub:
         stub.add_client_error("send_message", "InvalidParameterValue", http_status_code=400)
         stub.add_response(
-            "send_message", {}, {"QueueUrl": LETTERS_URL, "MessageBody": announce(ref()), "MessageAttributes": ANY}
+            "send_message",
+            {},
+            {"QueueUrl": LETTERS_URL, "MessageBody": s3_notification(ref()), "MessageAttributes": ANY},
         )
 
-        SqsQueue(client, SOURCE_URL, LETTERS_URL).dead_letter(letter())
+        SqsQueue(client, SOURCE_URL, LETTERS_URL).send_dead_letter(letter())
 
         stub.assert_no_pending_responses()
 
@@ -346,7 +351,7 @@ def test_any_detail_can_be_sent(queues: tuple[SQSClient, SqsQueue], detail: str)
     """SQS takes only XML's characters and no empty value; a letter must not fail for its wording."""
     client, queue = queues
 
-    queue.dead_letter(letter(detail=detail))
+    queue.send_dead_letter(letter(detail=detail))
 
     assert 1 <= len(attributes_of_the_letter(client)["detail"]) <= 1_000
 
@@ -359,7 +364,7 @@ def test_a_letter_that_cannot_be_sent_is_an_error(code: str) -> None:
         stub.add_client_error("send_message", code, http_status_code=400)
 
         with pytest.raises(QueueUnavailable, match=code):
-            SqsQueue(client, SOURCE_URL, LETTERS_URL).dead_letter(letter())
+            SqsQueue(client, SOURCE_URL, LETTERS_URL).send_dead_letter(letter())
 
 
 def test_a_queue_that_does_not_answer_is_unavailable() -> None:
@@ -370,9 +375,9 @@ def test_a_queue_that_does_not_answer_is_unavailable() -> None:
     queue = SqsQueue(client, SOURCE_URL, LETTERS_URL)
 
     with pytest.raises(QueueUnavailable):
-        queue.dead_letter(letter())
+        queue.send_dead_letter(letter())
     with pytest.raises(QueueUnavailable):
-        queue.receive(most=1, wait_seconds=0, hidden_seconds=1)
+        queue.receive(maximum=1, wait_seconds=0, visibility_seconds=1)
     with pytest.raises(QueueUnavailable):
         queue.depth()
 
@@ -386,10 +391,10 @@ def test_messages_are_received_handed_back_and_deleted(queues: tuple[SQSClient, 
     for number in range(2):
         client.send_message(QueueUrl=queue_url(client), MessageBody=s3_notice(f"key-{number}"))
 
-    first = queue.receive(most=10, wait_seconds=0, hidden_seconds=60)
+    first = queue.receive(maximum=10, wait_seconds=0, visibility_seconds=60)
     queue.hand_back([HandBack(first[0], 0)])
     failed = queue.delete(first[1:])
-    second = queue.receive(most=10, wait_seconds=0, hidden_seconds=60)
+    second = queue.receive(maximum=10, wait_seconds=0, visibility_seconds=60)
 
     assert len(first) == 2
     assert failed == 0
@@ -452,17 +457,17 @@ def test_a_message_that_cannot_be_deleted_comes_again_harmlessly() -> None:
 # What the operator asks of an object
 
 
-def state(**answer: Any) -> ObjectState | None:
+def state(**answer: Any) -> ObjectHead | None:
     client = s3_client()
     whole = {"ETag": '"abc"', "ContentLength": 3, "LastModified": datetime(2026, 1, 1, tzinfo=UTC)} | answer
     with Stubber(client) as stub:
         stub.add_response("head_object", whole, {"Bucket": BUCKET, "Key": key()})
-        return S3Store(client).state(ref())
+        return S3Store(client).head(ref())
 
 
 def test_an_object_is_told_by_its_newest_version() -> None:
     """The question names no version; notices write an eTag without its quotes."""
-    assert state(VersionId="v2") == ObjectState("abc", 3, "v2", datetime(2026, 1, 1, tzinfo=UTC))
+    assert state(VersionId="v2") == ObjectHead("abc", 3, "v2", datetime(2026, 1, 1, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(
@@ -491,9 +496,9 @@ def test_an_object_that_is_not_there_is_told_from_one_that_cannot_be_asked_about
         stub.add_client_error("head_object", "404", http_status_code=404)
         stub.add_client_error("head_object", "403", http_status_code=403)
 
-        assert S3Store(client).state(ref()) is None
+        assert S3Store(client).head(ref()) is None
         with pytest.raises(StoreUnavailable, match="s3:403"):
-            S3Store(client).state(ref())
+            S3Store(client).head(ref())
 
 
 # The secret

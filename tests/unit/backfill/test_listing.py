@@ -10,9 +10,10 @@ from botocore.stub import ANY, Stubber
 from moto import mock_aws
 
 from tests.support.factories import BUCKET, ref
-from worker.aws.sqs import SqsQueue, config
-from worker.backfill.listing import Listed
-from worker.backfill.sources import Bucket, Tree
+from worker.aws.session import config
+from worker.aws.sqs import SqsQueue
+from worker.backfill.listing import ListedKey
+from worker.backfill.sources import BucketLister, LocalTree
 from worker.errors import Reason, SetupError, UnreadableObject
 
 if TYPE_CHECKING:
@@ -35,14 +36,14 @@ def test_a_bucket_is_listed_by_page_and_by_folder() -> None:
         client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
         for name in keys:
             client.put_object(Bucket=BUCKET, Key=name, Body=b"12345")
-        bucket = Bucket(client, BUCKET, most=3)
+        bucket = BucketLister(client, BUCKET, most=3)
 
         first = bucket.page("a b", "")
         second = bucket.page("a b", first.listed[-1].key)
 
         assert bucket.folders("") == ["a b+c%2B/"]
         assert bucket.folders("a b+c%2B/") == ["a b+c%2B/ä🐝/"]
-    assert [*first.listed, *second.listed] == [Listed(name, 5) for name in keys]
+    assert [*first.listed, *second.listed] == [ListedKey(name, 5) for name in keys]
     assert (first.more, second.more) == (True, False)
 
 
@@ -63,9 +64,9 @@ def test_a_listing_that_is_refused_says_what_to_mend(code: str, status: int, sen
             stub.add_client_error("list_objects_v2", code, http_status_code=status)
 
         with pytest.raises(SetupError) as pages:
-            Bucket(client, "trail").page("", "")
+            BucketLister(client, "trail").page("", "")
         with pytest.raises(SetupError) as folders:
-            Bucket(client, "trail").folders("")
+            BucketLister(client, "trail").folders("")
 
     assert sentence in str(pages.value)
     assert str(folders.value) == str(pages.value)
@@ -98,7 +99,7 @@ def test_a_tree_reads_its_files_and_says_which_are_gone_or_too_large(tmp_path: P
     """In the words of the pipeline, so that a file on a disk ends like one in a bucket."""
     (tmp_path / "AWSLogs").mkdir()
     (tmp_path / "AWSLogs" / "a").write_bytes(b"12345")
-    tree = Tree(tmp_path)
+    tree = LocalTree(tmp_path)
 
     with pytest.raises(UnreadableObject) as gone:
         tree.fetch(ref(key="AWSLogs/b"), 10)
@@ -115,4 +116,4 @@ def test_a_name_that_no_bucket_can_have_is_named(tmp_path: Path) -> None:
     (tmp_path / "caf\udce9").touch()
 
     with pytest.raises(SetupError, match="is no name that a bucket can have"):
-        Tree(tmp_path).page("", "")
+        LocalTree(tmp_path).page("", "")

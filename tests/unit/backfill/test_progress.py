@@ -15,21 +15,25 @@ from hypothesis import strategies as st
 
 from tests.support.factories import event, log_file
 from tests.support.fakes import House, house
-from worker.backfill.checkpoint import Report, Saved, StateFile, failed_file, failures, state_path
-from worker.backfill.job import Job, carry_out
+from worker.backfill.checkpoint import Checkpoint, CheckpointFile, state_path
+from worker.backfill.job import BackfillJob, run_job
 from worker.backfill.listing import File
-from worker.backfill.progress import Decision, Ended, Later, Ledger, Outcome, Pace, Tally, Task, decide, wait_before
-from worker.backfill.runner import ByQueue, Directly, Run
+from worker.backfill.loaders import DirectLoader, QueueLoader
+from worker.backfill.progress import Finished, LoadOutcome, LoadTally, OrderedProgress, RetryLater
+from worker.backfill.report import FailureReport, failed_file, failures
+from worker.backfill.retry import LoadTask, RateLimiter, RetryDecision, decide, retry_delay
+from worker.backfill.runner import BackfillRun
 from worker.errors import Reason, SetupError, StoreUnavailable, UnreadableObject
-from worker.opensearch.inventory import Held
+from worker.opensearch.inventory import IndexedFile
 from worker.pipeline.consumer import Consumer
-from worker.pipeline.notifications import ObjectRef, read_message
+from worker.pipeline.notifications import parse_notification
+from worker.pipeline.objects import ObjectRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from worker.backfill.runner import LetterBox, Way
+    from worker.backfill.loaders import InMemoryDeadLetters, Loader
 
 ASKED = {"bucket": "b", "account": ""}
 
@@ -38,8 +42,8 @@ def file(number: int, day: str = "2025-01-31") -> File:
     return File(f"AWSLogs/{number:06d}", 100, "123456789012", day)
 
 
-def loaded() -> Ended:
-    return Ended(Outcome.LOADED, (2, 2, 0, 0, 0))
+def loaded() -> Finished:
+    return Finished(LoadOutcome.LOADED, (2, 2, 0, 0, 0))
 
 
 # The ledger
@@ -48,7 +52,7 @@ def loaded() -> Ended:
 @given(st.permutations(range(12)), st.integers(0, 12))
 def test_the_mark_never_passes_a_file_that_has_not_ended(order: list[int], ends: int) -> None:
     """Files end in any order; what the mark says is done is done, so a resume leaves nothing out."""
-    ledger = Ledger(Tally())
+    ledger = OrderedProgress(LoadTally())
     numbers = [ledger.enter(file(at)) for at in range(12)]
     done: set[int] = set()
 
@@ -69,24 +73,24 @@ def test_the_mark_never_passes_a_file_that_has_not_ended(order: list[int], ends:
 @pytest.mark.parametrize(
     ("cause", "attempts", "seconds", "others", "decision"),
     [
-        ("429", 1, 5, None, Decision.AGAIN),
-        ("429", 50, 599, 500, Decision.AGAIN),
-        ("429", 50, 600, 500, Decision.GIVE_UP),
-        ("no_connection", 50, 600, None, Decision.STOP),
-        ("s3:SlowDown", 4, 60, 50, Decision.AGAIN),
-        ("s3:SlowDown", 5, 60, 50, Decision.GIVE_UP),
-        ("s3:SlowDown", 5, 60, None, Decision.AGAIN),
-        ("s3:AccessDenied", 2, 5, 3, Decision.AGAIN),
-        ("s3:AccessDenied", 3, 5, 3, Decision.GIVE_UP),
-        ("s3:AccessDenied", 3, 5, None, Decision.STOP),
-        ("crash", 5, 60, 50, Decision.GIVE_UP),
+        ("429", 1, 5, None, RetryDecision.AGAIN),
+        ("429", 50, 599, 500, RetryDecision.AGAIN),
+        ("429", 50, 600, 500, RetryDecision.GIVE_UP),
+        ("no_connection", 50, 600, None, RetryDecision.STOP),
+        ("s3:SlowDown", 4, 60, 50, RetryDecision.AGAIN),
+        ("s3:SlowDown", 5, 60, 50, RetryDecision.GIVE_UP),
+        ("s3:SlowDown", 5, 60, None, RetryDecision.AGAIN),
+        ("s3:AccessDenied", 2, 5, 3, RetryDecision.AGAIN),
+        ("s3:AccessDenied", 3, 5, 3, RetryDecision.GIVE_UP),
+        ("s3:AccessDenied", 3, 5, None, RetryDecision.STOP),
+        ("crash", 5, 60, 50, RetryDecision.GIVE_UP),
     ],
 )
 def test_a_file_is_given_up_when_others_go_through_and_the_run_stops_when_none_does(
-    cause: str, attempts: int, seconds: float, others: float | None, decision: Decision
+    cause: str, attempts: int, seconds: float, others: float | None, decision: RetryDecision
 ) -> None:
     """A cluster that is down for an hour must not write a million files down as failed."""
-    task = Task(0, file(0), began=1_000.0, attempts=attempts)
+    task = LoadTask(0, file(0), began=1_000.0, attempts=attempts)
     went_through = None if others is None else 1_000.0 + others
 
     assert decide(task, cause, now=1_000.0 + seconds, went_through=went_through, patience=600) is decision
@@ -94,13 +98,13 @@ def test_a_file_is_given_up_when_others_go_through_and_the_run_stops_when_none_d
 
 def test_waits_double_up_to_a_minute() -> None:
     """A neighbour in trouble is asked ever less often, and not forgotten."""
-    assert [wait_before(attempts, 2.0) for attempts in (1, 2, 3, 6, 7, 1_000)] == [2, 4, 8, 60, 60, 60]
+    assert [retry_delay(attempts, 2.0) for attempts in (1, 2, 3, 6, 7, 1_000)] == [2, 4, 8, 60, 60, 60]
 
 
 @given(st.integers(1, 500), st.lists(st.floats(0.001, 3.0), min_size=1, max_size=60))
 def test_no_second_sees_more_than_its_rate_and_one_batch(rate: int, steps: list[float]) -> None:
     """The bound that keeps live files from waiting behind last year's."""
-    pace, now, started = Pace(rate, 10), 1_000.0, []
+    pace, now, started = RateLimiter(rate, 10), 1_000.0, []
     for step in steps:
         now += step
         number = min(10, pace.most(now))
@@ -117,16 +121,16 @@ def test_no_second_sees_more_than_its_rate_and_one_batch(rate: int, steps: list[
 
 @dataclass
 class _Holdings:
-    held: dict[str, Held]
+    held: dict[str, IndexedFile]
     asked: list[int] = field(default_factory=list)
 
-    def of(self, keys: Sequence[str]) -> dict[str, Held]:
+    def of(self, keys: Sequence[str]) -> dict[str, IndexedFile]:
         self.asked.append(len(keys))
         return {key: self.held[key] for key in keys if key in self.held}
 
 
-def job(count: int, holdings: _Holdings | None = None, *, incomplete: bool = False) -> Job:
-    return Job(
+def job(count: int, holdings: _Holdings | None = None, *, incomplete: bool = False) -> BackfillJob:
+    return BackfillJob(
         lambda mark: (one for one in map(file, range(count)) if one.key > mark),
         holdings.of if holdings else None,
         incomplete,
@@ -135,7 +139,7 @@ def job(count: int, holdings: _Holdings | None = None, *, incomplete: bool = Fal
 
 def test_the_plan_is_what_is_then_done() -> None:
     """Whoever says yes to 2,498 files gets 2,498 files, asked for in pages."""
-    there = {file(7).key: Held(incomplete=False), file(2_100).key: Held(incomplete=True)}
+    there = {file(7).key: IndexedFile(incomplete=False), file(2_100).key: IndexedFile(incomplete=True)}
     holdings = _Holdings(there)
 
     *_, plan = job(2_500, holdings).plan("")
@@ -148,7 +152,7 @@ def test_the_plan_is_what_is_then_done() -> None:
 
 def test_incomplete_files_are_loaded_when_they_are_asked_for() -> None:
     """A hole in a file's positions is a record that is somewhere else, or nowhere."""
-    holdings = _Holdings({file(0).key: Held(incomplete=True), file(1).key: Held(incomplete=False)})
+    holdings = _Holdings({file(0).key: IndexedFile(incomplete=True), file(1).key: IndexedFile(incomplete=False)})
 
     to_load = [one.key for one, ended in job(2, holdings, incomplete=True).source("") if ended is None]
 
@@ -174,19 +178,21 @@ class MemoryWay:
     def started(self, number: int) -> None:
         assert number <= self.batch
 
-    def load(self, files: Sequence[File]) -> list[Ended | Later]:
+    def load(self, files: Sequence[File]) -> list[Finished | RetryLater]:
         self.on_load()
-        ends: list[Ended | Later] = []
+        ends: list[Finished | RetryLater] = []
         for one in files:
             self.attempts[one.key] += 1
             cause = self.refuse(one, self.attempts[one.key])
-            ends.append(Later(cause) if cause else loaded())
+            ends.append(RetryLater(cause) if cause else loaded())
         return ends
 
 
-def run(way: Way, count: int, *, patience: float = 600, stop: threading.Event | None = None, mark: str = "") -> Run:
-    ledger = Ledger(Tally(), mark)
-    return Run(
+def run(
+    way: Loader, count: int, *, patience: float = 600, stop: threading.Event | None = None, mark: str = ""
+) -> BackfillRun:
+    ledger = OrderedProgress(LoadTally(), mark)
+    return BackfillRun(
         way, job(count).source(mark), ledger,
         workers=3, patience=patience, stop=stop or threading.Event(), first_wait=0.001,
     )  # fmt: skip
@@ -200,7 +206,7 @@ def test_what_is_refused_for_now_is_tried_until_it_goes_through() -> None:
     settled = [one for several in it.go() for one in several]
 
     assert [one.key for one, _ in settled] == [file(at).key for at in range(100)]
-    assert it.ledger.tally.outcomes == {Outcome.LOADED: 100}
+    assert it.ledger.tally.outcomes == {LoadOutcome.LOADED: 100}
     assert it.retries == {"429": 30}
 
 
@@ -211,7 +217,7 @@ def test_what_never_goes_through_is_a_failure_with_its_reason() -> None:
 
     ends = dict(one for several in it.go() for one in several)
 
-    assert it.ledger.tally.outcomes == {Outcome.LOADED: 4_999, Outcome.FAILED: 1}
+    assert it.ledger.tally.outcomes == {LoadOutcome.LOADED: 4_999, LoadOutcome.FAILED: 1}
     assert ends[file(50)].reason == "s3:KMS.DisabledException"
     assert ends[file(50)].detail.startswith("given up after 3 attempts")
 
@@ -229,15 +235,15 @@ def test_a_run_through_which_nothing_goes_stops_and_fails_no_file() -> None:
 
 def test_a_run_that_goes_on_gets_past_files_that_are_denied() -> None:
     """Interrupted among an account's files that may not be read, it must not end at them each time again."""
-    ledger = Ledger(Tally({"2025-01-30": Counter(loaded=1)}))
-    it = Run(
+    ledger = OrderedProgress(LoadTally({"2025-01-30": Counter(loaded=1)}))
+    it = BackfillRun(
         MemoryWay(lambda _one, _attempt: "s3:AccessDenied"), job(20).source(""), ledger,
         workers=3, patience=600, stop=threading.Event(), first_wait=0.001,
     )  # fmt: skip
 
     list(it.go())
 
-    assert it.ledger.tally.outcomes == {Outcome.LOADED: 1, Outcome.FAILED: 20}
+    assert it.ledger.tally.outcomes == {LoadOutcome.LOADED: 1, LoadOutcome.FAILED: 20}
 
 
 def test_a_stop_finishes_what_is_under_way_and_starts_nothing() -> None:
@@ -285,11 +291,11 @@ class _Queue:
 def test_each_file_is_announced_in_a_message_of_its_own() -> None:
     """One that goes back does not bring its siblings back."""
     queue = _Queue()
-    way = ByQueue(queue, "trail", Pace(1_000_000, 10), max_depth=1_000_000)
+    way = QueueLoader(queue, "trail", RateLimiter(1_000_000, 10), max_depth=1_000_000)
 
     list(run(way, 25).go())
 
-    announced = [read_message(body).objects for body in queue.taken]
+    announced = [parse_notification(body).objects for body in queue.taken]
     assert set(announced) == {(ObjectRef("trail", file(at).key),) for at in range(25)}
     assert len(announced) == 25
     assert {objects[0].size for objects in announced} == {100}
@@ -298,7 +304,7 @@ def test_each_file_is_announced_in_a_message_of_its_own() -> None:
 def test_nothing_is_announced_to_a_full_queue() -> None:
     """Live files come first: their notices must not stand behind a million others."""
     queue, now = _Queue(held=990), [0.0]
-    way = ByQueue(queue, "trail", Pace(1_000, 10), max_depth=1_000, tick=lambda: now[0])
+    way = QueueLoader(queue, "trail", RateLimiter(1_000, 10), max_depth=1_000, tick=lambda: now[0])
     now[0] = 100.0
 
     room = way.most()
@@ -315,25 +321,25 @@ def test_a_message_that_sqs_does_not_take_is_sent_again() -> None:
     """SendMessageBatch can take nine of ten."""
     refused = iter(["sqs:InternalError"] * 3)
     queue = _Queue(refuse=lambda body: next(refused, "") if "000007" in body else "")
-    it = run(ByQueue(queue, "trail", Pace(1_000_000, 10), max_depth=1_000_000), 20)
+    it = run(QueueLoader(queue, "trail", RateLimiter(1_000_000, 10), max_depth=1_000_000), 20)
 
     list(it.go())
 
     assert len(queue.taken) == 20
-    assert it.ledger.tally.outcomes == {Outcome.ANNOUNCED: 20}
+    assert it.ledger.tally.outcomes == {LoadOutcome.ANNOUNCED: 20}
 
 
 # Loading directly
 
 
-def directly(parts: House, stop: threading.Event | None = None) -> Directly:
-    def make(letters: LetterBox) -> Consumer:
+def directly(parts: House, stop: threading.Event | None = None) -> DirectLoader:
+    def make(letters: InMemoryDeadLetters) -> Consumer:
         return Consumer(
             parts.store, parts.index, letters, parts.limits,
-            now=parts.clock.now, tick=parts.clock.tick, jitter=lambda: 1.0,
+            now=parts.clock.now, monotonic=parts.clock.tick, jitter=lambda: 1.0,
         )  # fmt: skip
 
-    return Directly(make, "trail", workers=2, seconds=300, stop=stop or threading.Event())
+    return DirectLoader(make, "trail", workers=2, seconds=300, stop=stop or threading.Event())
 
 
 def test_every_end_of_a_file_is_told_apart() -> None:
@@ -356,18 +362,18 @@ def test_every_end_of_a_file_is_told_apart() -> None:
         ends = way.load([file(at) for at in range(1, 7)])
         way.close()
 
-    assert first == [Ended(Outcome.LOADED, (2, 2, 0, 0, 0))]
-    assert ends[0] == Ended(Outcome.DUPLICATE, (2, 0, 2, 0, 0))
-    assert ends[1] == Ended(Outcome.EMPTY, (0, 0, 0, 0, 0))
-    assert [end.reason for end in ends if isinstance(end, Ended)][2:] == ["not_json", "archived", "not_found"]
-    assert ends[3] == Later("s3:SlowDown")
+    assert first == [Finished(LoadOutcome.LOADED, (2, 2, 0, 0, 0))]
+    assert ends[0] == Finished(LoadOutcome.DUPLICATE, (2, 0, 2, 0, 0))
+    assert ends[1] == Finished(LoadOutcome.EMPTY, (0, 0, 0, 0, 0))
+    assert [end.reason for end in ends if isinstance(end, Finished)][2:] == ["not_json", "archived", "not_found"]
+    assert ends[3] == RetryLater("s3:SlowDown")
 
 
 # What is written down
 
 
-def saved(tmp_path: Path) -> Saved:
-    return Saved(
+def saved(tmp_path: Path) -> Checkpoint:
+    return Checkpoint(
         asked=ASKED, started_at=datetime(2026, 1, 1, tzinfo=UTC), since=None, until=datetime(2026, 1, 1, tzinfo=UTC),
         roots=[""], report=str(tmp_path / "failed.jsonl"),
     )  # fmt: skip
@@ -380,7 +386,7 @@ def test_killed_anywhere_and_run_again_every_file_is_settled_once(
 ) -> None:
     """What is on the disk at any moment is enough to go on: nothing left out, each counted once, each failure once."""
     folder = tmp_path_factory.mktemp("killed")
-    state = StateFile(folder / "state.json")
+    state = CheckpointFile(folder / "state.json")
     way = MemoryWay(lambda one, _attempt: "s3:AccessDenied" if one.key.endswith("9") else "")
     finished = False
 
@@ -394,22 +400,22 @@ def test_killed_anywhere_and_run_again_every_file_is_settled_once(
     end = state.load(ASKED)
     assert finished
     assert end
-    assert end.tally().outcomes == {Outcome.LOADED: 180, Outcome.FAILED: 20}
+    assert end.tally().outcomes == {LoadOutcome.LOADED: 180, LoadOutcome.FAILED: 20}
     assert set(way.attempts) == {file(at).key for at in range(200)}
     assert [failed_file(one).key for one in failures(folder / "failed.jsonl", "b")] == [
         file(at).key for at in range(9, 200, 10)
     ]
 
 
-def _lives(data: st.DataObject | None, state: StateFile, folder: Path, way: MemoryWay) -> bool:
+def _lives(data: st.DataObject | None, state: CheckpointFile, folder: Path, way: MemoryWay) -> bool:
     """Run until the end, or until a kill: then what is written afterwards is undone, as if it had never been."""
     now = state.load(ASKED) or saved(folder)
-    report = Report(folder / "failed.jsonl", now.report_bytes)
-    it = Run(
-        way, job(200).source(now.mark), Ledger(now.tally(), now.mark),
+    report = FailureReport(folder / "failed.jsonl", now.report_bytes)
+    it = BackfillRun(
+        way, job(200).source(now.mark), OrderedProgress(now.tally(), now.mark),
         workers=3, patience=600, stop=threading.Event(), first_wait=0.0001,
     )  # fmt: skip
-    beats = carry_out(it, now, report, state, "b")
+    beats = run_job(it, now, report, state, "b")
     for number, _ in enumerate(beats):
         state.save(now)
         if data and data.draw(st.booleans(), label=f"killed at {number}"):
@@ -424,7 +430,7 @@ def _lives(data: st.DataObject | None, state: StateFile, folder: Path, way: Memo
 
 def test_a_state_of_another_backfill_is_refused_by_name(tmp_path: Path) -> None:
     """January's state must not say where February's goes on."""
-    state = StateFile(tmp_path / "state.json")
+    state = CheckpointFile(tmp_path / "state.json")
     state.save(saved(tmp_path))
 
     with pytest.raises(SetupError, match=r"account differ.*--restart"):
@@ -437,14 +443,14 @@ def test_a_state_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None
     (tmp_path / "state.json").write_bytes(content)
 
     with pytest.raises(SetupError, match="no state of a backfill"):
-        StateFile(tmp_path / "state.json").load(ASKED)
+        CheckpointFile(tmp_path / "state.json").load(ASKED)
 
 
 def test_two_runs_of_the_same_backfill_exclude_each_other(tmp_path: Path) -> None:
     """Each would move the other's mark."""
-    state = StateFile(tmp_path / "deeper" / "state.json")
+    state = CheckpointFile(tmp_path / "deeper" / "state.json")
 
-    with state.held(), pytest.raises(SetupError, match="Another process"), StateFile(state.path).held():
+    with state.held(), pytest.raises(SetupError, match="Another process"), CheckpointFile(state.path).held():
         pass
     with state.held():
         pass
@@ -461,8 +467,8 @@ def test_the_same_question_finds_its_state_and_another_does_not() -> None:
 
 def test_a_report_reads_as_it_was_written(tmp_path: Path) -> None:
     """--retry-failed loads exactly those files."""
-    report = Report(tmp_path / "failed.jsonl")
-    ended = Ended(Outcome.FAILED, (3, 2, 0, 0, 1), "records_rejected", "1 of 3", ((1, "not_a_json_object"),))
+    report = FailureReport(tmp_path / "failed.jsonl")
+    ended = Finished(LoadOutcome.FAILED, (3, 2, 0, 0, 1), "records_rejected", "1 of 3", ((1, "not_a_json_object"),))
 
     report.add("b", [(file(1), ended), (file(2), ended)])
 

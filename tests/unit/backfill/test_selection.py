@@ -13,9 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.fakes import MemoryBucket
+from worker.backfill.key_ranges import KeyRange
 from worker.backfill.listing import Page, files, find_roots
-from worker.backfill.selection import KINDS, LATE, Selection, Stretch, inside_another, parse_key, root_of, window
-from worker.backfill.sources import Tree
+from worker.backfill.selection import LATE, Selection, inside_another, root_of, window
+from worker.backfill.sources import LocalTree
+from worker.cloudtrail.keys import KINDS, parse_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -155,7 +157,7 @@ def test_a_folder_tree_is_walked_like_a_bucket(
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
 
-    assert walked(Tree(top), asked, roots) == naive(keys, roots, asked)
+    assert walked(LocalTree(top), asked, roots) == naive(keys, roots, asked)
 
 
 def year_of_files() -> Iterator[str]:
@@ -214,7 +216,7 @@ def test_the_pieces_of_a_stretch_are_the_stretch(first: int, span: int, further:
     keys = [day + name for day in days for name in ("a", "m", "z")]
     one, last, before = days[first] + "a", days[first + span] + "m", days[first + span + further]
 
-    pieces = list(Stretch(folder, "", before).rest(one, last))
+    pieces = list(KeyRange(folder, "", before).rest(one, last))
 
     assert [key for piece in pieces for key in keys if piece.after < key < piece.before] == [
         key for key in keys if last < key < before
@@ -278,13 +280,13 @@ def test_a_key_says_who_what_where_and_when() -> None:
         "CloudTrail-Insight",
         "eu-west-1",
     )
-    assert (found.day, found.delivered) == (date(2025, 1, 31), datetime(2025, 1, 31, 23, 55, tzinfo=UTC))
+    assert (found.day, found.delivered_at) == (date(2025, 1, 31), datetime(2025, 1, 31, 23, 55, tzinfo=UTC))
 
 
 def test_a_folder_tree_that_is_not_there_is_named(tmp_path: Path) -> None:
     """A typing error in --local."""
     with pytest.raises(Exception, match="There is no folder"):
-        Tree(tmp_path / "none")
+        LocalTree(tmp_path / "none")
 
 
 @pytest.mark.parametrize(

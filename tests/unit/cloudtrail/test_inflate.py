@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.factories import event, file_text, packed
-from worker.cloudtrail.inflate import Text, read_text
-from worker.cloudtrail.split import cut
+from worker.cloudtrail.inflate import Inflated, inflate
+from worker.cloudtrail.split import split_records
 from worker.errors import Reason, UnreadableObject
 
 LIMIT = 1 << 20
@@ -25,7 +25,7 @@ NAMED = packed(CONTENT)[:3] + b"\x08" + packed(CONTENT)[4:10] + b"log.json\0" + 
 
 def refusal(stored: bytes, limit: int = LIMIT) -> Reason:
     with pytest.raises(UnreadableObject) as caught:
-        read_text(stored, limit)
+        inflate(stored, limit)
     return caught.value.reason
 
 
@@ -50,7 +50,7 @@ def refusal(stored: bytes, limit: int = LIMIT) -> Reason:
 )
 def test_a_file_is_read_whatever_its_packing(stored: bytes, content: bytes) -> None:
     """Magic bytes decide: names and headers are wrong as soon as another tool has touched a file."""
-    text = read_text(stored, LIMIT)
+    text = inflate(stored, LIMIT)
 
     assert bytes(text.content) == content
     assert not text.truncated
@@ -63,7 +63,7 @@ def test_however_a_file_is_cut_into_members_its_text_is_the_same(content: bytes,
     at = [0, *sorted(cuts), len(content)]
     stored = b"".join(packed(content[one:next_]) for one, next_ in pairwise(at))
 
-    text = read_text(packed(b"x") + stored, LIMIT)
+    text = inflate(packed(b"x") + stored, LIMIT)
 
     assert bytes(text.content) == b"x" + content
     assert not text.truncated
@@ -75,21 +75,21 @@ def test_large_files_come_through_byte_for_byte(size: int, level: int) -> None:
     """Inflating goes in steps; their edges must not show."""
     content = (b'{"number":%d,"random":"' * 50_000 % tuple(range(50_000)) * 10)[:size]
 
-    text = read_text(gzip.compress(content, level), 64 << 20)
+    text = inflate(gzip.compress(content, level), 64 << 20)
 
     assert text.content == content
 
 
 def test_bytes_after_the_stream_are_left_alone_and_noted() -> None:
     """The content is whole and checked; somebody should hear of the rest."""
-    text = read_text(packed(CONTENT) + b"garbage", LIMIT)
+    text = inflate(packed(CONTENT) + b"garbage", LIMIT)
 
-    assert text == Text(CONTENT, note="7 bytes after the gzip stream were left alone")
+    assert text == Inflated(CONTENT, note="7 bytes after the gzip stream were ignored")
 
 
 def test_padding_after_the_stream_costs_nothing() -> None:
     """Tape-minded tools fill files up with zeros."""
-    text = read_text(packed(CONTENT) + bytes(512), LIMIT)
+    text = inflate(packed(CONTENT) + bytes(512), LIMIT)
 
     assert text.content == CONTENT
     assert not text.truncated
@@ -106,7 +106,7 @@ def test_an_object_of_no_bytes_is_empty() -> None:
 def test_a_gzip_of_no_bytes_holds_no_records() -> None:
     """It inflates to nothing, and nothing is not a file of no records."""
     with pytest.raises(UnreadableObject) as caught:
-        cut(read_text(packed(b""), LIMIT))
+        split_records(inflate(packed(b""), LIMIT))
 
     assert caught.value.reason is Reason.EMPTY
 
@@ -135,7 +135,7 @@ def test_no_flipped_bit_goes_unnoticed(at: int, bit: int) -> None:
     stored[at] ^= 1 << bit
 
     try:
-        text = read_text(bytes(stored), LIMIT)
+        text = inflate(bytes(stored), LIMIT)
         found = "truncated" if text.truncated else bytes(text.content)
     except UnreadableObject as problem:
         found = problem.reason
@@ -162,7 +162,7 @@ def test_a_bomb_is_refused_while_it_is_inflated() -> None:
 )
 def test_the_limit_is_the_largest_text_that_passes(stored: bytes) -> None:
     """It bounds what comes out, however it was packed."""
-    assert read_text(stored, len(CONTENT)).content == CONTENT
+    assert inflate(stored, len(CONTENT)).content == CONTENT
     assert refusal(stored, len(CONTENT) - 1) is Reason.TOO_LARGE
 
 
@@ -174,7 +174,7 @@ def test_a_bomb_in_gzip_in_gzip_is_refused() -> None:
 def test_utf_16_is_not_json() -> None:
     """No byte of it stands where a JSON object begins."""
     with pytest.raises(UnreadableObject) as caught:
-        cut(read_text(packed(CONTENT.decode().encode("utf-16")), LIMIT))
+        split_records(inflate(packed(CONTENT.decode().encode("utf-16")), LIMIT))
 
     assert caught.value.reason is Reason.NOT_JSON
 
@@ -186,7 +186,7 @@ def test_a_stream_that_just_ends_gives_what_came_before() -> None:
     """An upload that broke off is not corrupt, wherever it broke: its complete records are true."""
     stored = packed(CONTENT)
 
-    texts = [read_text(stored[:at], LIMIT) for at in range(2, len(stored))]
+    texts = [inflate(stored[:at], LIMIT) for at in range(2, len(stored))]
 
     assert all(text.truncated for text in texts)
     assert all(CONTENT.startswith(bytes(text.content)) for text in texts)
@@ -196,7 +196,7 @@ def test_a_stream_that_just_ends_gives_what_came_before() -> None:
 def test_a_single_magic_byte_is_no_json() -> None:
     """Cut off after one byte, the file does not even say that it is gzip."""
     with pytest.raises(UnreadableObject) as caught:
-        cut(read_text(packed(CONTENT)[:1], LIMIT))
+        split_records(inflate(packed(CONTENT)[:1], LIMIT))
 
     assert caught.value.reason is Reason.NOT_JSON
 
@@ -204,7 +204,7 @@ def test_a_single_magic_byte_is_no_json() -> None:
 @pytest.mark.parametrize("outer", [2, 20, -9, -1])
 def test_an_outer_stream_that_just_ends_is_truncated(outer: int) -> None:
     """Of gzip in gzip, either may be cut off."""
-    text = read_text(packed(packed(CONTENT))[:outer], LIMIT)
+    text = inflate(packed(packed(CONTENT))[:outer], LIMIT)
 
     assert text.truncated
     assert CONTENT.startswith(bytes(text.content)) or packed(CONTENT).startswith(bytes(text.content))
@@ -212,7 +212,7 @@ def test_an_outer_stream_that_just_ends_is_truncated(outer: int) -> None:
 
 def test_a_second_member_that_just_ends_leaves_the_first_whole() -> None:
     """What the first member gave was checked."""
-    text = read_text(packed(CONTENT) + packed(b"more")[:-3], LIMIT)
+    text = inflate(packed(CONTENT) + packed(b"more")[:-3], LIMIT)
 
     assert text.truncated
     assert bytes(text.content).startswith(CONTENT)
@@ -225,7 +225,7 @@ def test_a_large_stream_that_just_ends_gives_all_that_can_be_inflated(lost: int)
     stored = gzip.compress(content, 9)[:-lost]
     by_zlib = zlib.decompressobj(31).decompress(stored)
 
-    text = read_text(stored, 64 << 20)
+    text = inflate(stored, 64 << 20)
 
     assert text.truncated
     assert len(text.content) == len(by_zlib)

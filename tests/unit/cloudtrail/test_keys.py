@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.factories import ACCOUNT, key
-from worker.cloudtrail.keys import Ignored, Readable, classify
+from worker.cloudtrail.keys import Ignored, LogFile, classify
 
 
 @pytest.mark.parametrize(
@@ -23,7 +23,7 @@ def test_every_kind_of_event_file_is_read_wherever_the_trail_puts_it(prefix: str
 
     found = classify(name)
 
-    assert found == Readable(kind, datetime(2026, 11, 23, 10, 5, tzinfo=UTC))
+    assert found == LogFile(kind, datetime(2026, 11, 23, 10, 5, tzinfo=UTC))
 
 
 @pytest.mark.parametrize(
@@ -43,8 +43,8 @@ def test_what_holds_no_events_is_ignored_by_name(name: str, expected: str) -> No
 
 def test_a_folder_marker_with_content_is_read() -> None:
     """Only an empty object can be thrown away by the look of its name."""
-    assert isinstance(classify("somebody/", 10), Readable)
-    assert isinstance(classify("somebody/", None), Readable)
+    assert isinstance(classify("somebody/", 10), LogFile)
+    assert isinstance(classify("somebody/", None), LogFile)
     assert classify("somebody/", 0) == Ignored("folder_marker")
     assert classify(f"AWSLogs/{ACCOUNT}/CloudTrail/", 0) == Ignored("folder_marker")
 
@@ -63,7 +63,7 @@ def test_a_folder_marker_with_content_is_read() -> None:
 )
 def test_a_key_of_no_known_layout_is_read(name: str) -> None:
     """Not recognising a key must never mean losing its events: the content decides."""
-    assert isinstance(classify(name), Readable)
+    assert isinstance(classify(name), LogFile)
 
 
 @pytest.mark.parametrize(
@@ -82,10 +82,10 @@ def test_the_delivery_time_is_the_one_in_the_files_name(delivered: str, expected
     """It dates records that have no time of their own; digits that are no date date nothing."""
     found = classify(key(delivered=delivered))
 
-    assert found == Readable("CloudTrail", expected)
+    assert found == LogFile("CloudTrail", expected)
 
 
 @given(name=st.text(st.characters(exclude_categories=["Cs"]), min_size=1))
 def test_no_key_is_too_strange_to_classify(name: str) -> None:
     """Keys come from outside."""
-    assert isinstance(classify(name), Readable | Ignored)
+    assert isinstance(classify(name), LogFile | Ignored)

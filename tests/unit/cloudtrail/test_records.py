@@ -23,15 +23,16 @@ from tests.support.factories import (
     text,
 )
 from worker.cloudtrail.records import Record, Rejection, read_record, read_records
-from worker.cloudtrail.split import cut
-from worker.pipeline.documents import Partition, Routing
+from worker.cloudtrail.split import split_records
+from worker.pipeline.documents import IndexNaming
+from worker.pipeline.limits import Partition
 
 HEX = set("0123456789abcdef")
 
 
 def in_file(raw: bytes) -> Record | Rejection:
     """Read one record as it stands in a file, with a neighbour."""
-    first = cut(text(file_text(raw, event(7)))).records[0]
+    first = split_records(text(file_text(raw, event(7)))).records[0]
     return read_record(first, 0, max_depth=64, max_bytes=1 << 20)
 
 
@@ -51,7 +52,7 @@ def test_a_record_of_every_family_is_known_by_its_own_id_and_time(raw: dict[str,
     """The id makes a second delivery harmless; the time says which index."""
     found = record(raw, 3)
 
-    assert (found.position, found.id, found.time, found.odd) == (3, event_id(5), "2026-11-23T10:00:00Z", "")
+    assert (found.position, found.id, found.time, found.degrade_reason) == (3, event_id(5), "2026-11-23T10:00:00Z", "")
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.01", "1.05", "1.08", "1.10", "1.11", "1.12", "2.0", "3", "", None, 1.08])
@@ -59,7 +60,7 @@ def test_a_record_of_every_version_is_indexed_as_it_is(version: Any) -> None:
     """New versions add fields; a consumer that knows better than CloudTrail loses events."""
     found = record(event(5, eventVersion=version))
 
-    assert (found.id, found.odd) == (event_id(5), "")
+    assert (found.id, found.degrade_reason) == (event_id(5), "")
 
 
 @pytest.mark.parametrize("given_id", [..., None, "", "x" * 513, "ä" * 257, 5, {"a": 1}, ["x"], True])
@@ -96,14 +97,19 @@ def test_the_copies_of_one_action_in_several_accounts_stay_apart() -> None:
 def test_identity_does_not_hang_on_the_neighbours() -> None:
     """One odd neighbour sends the whole file through the tolerant road; ids must come out the same."""
     raw = as_json(event(5, eventID=...))
-    alone = cut(text(file_text(raw))).records[0]
-    beside = cut(text(file_text(raw, b'{"a":NaN}'))).records[0]
+    alone = split_records(text(file_text(raw))).records[0]
+    beside = split_records(text(file_text(raw, b'{"a":NaN}'))).records[0]
 
     one, two = (read_record(it, 0, max_depth=64, max_bytes=1 << 20) for it in (alone, beside))
 
     assert isinstance(one, Record)
     assert isinstance(two, Record)
-    assert (one.id, one.time, one.odd, bytes(one.raw)) == (two.id, two.time, two.odd, bytes(two.raw))
+    assert (one.id, one.time, one.degrade_reason, bytes(one.raw)) == (
+        two.id,
+        two.time,
+        two.degrade_reason,
+        bytes(two.raw),
+    )
 
 
 # Time
@@ -125,7 +131,7 @@ def test_a_time_is_read_in_utc(given_time: str, time: str) -> None:
     """The index is named after the day in UTC, whatever zone a tool has written."""
     found = record(event(eventTime=given_time))
 
-    assert (found.time, found.odd) == (time, "")
+    assert (found.time, found.degrade_reason) == (time, "")
 
 
 @pytest.mark.parametrize(
@@ -143,7 +149,7 @@ def test_a_time_that_only_we_can_read_dates_the_record_in_degraded_form(given_ti
     """Tools that touch files rewrite times so; the server would refuse the record for it."""
     found = record(event(eventTime=given_time))
 
-    assert (found.time, found.odd) == (time, "event_time_unreadable")
+    assert (found.time, found.degrade_reason) == (time, "event_time_unreadable")
 
 
 @pytest.mark.parametrize(
@@ -153,7 +159,7 @@ def test_a_time_that_nobody_can_read_leaves_the_record_undated(given_time: str) 
     """It is indexed by its file's delivery time, and says so."""
     found = record(event(eventTime=given_time))
 
-    assert (found.time, found.odd) == (None, "event_time_unreadable")
+    assert (found.time, found.degrade_reason) == (None, "event_time_unreadable")
 
 
 @pytest.mark.parametrize("given_time", [..., None, ""])
@@ -161,7 +167,7 @@ def test_a_record_without_a_time_says_so(given_time: Any) -> None:
     """Its document is dated by its file."""
     found = record(event(eventTime=given_time))
 
-    assert (found.time, found.odd) == (None, "event_time_missing")
+    assert (found.time, found.degrade_reason) == (None, "event_time_missing")
 
 
 @pytest.mark.parametrize("given_time", [1_764_000_000, 1.5, {"a": 1}, ["2026-11-23T10:00:00Z"], True])
@@ -170,7 +176,7 @@ def test_a_time_of_another_type_leaves_the_record_undated(given_time: Any) -> No
     found = record(event(5, eventTime=given_time))
 
     assert (found.id, found.time) == (event_id(5), None)
-    assert found.odd
+    assert found.degrade_reason
 
 
 @pytest.mark.parametrize(
@@ -181,7 +187,7 @@ def test_an_exotic_time_never_reaches_the_server_as_it_is(given_time: str) -> No
     """ISO 8601 has week dates; one as `@timestamp` would be refused, one in an index name would go back for ever."""
     found = record(event(eventTime=given_time))
 
-    assert found.odd == "event_time_unreadable"
+    assert found.degrade_reason == "event_time_unreadable"
     assert found.time is None or found.time[:10] in ("2025-11-17", "2026-11-16", "2026-11-23", "2026-11-24")
     assert found.time is None or found.time[13::3][:2] == "::"
 
@@ -213,7 +219,7 @@ def test_an_aggregated_event_without_a_window_is_undated_but_known(window: Any) 
     found = record(raw)
 
     assert found.time is None
-    assert found.odd
+    assert found.degrade_reason
 
 
 @pytest.mark.parametrize("window", [None, {}, {"windowStart": None}])
@@ -251,7 +257,7 @@ def test_only_identity_and_time_are_validated(changes: dict[str, Any]) -> None:
     """CloudTrail adds and changes fields without notice: whatever else stands there is none of our business."""
     found = record(event(5, **changes))
 
-    assert (found.id, found.time, found.odd) == (event_id(5), "2026-11-23T10:00:00Z", "")
+    assert (found.id, found.time, found.degrade_reason) == (event_id(5), "2026-11-23T10:00:00Z", "")
 
 
 @pytest.mark.parametrize(
@@ -270,7 +276,7 @@ def test_a_record_keeps_its_bytes(raw: bytes) -> None:
     found = in_file(raw)
 
     assert isinstance(found, Record)
-    assert (bytes(found.raw), found.id, found.odd) == (raw, "1", "")
+    assert (bytes(found.raw), found.id, found.degrade_reason) == (raw, "1", "")
 
 
 # Records that need the degraded form
@@ -289,7 +295,7 @@ def test_a_record_of_too_many_levels_takes_the_degraded_form(levels: int, odd: s
     found = in_file(nested(levels))
 
     assert isinstance(found, Record)
-    assert (found.id, found.time, found.odd) == ("deep", "2026-11-23T10:00:00Z", odd)
+    assert (found.id, found.time, found.degrade_reason) == ("deep", "2026-11-23T10:00:00Z", odd)
 
 
 @pytest.mark.parametrize("levels", [1_100, 50_000])
@@ -299,14 +305,14 @@ def test_a_record_of_more_levels_than_any_parser_takes_the_degraded_form(levels:
 
     assert isinstance(found, Record)
     assert (found.id, found.time) == ("deep", "2026-11-23T10:00:00Z")
-    assert found.odd in ("too_deep", "not_representable")
+    assert found.degrade_reason in ("too_deep", "not_representable")
 
 
 def test_brackets_inside_strings_are_no_levels() -> None:
     """Policies and queries are full of them."""
     found = record(event(5, requestParameters={"query": "[" * 300 + '"' + "{" * 300}))
 
-    assert found.odd == ""
+    assert found.degrade_reason == ""
 
 
 @pytest.mark.parametrize(
@@ -327,7 +333,7 @@ def test_what_the_server_cannot_parse_takes_the_degraded_form(value: bytes) -> N
     found = in_file(b'{"eventID":"odd","eventTime":"2026-11-23T10:00:00Z","a":' + value + b"}")
 
     assert isinstance(found, Record)
-    assert (found.id, found.time, found.odd) == ("odd", "2026-11-23T10:00:00Z", "not_representable")
+    assert (found.id, found.time, found.degrade_reason) == ("odd", "2026-11-23T10:00:00Z", "not_representable")
 
 
 @pytest.mark.parametrize("raw_id", [b'"\\ud800"', b'"\xff"', b'"a\x00b"'])
@@ -337,7 +343,7 @@ def test_an_odd_id_becomes_one_that_can_be_sent(raw_id: bytes) -> None:
 
     assert isinstance(found, Record)
     assert found.id.encode("utf-8")
-    assert found.odd
+    assert found.degrade_reason
 
 
 # Many at once
@@ -411,7 +417,7 @@ def test_an_empty_object_is_a_record() -> None:
 
     assert isinstance(found, Record)
     assert set(found.id) <= HEX
-    assert found.odd == "event_time_missing"
+    assert found.degrade_reason == "event_time_missing"
 
 
 @given(
@@ -424,7 +430,7 @@ def test_no_bytes_are_too_strange_to_read(raw: bytes) -> None:
     """A record is read or rejected; an error would be a crash, and cost the file."""
     found = read_record(raw, 0, max_depth=64, max_bytes=1_000)
 
-    assert isinstance(found, Rejection) or found.odd
+    assert isinstance(found, Rejection) or found.degrade_reason
 
 
 @given(
@@ -433,8 +439,8 @@ def test_no_bytes_are_too_strange_to_read(raw: bytes) -> None:
 )
 def test_twins_meet_in_one_index_whatever_their_file(when: str, partition: Partition) -> None:
     """The index is a function of the record alone, or a redelivery would double it."""
-    routing = Routing("cloudtrail", partition, "2026-11-24T12:00:00Z", 100)
+    routing = IndexNaming("cloudtrail", partition, "2026-11-24T12:00:00Z", 100)
 
     one, two = record(event(5, eventTime=when), 0), record(event(5, eventTime=when), 77)
 
-    assert routing.index(one) == routing.index(two)
+    assert routing.index_of(one) == routing.index_of(two)

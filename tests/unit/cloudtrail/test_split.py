@@ -11,7 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support.factories import aggregated, as_json, event, event_id, file_text, insight, text
-from worker.cloudtrail.split import MAX_RECORDS, BrokenJson, Slices, cut, root_members
+from worker.cloudtrail.lenient_json import BrokenJson, root_members
+from worker.cloudtrail.split import MAX_RECORDS, RawRecords, split_records
 from worker.errors import Reason, UnreadableObject
 
 spaces = st.text(" \t\r\n", max_size=3).map(str.encode)
@@ -64,13 +65,13 @@ def whole_file(records: list[bytes], space: bytes, *, before: bytes = b"", after
     return space + b"{" + space + (space + b"," + space).join(members) + space + b"}" + space
 
 
-def found(slices: Slices) -> list[bytes]:
+def found(slices: RawRecords) -> list[bytes]:
     return [bytes(one) for one in slices.records]
 
 
 def refusal(content: bytes, *, truncated: bool = False) -> Reason:
     with pytest.raises(UnreadableObject) as caught:
-        cut(text(content, truncated=truncated))
+        split_records(text(content, truncated=truncated))
     return caught.value.reason
 
 
@@ -80,7 +81,7 @@ def refusal(content: bytes, *, truncated: bool = False) -> Reason:
 @given(records=st.lists(objects, max_size=6), space=spaces)
 def test_cutting_a_good_file_gives_back_every_record_byte_for_byte(records: list[bytes], space: bytes) -> None:
     """Documents are made of these bytes: numbers, escapes and spaces stay what they were."""
-    slices = cut(text(whole_file(records, space)))
+    slices = split_records(text(whole_file(records, space)))
 
     assert found(slices) == records
     assert slices.problem is None
@@ -95,7 +96,7 @@ def test_an_odd_record_changes_nothing_for_its_neighbours(
     at = min(at, len(records))
     several = [*records[:at], odd, *records[at:]]
 
-    slices = cut(text(whole_file(several, space)))
+    slices = split_records(text(whole_file(several, space)))
 
     assert found(slices) == several
     assert slices.problem is None
@@ -112,7 +113,7 @@ def test_other_members_of_the_file_are_passed_over(  # noqa: PLR0913 - one per p
         name = b'"others"'
     member = name + b":" + value
 
-    slices = cut(text(whole_file(records + odd, space, **{"before" if first else "after": member})))
+    slices = split_records(text(whole_file(records + odd, space, **{"before" if first else "after": member})))
 
     assert found(slices) == records + odd
     assert slices.problem is None
@@ -132,7 +133,7 @@ def test_only_the_files_own_list_is_cut(member: bytes, odd: list[bytes]) -> None
     """A member that has a `Records` of its own, or says the word, holds no records of this file."""
     records = [as_json(event(1)), *odd]
 
-    slices = cut(text(b"{" + member + b',"Records":[' + b",".join(records) + b"]," + member + b"}"))
+    slices = split_records(text(b"{" + member + b',"Records":[' + b",".join(records) + b"]," + member + b"}"))
 
     assert found(slices) == records
     assert slices.problem is None
@@ -142,7 +143,7 @@ def test_a_record_that_speaks_of_records_is_one_record() -> None:
     """CloudTrail logs calls that carry CloudTrail's own format."""
     record = as_json(event(1, requestParameters={"Records": [{"eventID": "a"}, {"eventID": "b"}]}))
 
-    assert found(cut(text(file_text(record)))) == [record]
+    assert found(split_records(text(file_text(record)))) == [record]
 
 
 @pytest.mark.parametrize("odd", [[], [b'{"a":NaN}']], ids=["fast", "tolerant"])
@@ -150,7 +151,7 @@ def test_two_lists_of_one_name_are_both_cut(odd: list[bytes]) -> None:
     """JSON parsers keep the last of two members, and the events of the first would be gone."""
     one, two, three = (as_json(event(number)) for number in (1, 2, 3))
 
-    slices = cut(text(b'{"Records":[' + one + b'],"Records":[' + b",".join([two, three, *odd]) + b"]}"))
+    slices = split_records(text(b'{"Records":[' + one + b'],"Records":[' + b",".join([two, three, *odd]) + b"]}"))
 
     assert found(slices) == [one, two, three, *odd]
 
@@ -158,7 +159,7 @@ def test_two_lists_of_one_name_are_both_cut(odd: list[bytes]) -> None:
 def test_a_file_of_no_records_is_a_good_file() -> None:
     """CloudTrail writes them; they are done, not broken."""
     for content in (b'{"Records":[]}', b' { "Records" : [ ] } ', b'{"Records":[],"more":1}'):
-        assert cut(text(content)) == Slices([])
+        assert split_records(text(content)) == RawRecords([])
 
 
 @pytest.mark.parametrize("odd", [[], [b'{"a":NaN}']], ids=["fast", "tolerant"])
@@ -166,7 +167,7 @@ def test_elements_that_are_no_objects_keep_their_places(odd: list[bytes]) -> Non
     """Each is named by its position in the dead letter."""
     elements = [b"1", b'"text"', b"null", b"[]", as_json(event(1)), b"true", b"[[{}]]", *odd]
 
-    assert found(cut(text(whole_file(elements, b"")))) == elements
+    assert found(split_records(text(whole_file(elements, b"")))) == elements
 
 
 # No records
@@ -229,7 +230,7 @@ def test_text_behind_the_file_costs_the_file_but_not_its_records() -> None:
     """Two files written behind one another: the first one's records are true, the rest needs a person."""
     one, two = as_json(event(1)), as_json(event(2))
 
-    slices = cut(text(file_text(one) + b"\n" + file_text(two)))
+    slices = split_records(text(file_text(one) + b"\n" + file_text(two)))
 
     assert found(slices)[:1] == [one]
     assert slices.problem is not None
@@ -258,7 +259,7 @@ def test_a_text_that_just_ends_gives_its_complete_records(
         if start <= at:
             complete.append(record)
 
-    slices = cut(text(content[:at], truncated=unzipped))
+    slices = split_records(text(content[:at], truncated=unzipped))
 
     assert found(slices) == complete
     assert slices.problem is not None
@@ -271,7 +272,9 @@ def test_what_a_cut_off_record_holds_never_becomes_a_record() -> None:
     first, last = as_json(event(1)), as_json(event(2, requestParameters={"events": inner}))
     content = file_text(first, last)
 
-    slices = [cut(text(content[:at])) for at in range(content.index(last) + 1, content.index(last) + len(last))]
+    slices = [
+        split_records(text(content[:at])) for at in range(content.index(last) + 1, content.index(last) + len(last))
+    ]
 
     assert all(found(one)[:1] == [first] for one in slices)
     assert {piece for one in slices for piece in found(one)[1:] if b"inner" in piece} == set()
@@ -287,7 +290,7 @@ def test_a_whole_text_of_a_gzip_stream_that_just_ends_is_still_truncated() -> No
     """The checksum behind it was never seen: the records are indexed, and somebody looks at the file."""
     records = [as_json(event(1)), as_json(event(2))]
 
-    slices = cut(text(file_text(*records), truncated=True))
+    slices = split_records(text(file_text(*records), truncated=True))
 
     assert found(slices) == records
     assert slices.problem is not None
@@ -327,7 +330,7 @@ def test_a_damaged_record_costs_only_itself(bad: bytes, place: int) -> None:
     good = [as_json(event(1)), as_json(insight(2)), as_json(aggregated(3))]
     content = whole_file([*good[:place], bad, *good[place:]], b"")
 
-    slices = cut(text(content))
+    slices = split_records(text(content))
 
     assert [one for one in found(slices) if one in good] == good
 
@@ -338,7 +341,7 @@ def test_several_damaged_records_cost_only_themselves(bad: bytes) -> None:
     good = [as_json(event(number)) for number in range(4)]
     content = whole_file([bad, good[0], bad, good[1], good[2], bad, good[3], bad], b" ")
 
-    slices = cut(text(content))
+    slices = split_records(text(content))
 
     assert [one for one in found(slices) if one in good] == good
 
@@ -348,7 +351,7 @@ def test_a_damaged_record_is_never_silently_gone(bad: bytes) -> None:
     """Something stays in the account: a slice that is no JSON, or a problem of the file."""
     good = [as_json(event(1)), as_json(event(2))]
 
-    slices = cut(text(whole_file([good[0], bad, good[1]], b"")))
+    slices = split_records(text(whole_file([good[0], bad, good[1]], b"")))
 
     others = [one for one in found(slices) if one not in good]
     assert others or slices.problem is not None
@@ -361,7 +364,7 @@ def test_what_a_damaged_record_holds_never_becomes_a_record(end: bytes) -> None:
     bad = b'{"eventVersion":"1.11","requestParameters":{"events":' + inner + end
     good = [as_json(event(1)), as_json(event(2))]
 
-    slices = cut(text(whole_file([good[0], bad, good[1]], b"")))
+    slices = split_records(text(whole_file([good[0], bad, good[1]], b"")))
 
     assert [one for one in found(slices) if one.startswith(b'{"eventName":"inner')] == []
 
@@ -376,7 +379,7 @@ def test_no_junk_in_a_file_raises_anything_unexpected(junk: bytes, place: int) -
     content = whole_file([*good[:place], junk, *good[place:]], b"")
 
     try:
-        slices = cut(text(content))
+        slices = split_records(text(content))
     except UnreadableObject:
         return
 
@@ -418,7 +421,7 @@ def test_a_hostile_file_is_cut_in_linear_time() -> None:
         b'{"Records":[{"a":' + b" " * 60_000,
         b'{"Records":[' + b'{"eventA":"},' * 5_000,
     ):
-        assert cut(text(content)).problem is not None
+        assert split_records(text(content)).problem is not None
 
 
 # Root members of an odd record
@@ -482,4 +485,4 @@ def test_every_family_of_records_is_cut_alike() -> None:
     """Insights and aggregated events come in files of the same form."""
     records = [as_json(insight(1)), as_json(aggregated(2)), as_json(event(3, eventID=event_id(3)))]
 
-    assert found(cut(text(file_text(*records)))) == records
+    assert found(split_records(text(file_text(*records)))) == records

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.fake_dlq import SENT_AT, letter
-from worker.dlq.letters import MEANINGS, REASONS, Attribute, Choice, Letter, Shown, attributes_of, read_line, written
+from worker.dlq.export import decode_line, encode_line, sent_attributes
+from worker.dlq.letters import MEANINGS, REASONS, Attribute, Letter, LetterFilter
+from worker.dlq.views import LetterView
 from worker.errors import Reason, SetupError
 
 
@@ -33,7 +35,10 @@ def test_attributes_of_others_do_no_harm(text: str) -> None:
 
 def test_a_letter_is_shown_with_its_object_or_else_its_body() -> None:
     """Times in ISO 8601, ages in seconds."""
-    known, garbage = Shown.of(letter(1), SENT_AT + 90.9), Shown.of(letter(2, "malformed_message", "x"), SENT_AT - 5)
+    known, garbage = (
+        LetterView.of(letter(1), SENT_AT + 90.9),
+        LetterView.of(letter(2, "malformed_message", "x"), SENT_AT - 5),
+    )
 
     assert (known.object, known.body, known.age_seconds) == ("s3://trail/1.json.gz", None, 90)
     assert (garbage.object, garbage.objects, garbage.body, garbage.age_seconds) == (None, [], "x", 0)
@@ -43,30 +48,30 @@ def test_a_letter_is_shown_with_its_object_or_else_its_body() -> None:
 @pytest.mark.parametrize(
     ("choice", "meant"),
     [
-        (Choice(), True),
-        (Choice(ids=frozenset({"id-1"})), True),
-        (Choice(ids=frozenset({"id-2"})), False),
-        (Choice(reasons=frozenset({"empty", "corrupt"})), True),
-        (Choice(reasons=frozenset({"corrupt"})), False),
-        (Choice(prefix="s3://trail/1"), True),
-        (Choice(prefix="s3://trail2/"), False),
-        (Choice(prefix="1.json"), True),
-        (Choice(prefix="json"), False),
-        (Choice(sent_before=SENT_AT), True),
-        (Choice(sent_before=SENT_AT - 1), False),
-        (Choice(sent_after=SENT_AT), True),
-        (Choice(sent_after=SENT_AT + 1), False),
-        (Choice(reasons=frozenset({"empty"}), prefix="2"), False),
+        (LetterFilter(), True),
+        (LetterFilter(ids=frozenset({"id-1"})), True),
+        (LetterFilter(ids=frozenset({"id-2"})), False),
+        (LetterFilter(reasons=frozenset({"empty", "corrupt"})), True),
+        (LetterFilter(reasons=frozenset({"corrupt"})), False),
+        (LetterFilter(prefix="s3://trail/1"), True),
+        (LetterFilter(prefix="s3://trail2/"), False),
+        (LetterFilter(prefix="1.json"), True),
+        (LetterFilter(prefix="json"), False),
+        (LetterFilter(sent_before=SENT_AT), True),
+        (LetterFilter(sent_before=SENT_AT - 1), False),
+        (LetterFilter(sent_after=SENT_AT), True),
+        (LetterFilter(sent_after=SENT_AT + 1), False),
+        (LetterFilter(reasons=frozenset({"empty"}), prefix="2"), False),
     ],
 )
-def test_a_letter_is_meant_when_every_condition_holds(choice: Choice, meant: bool) -> None:  # noqa: FBT001
+def test_a_letter_is_meant_when_every_condition_holds(choice: LetterFilter, meant: bool) -> None:  # noqa: FBT001
     """Conditions narrow each other, as a user of any list expects."""
     assert choice.takes(letter(1)) is meant
 
 
 def test_a_letter_without_an_object_is_under_no_prefix() -> None:
     """An empty key would begin with nothing."""
-    assert not Choice(prefix="s3://").takes(letter(1, "malformed_message", "garbage"))
+    assert not LetterFilter(prefix="s3://").takes(letter(1, "malformed_message", "garbage"))
 
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=50)
@@ -77,9 +82,9 @@ attributes = st.dictionaries(texts, st.builds(Attribute, st.sampled_from(["Strin
 def test_an_exported_letter_comes_back_as_it_was(body: str, carried: dict[str, Attribute], reason: str) -> None:
     """Whatever SQS can hold, one line can."""
     one = Letter("id", "r", body, {**carried, "reason": Attribute("String", reason)}, SENT_AT)
-    text = written(one)
+    text = encode_line(one)
 
-    line = read_line(text, 1)
+    line = decode_line(text, 1)
 
     assert (line.body, line.attributes) == (body, one.attributes)
     assert text.count(b"\n") == 1
@@ -87,7 +92,7 @@ def test_an_exported_letter_comes_back_as_it_was(body: str, carried: dict[str, A
 
 def test_binary_attributes_are_kept_in_base64() -> None:
     """They are rare, and a backup must hold them all the same."""
-    line = read_line(b'{"body":"x","attributes":{"b":{"type":"Binary","value":"AP8="}}}', 1)
+    line = decode_line(b'{"body":"x","attributes":{"b":{"type":"Binary","value":"AP8="}}}', 1)
 
     assert line.attributes["b"].value == "AP8="
 
@@ -110,17 +115,17 @@ def test_binary_attributes_are_kept_in_base64() -> None:
 def test_a_line_that_is_no_letter_is_named_by_its_number(text: bytes) -> None:
     """The operator looks it up in an editor."""
     with pytest.raises(SetupError, match="Line 7 is no"):
-        read_line(text, 7)
+        decode_line(text, 7)
 
 
 def test_what_sqs_moved_comes_in_as_what_it_was() -> None:
     """Nobody can send SQS's mark, so it becomes an attribute; an old reason gives way."""
-    line = read_line(written(letter(1, "empty", source="arn:q", receives=41)), 1)
+    line = decode_line(encode_line(letter(1, "empty", source="arn:q", receives=41)), 1)
 
-    carried = attributes_of(line)
+    carried = sent_attributes(line)
 
     assert (carried["reason"].value, carried["attempts"].value) == ("max_receives", "41")
-    assert attributes_of(read_line(written(letter(1)), 1)) == letter(1).attributes
+    assert sent_attributes(decode_line(encode_line(letter(1)), 1)) == letter(1).attributes
 
 
 def test_every_reason_has_a_meaning() -> None:
@@ -132,7 +137,7 @@ def test_what_several_objects_announce_is_listed() -> None:
     """CloudTrail's own notices name several."""
     one = letter(1, "", '{"s3Bucket":"b","s3ObjectKey":["x","y"]}', source="arn:q")
 
-    shown = Shown.of(one, SENT_AT)
+    shown = LetterView.of(one, SENT_AT)
 
     assert (shown.object, shown.objects) == (None, ["s3://b/x", "s3://b/y"])
-    assert Choice(prefix="s3://b/y").takes(one)
+    assert LetterFilter(prefix="s3://b/y").takes(one)

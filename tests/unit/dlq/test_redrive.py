@@ -5,42 +5,48 @@ from __future__ import annotations
 import pytest
 
 from tests.support.fake_dlq import letter
-from worker.dlq.eligibility import Judgement, Verdict
-from worker.dlq.letters import Choice
-from worker.dlq.redrive import MoveTask, Plan, PlanLine, Redriven, Way
+from worker.dlq.eligibility import Assessment, RedriveAction
+from worker.dlq.letters import LetterFilter
+from worker.dlq.move_task import MoveTask
+from worker.dlq.redrive import PlanLine, RedriveMethod, RedrivePlan, RedriveReport
 from worker.errors import SetupError
 
-ALL, TWO = Choice(), Choice(ids=frozenset({"id-0", "id-1"}))
+ALL, TWO = LetterFilter(), LetterFilter(ids=frozenset({"id-0", "id-1"}))
 
 
-def planned(*verdicts: Verdict, others: int = 0, complete: bool = True) -> Plan:
+def planned(*verdicts: RedriveAction, others: int = 0, complete: bool = True) -> RedrivePlan:
     """A plan of so many letters; `others` were seen and not meant."""
-    plan = Plan()
+    plan = RedrivePlan()
     for number, verdict in enumerate(verdicts):
-        plan.add(letter(number), Judgement(verdict, "because", ""))
+        plan.add(letter(number), Assessment(verdict, "because", ""))
     plan.survey.end(seen=plan.survey.count + others, hidden=0, complete=complete)
     return plan
 
 
-GOES, STAYS, ANEW = Verdict.AS_IT_IS, Verdict.STAYS, Verdict.NEWEST
+GOES, STAYS, ANEW = RedriveAction.AS_IT_IS, RedriveAction.STAYS, RedriveAction.NEWEST
 
 
 @pytest.mark.parametrize(
     ("plan", "choice", "one_by_one", "way"),
     [
-        (planned(GOES, GOES), ALL, False, Way.MOVE_TASK),
-        (planned(GOES, GOES), ALL, True, Way.ONE_BY_ONE),
-        (planned(GOES, GOES), TWO, False, Way.ONE_BY_ONE),
-        (planned(GOES, STAYS), ALL, False, Way.ONE_BY_ONE),
-        (planned(GOES, ANEW), ALL, False, Way.ONE_BY_ONE),
-        (planned(GOES, others=1), ALL, False, Way.ONE_BY_ONE),
-        (planned(GOES, STAYS, complete=False), ALL, False, Way.MOVE_TASK),  # more than can be looked at: forced
-        (planned(STAYS), ALL, False, Way.NONE),
-        (planned(), ALL, False, Way.NONE),
+        (planned(GOES, GOES), ALL, False, RedriveMethod.MOVE_TASK),
+        (planned(GOES, GOES), ALL, True, RedriveMethod.ONE_BY_ONE),
+        (planned(GOES, GOES), TWO, False, RedriveMethod.ONE_BY_ONE),
+        (planned(GOES, STAYS), ALL, False, RedriveMethod.ONE_BY_ONE),
+        (planned(GOES, ANEW), ALL, False, RedriveMethod.ONE_BY_ONE),
+        (planned(GOES, others=1), ALL, False, RedriveMethod.ONE_BY_ONE),
+        (
+            planned(GOES, STAYS, complete=False),
+            ALL,
+            False,
+            RedriveMethod.MOVE_TASK,
+        ),  # more than can be looked at: forced
+        (planned(STAYS), ALL, False, RedriveMethod.NONE),
+        (planned(), ALL, False, RedriveMethod.NONE),
     ],
 )
 def test_sqs_moves_letters_itself_only_where_that_is_the_same(
-    plan: Plan, choice: Choice, *, one_by_one: bool, way: Way
+    plan: RedrivePlan, choice: LetterFilter, *, one_by_one: bool, way: RedriveMethod
 ) -> None:
     """Its move task takes everything that is in the queue, as it is."""
     assert plan.way(choice, one_by_one=one_by_one) is way
@@ -55,7 +61,9 @@ def test_sqs_moves_letters_itself_only_where_that_is_the_same(
         (planned(GOES, complete=False), ALL, r"^There are more than 1 letters, .* --force moves them all, unseen;"),
     ],
 )
-def test_what_would_surprise_is_refused_before_a_letter_moves(plan: Plan, choice: Choice, sentence: str) -> None:
+def test_what_would_surprise_is_refused_before_a_letter_moves(
+    plan: RedrivePlan, choice: LetterFilter, sentence: str
+) -> None:
     """Half of what was asked for, done in silence, would be found out days later."""
     with pytest.raises(SetupError, match=sentence):
         plan.check(choice, force=False, dry_run=False)
@@ -101,10 +109,10 @@ def test_programs_are_told_the_same_of_a_plan_and_of_both_ways() -> None:
     lines = [PlanLine("empty", 2, GOES, "because"), PlanLine("empty", 1, STAYS, "because")]
     plan.moved = 2
 
-    dry = Redriven.planned(plan, Way.ONE_BY_ONE)
-    here = Redriven.here(plan, Way.ONE_BY_ONE)
-    by_sqs = Redriven.by_sqs(MoveTask("RUNNING", 1, 3, cancelled=True), 2, plan)
+    dry = RedriveReport.planned(plan, RedriveMethod.ONE_BY_ONE)
+    here = RedriveReport.here(plan, RedriveMethod.ONE_BY_ONE)
+    by_sqs = RedriveReport.by_sqs(MoveTask("RUNNING", 1, 3, cancelled=True), 2, plan)
 
-    assert dry == Redriven(0, 3, Way.ONE_BY_ONE, "PLANNED", dry_run=True, plan=lines)
-    assert here == Redriven(2, 1, Way.ONE_BY_ONE, "COMPLETED", dry_run=False, plan=lines)
-    assert by_sqs == Redriven(1, 2, Way.MOVE_TASK, "CANCELLED", dry_run=False, plan=lines)
+    assert dry == RedriveReport(0, 3, RedriveMethod.ONE_BY_ONE, "PLANNED", dry_run=True, plan=lines)
+    assert here == RedriveReport(2, 1, RedriveMethod.ONE_BY_ONE, "COMPLETED", dry_run=False, plan=lines)
+    assert by_sqs == RedriveReport(1, 2, RedriveMethod.MOVE_TASK, "CANCELLED", dry_run=False, plan=lines)

@@ -8,15 +8,16 @@ from itertools import count
 import pytest
 
 from tests.support.fake_dlq import NO_ANSWER, SENT_AT, Office, fails_at, letter, notice
-from worker.cloudtrail.keys import ObjectState
-from worker.dlq.eligibility import Verdict
-from worker.dlq.letters import Choice, read_line
-from worker.dlq.redrive import Plan, Policy, Way
+from worker.dlq.eligibility import RedriveAction
+from worker.dlq.export import decode_line
+from worker.dlq.letters import LetterFilter
+from worker.dlq.redrive import RedriveMethod, RedriveOptions, RedrivePlan
 from worker.errors import QueueUnavailable, SetupError
+from worker.pipeline.objects import ObjectHead
 
-ALL = Choice()
-MENDED = ObjectState("new", 5, "v2", datetime(2027, 1, 16, tzinfo=UTC))
-UNTOUCHED = ObjectState("old", 3, None, datetime(2027, 1, 1, tzinfo=UTC))
+ALL = LetterFilter()
+MENDED = ObjectHead("new", 5, "v2", datetime(2027, 1, 16, tzinfo=UTC))
+UNTOUCHED = ObjectHead("old", 3, None, datetime(2027, 1, 1, tzinfo=UTC))
 
 
 @pytest.fixture
@@ -140,9 +141,11 @@ def test_an_id_of_no_letter_is_named(office: Office) -> None:
 # Moving back
 
 
-def plan_and_move(office: Office, choice: Choice = ALL, policy: Policy | None = None, rate: int | None = None) -> Plan:
-    plan = office.desk.plan(choice, policy or Policy())
-    office.desk.move(plan, policy or Policy(), rate=rate)
+def plan_and_move(
+    office: Office, choice: LetterFilter = ALL, policy: RedriveOptions | None = None, rate: int | None = None
+) -> RedrivePlan:
+    plan = office.desk.plan(choice, policy or RedriveOptions())
+    office.desk.move(plan, policy or RedriveOptions(), rate=rate)
     return plan
 
 
@@ -153,7 +156,7 @@ def test_what_would_only_come_back_stays_and_the_rest_is_moved(office: Office) -
 
     plan = plan_and_move(office)
 
-    assert (plan.moved, plan.count(Verdict.STAYS)) == (2, 2)
+    assert (plan.moved, plan.count(RedriveAction.STAYS)) == (2, 2)
     assert office.queue.ids == ["id-2", "id-3"]
     assert sorted(office.queue.sent) == sorted(
         [notice("1.json.gz", version_id="v2", size=5, etag="new"), notice("4.json.gz", size=3, etag="old")]
@@ -165,7 +168,7 @@ def test_where_no_letter_is_meant_none_is_moved_or_discarded(office: Office) -> 
     """`redrive --reason truncated` on a queue without such letters has to leave the others alone."""
     office.queue.add(letter(1, "", source="arn:q"))
 
-    plan = plan_and_move(office, Choice(reasons=frozenset({"truncated"})))
+    plan = plan_and_move(office, LetterFilter(reasons=frozenset({"truncated"})))
     gone = office.desk.discard(set())
 
     assert (plan.survey.count, plan.survey.others, plan.moved, gone) == (0, 1, 0, (0, 0))
@@ -178,7 +181,7 @@ def test_a_plan_moves_nothing(office: Office) -> None:
     office.objects.states = {"1.json.gz": MENDED}
     office.queue.add(letter(1), letter(2))
 
-    plan = office.desk.plan(ALL, Policy())
+    plan = office.desk.plan(ALL, RedriveOptions())
 
     assert plan.going == {"id-1"}
     assert office.queue.sent == []
@@ -190,17 +193,17 @@ def test_killed_between_send_and_delete_nothing_is_lost(office: Office, number: 
     """What was sent and not deleted goes twice, which changes nothing; moved again, everything has gone."""
     office.queue.add(*(letter(one) for one in range(50)))
     bodies = {one.body for one in office.queue.letters}
-    plan = office.desk.plan(ALL, Policy(force=True))
+    plan = office.desk.plan(ALL, RedriveOptions(force=True))
     office.queue.before = fails_at("delete", number, KeyboardInterrupt())
 
     with pytest.raises(KeyboardInterrupt):
-        office.desk.move(plan, Policy(force=True))
+        office.desk.move(plan, RedriveOptions(force=True))
 
     still = {one.body for one in office.queue.letters}
     assert still | set(office.queue.sent) == bodies
     assert len(still & set(office.queue.sent)) == 10
     assert is_whole(office, len(still))
-    plan_and_move(office, policy=Policy(force=True))
+    plan_and_move(office, policy=RedriveOptions(force=True))
     assert set(office.queue.sent) == bodies
     assert len(office.queue.sent) == 60
     assert office.queue.ids == []
@@ -209,11 +212,11 @@ def test_killed_between_send_and_delete_nothing_is_lost(office: Office, number: 
 def test_a_queue_that_takes_no_more_leaves_the_rest_where_it_is(office: Office) -> None:
     """The plan says how far it came."""
     office.queue.add(*map(letter, range(50)))
-    plan = office.desk.plan(ALL, Policy(force=True))
+    plan = office.desk.plan(ALL, RedriveOptions(force=True))
     office.queue.before = fails_at("send", 3, NO_ANSWER)
 
     with pytest.raises(QueueUnavailable):
-        office.desk.move(plan, Policy(force=True))
+        office.desk.move(plan, RedriveOptions(force=True))
 
     assert (plan.moved, len(office.queue.sent)) == (20, 20)
     assert is_whole(office, 30)
@@ -225,7 +228,7 @@ def test_a_letter_that_fails_again_meanwhile_is_not_moved_in_circles(office: Off
     numbers = count(100)
     office.queue.before = lambda call: office.queue.add(letter(next(numbers))) if call == "send" else None
 
-    plan = plan_and_move(office, policy=Policy(force=True))
+    plan = plan_and_move(office, policy=RedriveOptions(force=True))
 
     assert plan.moved == len(office.queue.sent) == 30
     assert office.queue.ids == ["id-100", "id-101", "id-102"]
@@ -236,7 +239,7 @@ def test_only_what_is_meant_is_moved(office: Office) -> None:
     office.queue.add(*(letter(number, "too_large" if number % 5 == 0 else "empty") for number in range(40)))
     office.objects.states = {f"{number}.json.gz": UNTOUCHED for number in range(40)}
 
-    plan = plan_and_move(office, Choice(reasons=frozenset({"too_large"})))
+    plan = plan_and_move(office, LetterFilter(reasons=frozenset({"too_large"})))
 
     assert plan.moved == 8
     assert is_whole(office, 32)
@@ -246,7 +249,7 @@ def test_a_rate_is_kept_and_letters_do_not_come_again_meanwhile(office: Office) 
     """Ten in a second; a step is short beside the time that letters are hidden."""
     office.queue.add(*map(letter, range(95)))
 
-    plan_and_move(office, policy=Policy(force=True), rate=2)
+    plan_and_move(office, policy=RedriveOptions(force=True), rate=2)
 
     assert sum(office.slept) == pytest.approx(95 / 2)
     assert max(office.slept) <= 20
@@ -257,7 +260,7 @@ def test_the_newest_version_can_be_asked_for_without_s3(office: Office) -> None:
     """For those who may not read the bucket."""
     office.queue.add(letter(1, body=notice("1.json.gz", version_id="v1", size=3, etag="old")))
 
-    plan_and_move(office, policy=Policy(newest=True))
+    plan_and_move(office, policy=RedriveOptions(newest=True))
 
     assert office.queue.sent == [notice("1.json.gz")]
     assert office.objects.asked == []
@@ -268,18 +271,18 @@ def test_sqs_moves_all_only_where_nothing_stays_and_nothing_is_changed(office: O
     office.objects.states = {"1.json.gz": MENDED, "2.json.gz": UNTOUCHED}
     office.queue.add(letter(3, "", source="arn:q"))
 
-    def way(policy: Policy) -> Way:
+    def way(policy: RedriveOptions) -> RedriveMethod:
         return office.desk.plan(ALL, policy).way(ALL, one_by_one=False)
 
-    suits = way(Policy())
+    suits = way(RedriveOptions())
     office.queue.add(letter(2))
-    with_one_that_stays = way(Policy())
-    forced = way(Policy(force=True))
+    with_one_that_stays = way(RedriveOptions())
+    forced = way(RedriveOptions(force=True))
     office.queue.add(letter(1))
-    with_one_to_announce_anew = way(Policy(force=True))
+    with_one_to_announce_anew = way(RedriveOptions(force=True))
 
-    assert (suits, with_one_that_stays) == (Way.MOVE_TASK, Way.ONE_BY_ONE)
-    assert (forced, with_one_to_announce_anew) == (Way.MOVE_TASK, Way.ONE_BY_ONE)
+    assert (suits, with_one_that_stays) == (RedriveMethod.MOVE_TASK, RedriveMethod.ONE_BY_ONE)
+    assert (forced, with_one_to_announce_anew) == (RedriveMethod.MOVE_TASK, RedriveMethod.ONE_BY_ONE)
 
 
 # SQS's own move
@@ -397,7 +400,7 @@ def test_discarding_deletes_what_was_written_and_nothing_that_came_since(office:
     gone = office.desk.discard(survey.ids)
 
     assert gone == (25, 0)
-    assert {read_line(line, 1).body for line in lines} == {letter(number).body for number in range(25)}
+    assert {decode_line(line, 1).body for line in lines} == {letter(number).body for number in range(25)}
     assert office.queue.ids == ["id-99"]
     assert is_whole(office, 1)
 
@@ -409,7 +412,7 @@ def test_what_comes_in_is_what_went_out(office: Office) -> None:
     office.desk.export(ALL, lines.append)
     other = Office()
 
-    done = other.desk.bring_in((read_line(line, 1) for line in lines), to_source=False)
+    done = other.desk.bring_in((decode_line(line, 1) for line in lines), to_source=False)
 
     def essence(here: Office) -> set[tuple[object, ...]]:
         return {(one.body, one.reason, one.rejected) for one in here.queue.letters}
@@ -421,7 +424,7 @@ def test_what_comes_in_is_what_went_out(office: Office) -> None:
 
 def test_bodies_can_be_brought_to_the_source_queue(office: Office) -> None:
     """The consumer then tries them; nothing is put into the dead-letter queue."""
-    lines = [read_line(b'{"body":"one"}', 1), read_line(b'{"body":"two","id":"x","unknown":1}', 2)]
+    lines = [decode_line(b'{"body":"one"}', 1), decode_line(b'{"body":"two","id":"x","unknown":1}', 2)]
 
     assert office.desk.bring_in(lines, to_source=True) == 2
     assert (office.queue.sent, office.queue.ids) == (["one", "two"], [])
@@ -432,17 +435,17 @@ def test_an_import_that_breaks_off_says_how_far_it_came(office: Office) -> None:
     office.queue.before = fails_at("put", 2, NO_ANSWER)
 
     with pytest.raises(SetupError, match="10 letters were sent before that"):
-        office.desk.bring_in([read_line(b'{"body":"x"}', 1)] * 15, to_source=False)
+        office.desk.bring_in([decode_line(b'{"body":"x"}', 1)] * 15, to_source=False)
 
 
 def test_unknown_ids_mention_letters_that_cannot_be_seen(office: Office) -> None:
     """The letter may be there, in the hands of another command."""
     office.queue.add(letter(1))
     office.queue.receive(60)
-    survey = office.desk.look(Choice(ids=frozenset({"id-1"})))
+    survey = office.desk.look(LetterFilter(ids=frozenset({"id-1"})))
 
     with pytest.raises(SetupError, match=r"id-1 \(in somebody else's hands: 1;"):
-        survey.refuse_unknown(Choice(ids=frozenset({"id-1"})))
+        survey.refuse_unknown(LetterFilter(ids=frozenset({"id-1"})))
 
 
 def test_letters_are_counted_from_the_oldest_to_the_newest(office: Office) -> None:

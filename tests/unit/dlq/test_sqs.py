@@ -9,10 +9,10 @@ import pytest
 from botocore.stub import ANY, Stubber
 from moto import mock_aws
 
-from worker.aws.sqs import config
+from worker.aws.session import config
 from worker.dlq.letters import Attribute
-from worker.dlq.redrive import MoveTask
-from worker.dlq.sqs import LetterQueue
+from worker.dlq.move_task import MoveTask
+from worker.dlq.sqs import DeadLetterQueue
 from worker.errors import QueueUnavailable, SetupError
 
 if TYPE_CHECKING:
@@ -29,19 +29,19 @@ def client() -> SQSClient:
 
 
 @pytest.fixture
-def stubbed() -> Iterator[tuple[Stubber, LetterQueue]]:
+def stubbed() -> Iterator[tuple[Stubber, DeadLetterQueue]]:
     made = client()
     with Stubber(made) as stub:
-        yield stub, LetterQueue(made, LETTERS_URL, SOURCE_URL)
+        yield stub, DeadLetterQueue(made, LETTERS_URL, SOURCE_URL)
 
 
 @pytest.fixture
-def queues() -> Iterator[tuple[SQSClient, LetterQueue]]:
+def queues() -> Iterator[tuple[SQSClient, DeadLetterQueue]]:
     with mock_aws():
         made = client()
         source = made.create_queue(QueueName="trail")["QueueUrl"]
         letters = made.create_queue(QueueName="letters", Attributes={"MaximumMessageSize": str(1 << 20)})["QueueUrl"]
-        yield made, LetterQueue(made, letters, source)
+        yield made, DeadLetterQueue(made, letters, source)
 
 
 def add_arns(stub: Stubber, *urls: str) -> None:
@@ -50,7 +50,7 @@ def add_arns(stub: Stubber, *urls: str) -> None:
         stub.add_response("get_queue_attributes", attributes, {"QueueUrl": url, "AttributeNames": ["QueueArn"]})
 
 
-def test_a_letter_is_received_with_all_it_carries(queues: tuple[SQSClient, LetterQueue]) -> None:
+def test_a_letter_is_received_with_all_it_carries(queues: tuple[SQSClient, DeadLetterQueue]) -> None:
     """Attributes of every type, the receive count, and when it was sent."""
     _, queue = queues
     carried = {"reason": Attribute("String", "empty"), "n": Attribute("Number", "7"), "b": Attribute("Binary", "AP8=")}
@@ -65,7 +65,7 @@ def test_a_letter_is_received_with_all_it_carries(queues: tuple[SQSClient, Lette
     assert queue.receive(60) == []
 
 
-def test_letters_are_handed_back_and_deleted_by_the_hundred(queues: tuple[SQSClient, LetterQueue]) -> None:
+def test_letters_are_handed_back_and_deleted_by_the_hundred(queues: tuple[SQSClient, DeadLetterQueue]) -> None:
     """A batch call takes ten."""
     _, queue = queues
     queue.put([(f"body {number}", {}) for number in range(35)])
@@ -81,7 +81,7 @@ def test_letters_are_handed_back_and_deleted_by_the_hundred(queues: tuple[SQSCli
     assert queue.depth() == (0, 0)
 
 
-def test_the_end_of_the_queue_is_asked_of_all_its_servers(stubbed: tuple[Stubber, LetterQueue]) -> None:
+def test_the_end_of_the_queue_is_asked_of_all_its_servers(stubbed: tuple[Stubber, DeadLetterQueue]) -> None:
     """A short poll asks a few, and its empty answer means nothing."""
     stub, queue = stubbed
     asked = {
@@ -97,7 +97,7 @@ def test_the_end_of_the_queue_is_asked_of_all_its_servers(stubbed: tuple[Stubber
     assert queue.receive(60) == []
 
 
-def test_a_batch_is_cut_by_bytes_and_a_letter_of_any_size_goes(queues: tuple[SQSClient, LetterQueue]) -> None:
+def test_a_batch_is_cut_by_bytes_and_a_letter_of_any_size_goes(queues: tuple[SQSClient, DeadLetterQueue]) -> None:
     """The entries of one call share the limit of one message."""
     made, queue = queues
     bodies = [name * size for name, size in (("a", 150_000), ("b", 150_000), ("c", 10), ("d", 900_000), ("e", 10))]
@@ -110,7 +110,7 @@ def test_a_batch_is_cut_by_bytes_and_a_letter_of_any_size_goes(queues: tuple[SQS
     assert sorted(found) == bodies
 
 
-def test_of_each_message_it_is_said_whether_sqs_took_it(stubbed: tuple[Stubber, LetterQueue]) -> None:
+def test_of_each_message_it_is_said_whether_sqs_took_it(stubbed: tuple[Stubber, DeadLetterQueue]) -> None:
     """Only what was taken may be deleted; when a later call fails, the earlier ones still count."""
     stub, queue = stubbed
     taken = {"MessageId": "m", "MD5OfMessageBody": "x"}
@@ -124,7 +124,7 @@ def test_of_each_message_it_is_said_whether_sqs_took_it(stubbed: tuple[Stubber, 
 ANY_ENTRIES: dict[str, Any] = {"QueueUrl": SOURCE_URL, "Entries": ANY}
 
 
-def test_a_queue_that_takes_nothing_is_named(stubbed: tuple[Stubber, LetterQueue]) -> None:
+def test_a_queue_that_takes_nothing_is_named(stubbed: tuple[Stubber, DeadLetterQueue]) -> None:
     """Nothing was sent, so nothing may be deleted."""
     stub, queue = stubbed
     stub.add_client_error("send_message_batch", "AWS.SimpleQueueService.NonExistentQueue", http_status_code=400)
@@ -133,7 +133,7 @@ def test_a_queue_that_takes_nothing_is_named(stubbed: tuple[Stubber, LetterQueue
         queue.send_back(["x"])
 
 
-def test_what_cannot_be_deleted_or_handed_back_is_no_failure(stubbed: tuple[Stubber, LetterQueue]) -> None:
+def test_what_cannot_be_deleted_or_handed_back_is_no_failure(stubbed: tuple[Stubber, DeadLetterQueue]) -> None:
     """The one is counted, and the other comes by itself."""
     stub, queue = stubbed
     stub.add_client_error("delete_message_batch", "ServiceUnavailable", http_status_code=400)
@@ -144,7 +144,7 @@ def test_what_cannot_be_deleted_or_handed_back_is_no_failure(stubbed: tuple[Stub
 
 
 @pytest.mark.parametrize("rate", [None, 5])
-def test_a_move_always_names_its_destination(stubbed: tuple[Stubber, LetterQueue], rate: int | None) -> None:
+def test_a_move_always_names_its_destination(stubbed: tuple[Stubber, DeadLetterQueue], rate: int | None) -> None:
     """Letters that were sent have no source that SQS could find: a blank destination fails."""
     stub, queue = stubbed
     add_arns(stub, LETTERS_URL, SOURCE_URL)
@@ -168,7 +168,7 @@ def test_a_move_always_names_its_destination(stubbed: tuple[Stubber, LetterQueue
     ],
 )
 def test_a_move_that_sqs_refuses_is_one_sentence_that_says_what_to_do(
-    stubbed: tuple[Stubber, LetterQueue], code: str, text: str, said: str
+    stubbed: tuple[Stubber, DeadLetterQueue], code: str, text: str, said: str
 ) -> None:
     """No queue names it as its dead-letter queue, or a task is running: the operator has to know which."""
     stub, queue = stubbed
@@ -179,7 +179,7 @@ def test_a_move_that_sqs_refuses_is_one_sentence_that_says_what_to_do(
         queue.start_move(None)
 
 
-def test_move_tasks_are_told_as_sqs_lists_them(stubbed: tuple[Stubber, LetterQueue]) -> None:
+def test_move_tasks_are_told_as_sqs_lists_them(stubbed: tuple[Stubber, DeadLetterQueue]) -> None:
     """A handle only while a task runs, a reason only when it failed."""
     stub, queue = stubbed
     add_arns(stub, LETTERS_URL)
@@ -195,7 +195,7 @@ def test_move_tasks_are_told_as_sqs_lists_them(stubbed: tuple[Stubber, LetterQue
     ]
 
 
-def test_cancelling_what_is_over_is_no_failure(stubbed: tuple[Stubber, LetterQueue]) -> None:
+def test_cancelling_what_is_over_is_no_failure(stubbed: tuple[Stubber, DeadLetterQueue]) -> None:
     """Between the interrupt and the call the task may have ended."""
     stub, queue = stubbed
     stub.add_response("cancel_message_move_task", {"ApproximateNumberOfMessagesMoved": 4}, {"TaskHandle": "h"})

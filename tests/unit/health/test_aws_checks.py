@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from worker.errors import SetupError
 from worker.health.doctor import Doctor
-from worker.health.findings import Finding, Verdict
+from worker.health.findings import CheckStatus, Finding
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -116,12 +116,12 @@ def test_each_side_is_looked_at_though_the_others_refuse() -> None:
     """Half of the permissions is what most operators have."""
     found = examine()
 
-    assert found["redrive policy"].verdict is Verdict.OK
-    assert found["clock"].verdict is Verdict.OK
+    assert found["redrive policy"].verdict is CheckStatus.OK
+    assert found["clock"].verdict is CheckStatus.OK
     for check in ("event source mapping", "bucket notification", "trail", "age of the oldest message"):
-        assert found[check].verdict is Verdict.NOT_CHECKED
+        assert found[check].verdict is CheckStatus.NOT_CHECKED
         assert "AccessDenied" in found[check].evidence
-    assert found["cluster"] == Finding(Verdict.NOT_CHECKED, "cluster", "There is no cluster")
+    assert found["cluster"] == Finding(CheckStatus.NOT_CHECKED, "cluster", "There is no cluster")
     assert found["newest event"].evidence == "the cluster cannot be asked"
 
 
@@ -142,7 +142,7 @@ def test_a_clock_that_is_off_is_a_fault(seconds: int) -> None:
 
     found = examine(sqs=queues)["clock"]
 
-    assert found.verdict is Verdict.FAULT
+    assert found.verdict is CheckStatus.FAULT
     assert found.fix.startswith("set this machine's clock")
 
 
@@ -175,20 +175,20 @@ OWNER = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::123456789012:root
 @pytest.mark.parametrize(
     ("kms", "verdict", "words"),
     [
-        (Kms([OWNER, for_s3("kms:GenerateDataKey*", "kms:Decrypt")]), Verdict.OK, "which S3 may use"),
-        (Kms([OWNER, for_s3("kms:Decrypt")]), Verdict.FAULT, "does not let S3 use it"),
-        (Kms([OWNER]), Verdict.FAULT, "does not let S3 use it"),
-        (Kms([for_s3("kms:*")], "Disabled"), Verdict.FAULT, "is Disabled"),
-        (Denied(), Verdict.NOT_CHECKED, "cannot be seen: AccessDenied"),
+        (Kms([OWNER, for_s3("kms:GenerateDataKey*", "kms:Decrypt")]), CheckStatus.OK, "which S3 may use"),
+        (Kms([OWNER, for_s3("kms:Decrypt")]), CheckStatus.FAULT, "does not let S3 use it"),
+        (Kms([OWNER]), CheckStatus.FAULT, "does not let S3 use it"),
+        (Kms([for_s3("kms:*")], "Disabled"), CheckStatus.FAULT, "is Disabled"),
+        (Denied(), CheckStatus.NOT_CHECKED, "cannot be seen: AccessDenied"),
     ],
 )
-def test_s3_must_be_able_to_use_the_queues_key(kms: Any, verdict: Verdict, words: str) -> None:
+def test_s3_must_be_able_to_use_the_queues_key(kms: Any, verdict: CheckStatus, words: str) -> None:
     """Otherwise S3 drops its notices without a word: its key is the owner's to give."""
     found = examine(sqs=sqs(KmsMasterKeyId="alias/mine"), kms=kms)["queue encryption"]
 
     assert found.verdict is verdict
     assert words in found.evidence
-    assert bool(found.fix) == (verdict is Verdict.FAULT)
+    assert bool(found.fix) == (verdict is CheckStatus.FAULT)
 
 
 # How old
@@ -208,18 +208,18 @@ class CloudWatch:
 @pytest.mark.parametrize(
     ("ages", "verdict", "evidence"),
     [
-        ({}, Verdict.NOT_CHECKED, "CloudWatch has no number of the last quarter of an hour"),
-        ({"trailsink": 40.0}, Verdict.OK, "40 s in the queue, 0.0 h in the dead-letter queue"),
-        ({"trailsink": 7200.0}, Verdict.WARNING, "7200 s in the queue, 0.0 h in the dead-letter queue"),
+        ({}, CheckStatus.NOT_CHECKED, "CloudWatch has no number of the last quarter of an hour"),
+        ({"trailsink": 40.0}, CheckStatus.OK, "40 s in the queue, 0.0 h in the dead-letter queue"),
+        ({"trailsink": 7200.0}, CheckStatus.WARNING, "7200 s in the queue, 0.0 h in the dead-letter queue"),
         (
             {"trailsink": 0.0, "trailsink-dead-letters": 12.0 * 86_400},
-            Verdict.WARNING,
+            CheckStatus.WARNING,
             "0 s in the queue, 12 d in the dead-letter queue: letters are deleted after 14 d",
         ),
     ],
 )
 def test_old_messages_and_letters_that_will_be_deleted_are_told(
-    ages: dict[str, float], verdict: Verdict, evidence: str
+    ages: dict[str, float], verdict: CheckStatus, evidence: str
 ) -> None:
     """A letter that nobody read in fourteen days is an event that is lost after all."""
     found = examine(cloudwatch=CloudWatch(ages))["age of the oldest message"]
@@ -361,5 +361,5 @@ def test_a_collection_that_does_not_let_the_function_in_is_told(
 
     found = examine("https://abc123.eu-west-1.aoss.amazonaws.com", **services)["data access policy"]
 
-    assert found.verdict is (Verdict.FAULT if missing else Verdict.OK)
+    assert found.verdict is (CheckStatus.FAULT if missing else CheckStatus.OK)
     assert found.evidence == (f"{ROLE} lacks {missing}" if missing else f"lets {ROLE} load")

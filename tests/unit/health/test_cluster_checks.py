@@ -13,10 +13,10 @@ from infra.local.ports import free_port
 from tests.support.http_server import serving, told
 from worker.errors import SetupError
 from worker.health.doctor import Doctor
-from worker.health.findings import Finding, Verdict
+from worker.health.findings import CheckStatus, Finding
+from worker.opensearch.client import Client
 from worker.opensearch.schema import VERSION, index_template, retention_policy
 from worker.opensearch.security import loader_role
-from worker.opensearch.sender import Client
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def test_a_cluster_that_is_well_has_no_fault_and_is_only_read() -> None:
 
     checks = ("cluster", "loader's rights", "index template", "mapping", "retention", "retention of each index")
     assert {name: found[name].verdict for name in (*checks, "newest event")} == dict.fromkeys(
-        (*checks, "newest event"), Verdict.OK
+        (*checks, "newest event"), CheckStatus.OK
     )
     written = {(method, path) for method, path in cluster.asked if method != "GET"}
     assert written == {("POST", "/cloudtrail-*/_search")}
@@ -190,9 +190,9 @@ def test_without_a_function_our_own_role_is_looked_at() -> None:
 
     found = examine(cluster, loader="")
 
-    assert found["loader's rights"].verdict is Verdict.FAULT
+    assert found["loader's rights"].verdict is CheckStatus.FAULT
     assert "the role trailsink-loader-cloudtrail lacks indices:data/write/bulk" in found["loader's rights"].evidence
-    assert found["mapping of the loader's role"].verdict is Verdict.WARNING
+    assert found["mapping of the loader's role"].verdict is CheckStatus.WARNING
 
 
 def test_an_older_server_is_never_asked_to_do_what_it_would_do() -> None:
@@ -206,7 +206,7 @@ def test_an_older_server_is_never_asked_to_do_what_it_would_do() -> None:
 
     found = examine(cluster)["loader's rights"]
 
-    assert found.verdict is Verdict.NOT_CHECKED
+    assert found.verdict is CheckStatus.NOT_CHECKED
     assert found.fix == "run the doctor as a user that may use the security API"
     assert {method for method, path in cluster.asked if "_search" not in path} == {"GET"}
 
@@ -215,15 +215,15 @@ def test_no_retention_that_was_asked_for_is_no_fault() -> None:
     """Keeping events for ever is a choice."""
     found = examine(Cluster(), days=0)
 
-    assert found["retention"] == Finding(Verdict.OK, "retention", "none asked for; indices are kept")
+    assert found["retention"] == Finding(CheckStatus.OK, "retention", "none asked for; indices are kept")
     assert "retention of each index" not in found
 
 
 @pytest.mark.parametrize(
     ("host", "verdict"),
-    [("vpc-acme-ab12.eu-west-1.es.amazonaws.com", Verdict.NOT_CHECKED), ("search.example", Verdict.FAULT)],
+    [("vpc-acme-ab12.eu-west-1.es.amazonaws.com", CheckStatus.NOT_CHECKED), ("search.example", CheckStatus.FAULT)],
 )
-def test_a_cluster_of_a_vpc_that_does_not_answer_here_may_answer_there(host: str, verdict: Verdict) -> None:
+def test_a_cluster_of_a_vpc_that_does_not_answer_here_may_answer_there(host: str, verdict: CheckStatus) -> None:
     """Most operators' machines are outside of it."""
     client = Client(f"http://127.0.0.1:{free_port()}", sign_in=lambda: None, ca_file=None, seconds=5).connect()
 

@@ -8,43 +8,41 @@ from typing import Any
 
 import pytest
 
-from worker.health.findings import Verdict
-from worker.health.status import (
-    Cluster,
-    Consumer,
-    Disk,
-    Files,
-    Index,
-    Letters,
-    Newest,
-    Queue,
-    Rates,
-    Retention,
-    Sight,
-    Template,
-    Trail,
-    Unseen,
-    judge,
-    newest_indices,
-    size,
-    span,
+from worker.health.findings import CheckStatus
+from worker.health.snapshot import (
+    BucketLag,
+    ClusterState,
+    ConsumerState,
+    DeadLetterState,
+    DiskUsage,
+    IndexFreshness,
+    IndexSize,
+    QueueState,
+    RetentionState,
+    Snapshot,
+    TemplateState,
+    Throughput,
+    TrailState,
+    Unobserved,
 )
+from worker.health.status import judge, newest_indices
+from worker.humanize import format_duration, format_size
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-WELL = Sight(
+WELL = Snapshot(
     at=NOW,
-    queue=Queue(3, 2, 0, 40),
-    letters=Letters(0),
-    consumer=Consumer("Enabled", "loader", 10, None, 0, 0),
-    rates=Rates(12.5, 3400, "CloudWatch"),
-    trails=[Trail("acme", True, NOW - timedelta(minutes=3), "")],
-    newest=Newest(NOW - timedelta(minutes=6), NOW - timedelta(minutes=1)),
-    files=Files(NOW - timedelta(minutes=2), 0, None),
-    cluster=Cluster("opensearch 3.8.0", "green", 3, 0),
-    disk=Disk(41.0, 34 << 30),
-    template=Template(1, 1),
-    retention=Retention(0, ""),
-    indices=[Index("cloudtrail-2026-03-01", 1_203_222, 512 << 20)],
+    queue=QueueState(3, 2, 0, 40),
+    letters=DeadLetterState(0),
+    consumer=ConsumerState("Enabled", "loader", 10, None, 0, 0),
+    rates=Throughput(12.5, 3400, "CloudWatch"),
+    trails=[TrailState("acme", True, NOW - timedelta(minutes=3), "")],
+    newest=IndexFreshness(NOW - timedelta(minutes=6), NOW - timedelta(minutes=1)),
+    files=BucketLag(NOW - timedelta(minutes=2), 0, None),
+    cluster=ClusterState("opensearch 3.8.0", "green", 3, 0),
+    disk=DiskUsage(41.0, 34 << 30),
+    template=TemplateState(1, 1),
+    retention=RetentionState(0, ""),
+    indices=[IndexSize("cloudtrail-2026-03-01", 1_203_222, 512 << 20)],
 )
 
 
@@ -52,7 +50,7 @@ def test_a_pipeline_that_is_well_is_told_in_one_line_each() -> None:
     """What an engineer reads in five seconds."""
     status = judge(WELL)
 
-    assert status.verdict is Verdict.OK
+    assert status.verdict is CheckStatus.OK
     assert {part.name: part.text for part in status.parts} == {
         "queue": "3 waiting, 2 in flight, oldest 40s",
         "dead letters": "none",
@@ -75,46 +73,46 @@ HOURS = timedelta(hours=1)
 @pytest.mark.parametrize(
     ("change", "part", "verdict", "said"),
     [
-        ({"queue": Queue(9, 0, 0, 20 * 60)}, "queue", "warning", "oldest 20m"),
-        ({"queue": Queue(9, 0, 2, 7200)}, "queue", "fault", "9 waiting, 0 in flight, 2 delayed, oldest 2h"),
-        ({"queue": Unseen("There is no queue x")}, "queue", "fault", "There is no queue x"),
-        ({"letters": Letters(2, 60)}, "dead letters", "warning", "2, oldest 1m; trailsink dlq list names them"),
-        ({"letters": Letters(3, None, {"truncated": 2, "corrupt": 1})}, "dead letters", "warning", "corrupt 1, trunc"),
-        ({"letters": Unseen("no")}, "dead letters", "fault", "no"),
-        ({"consumer": Consumer("Disabled", "f", None, None)}, "consumer", "fault", "Disabled"),
-        ({"consumer": Consumer("Enabling", "f", None, None)}, "consumer", "warning", "Enabling"),
-        ({"consumer": Consumer("Enabled", "f", 10, 0)}, "consumer", "fault", "at most 0 at once"),
-        ({"consumer": Consumer("Enabled", "f", None, None, 3, 0)}, "consumer", "warning", "3 errors"),
-        ({"consumer": Consumer("Enabled", "f", None, None, 0, 7)}, "consumer", "warning", "7 throttles"),
+        ({"queue": QueueState(9, 0, 0, 20 * 60)}, "queue", "warning", "oldest 20m"),
+        ({"queue": QueueState(9, 0, 2, 7200)}, "queue", "fault", "9 waiting, 0 in flight, 2 delayed, oldest 2h"),
+        ({"queue": Unobserved("There is no queue x")}, "queue", "fault", "There is no queue x"),
+        ({"letters": DeadLetterState(2, 60)}, "dead letters", "warning", "2, oldest 1m; trailsink dlq list names them"),
+        ({"letters": DeadLetterState(3, None, {"truncated": 2, "corrupt": 1})}, "dead letters", "warning", "corrupt 1"),
+        ({"letters": Unobserved("no")}, "dead letters", "fault", "no"),
+        ({"consumer": ConsumerState("Disabled", "f", None, None)}, "consumer", "fault", "Disabled"),
+        ({"consumer": ConsumerState("Enabling", "f", None, None)}, "consumer", "warning", "Enabling"),
+        ({"consumer": ConsumerState("Enabled", "f", 10, 0)}, "consumer", "fault", "at most 0 at once"),
+        ({"consumer": ConsumerState("Enabled", "f", None, None, 3, 0)}, "consumer", "warning", "3 errors"),
+        ({"consumer": ConsumerState("Enabled", "f", None, None, 0, 7)}, "consumer", "warning", "7 throttles"),
         ({"consumer": None}, "consumer", "unknown", "trailsink run has to consume"),
-        ({"consumer": Unseen("AccessDenied")}, "consumer", "unknown", "AccessDenied"),
-        ({"trails": [Trail("t", False, None, "")]}, "trail", "fault", "t is not logging"),
-        ({"trails": [Trail("t", True, None, "NoSuchBucket")]}, "trail", "fault", "t cannot deliver: NoSuchBucket"),
+        ({"consumer": Unobserved("AccessDenied")}, "consumer", "unknown", "AccessDenied"),
+        ({"trails": [TrailState("t", False, None, "")]}, "trail", "fault", "t is not logging"),
+        ({"trails": [TrailState("t", True, None, "NoSuchBucket")]}, "trail", "fault", "t cannot deliver: NoSuchBucket"),
         ({"trails": []}, "trail", "unknown", "none of this account"),
-        ({"newest": Newest(None, None)}, "lag", "warning", "no event is in the index"),
-        ({"newest": Newest(NOW - 9 * HOURS, NOW - 3 * HOURS)}, "lag", "warning", "indexed 3h ago"),
-        ({"files": Files(NOW, 4, NOW - HOURS)}, "lag", "warning", "4 not in the index"),
-        ({"files": Files(NOW, 4, NOW - HOURS / 6)}, "lag", "ok", "file 0s old"),
+        ({"newest": IndexFreshness(None, None)}, "lag", "warning", "no event is in the index"),
+        ({"newest": IndexFreshness(NOW - 9 * HOURS, NOW - 3 * HOURS)}, "lag", "warning", "indexed 3h ago"),
+        ({"files": BucketLag(NOW, 4, NOW - HOURS)}, "lag", "warning", "4 not in the index"),
+        ({"files": BucketLag(NOW, 4, NOW - HOURS / 6)}, "lag", "ok", "file 0s old"),
         (
-            {"files": Files(NOW, 4, NOW - HOURS), "newest": Newest(NOW - 9 * HOURS, NOW - 3 * HOURS)},
+            {"files": BucketLag(NOW, 4, NOW - HOURS), "newest": IndexFreshness(NOW - 9 * HOURS, NOW - 3 * HOURS)},
             "lag", "fault", "indexed 3h ago; file 0s old, 4 not in the index",
         ),
-        ({"files": Unseen("AccessDenied")}, "lag", "ok", "bucket: AccessDenied"),
-        ({"newest": Unseen("the cluster cannot be asked")}, "lag", "unknown", "cannot be asked"),
-        ({"cluster": Cluster("o", "yellow", 1, 5)}, "cluster", "warning", "yellow, o, 1 node, shards without a p"),
-        ({"cluster": Cluster("o", "red", 1, 5)}, "cluster", "fault", "red"),
-        ({"cluster": Cluster("Serverless", None, None, None)}, "cluster", "ok", "does not tell its health"),
-        ({"cluster": Unseen("no connection")}, "cluster", "fault", "no connection"),
-        ({"disk": Disk(80, 1)}, "disk", "warning", "80 % used"),
-        ({"disk": Disk(93, 1)}, "disk", "fault", "93 % used"),
+        ({"files": Unobserved("AccessDenied")}, "lag", "ok", "bucket: AccessDenied"),
+        ({"newest": Unobserved("the cluster cannot be asked")}, "lag", "unknown", "cannot be asked"),
+        ({"cluster": ClusterState("o", "yellow", 1, 5)}, "cluster", "warning", "yellow, o, 1 node, shards without a p"),
+        ({"cluster": ClusterState("o", "red", 1, 5)}, "cluster", "fault", "red"),
+        ({"cluster": ClusterState("Serverless", None, None, None)}, "cluster", "ok", "does not tell its health"),
+        ({"cluster": Unobserved("no connection")}, "cluster", "fault", "no connection"),
+        ({"disk": DiskUsage(80, 1)}, "disk", "warning", "80 % used"),
+        ({"disk": DiskUsage(93, 1)}, "disk", "fault", "93 % used"),
         ({"disk": None}, "disk", "unknown", "does not tell"),
-        ({"template": Template(None, 1)}, "template", "fault", "trailsink setup"),
-        ({"template": Template(1, 2)}, "template", "warning", "version 1, this trailsink has 2"),
-        ({"retention": Retention(30, "")}, "retention", "warning", "30 days asked for"),
-        ({"retention": Retention(30, "Delete after 30 days")}, "retention", "ok", "Delete after 30 days"),
+        ({"template": TemplateState(None, 1)}, "template", "fault", "trailsink setup"),
+        ({"template": TemplateState(1, 2)}, "template", "warning", "version 1, this trailsink has 2"),
+        ({"retention": RetentionState(30, "")}, "retention", "warning", "30 days asked for"),
+        ({"retention": RetentionState(30, "Delete after 30 days")}, "retention", "ok", "Delete after 30 days"),
         ({"retention": None}, "retention", "unknown", "none of its own"),
-        ({"rates": Unseen("x")}, "throughput", "unknown", "x"),
-        ({"indices": Unseen("x")}, "indices", "unknown", "x"),
+        ({"rates": Unobserved("x")}, "throughput", "unknown", "x"),
+        ({"indices": Unobserved("x")}, "indices", "unknown", "x"),
     ],
 )  # fmt: skip
 def test_each_trouble_has_its_verdict(change: dict[str, Any], part: str, verdict: str, said: str) -> None:
@@ -124,13 +122,13 @@ def test_each_trouble_has_its_verdict(change: dict[str, Any], part: str, verdict
     found = {one.name: one for one in status.parts}[part]
     assert (found.verdict, said in found.text) == (verdict, True), found.text
     assert status.verdict == ("ok" if verdict == "unknown" else verdict)
-    assert status.named(Verdict.FAULT, Verdict.WARNING) == ([part] if verdict in ("fault", "warning") else [])
+    assert status.named(CheckStatus.FAULT, CheckStatus.WARNING) == ([part] if verdict in ("fault", "warning") else [])
 
 
 def test_one_screen_shows_the_last_days_only() -> None:
     """A year of indices is a number; the undated one is no day."""
     names = [f"cloudtrail-2026-02-{day:02}" for day in range(1, 29)]
-    part = judge(replace(WELL, indices=[Index(name, 1, 1) for name in [*names, "cloudtrail-undated"]])).parts[-1]
+    part = judge(replace(WELL, indices=[IndexSize(name, 1, 1) for name in [*names, "cloudtrail-undated"]])).parts[-1]
 
     assert [one["name"] for one in newest_indices(part)] == names[:-8:-1]
     assert part.facts["number"] == 29
@@ -151,7 +149,7 @@ def test_one_screen_shows_the_last_days_only() -> None:
 )
 def test_a_length_of_time_is_short(seconds: int, said: str) -> None:
     """Clocks differ: what is from the future is new."""
-    assert span(timedelta(seconds=seconds)) == said
+    assert format_duration(timedelta(seconds=seconds)) == said
 
 
 @pytest.mark.parametrize(
@@ -159,4 +157,4 @@ def test_a_length_of_time_is_short(seconds: int, said: str) -> None:
 )
 def test_a_size_is_short(octets: int, said: str) -> None:
     """Nobody reads 5368709120."""
-    assert size(octets) == said
+    assert format_size(octets) == said

@@ -9,38 +9,38 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.opensearch.concurrency import Entered, Gate, Window
+from worker.opensearch.concurrency import AdaptiveLimiter, AimdWindow, Permit
 
 
 def forever() -> float:
     return 60.0
 
 
-def enter(gate: Gate) -> Entered:
-    entered = gate.enter(forever)
+def enter(gate: AdaptiveLimiter) -> Permit:
+    entered = gate.acquire(forever)
     assert entered is not None
     return entered
 
 
-def opened(most: int) -> Gate:
+def opened(most: int) -> AdaptiveLimiter:
     """A gate that good answers have opened as far as it goes."""
-    gate = Gate(most)
-    while gate.places < most:
-        inside = [enter(gate) for _ in range(gate.places)]
-        gate.leave(inside[0], strained=False)
+    gate = AdaptiveLimiter(most)
+    while gate.limit < most:
+        inside = [enter(gate) for _ in range(gate.limit)]
+        gate.release(inside[0], overload=False)
         for entered in inside[1:]:
-            gate.leave(entered, strained=False)
+            gate.release(entered, overload=False)
     return gate
 
 
 def test_good_answers_open_it_place_by_place() -> None:
     """A cluster that takes all it gets is given more, a step at a time."""
-    gate, seen = Gate(8), []
+    gate, seen = AdaptiveLimiter(8), []
     for _ in range(7):
-        inside = [enter(gate) for _ in range(gate.places)]
+        inside = [enter(gate) for _ in range(gate.limit)]
         for entered in inside:
-            gate.leave(entered, strained=False)
-        seen.append(gate.places)
+            gate.release(entered, overload=False)
+        seen.append(gate.limit)
 
     assert seen == [2, 2, 3, 3, 3, 4, 4]
 
@@ -50,24 +50,24 @@ def test_requests_refused_together_halve_it_once() -> None:
     gate = opened(8)
 
     for entered in [enter(gate) for _ in range(8)]:
-        gate.leave(entered, strained=True)
+        gate.release(entered, overload=True)
 
-    assert gate.places == 4
+    assert gate.limit == 4
 
 
 def test_what_is_halved_is_what_was_under_way() -> None:
     """Places that nobody uses bear nothing: one request refused beside no other is one too many."""
     gate = opened(8)
     inside = [enter(gate) for _ in range(3)]
-    gate.leave(inside[0], strained=True)
+    gate.release(inside[0], overload=True)
 
-    assert gate.places == 1
+    assert gate.limit == 1
 
-    window = Window(8)
-    window.went_well(2.0, full=False)
-    window.strained(0, 1)
+    window = AimdWindow(8)
+    window.on_success(2.0, full=False)
+    window.on_overload(0, 1)
 
-    assert (window.places, window.pause) == (1, 2.0)
+    assert (window.limit, window.pause) == (1, 2.0)
 
 
 def test_the_last_one_of_a_round_was_not_alone() -> None:
@@ -75,67 +75,67 @@ def test_the_last_one_of_a_round_was_not_alone() -> None:
     gate = opened(8)
     inside = [enter(gate) for _ in range(8)]
     for entered in inside[:7]:
-        gate.leave(entered, strained=False)
-    gate.leave(inside[7], strained=True)
+        gate.release(entered, overload=False)
+    gate.release(inside[7], overload=True)
 
-    assert gate.places == 4
+    assert gate.limit == 4
 
 
 def test_it_never_closes() -> None:
     """With no request under way nobody would find out that the cluster is well again."""
-    gate = Gate(8)
+    gate = AdaptiveLimiter(8)
     for _ in range(20):
-        gate.leave(enter(gate), strained=True)
+        gate.release(enter(gate), overload=True)
 
-    assert gate.places == 1
+    assert gate.limit == 1
     good = 0
-    while gate.places == 1:
-        gate.leave(enter(gate), strained=False)
+    while gate.limit == 1:
+        gate.release(enter(gate), overload=False)
         good += 1
     assert 8 <= good <= 16
 
 
 def test_refused_with_one_at_a_time_it_asks_less_often() -> None:
     """Twenty consumers before room for eight: what is refused in vain takes the cluster's time from the others."""
-    window = Window(8)
-    window.went_well(2.0, full=False)
+    window = AimdWindow(8)
+    window.on_success(2.0, full=False)
     pauses = []
     for asked in range(6):
-        window.strained(asked, window.places)
+        window.on_overload(asked, window.limit)
         pauses.append(window.pause)
 
     assert pauses == [0, 2.0, 6.0, 14.0, 14.0, 14.0]
-    assert window.places == 1
+    assert window.limit == 1
 
 
 def test_what_is_not_refused_for_want_of_room_makes_no_pauses() -> None:
     """What was only too large comes again in halves; in an outage, waits that double are pauses enough."""
-    window = Window(8)
-    window.went_well(2.0, full=False)
+    window = AimdWindow(8)
+    window.on_success(2.0, full=False)
     for asked in range(6):
-        window.strained(asked, window.places, crowded=False)
+        window.on_overload(asked, window.limit, over_capacity=False)
 
-    assert (window.places, window.pause) == (1, 0.0)
+    assert (window.limit, window.pause) == (1, 0.0)
 
-    window.strained(window.round, window.places)
+    window.on_overload(window.round, window.limit)
     pause = window.pause
-    window.went_well(2.0, full=True)
+    window.on_success(2.0, full=True)
     shorter = window.pause
-    window.strained(window.round, window.places, crowded=False)
+    window.on_overload(window.round, window.limit, over_capacity=False)
 
     assert pause > window.pause == shorter > 0
 
 
 def shortening(seconds: float) -> list[float]:
     """The pauses of a window that knew answers of 2 s and was refused six times, while answers take so long."""
-    window = Window(8)
-    window.went_well(2.0, full=False)
+    window = AimdWindow(8)
+    window.on_success(2.0, full=False)
     for asked in range(6):
-        window.strained(asked, window.places)
+        window.on_overload(asked, window.limit)
 
     pauses = [window.pause]
     while window.pause:
-        window.went_well(seconds, full=True)
+        window.on_success(seconds, full=True)
         pauses.append(window.pause)
     return pauses
 
@@ -161,10 +161,10 @@ def test_pauses_shorten_little_by_little_while_answers_take_as_long_as_ever() ->
 
 def test_a_slow_cluster_is_asked_all_the_same() -> None:
     """One that takes a minute for an answer would else be asked once in four."""
-    window = Window(8)
-    window.went_well(60.0, full=False)
+    window = AimdWindow(8)
+    window.on_success(60.0, full=False)
     for asked in range(6):
-        window.strained(asked, window.places)
+        window.on_overload(asked, window.limit)
 
     assert window.pause == 20.0
 
@@ -180,14 +180,14 @@ class Clock:
         return self.now
 
 
-def in_a_pause(clock: Clock) -> Gate:
+def in_a_pause(clock: Clock) -> AdaptiveLimiter:
     """A gate that lets nobody in for seven times the 0.1 s that an answer took, more or less by a half."""
-    gate = Gate(8, clock)
+    gate = AdaptiveLimiter(8, clock)
     good = enter(gate)
     clock.now += 0.1
-    gate.leave(good, strained=False)
+    gate.release(good, overload=False)
     for _ in range(6):
-        gate.leave(enter(gate), strained=True)
+        gate.release(enter(gate), overload=True)
         clock.now += 1_000.0
     clock.now -= 1_000.0
     return gate
@@ -201,14 +201,14 @@ def test_who_comes_in_a_pause_waits_for_its_end() -> None:
     clock.step = 0.1
     entered = enter(gate)
 
-    assert 0.45 <= entered.at - began <= 1.25  # without a pause 0.2: two looks at the clock
+    assert 0.45 <= entered.acquired_at - began <= 1.25  # without a pause 0.2: two looks at the clock
 
 
 def test_who_has_less_time_left_than_the_pause_lasts_does_not_wait() -> None:
     """Its messages go back to the queue sooner that way."""
     gate = in_a_pause(Clock())
 
-    assert gate.enter(lambda: 0.1) is None
+    assert gate.acquire(lambda: 0.1) is None
 
 
 def test_a_request_that_was_not_sent_says_nothing() -> None:
@@ -216,24 +216,24 @@ def test_a_request_that_was_not_sent_says_nothing() -> None:
     gate = opened(8)
 
     for _ in range(20):
-        gate.leave(enter(gate), strained=None)
+        gate.release(enter(gate), overload=None)
 
-    assert gate.places == 8
+    assert gate.limit == 8
 
 
 def test_places_that_nobody_uses_do_not_grow() -> None:
     """A quiet trail proves nothing about what the cluster could bear."""
-    gate = Gate(8)
+    gate = AdaptiveLimiter(8)
     for _ in range(100):
-        gate.leave(enter(gate), strained=False)
+        gate.release(enter(gate), overload=False)
 
-    assert gate.places == 2
+    assert gate.limit == 2
 
 
 @pytest.mark.parametrize("most", [1, 2, 5])
 def test_no_more_than_allowed_are_ever_inside(most: int) -> None:
     """Threads that wait are let in one for one."""
-    gate, inside, worst, lock = Gate(most), 0, 0, threading.Lock()
+    gate, inside, worst, lock = AdaptiveLimiter(most), 0, 0, threading.Lock()
 
     def visit(number: int) -> None:
         nonlocal inside, worst
@@ -243,7 +243,7 @@ def test_no_more_than_allowed_are_ever_inside(most: int) -> None:
             worst = max(worst, inside)
         with lock:
             inside -= 1
-        gate.leave(entered, strained=number % 7 == 0)
+        gate.release(entered, overload=number % 7 == 0)
 
     with ThreadPoolExecutor(12) as pool:
         list(pool.map(visit, range(600)))
@@ -254,22 +254,22 @@ def test_no_more_than_allowed_are_ever_inside(most: int) -> None:
 
 def test_who_has_no_time_left_is_not_let_in() -> None:
     """A deadline or a stop ends the wait, although no answer comes."""
-    gate = Gate(1)
+    gate = AdaptiveLimiter(1)
     entered = enter(gate)
     looks = iter([0.01, 0.01, 0.0])
 
-    assert gate.enter(lambda: next(looks)) is None
+    assert gate.acquire(lambda: next(looks)) is None
 
-    gate.leave(entered, strained=False)
-    gate.leave(enter(gate), strained=False)
+    gate.release(entered, overload=False)
+    gate.release(enter(gate), overload=False)
 
 
 @given(st.lists(st.booleans(), max_size=200), st.integers(1, 16))
 def test_the_places_stay_within_their_bounds(answers: list[bool], most: int) -> None:
     """Whatever the cluster says."""
-    gate = Gate(most)
+    gate = AdaptiveLimiter(most)
     for strained in answers:
-        inside = [enter(gate) for _ in range(gate.places)]
+        inside = [enter(gate) for _ in range(gate.limit)]
         for entered in inside:
-            gate.leave(entered, strained=strained)
-        assert 1 <= gate.places <= most
+            gate.release(entered, overload=strained)
+        assert 1 <= gate.limit <= most

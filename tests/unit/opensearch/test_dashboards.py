@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from tests.support.dashboards_client import body, visualizations
-from worker.opensearch.dashboards import OVERVIEW, PIPELINE, ndjson, saved_objects
+from worker.opensearch.dashboards import ndjson, saved_objects
+from worker.opensearch.panels import OVERVIEW, PIPELINE
 from worker.opensearch.schema import index_template
 
 OBJECTS = saved_objects("cloudtrail")

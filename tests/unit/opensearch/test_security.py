@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from worker.opensearch.security import installer_role, loader_role, missing_permissions, roles_of
+from worker.opensearch.security import installer_role, loader_role, missing_permissions, roles_mapped_to
 
 README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
 
@@ -90,4 +90,4 @@ def test_a_backend_role_has_the_roles_that_name_it() -> None:
         "of nobody": {},
     }
 
-    assert roles_of(mappings, ARN) == ["named", "by pattern", "as a user"]
+    assert roles_mapped_to(mappings, ARN) == ["named", "by pattern", "as a user"]

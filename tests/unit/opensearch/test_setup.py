@@ -11,9 +11,9 @@ import pytest
 
 from tests.support.http_server import serving, told
 from worker.errors import SetupError
+from worker.opensearch.client import Client
 from worker.opensearch.schema import VERSION, index_template
-from worker.opensearch.sender import Client
-from worker.opensearch.setup import Wanted, set_up
+from worker.opensearch.setup import SetupOptions, install
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -87,7 +87,7 @@ def run(cluster: FakeCluster, **wanted: Any) -> list[str]:
     with listening(cluster) as url:
         client = Client(url, sign_in=lambda: None, ca_file=None, seconds=5).connect()
         try:
-            return list(set_up(client, Wanted(**options)))
+            return list(install(client, SetupOptions(**options)))
         finally:
             client.close()
 
@@ -298,4 +298,4 @@ def test_a_server_that_does_not_answer_is_told_so() -> None:
     client = Client(url, sign_in=lambda: None, ca_file=None, seconds=5).connect()
 
     with pytest.raises(SetupError, match="does not answer: no connection"):
-        list(set_up(client, Wanted("trail")))
+        list(install(client, SetupOptions("trail")))

@@ -13,16 +13,16 @@ from tests.support.factories import action, bulk_actions, event
 from worker.pipeline.bulk import (
     DUPLICATE,
     INDEXED,
-    Answer,
-    Delivery,
+    BulkResponse,
+    Disposition,
     Outcome,
-    Ruling,
     Verdict,
-    compressed,
-    requests,
-    rule_item,
-    rule_request,
+    classify_item,
+    classify_response,
+    compress_body,
+    cut_requests,
 )
+from worker.pipeline.delivery import Delivery
 from worker.pipeline.documents import Action
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def delivery(count: int = 3, *, max_bytes: int = 10 * MIB) -> Delivery:
     return Delivery(bulk_actions(count), max_bytes=max_bytes)
 
 
-def items(*several: tuple[int, str]) -> Answer:
-    return Answer(200, items=several)
+def items(*several: tuple[int, str]) -> BulkResponse:
+    return BulkResponse(200, items=several)
 
 
 def ids(body: bytes | None) -> list[int]:
@@ -58,80 +58,80 @@ CONFLICT = (409, "version_conflict_engine_exception")
 @pytest.mark.parametrize(
     ("status", "cause", "ruling"),
     [
-        (200, "", Ruling.INDEXED),
-        (201, "", Ruling.INDEXED),
-        (409, "version_conflict_engine_exception", Ruling.DUPLICATE),
-        (429, "rejected_execution_exception", Ruling.AGAIN),
-        (429, "es_rejected_execution_exception", Ruling.AGAIN),
-        (429, "circuit_breaking_exception", Ruling.AGAIN),
-        (429, "", Ruling.AGAIN),
-        (429, "cluster_block_exception", Ruling.PARK),
-        (403, "cluster_block_exception", Ruling.PARK),
-        (400, "index_closed_exception", Ruling.PARK),
-        (400, "validation_exception", Ruling.PARK),
-        (404, "index_not_found_exception", Ruling.PARK),
-        (400, "invalid_index_name_exception", Ruling.PARK),
-        (403, "security_exception", Ruling.PARK),
-        (401, "", Ruling.PARK),
-        (403, "", Ruling.PARK),
-        (404, "", Ruling.PARK),
-        (400, "mapper_parsing_exception", Ruling.REFUSED),
-        (400, "strict_dynamic_mapping_exception", Ruling.REFUSED),
-        (400, "illegal_argument_exception", Ruling.REFUSED),
-        (400, "document_parsing_exception", Ruling.REFUSED),
-        (400, "something_new_exception", Ruling.REFUSED),
-        (400, "", Ruling.REFUSED),
-        (413, "", Ruling.REFUSED),
-        (402, "service_quota_exceeded_exception", Ruling.AGAIN),
-        (408, "", Ruling.AGAIN),
-        (500, "", Ruling.AGAIN),
-        (503, "unavailable_shards_exception", Ruling.AGAIN),
-        (503, "process_cluster_event_timeout_exception", Ruling.AGAIN),
-        (302, "", Ruling.PARK),
-        (0, "", Ruling.PARK),
+        (200, "", Disposition.INDEXED),
+        (201, "", Disposition.INDEXED),
+        (409, "version_conflict_engine_exception", Disposition.DUPLICATE),
+        (429, "rejected_execution_exception", Disposition.RETRY),
+        (429, "es_rejected_execution_exception", Disposition.RETRY),
+        (429, "circuit_breaking_exception", Disposition.RETRY),
+        (429, "", Disposition.RETRY),
+        (429, "cluster_block_exception", Disposition.DEFER),
+        (403, "cluster_block_exception", Disposition.DEFER),
+        (400, "index_closed_exception", Disposition.DEFER),
+        (400, "validation_exception", Disposition.DEFER),
+        (404, "index_not_found_exception", Disposition.DEFER),
+        (400, "invalid_index_name_exception", Disposition.DEFER),
+        (403, "security_exception", Disposition.DEFER),
+        (401, "", Disposition.DEFER),
+        (403, "", Disposition.DEFER),
+        (404, "", Disposition.DEFER),
+        (400, "mapper_parsing_exception", Disposition.REFUSED),
+        (400, "strict_dynamic_mapping_exception", Disposition.REFUSED),
+        (400, "illegal_argument_exception", Disposition.REFUSED),
+        (400, "document_parsing_exception", Disposition.REFUSED),
+        (400, "something_new_exception", Disposition.REFUSED),
+        (400, "", Disposition.REFUSED),
+        (413, "", Disposition.REFUSED),
+        (402, "service_quota_exceeded_exception", Disposition.RETRY),
+        (408, "", Disposition.RETRY),
+        (500, "", Disposition.RETRY),
+        (503, "unavailable_shards_exception", Disposition.RETRY),
+        (503, "process_cluster_event_timeout_exception", Disposition.RETRY),
+        (302, "", Disposition.DEFER),
+        (0, "", Disposition.DEFER),
     ],
 )
-def test_an_items_answer_means_what_opensearch_means_by_it(status: int, cause: str, ruling: Ruling) -> None:
+def test_an_items_answer_means_what_opensearch_means_by_it(status: int, cause: str, ruling: Disposition) -> None:
     """Status and type together: some conditions of the cluster look like a fault of the record, and are none."""
-    assert rule_item(status, cause) is ruling
+    assert classify_item(status, cause) is ruling
 
 
 @pytest.mark.parametrize(
     ("answer", "ruling"),
     [
-        (Answer(429, "rejected_execution_exception"), Ruling.AGAIN_IN_HALVES),
-        (Answer(429, "circuit_breaking_exception"), Ruling.AGAIN_IN_HALVES),
-        (Answer(429), Ruling.AGAIN_IN_HALVES),
-        (Answer(429, "cluster_block_exception"), Ruling.PARK),
-        (Answer(403, "cluster_block_exception"), Ruling.PARK),
-        (Answer(402, "service_quota_exceeded_exception"), Ruling.AGAIN),
-        (Answer(413), Ruling.HALVE),
-        (Answer(413, "request_entity_too_large"), Ruling.HALVE),
-        (Answer(400, "illegal_argument_exception"), Ruling.HALVE),
-        (Answer(400, "action_request_validation_exception"), Ruling.HALVE),
-        (Answer(400), Ruling.PARK),
-        (Answer(401), Ruling.PARK),
-        (Answer(401, "security_exception"), Ruling.PARK),
-        (Answer(403), Ruling.PARK),
-        (Answer(403, "security_exception"), Ruling.PARK),
-        (Answer(403, "throttled"), Ruling.AGAIN),
-        (Answer(404), Ruling.PARK),
-        (Answer(404, "index_not_found_exception"), Ruling.PARK),
-        (Answer(301), Ruling.PARK),
-        (Answer(500), Ruling.AGAIN),
-        (Answer(502), Ruling.AGAIN),
-        (Answer(503, "cluster_manager_not_discovered_exception"), Ruling.AGAIN),
-        (Answer(504), Ruling.AGAIN),
-        (Answer(408), Ruling.AGAIN),
-        (Answer(0, "no_connection"), Ruling.AGAIN),
-        (Answer(0, "timeout"), Ruling.AGAIN),
-        (Answer(0), Ruling.AGAIN),
-        (Answer(200), Ruling.AGAIN),
+        (BulkResponse(429, "rejected_execution_exception"), Disposition.RETRY_SPLIT),
+        (BulkResponse(429, "circuit_breaking_exception"), Disposition.RETRY_SPLIT),
+        (BulkResponse(429), Disposition.RETRY_SPLIT),
+        (BulkResponse(429, "cluster_block_exception"), Disposition.DEFER),
+        (BulkResponse(403, "cluster_block_exception"), Disposition.DEFER),
+        (BulkResponse(402, "service_quota_exceeded_exception"), Disposition.RETRY),
+        (BulkResponse(413), Disposition.SPLIT),
+        (BulkResponse(413, "request_entity_too_large"), Disposition.SPLIT),
+        (BulkResponse(400, "illegal_argument_exception"), Disposition.SPLIT),
+        (BulkResponse(400, "action_request_validation_exception"), Disposition.SPLIT),
+        (BulkResponse(400), Disposition.DEFER),
+        (BulkResponse(401), Disposition.DEFER),
+        (BulkResponse(401, "security_exception"), Disposition.DEFER),
+        (BulkResponse(403), Disposition.DEFER),
+        (BulkResponse(403, "security_exception"), Disposition.DEFER),
+        (BulkResponse(403, "throttled"), Disposition.RETRY),
+        (BulkResponse(404), Disposition.DEFER),
+        (BulkResponse(404, "index_not_found_exception"), Disposition.DEFER),
+        (BulkResponse(301), Disposition.DEFER),
+        (BulkResponse(500), Disposition.RETRY),
+        (BulkResponse(502), Disposition.RETRY),
+        (BulkResponse(503, "cluster_manager_not_discovered_exception"), Disposition.RETRY),
+        (BulkResponse(504), Disposition.RETRY),
+        (BulkResponse(408), Disposition.RETRY),
+        (BulkResponse(0, "no_connection"), Disposition.RETRY),
+        (BulkResponse(0, "timeout"), Disposition.RETRY),
+        (BulkResponse(0), Disposition.RETRY),
+        (BulkResponse(200), Disposition.RETRY),
     ],
 )
-def test_a_requests_answer_means_what_opensearch_means_by_it(answer: Answer, ruling: Ruling) -> None:
+def test_a_requests_answer_means_what_opensearch_means_by_it(answer: BulkResponse, ruling: Disposition) -> None:
     """A request that is refused whole says nothing yet about any of its records."""
-    assert rule_request(answer) is ruling
+    assert classify_response(answer) is ruling
 
 
 # Outcomes by position
@@ -142,10 +142,10 @@ def test_outcomes_are_paired_with_actions_by_position() -> None:
     one = delivery(4)
     one.next_body()
 
-    one.settle(items(CREATED, CONFLICT, (429, "cluster_block_exception"), CREATED))
+    one.apply(items(CREATED, CONFLICT, (429, "cluster_block_exception"), CREATED))
 
     assert one.next_body() is None
-    assert one.give_up("") == [INDEXED, DUPLICATE, Outcome(Verdict.UNAVAILABLE, "cluster_block_exception"), INDEXED]
+    assert one.finish("") == [INDEXED, DUPLICATE, Outcome(Verdict.UNAVAILABLE, "cluster_block_exception"), INDEXED]
 
 
 def test_the_same_id_twice_in_a_request_has_an_outcome_each() -> None:
@@ -153,9 +153,9 @@ def test_the_same_id_twice_in_a_request_has_an_outcome_each() -> None:
     one = Delivery([action(event(1), 0), action(event(1), 1)], max_bytes=MIB)
     one.next_body()
 
-    one.settle(items(CREATED, CONFLICT))
+    one.apply(items(CREATED, CONFLICT))
 
-    assert one.give_up("") == [INDEXED, DUPLICATE]
+    assert one.finish("") == [INDEXED, DUPLICATE]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 4, 100])
@@ -164,28 +164,28 @@ def test_an_answer_of_another_number_of_items_is_no_answer(count: int) -> None:
     one = delivery(3)
     body = one.next_body()
 
-    one.settle(items(*[CREATED] * count))
+    one.apply(items(*[CREATED] * count))
 
     assert one.next_body() is None
-    assert one.waiting
-    one.resume()
+    assert one.has_retries
+    one.release_retries()
     assert one.next_body() == body
-    assert {outcome.verdict for outcome in one.give_up("x")} == {Verdict.UNAVAILABLE}
+    assert {outcome.verdict for outcome in one.finish("x")} == {Verdict.UNAVAILABLE}
 
 
 def test_only_what_was_throttled_is_sent_again() -> None:
     """Sending the others again would be answered 409, and be counted as duplicates."""
     one = delivery(4)
     one.next_body()
-    one.settle(items(CREATED, (429, PRESSURE), CREATED, (503, "unavailable_shards_exception")))
+    one.apply(items(CREATED, (429, PRESSURE), CREATED, (503, "unavailable_shards_exception")))
 
-    one.resume()
+    one.release_retries()
     body = one.next_body()
-    one.settle(items(CREATED, CREATED))
+    one.apply(items(CREATED, CREATED))
 
     assert ids(body) == [1, 3]
-    assert one.give_up("") == [INDEXED] * 4
-    assert not one.waiting
+    assert one.finish("") == [INDEXED] * 4
+    assert not one.has_retries
 
 
 def test_what_is_throttled_waits_for_its_turn() -> None:
@@ -193,22 +193,22 @@ def test_what_is_throttled_waits_for_its_turn() -> None:
     one = delivery(2)
     one.next_body()
 
-    one.settle(items((429, PRESSURE), (429, PRESSURE)))
+    one.apply(items((429, PRESSURE), (429, PRESSURE)))
 
     assert one.next_body() is None
-    assert one.waiting
-    assert one.cause == PRESSURE
+    assert one.has_retries
+    assert one.retry_cause == PRESSURE
 
 
 def test_what_is_throttled_for_ever_is_unavailable() -> None:
     """Not the record's fault: it goes back to the queue, with the cause."""
     one = delivery(2)
     for _ in range(50):
-        one.resume()
+        one.release_retries()
         one.next_body()
-        one.settle(items((429, PRESSURE), CREATED) if one.give_up("")[1] is not INDEXED else items((429, PRESSURE)))
+        one.apply(items((429, PRESSURE), CREATED) if one.finish("")[1] is not INDEXED else items((429, PRESSURE)))
 
-    assert one.give_up(one.cause) == [Outcome(Verdict.UNAVAILABLE, PRESSURE), INDEXED]
+    assert one.finish(one.retry_cause) == [Outcome(Verdict.UNAVAILABLE, PRESSURE), INDEXED]
 
 
 # Refused records
@@ -218,29 +218,29 @@ def test_a_refused_record_is_sent_once_more_in_degraded_form() -> None:
     """What the mapping cannot hold is still an event; it is indexed in the form that always passes."""
     one = delivery(3)
     one.next_body()
-    one.settle(items(CREATED, (400, MAPPING), CREATED))
+    one.apply(items(CREATED, (400, MAPPING), CREATED))
 
     body = one.next_body()
-    one.settle(items(CREATED))
+    one.apply(items(CREATED))
 
     assert ids(body) == [1]
     assert body is not None
     assert b'"degraded":"mapper_parsing_exception"' in body
-    assert one.give_up("") == [INDEXED, Outcome(Verdict.DEGRADED, MAPPING), INDEXED]
+    assert one.finish("") == [INDEXED, Outcome(Verdict.DEGRADED, MAPPING), INDEXED]
 
 
 def test_a_record_that_is_refused_in_degraded_form_too_is_rejected() -> None:
     """Once, not for ever; the dead letter names it by position and cause."""
     one = delivery(2)
     one.next_body()
-    one.settle(items(CREATED, (400, MAPPING)))
+    one.apply(items(CREATED, (400, MAPPING)))
     one.next_body()
 
-    one.settle(items((400, "illegal_argument_exception")))
+    one.apply(items((400, "illegal_argument_exception")))
 
     assert one.next_body() is None
-    assert not one.waiting
-    assert one.give_up("") == [INDEXED, Outcome(Verdict.REJECTED, "illegal_argument_exception")]
+    assert not one.has_retries
+    assert one.finish("") == [INDEXED, Outcome(Verdict.REJECTED, "illegal_argument_exception")]
 
 
 def test_a_record_already_in_degraded_form_is_rejected_at_once() -> None:
@@ -248,38 +248,38 @@ def test_a_record_already_in_degraded_form_is_rejected_at_once() -> None:
     one = Delivery([action(b'{"eventID":"1"}', 0), action(b'{"eventID":"2"}', 1)], max_bytes=MIB)
     one.next_body()
 
-    one.settle(items((400, MAPPING), CREATED))
+    one.apply(items((400, MAPPING), CREATED))
 
     assert one.next_body() is None
-    assert one.give_up("")[0] == Outcome(Verdict.REJECTED, MAPPING)
+    assert one.finish("")[0] == Outcome(Verdict.REJECTED, MAPPING)
 
 
 def test_a_degraded_record_that_is_there_already_is_a_duplicate() -> None:
     """The second delivery of a degraded record changes nothing either."""
     one = delivery(1)
     one.next_body()
-    one.settle(items((400, MAPPING)))
+    one.apply(items((400, MAPPING)))
     one.next_body()
 
-    one.settle(items(CONFLICT))
+    one.apply(items(CONFLICT))
 
-    assert one.give_up("") == [DUPLICATE]
+    assert one.finish("") == [DUPLICATE]
 
 
 def test_a_throttled_degraded_record_keeps_its_form() -> None:
     """It must not go back to the form that was refused."""
     one = delivery(1)
     one.next_body()
-    one.settle(items((400, MAPPING)))
+    one.apply(items((400, MAPPING)))
     degraded = one.next_body()
-    one.settle(items((429, PRESSURE)))
+    one.apply(items((429, PRESSURE)))
 
-    one.resume()
+    one.release_retries()
     again = one.next_body()
-    one.settle(items(CREATED))
+    one.apply(items(CREATED))
 
     assert again == degraded
-    assert one.give_up("") == [Outcome(Verdict.DEGRADED, MAPPING)]
+    assert one.finish("") == [Outcome(Verdict.DEGRADED, MAPPING)]
 
 
 @pytest.mark.parametrize("count", [1, 19, 30])
@@ -288,9 +288,9 @@ def test_records_that_are_all_refused_are_no_bad_records(count: int) -> None:
     one = delivery(count)
     for _ in range(2):
         one.next_body()
-        one.settle(items(*[(400, "illegal_argument_exception")] * count))
+        one.apply(items(*[(400, "illegal_argument_exception")] * count))
 
-    assert one.give_up("") == [Outcome(Verdict.UNAVAILABLE, "illegal_argument_exception")] * count
+    assert one.finish("") == [Outcome(Verdict.UNAVAILABLE, "illegal_argument_exception")] * count
 
 
 @pytest.mark.parametrize("neighbour", [CREATED, CONFLICT])
@@ -298,11 +298,11 @@ def test_one_good_record_shows_that_its_index_is_well(neighbour: tuple[int, str]
     """Then those that are refused are bad, however many they are."""
     one = delivery(30)
     one.next_body()
-    one.settle(items(neighbour, *[(400, MAPPING)] * 29))
+    one.apply(items(neighbour, *[(400, MAPPING)] * 29))
     one.next_body()
-    one.settle(items(*[(400, MAPPING)] * 29))
+    one.apply(items(*[(400, MAPPING)] * 29))
 
-    assert [outcome.verdict for outcome in one.give_up("")][1:] == [Verdict.REJECTED] * 29
+    assert [outcome.verdict for outcome in one.finish("")][1:] == [Verdict.REJECTED] * 29
 
 
 def test_a_good_record_says_nothing_of_another_index() -> None:
@@ -310,11 +310,11 @@ def test_a_good_record_says_nothing_of_another_index() -> None:
     other_day = action(event(1, eventTime="2026-11-22T10:00:00Z"), 1)
     one = Delivery([action(event(0), 0), other_day], max_bytes=MIB)
     one.next_body()
-    one.settle(items(CREATED, (400, MAPPING)))
+    one.apply(items(CREATED, (400, MAPPING)))
     one.next_body()
-    one.settle(items((400, MAPPING)))
+    one.apply(items((400, MAPPING)))
 
-    assert one.give_up("") == [INDEXED, Outcome(Verdict.UNAVAILABLE, MAPPING)]
+    assert one.finish("") == [INDEXED, Outcome(Verdict.UNAVAILABLE, MAPPING)]
 
 
 # Refused requests
@@ -324,15 +324,15 @@ def test_a_request_that_is_too_large_is_sent_in_halves_at_once() -> None:
     """A proxy's limit may be smaller than the cluster's; nothing is lost, and nothing waits."""
     one = delivery(5)
     one.next_body()
-    one.settle(Answer(413))
+    one.apply(BulkResponse(413))
 
     first = one.next_body()
-    one.settle(items(*[CREATED] * len(ids(first))))
+    one.apply(items(*[CREATED] * len(ids(first))))
     second = one.next_body()
-    one.settle(items(*[CREATED] * len(ids(second))))
+    one.apply(items(*[CREATED] * len(ids(second))))
 
     assert ids(first) + ids(second) == [0, 1, 2, 3, 4]
-    assert one.give_up("") == [INDEXED] * 5
+    assert one.finish("") == [INDEXED] * 5
 
 
 def test_a_single_record_that_is_too_large_is_rejected() -> None:
@@ -340,19 +340,19 @@ def test_a_single_record_that_is_too_large_is_rejected() -> None:
     one = delivery(1)
     one.next_body()
 
-    one.settle(Answer(413))
+    one.apply(BulkResponse(413))
 
     assert one.next_body() is None
-    assert one.give_up("") == [Outcome(Verdict.REJECTED, "too_large")]
+    assert one.finish("") == [Outcome(Verdict.REJECTED, "too_large")]
 
 
-def bisect(one: Delivery, bad: set[int], answer: Answer) -> int:
+def bisect(one: Delivery, bad: set[int], answer: BulkResponse) -> int:
     """Be a server that refuses every request that holds a bad record; returns the number of requests."""
     rounds = 0
-    while not one.parked and (body := one.next_body()) is not None:
+    while not one.deferred_cause and (body := one.next_body()) is not None:
         rounds += 1
         found = set(ids(body))
-        one.settle(answer if found & bad else items(*[CREATED] * len(found)))
+        one.apply(answer if found & bad else items(*[CREATED] * len(found)))
     return rounds
 
 
@@ -361,9 +361,9 @@ def test_a_bad_action_is_found_by_bisection(bad: int) -> None:
     """A request refused whole costs one record, and a handful of requests."""
     one = delivery(16)
 
-    rounds = bisect(one, {bad}, Answer(400, "illegal_argument_exception"))
+    rounds = bisect(one, {bad}, BulkResponse(400, "illegal_argument_exception"))
 
-    outcomes = one.give_up("")
+    outcomes = one.finish("")
     assert outcomes[bad] == Outcome(Verdict.REJECTED, "illegal_argument_exception")
     assert [outcome for at, outcome in enumerate(outcomes) if at != bad] == [INDEXED] * 15
     assert rounds <= 10
@@ -374,64 +374,72 @@ def test_bisection_finds_every_bad_action_and_no_other(count: int, bad: set[int]
     """Wherever they stand, each good neighbour is indexed."""
     one = delivery(count)
 
-    bisect(one, bad, Answer(status, "illegal_argument_exception"))
+    bisect(one, bad, BulkResponse(status, "illegal_argument_exception"))
 
-    verdicts = [outcome.verdict for outcome in one.give_up("")]
+    verdicts = [outcome.verdict for outcome in one.finish("")]
     assert verdicts == [Verdict.REJECTED if at in bad else Verdict.INDEXED for at in range(count)]
-    assert one.parked == ""
+    assert one.deferred_cause == ""
 
 
 def test_a_search_that_finds_nothing_but_bad_actions_is_given_up() -> None:
     """A request that is refused whatever it holds is no fault of its records: asking for each would take hours."""
     one = delivery(2_000)
 
-    rounds = bisect(one, set(range(2_000)), Answer(400, "illegal_argument_exception"))
+    rounds = bisect(one, set(range(2_000)), BulkResponse(400, "illegal_argument_exception"))
 
-    assert one.parked == "illegal_argument_exception"
+    assert one.deferred_cause == "illegal_argument_exception"
     assert rounds < 50
-    assert {outcome.verdict for outcome in one.give_up(one.parked)} == {Verdict.UNAVAILABLE}
+    assert {outcome.verdict for outcome in one.finish(one.deferred_cause)} == {Verdict.UNAVAILABLE}
 
 
 def test_a_refused_single_action_gets_its_degraded_form_first() -> None:
     """What breaks the request may be the record's own text."""
     one = delivery(1)
     one.next_body()
-    one.settle(Answer(400, "illegal_argument_exception"))
+    one.apply(BulkResponse(400, "illegal_argument_exception"))
 
     one.next_body()
-    one.settle(items(CREATED))
+    one.apply(items(CREATED))
 
-    assert one.give_up("") == [Outcome(Verdict.DEGRADED, "illegal_argument_exception")]
+    assert one.finish("") == [Outcome(Verdict.DEGRADED, "illegal_argument_exception")]
 
 
 @pytest.mark.parametrize(
     "answer",
-    [Answer(401), Answer(403, "security_exception"), Answer(403, "cluster_block_exception"), Answer(404), Answer(400)],
+    [
+        BulkResponse(401),
+        BulkResponse(403, "security_exception"),
+        BulkResponse(403, "cluster_block_exception"),
+        BulkResponse(404),
+        BulkResponse(400),
+    ],
 )
-def test_a_fault_of_the_set_up_rejects_no_record(answer: Answer) -> None:
+def test_a_fault_of_the_set_up_rejects_no_record(answer: BulkResponse) -> None:
     """Credentials, policy, address or a proxy: every message goes back, nothing is dead-lettered."""
     one = delivery(25)
     one.next_body()
 
-    one.settle(answer)
+    one.apply(answer)
 
     assert one.next_body() is None
-    assert not one.waiting
-    assert {outcome.verdict for outcome in one.give_up("")} == {Verdict.UNAVAILABLE}
+    assert not one.has_retries
+    assert {outcome.verdict for outcome in one.finish("")} == {Verdict.UNAVAILABLE}
 
 
-@pytest.mark.parametrize("answer", [Answer(0, "timeout"), Answer(502), Answer(503, "x"), Answer(403, "throttled")])
-def test_a_request_without_an_answer_is_sent_again_whole(answer: Answer) -> None:
+@pytest.mark.parametrize(
+    "answer", [BulkResponse(0, "timeout"), BulkResponse(502), BulkResponse(503, "x"), BulkResponse(403, "throttled")]
+)
+def test_a_request_without_an_answer_is_sent_again_whole(answer: BulkResponse) -> None:
     """The documents may be in already: then the second answer is 409, and nothing is doubled."""
     one = delivery(3)
     body = one.next_body()
-    one.settle(answer)
+    one.apply(answer)
 
-    one.resume()
+    one.release_retries()
 
     assert one.next_body() == body
-    one.settle(items(CONFLICT, CONFLICT, CREATED))
-    assert one.give_up("") == [DUPLICATE, DUPLICATE, INDEXED]
+    one.apply(items(CONFLICT, CONFLICT, CREATED))
+    assert one.finish("") == [DUPLICATE, DUPLICATE, INDEXED]
 
 
 def large_body() -> tuple[Delivery, bytes]:
@@ -446,23 +454,23 @@ def test_a_body_above_the_indexing_pressure_comes_again_in_halves() -> None:
     """One that is larger than the node's limit could never pass whole, however long it waits."""
     one, _ = large_body()
 
-    one.settle(Answer(429, PRESSURE))
-    one.resume()
+    one.apply(BulkResponse(429, PRESSURE))
+    one.release_retries()
     halves = []
     while (body := one.next_body()) is not None:
         halves.append(ids(body))
-        one.settle(items(*[CREATED] * len(halves[-1])))
+        one.apply(items(*[CREATED] * len(halves[-1])))
 
     assert halves == [[0, 1], [2, 3]]
-    assert one.give_up("") == [INDEXED] * 4
+    assert one.finish("") == [INDEXED] * 4
 
 
 def test_a_body_that_is_a_small_part_of_the_nodes_memory_comes_again_whole() -> None:
     """Others fill it; twice as many requests would be refused twice as often."""
     one, body = large_body()
     for _ in range(4):
-        one.settle(Answer(429, PRESSURE, memory=4 * len(body)))
-        one.resume()
+        one.apply(BulkResponse(429, PRESSURE, memory=4 * len(body)))
+        one.release_retries()
 
         assert one.next_body() == body
 
@@ -470,8 +478,8 @@ def test_a_body_that_is_a_small_part_of_the_nodes_memory_comes_again_whole() -> 
 def test_a_body_that_is_a_large_part_of_the_nodes_memory_comes_again_in_halves() -> None:
     """The node would have to be nearly idle to take it."""
     one, body = large_body()
-    one.settle(Answer(429, PRESSURE, memory=4 * len(body) - 4))
-    one.resume()
+    one.apply(BulkResponse(429, PRESSURE, memory=4 * len(body) - 4))
+    one.release_retries()
 
     assert ids(one.next_body()) == [0, 1]
 
@@ -480,8 +488,8 @@ def test_a_body_that_is_refused_again_and_again_comes_in_halves_all_the_same() -
     """Where others hold all but a little of the node's memory for good, only what is smaller gets in."""
     one, body = large_body()
     for _ in range(5):
-        one.settle(Answer(429, PRESSURE, memory=100 * len(body)))
-        one.resume()
+        one.apply(BulkResponse(429, PRESSURE, memory=100 * len(body)))
+        one.release_retries()
         last = one.next_body()
 
     assert ids(last) == [0, 1]
@@ -492,10 +500,10 @@ def test_a_single_large_record_comes_again_whole() -> None:
     one = Delivery([action(event(userAgent="x" * 600_000))], max_bytes=10 * MIB)
     body = one.next_body()
 
-    assert not one.is_halved(Answer(429, PRESSURE))
+    assert not one.should_split(BulkResponse(429, PRESSURE))
 
-    one.settle(Answer(429, PRESSURE))
-    one.resume()
+    one.apply(BulkResponse(429, PRESSURE))
+    one.release_retries()
 
     assert one.next_body() == body
 
@@ -505,8 +513,8 @@ def test_a_small_body_comes_again_whole() -> None:
     one = delivery(4)
     one.next_body()
 
-    one.settle(Answer(429, PRESSURE))
-    one.resume()
+    one.apply(BulkResponse(429, PRESSURE))
+    one.release_retries()
 
     assert ids(one.next_body()) == [0, 1, 2, 3]
 
@@ -517,12 +525,12 @@ def test_degraded_forms_that_have_grown_are_sent_within_the_limit() -> None:
     limit = sum(len(one.lines) for one in actions)
     one = Delivery(actions, max_bytes=limit)
     one.next_body()
-    one.settle(items(*[(400, MAPPING)] * 8))
+    one.apply(items(*[(400, MAPPING)] * 8))
 
     bodies = []
     while (body := one.next_body()) is not None:
         bodies.append(body)
-        one.settle(items(*[CREATED] * len(ids(body))))
+        one.apply(items(*[CREATED] * len(ids(body))))
 
     assert len(bodies) > 1
     assert all(len(body) <= limit for body in bodies)
@@ -530,7 +538,15 @@ def test_degraded_forms_that_have_grown_are_sent_within_the_limit() -> None:
 
 
 STATUSES = [(201, ""), (409, "v"), (429, "r"), (503, "u"), (400, "m"), (404, "index_not_found_exception"), (403, "")]
-ANSWERS = [Answer(0), Answer(429, "r"), Answer(413), Answer(400, "i"), Answer(503), Answer(403, "x"), Answer(200)]
+ANSWERS = [
+    BulkResponse(0),
+    BulkResponse(429, "r"),
+    BulkResponse(413),
+    BulkResponse(400, "i"),
+    BulkResponse(503),
+    BulkResponse(403, "x"),
+    BulkResponse(200),
+]
 
 
 @given(count=st.integers(1, 12), chance=st.randoms(use_true_random=False))
@@ -539,14 +555,14 @@ def test_every_action_has_exactly_one_outcome_whatever_the_server_says(count: in
     one = delivery(count)
     sent = 0
     for _ in range(30):
-        one.resume()
+        one.release_retries()
         while (body := one.next_body()) is not None:
             sent += 1
             whole = chance.random() < 0.3
             several = [chance.choice(STATUSES) for _ in ids(body)]
-            one.settle(chance.choice(ANSWERS) if whole else items(*several))
+            one.apply(chance.choice(ANSWERS) if whole else items(*several))
 
-    outcomes = one.give_up("over")
+    outcomes = one.finish("over")
     assert len(outcomes) == count
     assert all(isinstance(outcome, Outcome) for outcome in outcomes)
     assert sent < 30 * count * 4
@@ -566,7 +582,7 @@ def test_requests_keep_the_order_and_stay_within_their_bounds(
     """A request above a managed node's limit is refused; one out of order pairs outcomes wrongly."""
     actions = [sized(size, position) for position, size in enumerate(sizes)]
 
-    found = list(requests(actions, max_bytes, max_actions))
+    found = list(cut_requests(actions, max_bytes, max_actions))
 
     assert [one for request in found for one in request] == actions
     assert all(request for request in found)
@@ -576,7 +592,7 @@ def test_requests_keep_the_order_and_stay_within_their_bounds(
 
 def test_requests_are_filled_before_they_are_sent() -> None:
     """Records of many small files share a request: a request each would be the slowest way."""
-    found = list(requests([sized(10) for _ in range(100)], 100, 1_000))
+    found = list(cut_requests([sized(10) for _ in range(100)], 100, 1_000))
 
     assert [len(request) for request in found] == [10] * 10
 
@@ -590,7 +606,7 @@ def test_requests_are_made_while_actions_come() -> None:
             taken.append(number)
             yield sized(10, number)
 
-    first = next(iter(requests(stream(), 100, 1_000)))
+    first = next(iter(cut_requests(stream(), 100, 1_000)))
 
     assert len(first) == 10
     assert len(taken) == 11
@@ -600,7 +616,7 @@ def test_a_compressed_body_is_gzip() -> None:
     """Level 1 costs a tenth of the CPU; the server reads it all the same."""
     body = b"".join(one.lines for one in bulk_actions(20))
 
-    packed = compressed(body)
+    packed = compress_body(body)
 
     assert gzip.decompress(packed) == body
     assert len(packed) < len(body) / 3

@@ -29,20 +29,22 @@ from tests.support.factories import (
     s3_notice,
 )
 from tests.support.fakes import House, MemoryIndex, Way, house
-from worker.cloudtrail.inflate import read_text
-from worker.cloudtrail.split import cut
+from worker.cloudtrail.inflate import inflate
+from worker.cloudtrail.split import split_records
 from worker.errors import Reason, StoreUnavailable, UnreadableObject
-from worker.pipeline.bulk import Answer
-from worker.pipeline.consumer import FileOutcome, Limits
-from worker.pipeline.notifications import read_message
+from worker.pipeline.accounting import FileOutcome
+from worker.pipeline.bulk import BulkResponse
+from worker.pipeline.limits import Limits
+from worker.pipeline.notifications import parse_notification
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from worker.pipeline.bulk import Receipt
-    from worker.pipeline.consumer import BatchResult, Message
+    from worker.pipeline.accounting import BatchResult
+    from worker.pipeline.bulk import DeliveryResult
     from worker.pipeline.documents import Action
-    from worker.pipeline.notifications import ObjectRef
+    from worker.pipeline.objects import ObjectRef
+    from worker.pipeline.ports import Message
 
 MAPPING = "mapper_parsing_exception"
 DOWN = StoreUnavailable("s3:SlowDown")
@@ -72,13 +74,13 @@ def assert_nothing_lost(result: BatchResult, batch: Sequence[Message], letters: 
     for one in batch:
         if one.id in result.failed:
             continue
-        for ref in read_message(one.body).objects:
+        for ref in parse_notification(one.body).objects:
             file = by_ref[ref.bucket, ref.key, ref.version_id]
             assert file.outcome is FileOutcome.INDEXED or letters[ref.key]
 
 
 def buried(here: House) -> Counter[str]:
-    return Counter(ref.key for letter in here.queue.letters for ref in read_message(letter.body).objects)
+    return Counter(ref.key for letter in here.queue.letters for ref in parse_notification(letter.body).objects)
 
 
 # The good road
@@ -153,7 +155,7 @@ def test_records_of_many_files_share_a_request(here: House) -> None:
     result = here.consume(*batch)
 
     assert len(here.index.documents) == 40
-    assert here.index.deliveries == result.effort.bulk_requests == 1
+    assert here.index.deliveries == result.stats.bulk_requests == 1
 
 
 def test_a_large_file_is_sent_in_several_requests() -> None:
@@ -399,7 +401,7 @@ def test_an_unreadable_object_goes_to_the_dead_letters_with_its_reason(content: 
         assert letter.reason is reason
         assert "\n" not in letter.detail
         assert (letter.source_message_id, letter.attempts, letter.rejected) == ("message-1", 2, ())
-        assert read_message(letter.body).objects == read_message(one.body).objects
+        assert parse_notification(letter.body).objects == parse_notification(one.body).objects
         assert here.index.documents == {}
         assert numbers(result) == [(0, 0, 0, 0, 0)]
 
@@ -437,7 +439,7 @@ def test_of_a_truncated_file_the_complete_records_are_indexed(here: House, lost:
     (file,) = result.files
     assert result.failed == ()
     assert here.queue.reasons == {"truncated": 1}
-    assert file.read == file.indexed == len(cut(read_text(content, 1 << 20)).records)
+    assert file.read == file.indexed == len(split_records(inflate(content, 1 << 20)).records)
     assert file.read > 0
 
 
@@ -546,17 +548,17 @@ def test_a_store_that_is_down_dead_letters_nothing(here: House) -> None:
 @pytest.mark.parametrize(
     "answer",
     [
-        Answer(0, "no_connection"),
-        Answer(429, "rejected_execution_exception"),
-        Answer(503),
-        Answer(401),
-        Answer(403, "security_exception"),
-        Answer(403, "cluster_block_exception"),
-        Answer(404),
-        Answer(400),
+        BulkResponse(0, "no_connection"),
+        BulkResponse(429, "rejected_execution_exception"),
+        BulkResponse(503),
+        BulkResponse(401),
+        BulkResponse(403, "security_exception"),
+        BulkResponse(403, "cluster_block_exception"),
+        BulkResponse(404),
+        BulkResponse(400),
     ],
 )
-def test_an_index_that_is_down_or_closed_dead_letters_nothing(here: House, answer: Answer) -> None:
+def test_an_index_that_is_down_or_closed_dead_letters_nothing(here: House, answer: BulkResponse) -> None:
     """However long it lasts: the messages go back, and everything is there afterwards."""
     one = here.announce("one", log_file(event(1), event(2)))
     here.index.script.extend([answer] * 8)
@@ -578,14 +580,14 @@ def test_throttled_records_are_counted_once(here: House) -> None:
     result = here.consume(here.announce("one", log_file(event(1), event(2))))
 
     assert numbers(result) == [(2, 2, 0, 0, 0)]
-    assert result.effort.bulk_requests == 3
-    assert result.effort.bulk_retries == 2
+    assert result.stats.bulk_requests == 3
+    assert result.stats.bulk_retries == 2
 
 
 def test_a_file_that_went_back_half_indexed_is_whole_the_second_time() -> None:
     """The half that was in is duplicate then, and no record is counted as indexed twice."""
     with house(Limits(bulk_actions=2, bulk_in_flight=1), index=MemoryIndex(rounds=1)) as here:
-        fails = iter([[], [Answer(503)]])
+        fails = iter([[], [BulkResponse(503)]])
         here.index.on_deliver = lambda: here.index.script.extend(next(fails, []))
         one = here.announce("one", log_file(*(event(n) for n in range(4))))
 
@@ -599,7 +601,7 @@ def test_a_file_that_went_back_half_indexed_is_whole_the_second_time() -> None:
 def test_once_the_index_has_refused_for_the_whole_budget_nothing_more_is_sent() -> None:
     """The rest of the batch goes straight back: asking on would only prolong the trouble."""
     with house(Limits(bulk_actions=1, bulk_in_flight=1, fetch_ahead=1)) as here:
-        here.index.script.extend([Answer(503)] * 1_000)
+        here.index.script.extend([BulkResponse(503)] * 1_000)
         batch = [here.announce(f"file-{n}", log_file(event(n)), n) for n in range(50)]
 
         result = here.consume(*batch)
@@ -707,7 +709,7 @@ def test_at_the_deadline_what_is_whole_is_done_and_the_rest_goes_back() -> None:
         assert 0 < len(done) < 10
         assert_nothing_lost(result, batch, buried(here))
         for one in done:
-            (file,) = [file for file in result.files if file.ref in read_message(one.body).objects]
+            (file,) = [file for file in result.files if file.ref in parse_notification(one.body).objects]
             assert file.indexed == 2
         assert here.clock.seconds <= 125.0
 
@@ -788,7 +790,7 @@ def test_a_crash_while_sending_costs_only_the_files_of_that_request() -> None:
 class ShortIndex(MemoryIndex):
     """An index that loses the last outcome."""
 
-    def deliver(self, request: Sequence[Action], left: Callable[[], float]) -> Receipt:
+    def deliver(self, request: Sequence[Action], left: Callable[[], float]) -> DeliveryResult:
         receipt = super().deliver(request, left)
         return receipt._replace(outcomes=receipt.outcomes[:-1])
 
@@ -1026,7 +1028,10 @@ def refuse(document: dict[str, Any]) -> str:
     plan=batches,
     spoiled=st.dictionaries(st.integers(0, 11), broken_objects, max_size=3),
     script=st.lists(
-        st.sampled_from([Answer(429, "r"), Answer(503), Answer(0), Answer(400, "i"), Answer(413)]), max_size=4
+        st.sampled_from(
+            [BulkResponse(429, "r"), BulkResponse(503), BulkResponse(0), BulkResponse(400, "i"), BulkResponse(413)]
+        ),
+        max_size=4,
     ),
     rounds=st.integers(1, 4),
     bulk_actions=st.integers(1, 9),
@@ -1037,7 +1042,7 @@ def test_nothing_is_lost_and_nothing_doubled_whatever_happens(  # noqa: PLR0913 
     *,
     plan: list[list[list[str]]],
     spoiled: dict[int, bytes | Exception],
-    script: list[Answer],
+    script: list[BulkResponse],
     rounds: int,
     bulk_actions: int,
     broken_queue: bool,

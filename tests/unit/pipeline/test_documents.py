@@ -28,10 +28,11 @@ from tests.support.factories import (
     text,
 )
 from worker.cloudtrail.records import Record, read_record
-from worker.cloudtrail.split import cut
+from worker.cloudtrail.split import split_records
 from worker.errors import Reason, UnreadableObject
 from worker.opensearch.schema import index_template
-from worker.pipeline.documents import Action, Origin, Partition, Routing, actions, degrade
+from worker.pipeline.documents import Action, IndexNaming, Provenance, degrade, to_actions
+from worker.pipeline.limits import Partition
 
 HARD = {
     "line breaks": b'{\n  "eventID": "1",\r\n  "eventTime": "2026-11-23T10:00:00Z"\n}',
@@ -43,9 +44,9 @@ HARD = {
 
 def made_of(raw: bytes) -> Action:
     """The action of one record as it stands in a file."""
-    found = read_record(cut(text(file_text(raw))).records[0], 0, max_depth=64, max_bytes=1 << 20)
+    found = read_record(split_records(text(file_text(raw))).records[0], 0, max_depth=64, max_bytes=1 << 20)
     assert isinstance(found, Record)
-    (one,) = actions([found], 0, ORIGIN, ROUTING)
+    (one,) = to_actions([found], 0, ORIGIN, ROUTING)
     return one
 
 
@@ -122,7 +123,7 @@ def test_an_object_with_odd_characters_is_named_as_it_is() -> None:
     """S3 allows nearly everything in a key."""
     uri = 's3://b/ä "quoted" \\ \n.gz'
 
-    (one,) = actions([record()], 0, Origin(uri, "2026-11-23T10:05:00Z", "2026-11-23T12:00:00Z"), ROUTING)
+    (one,) = to_actions([record()], 0, Provenance(uri, "2026-11-23T10:05:00Z", "2026-11-23T12:00:00Z"), ROUTING)
 
     assert document(one)["trailsink"]["object"] == uri
 
@@ -131,7 +132,7 @@ def test_actions_keep_the_order_and_the_places_of_the_records() -> None:
     """Outcomes are told by position."""
     records = [record(event(number), number) for number in (4, 2, 9)]
 
-    made = list(actions(records, 6, ORIGIN, ROUTING))
+    made = list(to_actions(records, 6, ORIGIN, ROUTING))
 
     assert [(one.file, one.position) for one in made] == [(6, 4), (6, 2), (6, 9)]
     assert [address(one)["_id"] for one in made] == [event_id(4), event_id(2), event_id(9)]
@@ -161,8 +162,8 @@ def test_an_index_is_named_after_the_day_or_month_of_the_record(given_time: str,
     """A time that cannot be true would create indices in other centuries."""
     one = record(event(eventTime=given_time))
 
-    by_day = Routing("trail", Partition.DAY, "2026-11-24T12:00:00Z", 100).index(one)
-    by_month = Routing("trail", Partition.MONTH, "2026-11-24T12:00:00Z", 100).index(one)
+    by_day = IndexNaming("trail", Partition.DAY, "2026-11-24T12:00:00Z", 100).index_of(one)
+    by_month = IndexNaming("trail", Partition.MONTH, "2026-11-24T12:00:00Z", 100).index_of(one)
 
     assert (by_day, by_month) == (f"trail-{day}", f"trail-{month}")
 
@@ -170,7 +171,7 @@ def test_an_index_is_named_after_the_day_or_month_of_the_record(given_time: str,
 @given(given_time=st.text(st.sampled_from("0123456789-:TZW+. "), min_size=1) | st.datetimes().map(str))
 def test_every_index_name_is_one_that_the_server_takes(given_time: str) -> None:
     """A name that it refuses would send the file back for ever."""
-    name = ROUTING.index(record(event(eventTime=given_time)))
+    name = ROUTING.index_of(record(event(eventTime=given_time)))
 
     assert name == "cloudtrail-undated" or len(name) == len("cloudtrail-2026-11-23")
     assert set(name.removeprefix("cloudtrail-")) <= set("0123456789-undated")
@@ -178,7 +179,7 @@ def test_every_index_name_is_one_that_the_server_takes(given_time: str) -> None:
 
 def test_a_week_date_makes_no_index_of_its_own() -> None:
     """The server takes no capital letter in a name, and answers so for ever."""
-    name = ROUTING.index(record(event(eventTime="2025-W47-1T10:00:00Z")))
+    name = ROUTING.index_of(record(event(eventTime="2025-W47-1T10:00:00Z")))
 
     assert name in ("cloudtrail-2025-11-17", "cloudtrail-undated")
 
@@ -204,7 +205,7 @@ def test_days_that_share_an_index_are_not_scattered() -> None:
     year = [record(event(n, eventTime=f"{first + timedelta(days=n):%Y-%m-%dT%H:%M:%SZ}"), n) for n in range(365)]
     ancient = [record(event(n, eventTime=f"{1500 + n}-01-01T00:00:00Z"), n) for n in range(300)]
 
-    Routing("trail", Partition.MONTH, "2026-11-24T12:00:00Z", 12).check(year)
+    IndexNaming("trail", Partition.MONTH, "2026-11-24T12:00:00Z", 12).check(year)
     ROUTING.check(ancient)
 
 

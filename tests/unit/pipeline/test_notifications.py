@@ -25,7 +25,8 @@ from tests.support.factories import (
     s3_notice,
 )
 from worker.errors import MalformedMessage
-from worker.pipeline.notifications import Announcement, ObjectRef, announce, read_message
+from worker.pipeline.notifications import Notification, parse_notification, s3_notification
+from worker.pipeline.objects import ObjectRef
 
 VALIDATION = "CloudTrail validation message."
 
@@ -69,7 +70,7 @@ def test_an_s3_notification_announces_its_object_with_all_that_it_says() -> None
     """Version and time decide what is read and how late it is; size bounds what is fetched ahead."""
     body = s3_notice(s3_entry("a/b.json.gz"))
 
-    (found,) = read_message(body).objects
+    (found,) = parse_notification(body).objects
 
     assert whole(found) == (
         BUCKET,
@@ -99,7 +100,7 @@ def test_an_s3_notification_announces_its_object_with_all_that_it_says() -> None
 )
 def test_every_notice_is_read_in_every_envelope(body: str, wrap: Any) -> None:
     """Operators choose the road; each of them must end at the same object."""
-    announcement = read_message(wrap(body))
+    announcement = parse_notification(wrap(body))
 
     assert [(one.bucket, one.key) for one in announcement.objects] == [(BUCKET, "a/b.json.gz")]
     assert announcement.ignored == announcement.malformed == ()
@@ -109,7 +110,7 @@ def test_an_eventbridge_event_announces_its_object_with_all_that_it_says() -> No
     """EventBridge spells the same facts differently."""
     body = bridge_event("a/b.json.gz")
 
-    (found,) = read_message(body).objects
+    (found,) = parse_notification(body).objects
 
     assert whole(found) == (
         BUCKET,
@@ -125,7 +126,7 @@ def test_cloudtrails_own_notice_announces_every_key() -> None:
     """CloudTrail names several files in one notice; peers read only the first."""
     body = cloudtrail_notice(key("one"), key("two"), key("three"))
 
-    announcement = read_message(body)
+    announcement = parse_notification(body)
 
     assert [one.key for one in announcement.objects] == [key("one"), key("two"), key("three")]
 
@@ -134,7 +135,7 @@ def test_an_s3_notification_of_several_entries_announces_all_of_them() -> None:
     """The list has one entry in practice, but it is documented as a list."""
     body = s3_notice("a", "b", "c")
 
-    assert [one.key for one in read_message(body).objects] == ["a", "b", "c"]
+    assert [one.key for one in parse_notification(body).objects] == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize("suffix", ["Put", "Post", "Copy", "CompleteMultipartUpload", "SomethingNew"])
@@ -143,7 +144,7 @@ def test_every_way_of_creating_an_object_announces_it(prefix: str, suffix: str) 
     """S3 adds suffixes without notice, and the name has the prefix `s3:` where configuration is quoted."""
     body = s3_notice(s3_entry("a", eventName=f"{prefix}ObjectCreated:{suffix}"))
 
-    assert [one.key for one in read_message(body).objects] == ["a"]
+    assert [one.key for one in parse_notification(body).objects] == ["a"]
 
 
 @pytest.mark.parametrize("version", ["2.0", "2.1", "2.2", "2.3", "2.17", "2"])
@@ -151,7 +152,7 @@ def test_a_new_minor_version_of_the_notification_is_read(version: str) -> None:
     """S3 documents that minor versions only add."""
     body = s3_notice(s3_entry("a", eventVersion=version))
 
-    assert len(read_message(body).objects) == 1
+    assert len(parse_notification(body).objects) == 1
 
 
 @pytest.mark.parametrize("version", ["3.0", "1.9", "20.1", "two", ""])
@@ -160,7 +161,7 @@ def test_a_new_major_version_of_the_notification_is_malformed(version: str) -> N
     body = s3_notice(s3_entry("a", eventVersion=version))
 
     with pytest.raises(MalformedMessage, match="eventVersion"):
-        read_message(body)
+        parse_notification(body)
 
 
 # Notices ignored by name
@@ -177,9 +178,9 @@ def test_a_new_major_version_of_the_notification_is_malformed(version: str) -> N
 )
 def test_what_aws_sends_to_try_the_road_is_ignored_by_name(body: str, name: str, wrap: Any) -> None:
     """These arrive on the day of installation: as poison they would be the first dead letters an operator sees."""
-    announcement = read_message(wrap(body))
+    announcement = parse_notification(wrap(body))
 
-    assert announcement == Announcement(ignored=(name,))
+    assert announcement == Notification(ignored=(name,))
 
 
 @pytest.mark.parametrize("kind", ["SubscriptionConfirmation", "UnsubscribeConfirmation"])
@@ -187,7 +188,7 @@ def test_sns_subscription_notices_are_ignored_by_name(kind: str) -> None:
     """A topic of another account sends them to the queue; they announce nothing."""
     body = in_sns("You have chosen to subscribe", Type=kind, Token="2336412f37", SubscribeURL="https://sns.example.com")
 
-    assert read_message(body) == Announcement(ignored=("sns_subscription",))
+    assert parse_notification(body) == Notification(ignored=("sns_subscription",))
 
 
 @pytest.mark.parametrize(
@@ -211,7 +212,7 @@ def test_s3_events_that_create_nothing_are_ignored_by_name(event_name: str, name
     """A queue that is subscribed to `s3:*` brings them; none must cost a GetObject or a dead letter."""
     body = s3_notice(s3_entry("a", eventName=event_name))
 
-    assert read_message(body) == Announcement(ignored=(name,))
+    assert parse_notification(body) == Notification(ignored=(name,))
 
 
 @pytest.mark.parametrize(
@@ -227,7 +228,7 @@ def test_eventbridge_events_that_create_nothing_are_ignored_by_name(kind: str, n
     """EventBridge emits all object events once it is enabled; the rule may let them through."""
     body = bridge_event("a", **{"detail-type": kind})
 
-    assert read_message(body) == Announcement(ignored=(name,))
+    assert parse_notification(body) == Notification(ignored=(name,))
 
 
 # Poison
@@ -282,7 +283,7 @@ def test_eventbridge_events_that_create_nothing_are_ignored_by_name(kind: str, n
 def test_anything_else_is_malformed(body: str) -> None:
     """What is not recognised must never mean "nothing to do": peers acknowledged an empty list and lost files."""
     with pytest.raises(MalformedMessage):
-        read_message(body)
+        parse_notification(body)
 
 
 def test_sns_envelopes_without_end_are_malformed() -> None:
@@ -292,7 +293,7 @@ def test_sns_envelopes_without_end_are_malformed() -> None:
         body = in_sns(body)
 
     with pytest.raises(MalformedMessage, match="too deep"):
-        read_message(body)
+        parse_notification(body)
 
 
 def test_what_is_said_of_a_malformed_message_holds_none_of_its_contents() -> None:
@@ -300,7 +301,7 @@ def test_what_is_said_of_a_malformed_message_holds_none_of_its_contents() -> Non
     body = s3_notice(s3_entry("a", eventName="SECRET", eventSource="SECRET", eventVersion="SECRET"))
 
     with pytest.raises(MalformedMessage) as caught:
-        read_message(body)
+        parse_notification(body)
 
     assert "SECRET" not in str(caught.value)
 
@@ -312,7 +313,7 @@ def test_a_time_at_the_end_of_the_calendar_costs_at_most_its_entry(moment: str) 
     """Such a time is no date in UTC: an error other than MalformedMessage would cost the whole batch."""
     body = s3_notice(s3_entry("a", eventTime=moment), "b")
 
-    announcement = read_message(body)
+    announcement = parse_notification(body)
 
     assert "b" in [one.key for one in announcement.objects]
     assert len(announcement.objects) + len(announcement.malformed) == 2
@@ -323,7 +324,7 @@ def test_a_time_at_the_end_of_the_calendar_is_no_fault_of_ours() -> None:
     body = bridge_event("a", time="0001-01-01T00:00:00+14:00")
 
     try:
-        found = [one.key for one in read_message(body).objects]
+        found = [one.key for one in parse_notification(body).objects]
     except MalformedMessage:
         found = ["a"]
 
@@ -343,7 +344,7 @@ def test_an_object_without_a_detail_is_announced_all_the_same(name: str, how: st
     else:
         entry["s3"]["object"][name] = None
 
-    announcement = read_message(s3_notice(entry))
+    announcement = parse_notification(s3_notice(entry))
 
     assert [one.key for one in announcement.objects] == ["a"]
 
@@ -353,14 +354,14 @@ def test_an_entry_without_time_or_version_is_announced_all_the_same() -> None:
     entry = s3_entry("a")
     del entry["eventTime"], entry["eventVersion"], entry["awsRegion"], entry["userIdentity"]
 
-    assert [one.notified_at for one in read_message(s3_notice(entry)).objects] == [None]
+    assert [one.notified_at for one in parse_notification(s3_notice(entry)).objects] == [None]
 
 
 def test_one_malformed_entry_costs_only_itself() -> None:
     """The readable siblings are announced, and the bad one is named by its place."""
     body = s3_notice(s3_entry("a"), s3_entry("b", s3={"bucket": {}}), s3_entry("c", eventName="ObjectRemoved:Delete"))
 
-    announcement = read_message(body)
+    announcement = parse_notification(body)
 
     assert [one.key for one in announcement.objects] == ["a"]
     assert announcement.ignored == ("event_ObjectRemoved",)
@@ -373,7 +374,7 @@ def test_entries_that_are_all_malformed_make_the_message_malformed() -> None:
     body = s3_notice(s3_entry("a", s3=None), s3_entry("b", s3=None))
 
     with pytest.raises(MalformedMessage, match=r"Records\[0\]"):
-        read_message(body)
+        parse_notification(body)
 
 
 # Keys
@@ -395,7 +396,7 @@ def test_entries_that_are_all_malformed_make_the_message_malformed() -> None:
 )
 def test_keys_in_s3_notifications_are_form_encoded(encoded: str, plain: str) -> None:
     """A key that is not decoded, or decoded twice, is another object or none."""
-    (found,) = read_message(s3_notice(encoded)).objects
+    (found,) = parse_notification(s3_notice(encoded)).objects
 
     assert found.key == plain
 
@@ -404,7 +405,7 @@ def test_keys_in_s3_notifications_are_form_encoded(encoded: str, plain: str) -> 
 @pytest.mark.parametrize("make", [bridge_event, cloudtrail_notice], ids=["EventBridge", "CloudTrail"])
 def test_keys_in_other_notices_are_not_encoded(make: Any, plain: str) -> None:
     """Decoding them would turn a plus into a space."""
-    (found,) = read_message(make(plain)).objects
+    (found,) = parse_notification(make(plain)).objects
 
     assert found.key == plain
 
@@ -413,9 +414,9 @@ def test_keys_in_other_notices_are_not_encoded(make: Any, plain: str) -> None:
 @pytest.mark.parametrize("wrap", [lambda body: body, in_sns], ids=["bare", "in SNS"])
 def test_announcing_is_the_inverse_of_reading(ref: ObjectRef, wrap: Any) -> None:
     """Backfill, dead letters and redrive all announce: a key that changes on the way would be lost."""
-    body = wrap(announce(ref))
+    body = wrap(s3_notification(ref))
 
-    announcement = read_message(body)
+    announcement = parse_notification(body)
 
     assert [whole(one) for one in announcement.objects] == [whole(ref)]
     assert announcement.ignored == announcement.malformed == ()
@@ -424,7 +425,7 @@ def test_announcing_is_the_inverse_of_reading(ref: ObjectRef, wrap: Any) -> None
 @given(ref=refs)
 def test_an_announcement_is_plain_ascii_json_where_the_key_stands(ref: ObjectRef) -> None:
     """SQS takes only XML's characters in a body; an encoded key has no others."""
-    written = json.loads(announce(ref))["Records"][0]["s3"]["object"]["key"]
+    written = json.loads(s3_notification(ref))["Records"][0]["s3"]["object"]["key"]
 
     assert written.isascii()
     assert written.isprintable()
@@ -438,14 +439,14 @@ def test_plain_keys_come_through_unchanged(make: Any, wrap: Any, plain: str) -> 
     """Whatever S3 allows as a key, these notices carry it as it is."""
     body = wrap(make(plain))
 
-    assert [one.key for one in read_message(body).objects] == [plain]
+    assert [one.key for one in parse_notification(body).objects] == [plain]
 
 
 @given(body=bodies)
 def test_no_body_raises_anything_but_malformed(body: str) -> None:
     """Bodies come from outside: an error of another kind would cost the batch."""
     try:
-        found = read_message(body)
+        found = parse_notification(body)
     except MalformedMessage:
         return
 
@@ -475,8 +476,8 @@ def test_times_of_notices_are_read_in_utc() -> None:
     """Lag is computed from them; a time without a zone is UTC, as everything that AWS writes."""
     local = datetime(2026, 11, 23, 12, 0, tzinfo=timezone(timedelta(hours=2)))
 
-    (with_zone,) = read_message(s3_notice(s3_entry("a", eventTime=local.isoformat()))).objects
-    (without,) = read_message(s3_notice(s3_entry("a", eventTime="2026-11-23T10:00:00"))).objects
+    (with_zone,) = parse_notification(s3_notice(s3_entry("a", eventTime=local.isoformat()))).objects
+    (without,) = parse_notification(s3_notice(s3_entry("a", eventTime="2026-11-23T10:00:00"))).objects
 
     assert with_zone.notified_at == without.notified_at == datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
     assert with_zone.notified_at is not None

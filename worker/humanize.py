@@ -1,0 +1,51 @@
+"""The one way to write times, durations, sizes and counts, for people and in documents."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+_MANY = 10  # of a unit: from here on the next smaller unit says nothing
+_MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
+_KIB = 1_024
+
+
+def iso_seconds(moment: datetime) -> str:
+    """Return a moment as ISO 8601 in UTC, to the second: 2026-03-01T10:00:00Z."""
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
+
+
+def iso_epoch(seconds: float) -> str:
+    """Return epoch seconds as ISO 8601 in UTC, to the second."""
+    return iso_seconds(datetime.fromtimestamp(seconds, UTC))
+
+
+def format_minute(moment: datetime) -> str:
+    """Return a moment in UTC, to the minute: 2026-03-01 10:00."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}"
+
+
+def format_duration(length: timedelta | float) -> str:
+    """Return a length of time in its largest two units, or one where that is plenty: 42s, 5m, 3h 20m, 6d 4h, 12d.
+
+    A number is in seconds.
+    """
+    seconds = max(0, int(length.total_seconds() if isinstance(length, timedelta) else length))
+    for unit, size, lesser_unit, lesser_size in (("d", _DAY, "h", _HOUR), ("h", _HOUR, "m", _MINUTE)):
+        if seconds >= size:
+            rest = seconds % size // lesser_size if seconds < _MANY * size else 0
+            return f"{seconds // size}{unit}" + (f" {rest}{lesser_unit}" if rest else "")
+    return f"{seconds // _MINUTE}m" if seconds >= _MINUTE else f"{seconds}s"
+
+
+def format_size(octets: float) -> str:
+    """Return a size in the binary unit that keeps it short: 390 B, 1.5 MiB, 2.0 GiB."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if octets < _KIB:
+            return f"{octets:.0f} B" if unit == "B" else f"{octets:.1f} {unit}"
+        octets /= _KIB
+    return f"{octets:.1f} TiB"
+
+
+def pluralize(number: int, noun: str, plural: str = "") -> str:
+    """Return a number with its noun: "1 letter", "2,000 letters", "0 indices"."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

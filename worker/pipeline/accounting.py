@@ -1,0 +1,139 @@
+"""The accounts of a batch: what became of each record, each file and the batch as a whole."""
+
+from __future__ import annotations
+
+from collections import Counter  # noqa: TC003 - msgspec needs it at runtime
+from datetime import datetime  # noqa: TC003
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from worker.errors import Reason, UnreadableObject
+from worker.pipeline.bulk import Verdict
+from worker.pipeline.objects import ObjectRef  # noqa: TC001
+
+if TYPE_CHECKING:
+    from worker.pipeline.bulk import DeliveryResult, Outcome
+
+# Rejected records that a dead letter can name: more than fit into its attribute anyway.
+_NAMED_REJECTIONS = 1_000
+
+
+class FileOutcome(StrEnum):
+    """How one object that was read ended."""
+
+    INDEXED = "indexed"
+    HANDED_BACK = "handed_back"
+    DEAD_LETTER = "dead_letter"
+
+
+class FileTally(msgspec.Struct):
+    """The account of one object in one batch; once done, read = indexed + duplicate + degraded + rejected."""
+
+    ref: ObjectRef
+    delivered_at: datetime | None
+    read: int = 0
+    indexed: int = 0
+    duplicate: int = 0
+    degraded: int = 0
+    rejected: int = 0
+    complete: bool = False  # all its records are read, and handed on
+    problem: UnreadableObject | None = None
+    unavailable: str = ""  # why it has to go back
+    note: str = ""
+    rejections: list[tuple[int, str]] = msgspec.field(default_factory=list)
+    fetch_seconds: float = 0.0
+    stored_bytes: int = 0
+    inflated_bytes: int = 0
+    oldest_event: str | None = None  # ISO 8601 in UTC
+
+    def record(self, position: int, outcome: Outcome) -> None:
+        """Count the outcome of one record."""
+        match outcome.verdict:
+            case Verdict.INDEXED:
+                self.indexed += 1
+            case Verdict.DUPLICATE:
+                self.duplicate += 1
+            case Verdict.DEGRADED:
+                self.degraded += 1
+            case Verdict.REJECTED:
+                self.reject(position, outcome.cause)
+            case Verdict.UNAVAILABLE:
+                self.unavailable = self.unavailable or outcome.cause
+
+    def reject(self, position: int, reason: str) -> None:
+        """Count one rejected record."""
+        self.rejected += 1
+        if len(self.rejections) < _NAMED_REJECTIONS:
+            self.rejections.append((position, reason))
+
+    def refuse(self, problem: UnreadableObject) -> None:
+        """Count the object as refused whole: none of its records is handed on."""
+        self.problem, self.read, self.rejected = problem, 0, 0
+        self.rejections.clear()
+
+    @property
+    def is_balanced(self) -> bool:
+        """Whether every record has an outcome: the invariant."""
+        return self.complete and self.read == self.indexed + self.duplicate + self.degraded + self.rejected
+
+    @property
+    def outcome(self) -> FileOutcome:
+        """How the object ended, as far as is known now: handed back unless all of it is accounted for."""
+        if self.unavailable or not (self.is_balanced or (self.problem and not self.read)):
+            return FileOutcome.HANDED_BACK
+        return FileOutcome.DEAD_LETTER if self.problem or self.rejected else FileOutcome.INDEXED
+
+    @property
+    def reason(self) -> str:
+        """Why it did not end well, "" if it did."""
+        match self.outcome:
+            case FileOutcome.HANDED_BACK:
+                return self.unavailable
+            case FileOutcome.DEAD_LETTER:
+                return self.problem.reason if self.problem else Reason.RECORDS_REJECTED
+            case _:
+                return ""
+
+
+class BatchStats(msgspec.Struct):
+    """What one batch cost: requests, bytes, and seconds by stage (stages overlap, so they can add up to more).
+
+    For an object whose GET was sent ahead, `fetch_seconds` are those in which nothing else was done.
+    """
+
+    bulk_requests: int = 0
+    bulk_retries: int = 0
+    bulk_throttled: int = 0
+    bulk_bytes: int = 0
+    fetch_seconds: float = 0.0
+    read_seconds: float = 0.0
+    send_seconds: float = 0.0
+    total_seconds: float = 0.0
+
+    def add(self, result: DeliveryResult) -> None:
+        """Count what one bulk request cost."""
+        self.bulk_requests += result.requests
+        self.bulk_retries += result.retries
+        self.bulk_throttled += result.throttled
+        self.bulk_bytes += result.wire_bytes
+        self.send_seconds += result.seconds
+
+
+class BatchResult(msgspec.Struct, frozen=True):
+    """What became of a batch: `failed` are the ids of the messages that must stay in the queue.
+
+    `malformed` holds (message id, detail); `dead_letters_unsent` says why dead letters could not be sent.
+    """
+
+    failed: tuple[str, ...]
+    messages: int
+    files: tuple[FileTally, ...]
+    ignored: Counter[str]
+    malformed: tuple[tuple[str, str], ...]
+    dead_letters: int
+    crashes: tuple[str, ...]
+    dead_letters_unsent: tuple[str, ...]
+    stats: BatchStats
+    ended_at: datetime

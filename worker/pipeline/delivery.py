@@ -1,0 +1,185 @@
+"""The life of one bulk request, without the network: what to send, and what to send next, until all have an outcome.
+
+Every action gets exactly one outcome, paired with its item by position: ids repeat, positions do not.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from worker.pipeline.bulk import (
+    ACCEPTED,
+    CREATED,
+    DUPLICATE,
+    INDEXED,
+    TOO_LARGE,
+    BulkResponse,
+    Disposition,
+    Outcome,
+    Verdict,
+    classify_item,
+    classify_response,
+    should_split,
+)
+from worker.pipeline.documents import degrade
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from worker.pipeline.documents import Action
+
+# After this many refused requests of a single document, and none accepted, the search for the bad document ends.
+_MAX_SINGLE_REFUSALS = 20
+
+
+class Delivery:
+    """One bulk request, until each of its actions has an outcome.
+
+    The sender posts what `next_body` returns and gives the response to `apply`. When nothing is left to send now but
+    `has_retries` is true, it waits and calls `release_retries`. When its retry budget ends, it calls `finish`.
+    """
+
+    def __init__(self, actions: Sequence[Action], *, max_bytes: int) -> None:
+        self._actions = list(actions)
+        self._outcomes: list[Outcome | None] = [None] * len(self._actions)
+        self._max_bytes = max_bytes
+        self._ready: deque[list[int]] = deque([list(range(len(self._actions)))])
+        self._retries: list[list[int]] = []
+        self._sent: list[int] = []  # what the last body held
+        self._retry_rounds = 0
+        self._single_refusals = 0
+        self.retry_cause = ""
+        self.deferred_cause = ""  # why a whole request was refused for what no retry can change
+
+    @property
+    def has_retries(self) -> bool:
+        """Whether some actions have to be sent again after a wait."""
+        return bool(self._retries)
+
+    def next_body(self) -> bytes | None:
+        """Return the next request body, uncompressed, or None when there is nothing to send now."""
+        while self._ready:
+            self._sent = self._ready.popleft()
+            body = b"".join(self._actions[position].lines for position in self._sent)
+            if len(body) <= self._max_bytes or len(self._sent) == 1:
+                return body
+            self._split(self._sent)  # the degraded form is longer than the record
+        return None
+
+    def apply(self, response: BulkResponse) -> bool:
+        """Apply the response to the last body; returns whether the cluster accepted or already has some of it."""
+        if response.status == 200 and len(response.items) == len(self._sent):  # noqa: PLR2004
+            return self._apply_items(response.items)
+        self._apply_whole(response)
+        return False
+
+    def should_split(self, response: BulkResponse) -> bool:
+        """Return whether the last body is sent in halves after this response."""
+        size = sum(len(self._actions[position].lines) for position in self._sent)
+        return len(self._sent) > 1 and should_split(response, size, self._retry_rounds)
+
+    def release_retries(self) -> None:
+        """Make what has waited ready to be sent again."""
+        self._retry_rounds += self.has_retries
+        self._ready.extend(self._retries)
+        self._retries = []
+
+    def finish(self, cause: str) -> list[Outcome]:
+        """End the delivery: whatever has no outcome is unavailable. Returns the outcomes by position."""
+        outcomes = [outcome or Outcome(Verdict.UNAVAILABLE, cause) for outcome in self._outcomes]
+        if any(outcome.verdict is Verdict.REJECTED for outcome in outcomes):
+            return self._keep_only_proven_rejections(outcomes)
+        return outcomes
+
+    def _keep_only_proven_rejections(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
+        """Blame a record only where its index accepts others.
+
+        The degraded form is built to be acceptable. An index that refuses it and everything else is not set up as it
+        should be (a Serverless collection that takes no ids, a missing ingest pipeline, an alias without write index).
+        """
+        pairs = list(zip(self._actions, outcomes, strict=True))
+        accepting = {_index_part(action) for action, outcome in pairs if outcome.verdict in ACCEPTED}
+        return [
+            Outcome(Verdict.UNAVAILABLE, outcome.cause)
+            if outcome.verdict is Verdict.REJECTED
+            and outcome.cause != TOO_LARGE
+            and _index_part(action) not in accepting
+            else outcome
+            for action, outcome in pairs
+        ]
+
+    def _apply_items(self, items: tuple[tuple[int, str], ...]) -> bool:
+        if items.count(CREATED) == len(items):
+            for position in self._sent:
+                self._accept(position)
+            return True
+        accepted = False
+        refused: list[tuple[int, str]] = []
+        retries: list[int] = []
+        for position, (status, cause) in zip(self._sent, items, strict=True):
+            match classify_item(status, cause):
+                case Disposition.INDEXED:
+                    self._accept(position)
+                    accepted = True
+                case Disposition.DUPLICATE:
+                    self._outcomes[position] = DUPLICATE
+                    accepted = True
+                case Disposition.RETRY:
+                    retries.append(position)
+                    self.retry_cause = cause or str(status)
+                case Disposition.DEFER:
+                    self._outcomes[position] = Outcome(Verdict.UNAVAILABLE, cause or str(status))
+                case _:
+                    refused.append((position, cause or str(status)))
+        if retries:
+            self._retries.append(retries)
+        self._refuse(refused)
+        return accepted
+
+    def _accept(self, position: int) -> None:
+        degraded = self._actions[position].degraded
+        self._outcomes[position] = Outcome(Verdict.DEGRADED, degraded) if degraded else INDEXED
+
+    def _refuse(self, refused: Iterable[tuple[int, str]]) -> None:
+        """Give refused actions their degraded form; those that had it are rejected."""
+        degraded: list[int] = []
+        for position, cause in refused:
+            if self._actions[position].degraded:
+                self._outcomes[position] = Outcome(Verdict.REJECTED, cause)
+            else:
+                self._actions[position] = degrade(self._actions[position], cause)
+                degraded.append(position)
+        if degraded:
+            self._ready.appendleft(degraded)
+
+    def _apply_whole(self, response: BulkResponse) -> None:
+        cause = response.cause or (str(response.status) if response.status else "no_answer")
+        disposition = classify_response(response)
+        if disposition is Disposition.DEFER:
+            self.deferred_cause = cause
+            for position in self._sent:
+                self._outcomes[position] = Outcome(Verdict.UNAVAILABLE, cause)
+        elif disposition is Disposition.SPLIT and len(self._sent) > 1:
+            self._split(self._sent)
+        elif disposition is Disposition.SPLIT and response.status == 413:  # noqa: PLR2004
+            self._outcomes[self._sent[0]] = Outcome(Verdict.REJECTED, TOO_LARGE)
+        elif disposition is Disposition.SPLIT:
+            self._refuse([(self._sent[0], cause)])
+            self._single_refusals += 1
+            accepted = any(outcome and outcome.verdict in ACCEPTED for outcome in self._outcomes)
+            if self._single_refusals >= _MAX_SINGLE_REFUSALS and not accepted:
+                self.deferred_cause = cause  # it is not the documents
+        else:
+            self.retry_cause = cause
+            middle = len(self._sent) // 2 if self.should_split(response) else 0
+            self._retries += [part for part in (self._sent[:middle], self._sent[middle:]) if part]
+
+    def _split(self, positions: list[int]) -> None:
+        middle = len(positions) // 2
+        self._ready.extendleft((positions[middle:], positions[:middle]))
+
+
+def _index_part(action: Action) -> bytes:
+    """Return the part of the action line that names the index."""
+    return action.lines[: action.lines.index(b'"_id"')]

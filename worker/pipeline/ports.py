@@ -1,0 +1,85 @@
+"""What the pipeline asks of its neighbours: a store of objects, an index and a queue, each as a small protocol."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from worker.errors import Reason
+    from worker.pipeline.bulk import DeliveryResult
+    from worker.pipeline.documents import Action
+    from worker.pipeline.objects import FetchedObject, ObjectRef
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One SQS message of a batch."""
+
+    id: str
+    receipt_handle: str
+    body: str
+    receive_count: int = 1
+
+
+class DeadLetter(msgspec.Struct, frozen=True):
+    """A message for the dead-letter queue: a body that can be moved back as it is, and why it is there.
+
+    `rejected` holds (position, reason) of the rejected records of a file.
+    """
+
+    body: str
+    reason: Reason
+    detail: str
+    source_message_id: str
+    attempts: int
+    rejected: tuple[tuple[int, str], ...] = ()
+
+
+class HandBack(msgspec.Struct, frozen=True):
+    """A message that stays in the queue, and the seconds until it may be received again."""
+
+    message: Message
+    seconds: int
+
+
+class Store(Protocol):
+    """Where objects are kept."""
+
+    def fetch(self, ref: ObjectRef, limit: int) -> FetchedObject:
+        """Read an object of at most `limit` bytes; raises UnreadableObject or StoreUnavailable."""
+
+    def start_get(self, ref: ObjectRef, limit: int) -> PendingGet | None:
+        """Send the GET for a small object, without waiting; None where `fetch` has to be used. Never raises."""
+
+
+class PendingGet(Protocol):
+    """A GET that was sent: its response is read later by the same thread, or the object is fetched after all."""
+
+    def wait(self, seconds: float) -> FetchedObject | None:
+        """Wait at most `seconds` for the object; None when it has to be fetched. Never raises."""
+
+    def fetch(self) -> FetchedObject:
+        """Read the object, as `Store.fetch` does."""
+
+    def cancel(self) -> None:
+        """Abandon the request."""
+
+
+class Index(Protocol):
+    """Where documents go."""
+
+    def deliver(self, request: Sequence[Action], remaining: Callable[[], float]) -> DeliveryResult:
+        """Send one bulk request, retrying while `remaining()` is above 0 seconds; never raises for a response."""
+
+
+class Queue(Protocol):
+    """Where messages come from and dead letters go."""
+
+    def send_dead_letter(self, letter: DeadLetter) -> None:
+        """Send to the dead-letter queue; raises QueueUnavailable."""
+
+    def hand_back(self, messages: Sequence[HandBack]) -> None:
+        """Set when messages may be received again; a failure only changes that time, so none is raised."""

@@ -1,0 +1,79 @@
+"""One file's records: its bytes are inflated, split and validated, within the deadline of the batch."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from worker.cloudtrail.inflate import inflate
+from worker.cloudtrail.records import Rejection, read_records
+from worker.cloudtrail.split import split_records
+from worker.errors import OutOfTime
+from worker.humanize import iso_seconds
+from worker.pipeline.documents import IndexNaming, Provenance
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from worker.cloudtrail.records import Record
+    from worker.pipeline.accounting import FileTally
+    from worker.pipeline.deadline import Deadline
+    from worker.pipeline.limits import Limits
+    from worker.pipeline.objects import FetchedObject
+
+_RECORDS_PER_CLOCK_CHECK = 4_096  # some tens of milliseconds
+
+# CloudTrail's first month: a file name with an earlier date is not CloudTrail's.
+_FIRST_FILES = datetime(2013, 11, 1, tzinfo=UTC)
+
+
+class FileReader:
+    """Reads the files of one batch; `now` is the wall clock in UTC."""
+
+    def __init__(self, limits: Limits, deadline: Deadline, now: Callable[[], datetime]) -> None:
+        self._limits, self._deadline, self._now = limits, deadline, now
+
+    def read(self, tally: FileTally, fetched: FetchedObject) -> list[Record]:
+        """Return the records of a file, and count in its tally what was read and rejected.
+
+        Raises UnreadableObject, and OutOfTime when the batch has to stop. The caller must not hold `fetched`: memory is
+        one file's text.
+        """
+        if not self._is_plausible(tally.delivered_at, fetched.modified_at):
+            tally.delivered_at = fetched.modified_at  # a name can say anything; S3's own time is later than the truth
+        tally.stored_bytes = len(fetched.content)
+        text = inflate(fetched.content, self._limits.max_inflated_bytes)
+        del fetched
+        tally.inflated_bytes, tally.note = len(text.content), text.note
+        raws = split_records(text, lambda: not self._deadline.must_stop())
+        tally.problem, tally.read = raws.problem, len(raws.records)
+        records: list[Record] = []
+        for first in range(0, len(raws.records), _RECORDS_PER_CLOCK_CHECK):
+            if self._deadline.must_stop():
+                raise OutOfTime(self._deadline.stop_reason)
+            group = raws.records[first : first + _RECORDS_PER_CLOCK_CHECK]
+            for record in read_records(
+                group, first, max_depth=self._limits.max_depth, max_bytes=self._limits.bulk_max_bytes
+            ):
+                if isinstance(record, Rejection):
+                    tally.reject(record.position, record.reason)
+                else:
+                    records.append(record)
+        tally.oldest_event = min({record.time for record in records if record.time}, default=None)
+        return records
+
+    @staticmethod
+    def _is_plausible(delivered_at: datetime | None, modified_at: datetime) -> bool:
+        return delivered_at is not None and _FIRST_FILES <= delivered_at <= modified_at + timedelta(days=1)
+
+    def provenance(self, tally: FileTally) -> Provenance:
+        """Return what the documents of a file say of where they came from."""
+        now = self._now()
+        return Provenance(tally.ref.uri, iso_seconds(tally.delivered_at or now), iso_seconds(now))
+
+    def index_naming(self, tally: FileTally) -> IndexNaming:
+        """Return how the indices of a file's records are named."""
+        # Compared with the file's own time, not the clock's: delivered again next week, a record goes where it went.
+        latest = iso_seconds((tally.delivered_at or self._now()) + timedelta(days=1))
+        limits = self._limits
+        return IndexNaming(limits.index_prefix, limits.index_partition, latest, limits.max_days_per_file)
