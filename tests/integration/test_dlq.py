@@ -23,7 +23,7 @@ from tests.support.elasticmq import elasticmq
 from tests.support.event_files import event, fresh_files, log_file
 from tests.support.http_server import serving
 from worker.cli.main import main
-from worker.dlq.letters import REASONS
+from worker.dlq.reasons import REASONS
 from worker.pipeline.notifications import s3_notification
 from worker.pipeline.objects import ObjectRef
 

@@ -42,7 +42,9 @@ def test_the_readme_explains_every_reason_of_a_dead_letter() -> None:
 
 def commands(group: click.Group, prefix: str) -> set[str]:
     found: set[str] = set()
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
         found |= {f"{prefix} {name}"}
         found |= commands(command, f"{prefix} {name}") if isinstance(command, click.Group) else set()
     return found

@@ -9,7 +9,6 @@ the state does not know.
 from __future__ import annotations
 
 import fcntl
-import os
 from collections import Counter
 from contextlib import contextmanager
 from datetime import datetime  # noqa: TC003 - msgspec needs it at runtime
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from worker.atomicfile import sync_folder
+from worker.atomicfile import write_atomically
 from worker.backfill.progress import LoadTally
 from worker.errors import SetupError
 
@@ -111,14 +110,8 @@ class CheckpointFile:
 
     def save(self, saved: Checkpoint) -> None:
         """Replace the state; when this returns it is on the disk."""
-        beside = self.path.with_name(self.path.name + ".new")
-        with disk_errors(beside):
-            with beside.open("wb") as file:
-                file.write(msgspec.json.encode(saved))
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(self.path)
-            sync_folder(self.path.parent)
+        with disk_errors(self.path), write_atomically(self.path) as file:
+            file.write(msgspec.json.encode(saved))
 
     def forget(self) -> None:
         """Remove the state."""

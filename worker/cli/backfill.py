@@ -31,8 +31,9 @@ from worker.backfill.retry import RateLimiter
 from worker.backfill.runner import BackfillRun
 from worker.backfill.selection import LATE, Selection, inside_another, root_of, window
 from worker.backfill.sources import BucketLister, LocalTree
-from worker.cli.options import MOMENT, SPAN, confirmed, examples, print_json, print_table, stopping
-from worker.cloudtrail.keys import ACCOUNT, ORGANISATION, ROOT
+from worker.cli.commands.backfill import KINDS
+from worker.cli.output import confirm, graceful_shutdown, print_json, print_table
+from worker.cloudtrail.keys import ROOT
 from worker.errors import SetupError, TrailsinkError
 from worker.opensearch.inventory import IndexInventory
 from worker.opensearch.setup import check_template
@@ -40,8 +41,7 @@ from worker.settings import load_settings
 from worker.wiring import make_client, make_consumer, make_queue, now
 
 if TYPE_CHECKING:
-    import re
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from concurrent.futures import Executor
     from datetime import datetime, timedelta
 
@@ -55,13 +55,6 @@ _SHOWN_FAILURES = 10
 _FULL_SECONDS = 60.0
 _NOT_SET = "(its setting is missing)"
 _LOCAL_BUCKET = "local"  # what documents of a folder tree name in place of a bucket
-
-_KINDS = {
-    "aggregated": "CloudTrail-Aggregated",
-    "events": "CloudTrail",
-    "insight": "CloudTrail-Insight",
-    "network-activity": "CloudTrail-NetworkActivity",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,88 +124,6 @@ class _Options:
         }
 
 
-def _pattern(pattern: re.Pattern[str], what: str) -> Callable[..., tuple[str, ...]]:
-    def check(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-        for value in values:
-            if not pattern.fullmatch(value):
-                raise click.BadParameter(f"{value!r} is no {what}.")
-        return values
-
-    return check
-
-
-@click.command(
-    short_help="Load what is in the bucket already.",
-    epilog=examples(
-        "trailsink backfill --last 30d --dry-run       # what would be loaded?",
-        "trailsink backfill --since 2025-01-01 --until 2025-02-01",
-        "trailsink backfill --missing --last 7d        # what notices were lost of",
-        "trailsink backfill --local ./trail-copy --direct --workers 8",
-        "trailsink backfill --direct --retry-failed failed.jsonl",
-    ),
-)
-@click.option("--bucket", metavar="NAME",
-              help="Bucket to load from; with --local, the one that the files are a copy of.  "
-                   "[default: TRAILSINK_BUCKET; with --local: local]  Example: acme-trail")  # fmt: skip
-@click.option("--prefix", multiple=True, metavar="PREFIX",
-              help="What stands before AWSLogs/ in the keys; may be given many times.  "
-                   "[default: all that are found, down to three folders]  Example: security/")  # fmt: skip
-@click.option("--local", type=click.Path(path_type=Path), metavar="PATH",
-              help="Load the files of this folder, the one with AWSLogs/ in it, not of a bucket; only with --direct.  "
-                   "[default: the bucket]  Example: ./trail-copy")  # fmt: skip
-@click.option("--account", multiple=True, metavar="ID", callback=_pattern(ACCOUNT, "account id of 12 digits"),
-              help="Only this account; may be given many times.  [default: all]  Example: 123456789012")  # fmt: skip
-@click.option("--org", multiple=True, metavar="ID",
-              callback=_pattern(ORGANISATION, "organisation id, as in o-a1b2c3d4e5"),
-              help="Only the trails of this organisation; may be given many times.  [default: all]  "
-                   "Example: o-a1b2c3d4e5")  # fmt: skip
-@click.option("--region", multiple=True, metavar="NAME",
-              help="Only this region; may be given many times.  [default: all]  Example: eu-west-1")  # fmt: skip
-@click.option("--kind", multiple=True, type=click.Choice(sorted(_KINDS)),
-              help="Only this kind of files; may be given many times.  [default: all]  Example: insight")  # fmt: skip
-@click.option("--since", type=MOMENT, metavar="MOMENT",
-              help="From this day or instant on, in UTC.  [default: the first file]  Example: 2025-01-01")  # fmt: skip
-@click.option("--until", type=MOMENT, metavar="MOMENT",
-              help="Up to this day or instant, itself not included, in UTC; files of the hour after it are taken too, "
-                   "for late events.  [default: now]  Example: 2025-02-01")  # fmt: skip
-@click.option("--last", type=SPAN, metavar="SPAN",
-              help="From so long ago until now: s, m, h, d or w.  [default: all time]  Example: 30d")  # fmt: skip
-@click.option("--missing", is_flag=True,
-              help="Only files of which the index holds no document.  [default: all files]")  # fmt: skip
-@click.option("--incomplete", is_flag=True,
-              help="Like --missing, and also files with fewer documents than their last position tells.  "
-                   "[default: all files]")  # fmt: skip
-@click.option("--retry-failed", type=click.Path(path_type=Path), metavar="REPORT",
-              help="Load exactly the files of a report of failed files; only with --direct.  [default: none]  "
-                   "Example: failed.jsonl")  # fmt: skip
-@click.option("--via", type=click.Choice(["queue", "direct"]), default="queue",
-              help="queue: announce the files to the pipeline's queue. direct: load them from here.  "
-                   "Example: direct")  # fmt: skip
-@click.option("--direct", is_flag=True, help="Short for --via direct.  [default: what --via says]")
-@click.option("--rate", type=click.IntRange(1, 10_000), metavar="FILES", default=100,
-              help="Files announced in a second, at most; via the queue.  Example: 20")  # fmt: skip
-@click.option("--max-depth", type=click.IntRange(1, 1_000_000), metavar="MESSAGES", default=1_000,
-              help="Announce only while the queue holds fewer messages, so that live files are not delayed.  "
-                   "Example: 200")  # fmt: skip
-@click.option("--workers", type=click.IntRange(1, 64), metavar="THREADS", default=4,
-              help="Batches worked on at once.  Example: 8")  # fmt: skip
-@click.option("--patience", type=SPAN, metavar="SPAN", default="10m",
-              help="How long a file that is refused for now is tried again before it is given up, or, when nothing "
-                   "goes through, the run ends: s, m, h, d or w.  Example: 1h")  # fmt: skip
-@click.option("--dry-run", is_flag=True, help="Say what would be done, and end.  [default: ask, and do it]")
-@click.option("--yes", is_flag=True, help="Do not ask.  [default: ask]")
-@click.option("--restart", is_flag=True,
-              help="Forget how far an interrupted run came.  [default: go on there]")  # fmt: skip
-@click.option("--state", type=click.Path(path_type=Path), metavar="FILE",
-              help="Where to keep how far the run has come.  [default: $XDG_STATE_HOME/trailsink/backfill-HASH.json, "
-                   "by what is asked for]  Example: ./january.json")  # fmt: skip
-@click.option("--report", type=click.Path(path_type=Path), metavar="FILE",
-              help="Where to list files that fail, as JSON lines; with --direct.  [default: beside the state, by the "
-                   "time of the start]  Example: ./failed.jsonl")  # fmt: skip
-@click.option("--progress/--no-progress", default=None,
-              help="Show a bar on standard error.  [default: on a terminal]")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True,
-              help="Print JSON documents, one per line.  [default: tables]")  # fmt: skip
 def backfill(**given: Any) -> None:  # noqa: ANN401 - one per option above
     """Load what is already in the bucket: last year's files, or those whose notices were lost.
 
@@ -262,7 +173,7 @@ class _Door:
         self._say_plan(plan, saved)
         if options.dry_run or not (plan.files or saved.mark):
             return
-        if plan.files and not confirmed("Go on?", yes=options.yes):
+        if plan.files and not confirm("Go on?", yes=options.yes):
             raise SetupError("Nothing was done.")
         self._carry_out(job, plan, saved, state)
 
@@ -328,7 +239,7 @@ class _Door:
             frozenset(options.account),
             frozenset(options.org),
             frozenset(options.region),
-            frozenset(_KINDS[kind] for kind in options.kind),
+            frozenset(KINDS[kind] for kind in options.kind),
         )
         return BackfillJob(
             lambda mark: files(self._lister, self._pool, selection, saved.roots, mark),
@@ -401,7 +312,7 @@ class _Door:
         )
         before = ledger.tally.files
         try:
-            with stopping(self._stop, "what is under way is finished"), self._bar(*_COLUMNS) as bar:
+            with graceful_shutdown(self._stop, "what is under way is finished"), self._bar(*_COLUMNS) as bar:
                 task = bar.add_task("", total=plan.files + plan.present, said="")
                 for _ in run_job(run, saved, report, state, self._bucket):
                     said = _words(ledger.tally, run, way, time.monotonic() - began, ledger.tally.files - before)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import click
 
-from worker.cli.options import examples, visible
+from worker.cli.options import examples
+from worker.cli.output import escape_control_characters
 from worker.errors import SetupError
 from worker.opensearch.dashboards import install, ndjson, saved_objects
 from worker.settings import load_settings
 from worker.wiring import make_client
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.group(
@@ -25,20 +29,6 @@ def dashboards() -> None:
     """
 
 
-@dashboards.command(
-    "install",
-    short_help="Import them into a running Dashboards.",
-    epilog=examples(
-        "trailsink dashboards install           # of an Amazon OpenSearch domain",
-        "trailsink dashboards install --url http://localhost:5601 --tenant global",
-    ),
-)
-@click.option("--url", metavar="URL",
-              help="Address of Dashboards.  [default: TRAILSINK_OPENSEARCH_URL with /_dashboards, where that is "
-                   "Amazon's]  Example: http://dashboards.example.com:5601")  # fmt: skip
-@click.option("--tenant", metavar="NAME",
-              help="Tenant of the security plugin to import into: global, private or a name.  "
-                   "[default: the user's own default]  Example: global")  # fmt: skip
 def install_dashboards(*, url: str | None, tenant: str | None) -> None:
     """Import index pattern, panels and dashboards into a running OpenSearch Dashboards.
 
@@ -51,7 +41,7 @@ def install_dashboards(*, url: str | None, tenant: str | None) -> None:
         raise click.UsageError(f"--url is an address like https://host/_dashboards, not {address}.")
     client = make_client(settings.model_copy(update={"opensearch_url": address})).connect()
     for title in install(client, settings.index_prefix, tenant or ""):
-        click.echo(f"Dashboard {visible(title)} is there, at {address}/app/dashboards.")
+        click.echo(f"Dashboard {escape_control_characters(title)} is there, at {address}/app/dashboards.")
 
 
 def _address(cluster: str) -> str:
@@ -60,10 +50,6 @@ def _address(cluster: str) -> str:
     raise SetupError("Where Dashboards is cannot be told from TRAILSINK_OPENSEARCH_URL: give --url.")
 
 
-@dashboards.command(
-    "export", short_help="Write them into a file.", epilog=examples("trailsink dashboards export trailsink.ndjson")
-)
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 def export(*, file: Path) -> None:
     """Write index pattern, panels and dashboards into FILE, for an import by hand; - is standard output.
 

@@ -4,54 +4,40 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from opensearchpy.exceptions import OpenSearchException
 
 from worker.aws.session import open_session
-from worker.cli.options import coloured, confirmed, examples, print_json
+from worker.cli.output import confirm
 from worker.deploy.account import Account
-from worker.deploy.deployed import describe_stack
+from worker.deploy.deployed import describe_stack, settings_of
 from worker.deploy.stack import Stack
 from worker.deploy.template import parameter_names, template_text
 from worker.errors import SetupError
-from worker.health.doctor import Doctor
-from worker.health.findings import CheckStatus
 from worker.opensearch.errors import describe_error
 from worker.opensearch.setup import find_server
 from worker.opensearch.teardown import indices_of, uninstall
 from worker.settings import load_settings
-from worker.wiring import make_client, now
+from worker.wiring import make_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
-    from opensearchpy import OpenSearch
+    from pathlib import Path
 
     from worker.deploy.deployed import DeployedStack
     from worker.deploy.stack import StackEvent
-    from worker.health.findings import Finding
-    from worker.settings import Settings
-
-
-_BUNDLE = Path("build/trailsink-arm64-py313.zip")
 
 
 # How long `doctor` waits for an answer of the cluster: nobody likes to watch a minute of nothing.
-_PATIENCE_SECONDS = 15.0
-
-
-# Who could not look at these knows nothing of the pipeline: no fault found is not "all is well" then.
-_VITAL = ("source queue", "dead-letter queue", "cluster")
+CLUSTER_SECONDS = 15.0
 
 
 # A stack whose creation failed can only be deleted; nothing of it is there any more.
 _DEAD = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS", "DELETE_FAILED")
 
 
-@click.command(short_help="Print the CloudFormation template.", epilog=examples("trailsink template > trailsink.yaml"))
 def template() -> None:
     """Print the CloudFormation template, for those who bring their own pipeline.
 
@@ -60,27 +46,6 @@ def template() -> None:
     click.echo(template_text(), nl=False)
 
 
-@click.command(
-    short_help="Make the stack on AWS, or bring it up to date.",
-    epilog=examples(
-        "trailsink deploy --bucket acme-trail          # with a new OpenSearch domain",
-        "trailsink deploy --bucket acme-trail --set Destination=url \\",
-        "    --set EndpointUrl=https://opensearch.example.com",
-        "trailsink deploy --set RetentionDays=365      # change the stack",
-    ),
-)
-@click.option("--bucket", metavar="NAME", help="The trail's bucket.  [default: that of the stack]  Example: acme-trail")
-@click.option("--stack", "name", metavar="NAME", default="trailsink", help="Name of the stack.  Example: audit-trail")
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE",
-              help="A parameter of the template; may be given many times.  [default: as the stack has it, else the "
-                   "template's]  Example: RetentionDays=365")  # fmt: skip
-@click.option("--bundle", type=click.Path(path_type=Path), metavar="FILE", default=_BUNDLE,
-              help="The function's bundle; `make package` makes it.  "
-                   "Example: build/trailsink-x86_64-py311.zip")  # fmt: skip
-@click.option("--code-bucket", metavar="NAME",
-              help="Bucket for the bundle.  [default: one is made, trailsink-code-ACCOUNT-REGION]  "
-                   "Example: acme-code")  # fmt: skip
-@click.option("--yes", is_flag=True, help="Do not ask.  [default: ask]")
 def deploy(  # noqa: PLR0913 - one per option
     *, bucket: str | None, name: str, settings: tuple[str, ...], bundle: Path, code_bucket: str | None, yes: bool
 ) -> None:
@@ -113,7 +78,7 @@ def deploy(  # noqa: PLR0913 - one per option
     click.echo(f"The stack {name} will")
     for change in changes:
         click.echo(f"  {change}")
-    if not confirmed("Go on?", yes=yes, undo=stack.withdraw):
+    if not confirm("Go on?", yes=yes, undo=stack.withdraw):
         raise SetupError("Nothing was changed.")
     _show(stack.execute())
     click.echo(f"The stack {name} is ready.")
@@ -121,15 +86,6 @@ def deploy(  # noqa: PLR0913 - one per option
         click.echo(f"  {key}: {value}")
 
 
-@click.command(
-    short_help="Delete the stack; the events stay unless you say so.",
-    epilog=examples("trailsink destroy", "trailsink destroy --stack audit-trail --delete-data"),
-)
-@click.option("--stack", "name", metavar="NAME", default="trailsink", help="Name of the stack.  Example: audit-trail")
-@click.option("--delete-data", is_flag=True,
-              help="Delete the events, too: the domain that the stack made, or the indices in a cluster that was "
-                   "there.  [default: they stay]")  # fmt: skip
-@click.option("--yes", is_flag=True, help="Do not ask.  [default: ask]")
 def destroy(*, name: str, delete_data: bool, yes: bool) -> None:
     """Delete the stack: queues, function, alarms, its own bucket notification, the bucket made for its bundle.
 
@@ -147,7 +103,7 @@ def destroy(*, name: str, delete_data: bool, yes: bool) -> None:
     click.echo("What stays: the trail's bucket with its files, and the notifications of others.")
     data = _data(account, deployed)
     click.echo(f"{data.what} {'goes, too, for ever' if delete_data else 'stays; --delete-data deletes it'}.")
-    if not confirmed("Go on?", yes=yes):
+    if not confirm("Go on?", yes=yes):
         raise SetupError("Nothing was changed.")
     delete = data.delete() if delete_data else iter(())  # signs in while there is still a way back
     _show(stack.delete())
@@ -173,75 +129,11 @@ def _data(account: Account, deployed: DeployedStack) -> _Data:
         return _Data(f"The OpenSearch domain {domain} with its events", lambda: account.delete_domain(domain, secret))
 
     def clear() -> Iterator[str]:
-        client = make_client(_settings_of(deployed)).connect()
+        client = make_client(settings_of(deployed)).connect()
         return uninstall(client, prefix, indices_of(client, prefix))
 
     where = values.get("OpensearchUrl", "the cluster")
     return _Data(f"What is in the indices {prefix}-* of {where}, their template, policy and role,", clear)
-
-
-@click.command(
-    short_help="Check every part of a live pipeline, read-only.",
-    epilog=examples("trailsink doctor", "trailsink doctor --stack trailsink   # what `trailsink deploy` made"),
-)
-@click.option("--stack", "name", metavar="NAME",
-              help="Look at what this stack made.  [default: none, what the settings name]  "
-                   "Example: trailsink")  # fmt: skip
-@click.option("--loader-role", metavar="ARN",
-              help="Who loads, as the cluster knows it.  [default: the function's role]  "
-                   "Example: arn:aws:iam::123456789012:role/loader")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document per check.  [default: text]")
-def doctor(*, name: str | None, loader_role: str | None, as_json: bool) -> None:
-    """Check a live pipeline, read-only: each check with its verdict, the evidence and the exact fix.
-
-    Exit code 1 when something is at fault, or a queue or the cluster cannot be looked at. Looks at what
-    TRAILSINK_QUEUE_URL, TRAILSINK_DEAD_LETTER_QUEUE_URL, TRAILSINK_BUCKET and TRAILSINK_OPENSEARCH_URL name, or at a
-    stack, and works with whatever part can be reached.
-    """
-    role = loader_role or ""
-    findings = _of_stack(name, role) if name else _examine(load_settings(), role)
-    faults, unseen = [], []
-    for finding in findings:
-        if finding.verdict is CheckStatus.FAULT:
-            faults.append(finding.check)
-        elif finding.verdict is CheckStatus.NOT_CHECKED and finding.check in _VITAL:
-            unseen.append(finding.check)
-        if as_json:
-            print_json(finding)
-            continue
-        click.echo(f"{coloured(finding.verdict, 12)} {finding.check}: {finding.evidence}")
-        if finding.fix:
-            click.echo(f"{'':<12} {finding.fix}")
-    if faults:
-        raise SetupError(f"At fault: {', '.join(faults)}.")
-    if unseen:
-        raise SetupError(f"Nothing is known to be at fault, but these could not be looked at: {', '.join(unseen)}.")
-
-
-def _of_stack(name: str, loader_role: str) -> Iterator[Finding]:
-    """Examine what a stack made."""
-    deployed = describe_stack(open_session().client("cloudformation"), name)
-    bundle = _BUNDLE.read_bytes() if _BUNDLE.is_file() else None
-    yield from deployed.differences(template_text(), bundle)
-    yield from _examine(_settings_of(deployed), loader_role, deployed.trail_prefix)
-
-
-def _settings_of(deployed: DeployedStack) -> Settings:
-    """Point the settings at a stack; the environment says how to sign in, or else the secret that the stack names."""
-    settings = load_settings(**deployed.settings)
-    if deployed.secret and not settings.opensearch_username and not settings.opensearch_secret_arn:
-        return load_settings(**deployed.settings, opensearch_secret_arn=deployed.secret)
-    return settings
-
-
-def _examine(settings: Settings, loader_role: str, trail_prefix: str = "") -> Iterator[Finding]:
-    patient = settings.model_copy(update={"request_seconds": min(settings.request_seconds, _PATIENCE_SECONDS)})
-
-    def client() -> OpenSearch:
-        return make_client(patient).connect()
-
-    physician = Doctor(settings, open_session, client, now(), trail_prefix=trail_prefix, loader_role=loader_role)
-    return physician.findings()
 
 
 def _read(bundle: Path) -> bytes:
@@ -277,9 +169,7 @@ def _check_endpoint(given: dict[str, str]) -> None:
         click.echo(f"{url} was not asked from here: it lets in, or is reached by, the function only.")
         return
     try:
-        server = find_server(
-            make_client(load_settings(opensearch_url=url, request_seconds=_PATIENCE_SECONDS)).connect()
-        )
+        server = find_server(make_client(load_settings(opensearch_url=url, request_seconds=CLUSTER_SECONDS)).connect())
     except OpenSearchException as error:
         click.echo(f"{url} could not be asked from here: {describe_error(error)}; the function may still be let in.")
     else:
@@ -302,7 +192,7 @@ def _wait_until_it_rests(stack: Stack) -> str:
 
 def _say_goodbye(stack: Stack, status: str, *, yes: bool) -> None:
     click.echo(f"The stack {stack.name} is {status}: it has to be deleted before it can be made.")
-    if not confirmed("Delete it?", yes=yes):
+    if not confirm("Delete it?", yes=yes):
         raise SetupError("Nothing was changed.")
     _show(stack.delete())
 

@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.text import Text
 
 from worker.aws.session import open_session
-from worker.cli.options import coloured, examples, visible
+from worker.cli.output import escape_control_characters, format_status
 from worker.dlq.letters import LetterFilter
 from worker.dlq.service import DeadLetterService
 from worker.dlq.sqs import make_dead_letter_queue
@@ -32,26 +32,10 @@ if TYPE_CHECKING:
 
     from worker.settings import Settings
 
-_EVERY = 5.0
 _ANSWER_SECONDS = 10.0  # for one answer of the cluster: a glance must not take a minute
 _BAR = 20
 
 
-@click.command(
-    short_help="Show how the pipeline is.",
-    epilog=examples(
-        "trailsink status",
-        "trailsink status --watch 30",
-        "trailsink status --strict > /dev/null || page-somebody   # in a cron line",
-    ),
-)
-@click.option("--watch", type=click.FloatRange(1), metavar="[SECONDS]", is_flag=False, flag_value=_EVERY,
-              help="Look again and again, so many seconds apart (5 when none are given), until Ctrl-C.  "
-                   "[default: look once]  Example: 30")  # fmt: skip
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document per look.  [default: text]")
-@click.option("--letters", is_flag=True,
-              help="Count the dead letters by reason: receives them all.  [default: only their number]")  # fmt: skip
-@click.option("--strict", is_flag=True, help="Exit code 1 for a warning, too.  [default: only for a fault]")
 def status(*, watch: float | None, as_json: bool, letters: bool, strict: bool) -> None:
     """Show how the pipeline is: queue, dead letters, consumer, throughput, lag, cluster, indices.
 
@@ -110,9 +94,9 @@ def _watch(look: Callable[[], Status], seconds: float, *, as_json: bool) -> Stat
 
 
 def _screen(found: Status) -> str:
-    lines = [f"trailsink at {found.at:%Y-%m-%d %H:%M:%S} UTC: {coloured(found.verdict)}"]
+    lines = [f"trailsink at {found.at:%Y-%m-%d %H:%M:%S} UTC: {format_status(found.verdict)}"]
     for part in found.parts:
-        lines.append(f"{part.name:<12}  {coloured(part.verdict, 7)}  {visible(part.text)}")
+        lines.append(f"{part.name:<12}  {format_status(part.verdict, 7)}  {escape_control_characters(part.text)}")
         if part.name == "indices":
             lines += _bars(newest_indices(part))
     return "\n".join(lines)
@@ -121,7 +105,7 @@ def _screen(found: Status) -> str:
 def _bars(indices: list[Any]) -> list[str]:
     most = max((one["events"] for one in indices), default=0) or 1
     return [
-        f"  {visible(one['name']):<26} {one['events']:>13,}  {format_size(one['size_bytes']):>10}  "
+        f"  {escape_control_characters(one['name']):<26} {one['events']:>13,}  {format_size(one['size_bytes']):>10}  "
         f"{'#' * round(_BAR * one['events'] / most)}".rstrip()
         for one in indices
     ]

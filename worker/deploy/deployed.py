@@ -12,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from worker.aws.errors import error_text
 from worker.errors import SetupError
 from worker.health.findings import not_checked, ok, warning
+from worker.settings import load_settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from types_boto3_cloudformation import CloudFormationClient
 
     from worker.health.findings import Finding
+    from worker.settings import Settings
 
 
 # Which output or parameter of infra/template.yaml each setting is.
@@ -32,9 +34,7 @@ _SETTINGS = {
     "retention_days": "RetentionDays",
 }
 
-
 _SECRETS = ("MasterSecretArn", "SecretArn")
-
 
 _SERVICES = {"create-domain": "es", "domain": "es", "serverless": "aoss"}
 
@@ -104,3 +104,11 @@ def _template(client: CloudFormationClient, name: str) -> str:
     except (ClientError, BotoCoreError):
         return ""
     return body if isinstance(body, str) else ""
+
+
+def settings_of(deployed: DeployedStack) -> Settings:
+    """Point the settings at a stack; the environment says how to sign in, or else the secret that the stack names."""
+    settings = load_settings(**deployed.settings)
+    if deployed.secret and not settings.opensearch_username and not settings.opensearch_secret_arn:
+        return load_settings(**deployed.settings, opensearch_secret_arn=deployed.secret)
+    return settings

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from worker.dlq.letters import MAX_RECEIVES
+from worker.dlq.reasons import MAX_RECEIVES
 from worker.errors import Reason
 from worker.pipeline.notifications import s3_notification
 from worker.pipeline.objects import ObjectHead

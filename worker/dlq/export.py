@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import shutil
 import sys
 import tempfile
@@ -13,8 +12,9 @@ from typing import IO, TYPE_CHECKING
 
 import msgspec
 
-from worker.atomicfile import sync_folder
-from worker.dlq.letters import MAX_RECEIVES, Attribute, Letter, iso
+from worker.atomicfile import write_atomically
+from worker.dlq.letters import Attribute, Letter, iso
+from worker.dlq.reasons import MAX_RECEIVES
 from worker.errors import SetupError
 
 if TYPE_CHECKING:
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 
 
 STREAM = Path("-")  # standard input or output
-
-# Letters name accounts and buckets: nobody else's business.
-_MODE = 0o600
 
 # Standard input is read twice, checked first: what is larger than this goes through a file.
 _IN_MEMORY = 16 << 20
@@ -40,20 +37,13 @@ def writing(path: Path) -> Iterator[Callable[[bytes], object]]:
         yield sys.stdout.buffer.write
         sys.stdout.buffer.flush()
         return
-    part = path.with_name(f"{path.name}.part")
     if path.exists():
-        raise SetupError(f"The file {path} is there already; give the name of a new one.")
+        raise SetupError(f"The file {path} exists already; give the name of a new one.")
     try:
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _MODE), "wb") as file:
+        with write_atomically(path) as file:
             yield file.write
-            file.flush()
-            os.fsync(file.fileno())
-        part.rename(path)
-        sync_folder(path.parent)
     except OSError as error:
         raise SetupError(f"The file {path} cannot be written: {error.strerror}.") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -8,41 +8,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from worker.errors import MalformedMessage, Reason
+from worker.dlq.reasons import MAX_RECEIVES, UNKNOWN
+from worker.errors import MalformedMessage
 from worker.pipeline.notifications import parse_notification
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from worker.pipeline.objects import ObjectRef
-
-
-# Two more than trailsink writes: SQS's own, and a letter that somebody else put there.
-MAX_RECEIVES = "max_receives"
-
-
-UNKNOWN = "unknown"
-
-
-REASONS = (*(reason.value for reason in Reason), MAX_RECEIVES, UNKNOWN)
-
-
-# What is wrong, in a line for people, and what to do.
-MEANINGS = {
-    Reason.MALFORMED_MESSAGE.value: "the message is no notice of any known kind; find out who sent it",
-    Reason.NOT_FOUND.value: "the object is gone; restore it",
-    Reason.EMPTY.value: "the object holds nothing; find out who wrote it",
-    Reason.TRUNCATED.value: "the file ends early; its complete records are indexed; upload the whole file",
-    Reason.CORRUPT.value: "gzip's checksum does not match; nothing of it is indexed; upload the true file",
-    Reason.TOO_LARGE.value: "the file is over a limit (TRAILSINK_MAX_INFLATED_BYTES); raise it",
-    Reason.NOT_JSON.value: "no CloudTrail file; find out who wrote it",
-    Reason.NO_RECORDS.value: "no CloudTrail file; find out who wrote it",
-    Reason.RECORDS_REJECTED.value: "some pieces of the file are no records; the others are indexed",
-    Reason.TOO_SCATTERED.value: "its records are of too many days (TRAILSINK_MAX_DAYS_PER_FILE)",
-    Reason.ARCHIVED.value: "the object is in an archive; restore it",
-    MAX_RECEIVES: "SQS gave it up; look for `crash` or a lasting refusal in the consumer's log",
-    UNKNOWN: "somebody else sent it here",
-}
 
 
 class Attribute(msgspec.Struct, frozen=True):

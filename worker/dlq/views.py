@@ -9,7 +9,8 @@ import msgspec
 from worker.cloudtrail.inflate import inflate
 from worker.cloudtrail.split import split_records
 from worker.dlq.eligibility import RedriveAction  # noqa: TC001
-from worker.dlq.letters import MEANINGS, Letter, iso
+from worker.dlq.letters import Letter, iso
+from worker.dlq.reasons import MEANINGS
 from worker.errors import UnreadableObject
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from click.testing import CliRunner
 
-from worker.cli.dlq import dlq
+from worker.cli.commands.dlq import dlq
 from worker.cli.main import main
 
 

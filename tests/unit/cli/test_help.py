@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from worker.cli.main import main
-from worker.cli.options import MOMENT, SPAN
+from worker.cli.options import DURATION, TIMESTAMP
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,8 +27,10 @@ def tree(command: click.Command, name: str) -> Iterator[tuple[str, click.Command
     """The command itself and everything below it, by what is typed."""
     yield name, command
     if isinstance(command, click.Group):
-        for word, inner in command.commands.items():
-            yield from tree(inner, f"{name} {word}")
+        context = click.Context(command)
+        for word in command.list_commands(context):
+            if inner := command.get_command(context, word):
+                yield from tree(inner, f"{name} {word}")
 
 
 ALL = dict(tree(main, "trailsink"))
@@ -74,8 +76,10 @@ def told(option: click.Option, name: str) -> str:
 def parse(words: list[str]) -> None:
     """Read a command line as the command would, and do nothing; raises click's own error for a wrong one."""
     command: click.Command = main
-    while isinstance(command, click.Group) and words and words[0] in command.commands:
-        command, words = command.commands[words[0]], words[1:]
+    while (
+        isinstance(command, click.Group) and words and (inner := command.get_command(click.Context(command), words[0]))
+    ):
+        command, words = inner, words[1:]
     with suppress(click.exceptions.Exit):  # which is how --help ends
         command.make_context("trailsink", words)
 
@@ -150,9 +154,9 @@ def test_an_option_that_takes_a_value_gives_its_unit_or_what_is_allowed(name: st
         case click.Choice(choices=choices):
             around = page(name) + page(name.rpartition(" ")[0] or name)
             assert all(re.search(rf"\b{re.escape(one)}\b", around) for one in choices)
-        case one if one is SPAN:
+        case one if one is DURATION:
             assert "s, m, h, d or w" in text
-        case one if one is MOMENT:
+        case one if one is TIMESTAMP:
             assert "UTC" in text
         case _:
             assert metavar

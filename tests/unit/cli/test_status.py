@@ -13,9 +13,9 @@ from worker.cli.main import main
     [
         (("--last", "2h", "--since", "2026-01-01"), "--last and --since both say where to begin"),
         (("--limit", "5", "--all"), "--limit and --all exclude each other"),
-        (("--fields", "eventName,"), "write names with commas between"),
-        (("--fields", "user*"), "write names with commas between"),
-        (("--last", "soon"), "is no span"),
+        (("--fields", "eventName,"), "separate names by commas"),
+        (("--fields", "user*"), "separate names by commas"),
+        (("--last", "soon"), "is not a duration"),
         (("--limit", "0"), "0 is not in the range"),
     ],
 )

@@ -49,7 +49,7 @@ def test_no_file_is_overwritten(tmp_path: Path) -> None:
     """It may be the only copy of letters that are discarded."""
     (tmp_path / "a.jsonl").write_bytes(b"precious")
 
-    with pytest.raises(SetupError, match="is there already"), writing(tmp_path / "a.jsonl"):
+    with pytest.raises(SetupError, match="exists already"), writing(tmp_path / "a.jsonl"):
         pass
 
     assert (tmp_path / "a.jsonl").read_bytes() == b"precious"

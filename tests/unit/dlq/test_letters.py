@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from tests.support.fake_dlq import SENT_AT, letter
 from worker.dlq.export import decode_line, encode_line, sent_attributes
-from worker.dlq.letters import MEANINGS, REASONS, Attribute, Letter, LetterFilter
+from worker.dlq.letters import Attribute, Letter, LetterFilter
+from worker.dlq.reasons import MEANINGS, REASONS
 from worker.dlq.views import LetterView
 from worker.errors import Reason, SetupError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.support.fake_dlq import SENT_AT, letter
 from worker.dlq.eligibility import Assessment, RedriveAction
-from worker.dlq.letters import MEANINGS
+from worker.dlq.reasons import MEANINGS
 from worker.dlq.views import LetterDetail
 
 JUDGED = Assessment(RedriveAction.STAYS, "the object has not changed", "")

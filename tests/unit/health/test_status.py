@@ -26,7 +26,6 @@ from worker.health.snapshot import (
     Unobserved,
 )
 from worker.health.status import judge, newest_indices
-from worker.humanize import format_duration, format_size
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 WELL = Snapshot(
@@ -132,29 +131,3 @@ def test_one_screen_shows_the_last_days_only() -> None:
 
     assert [one["name"] for one in newest_indices(part)] == names[:-8:-1]
     assert part.facts["number"] == 29
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [
-        (-5, "0s"),
-        (0, "0s"),
-        (59, "59s"),
-        (60, "1m"),
-        (3600, "1h"),
-        (12_000, "3h 20m"),
-        (1_051_000, "12d"),
-        (540_000, "6d 6h"),
-    ],
-)
-def test_a_length_of_time_is_short(seconds: int, said: str) -> None:
-    """Clocks differ: what is from the future is new."""
-    assert format_duration(timedelta(seconds=seconds)) == said
-
-
-@pytest.mark.parametrize(
-    ("octets", "said"), [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 << 30, "5.0 GiB"), (9 << 50, "9216.0 TiB")]
-)
-def test_a_size_is_short(octets: int, said: str) -> None:
-    """Nobody reads 5368709120."""
-    assert format_size(octets) == said

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import RequestError, TransportError
 
-from worker.cli.options import visible
+from worker.cli.output import escape_control_characters
 from worker.cli.search import _print_csv
 from worker.errors import SetupError
 from worker.opensearch.search import Hit, Search, complete, patiently, unknown_fields
@@ -60,7 +60,7 @@ def test_the_order_of_a_search_has_no_ties() -> None:
 @given(st.text())
 def test_no_text_makes_a_terminal_do_anything(text: str) -> None:
     """Callers choose what stands in their events; whoever looks must not have the screen cleared or turned around."""
-    shown = visible(text)
+    shown = escape_control_characters(text)
 
     assert shown.isprintable()
     assert not any("\u202a" <= one <= "\u202e" or "\u2066" <= one <= "\u2069" for one in shown)
@@ -80,7 +80,7 @@ def test_no_text_makes_a_terminal_do_anything(text: str) -> None:
 )
 def test_what_is_no_text_is_shown_as_an_escape(text: str, shown: str) -> None:
     """It can still be told from another, and read."""
-    assert visible(text) == shown
+    assert escape_control_characters(text) == shown
 
 
 def test_a_sheet_runs_nothing_of_an_event(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,87 @@
+"""The command lines of `trailsink deploy`, `destroy` and `template`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from worker.cli.options import YES, examples, flag, implemented_by, option
+from worker.deploy.template import BUNDLE
+
+_STACK = option(
+    "--stack", "name", metavar="NAME", default="trailsink", example="audit-trail", help="Name of the stack."
+)
+
+
+@click.command(short_help="Print the CloudFormation template.", epilog=examples("trailsink template > trailsink.yaml"))
+@implemented_by("worker.cli.deploy:template")
+def template() -> None:
+    """Print the CloudFormation template, for those who bring their own deployment pipeline.
+
+    It is the one that `trailsink deploy` of this version uses. Needs no AWS, and no settings.
+    """
+
+
+@click.command(
+    short_help="Create the stack on AWS, or update it.",
+    epilog=examples(
+        "trailsink deploy --bucket acme-trail          # with a new OpenSearch domain",
+        "trailsink deploy --bucket acme-trail --set Destination=url \\",
+        "    --set EndpointUrl=https://opensearch.example.com",
+        "trailsink deploy --set RetentionDays=365      # change the stack",
+    ),
+)
+@option("--bucket", metavar="NAME", help="The trail's bucket.", default_text="that of the stack", example="acme-trail")
+@_STACK
+@option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    example="RetentionDays=365",
+    default_text="as the stack has it, else the template's",
+    help="A parameter of the template; may be repeated.",
+)
+@option(
+    "--bundle",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    default=BUNDLE,
+    example="build/trailsink-x86_64-py311.zip",
+    help="The function's bundle; `trailsink package` builds it.",
+)
+@option(
+    "--code-bucket",
+    metavar="NAME",
+    example="acme-code",
+    default_text="one is created, trailsink-code-ACCOUNT-REGION",
+    help="Bucket for the bundle.",
+)
+@YES
+@implemented_by("worker.cli.deploy:deploy")
+def deploy() -> None:
+    """Create the stack, or update it; shows what would change, and asks.
+
+    Interrupted half-way, it can be run again: it goes on watching.
+    """
+
+
+@click.command(
+    short_help="Delete the stack; the events stay unless you say so.",
+    epilog=examples("trailsink destroy", "trailsink destroy --stack audit-trail --delete-data"),
+)
+@_STACK
+@flag(
+    "--delete-data",
+    default_text="they stay",
+    help="Delete the events, too: the domain that the stack created, or the indices in an existing cluster.",
+)
+@YES
+@implemented_by("worker.cli.deploy:destroy")
+def destroy() -> None:
+    """Delete the stack: queues, function, alarms, its own bucket notification, the bucket created for its bundle.
+
+    The trail's bucket and its files always stay. An OpenSearch domain or indices with all events in them stay, too,
+    unless --delete-data is given. For a cluster that is not the stack's own, the environment says how to sign in.
+    """
