@@ -48,7 +48,7 @@ def test_a_moment_is_written_in_utc() -> None:
     ("number", "text"), [(0, "0 letters"), (1, "1 letter"), (2_000, "2,000 letters"), (-1, "-1 letters")]
 )
 def test_a_count_has_its_noun(number: int, text: str) -> None:
-    """ "1 letters" is what a program says that nobody reads."""
+    """A wrong plural looks careless, and a reader trusts the rest less."""
     assert pluralize(number, "letter") == text
 
 
