@@ -185,12 +185,11 @@ class FunctionRoad(Road):
         """Wait until the function has emptied the queue; its totals are summed up from its log."""
         say("Nobody runs a consumer: the event source mapping feeds the function.")
         until = time.monotonic() + RUN_SECONDS
-        totals = self._totals()
-        while self._depth() or not totals["Messages"]:
+        # Totals are read only after the queue was found empty: the last batch could end between the two.
+        while self._depth() or not (totals := self._totals())["Messages"]:
             if time.monotonic() > until:
                 raise LocalStackError(f"The function did not empty the queue in {RUN_SECONDS} s.")
             time.sleep(0.5)
-            totals = self._totals()
         self._read |= {event for event, _ in self._batches()}
         return totals
 

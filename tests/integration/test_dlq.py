@@ -547,7 +547,7 @@ def test_a_look_that_is_ended_by_a_signal_hands_every_letter_back(pair: Pair, nu
         out, said = process.communicate(timeout=60)
 
     assert (process.returncode, out) == (1, "")
-    assert said == "Error: Stopped; the letters that were held are handed back.\n"
+    assert said == "Error: Stopped; all letters that were held are handed back.\n"
     assert place.asked.count("ReceiveMessage") == 5
     assert pair.letters == (100, 0)
 

@@ -65,7 +65,7 @@ def refuses(sentence: str, shown: str = "") -> Cell:
 def refuses_wherever(queue: str) -> tuple[Cell, Cell, Cell]:
     """Say of a queue that it cannot be asked without credentials, and is not there in another region, or at all."""
     return (
-        refuses(f"The queue {queue} cannot be asked: no AWS credentials were found."),
+        refuses(f"The queue {queue} cannot be used: no AWS credentials were found."),
         refuses(f"There is no queue {queue} in us-west-2."),
         refuses(f"There is no queue {queue}-gone in us-east-1."),
     )
@@ -93,7 +93,7 @@ ASKED = Cell(1, STOPPED, "Account 000000000000, region us-east-1.\nThe stack sma
 NO_STACK = refuses("There is no stack of-nobody in us-east-1.")
 SENT = works("Sent 1 letter of 1 to the dead-letter queue.\n")
 FOUND, EXPLAINED = works("*GetObject*", "1 event.\n"), works("{event}\n  event      s3.amazonaws.com GetObject\n*")
-SET_UP = works("Found *\nIndex template trailsink-{prefix} version 1 is there already.\n", "Asking *...\n")
+SET_UP = works("Found *\nIndex template trailsink-{prefix} version 1 is there already.\n", "Connecting to *...\n")
 IMPORTED = works("Dashboard CloudTrail: overview is there, at {dashboards}/app/dashboards.\n*")
 TEMPLATE, OBJECTS = works("# trailsink on AWS*"), works('*"type":"index-pattern","id":"trailsink-{any_prefix}"*')
 
@@ -101,8 +101,8 @@ TEMPLATE, OBJECTS = works("# trailsink on AWS*"), works('*"type":"index-pattern"
 MATRIX: dict[str, Row] = {
     "setup": (
         *(SET_UP, SET_UP, SET_UP),
-        Cell(1, f"Asking *...\nError: {SILENT}.\n", ""),
-        works("Found *\nIndex template trailsink-{bare} version 1 made, for {bare}-*.\n", "Asking *...\n"),
+        Cell(1, f"Connecting to *...\nError: {SILENT}.\n", ""),
+        works("Found *\nIndex template trailsink-{bare} version 1 made, for {bare}-*.\n", "Connecting to *...\n"),
         SET_UP,
     ),
     "run --until-idle --timeout 2": (
@@ -186,7 +186,7 @@ MATRIX: dict[str, Row] = {
         works("Exported 0 letters.\n"),
     ),
     "dlq import {letters}": (
-        refuses("The queue {dead} cannot be asked: no AWS credentials were found; 0 letters were sent before that."),
+        refuses("The queue {dead} cannot be used: no AWS credentials were found; 0 letters were sent before that."),
         refuses("There is no queue {dead} in us-west-2; 0 letters were sent before that."),
         refuses("There is no queue {dead}-gone in us-east-1; 0 letters were sent before that."),
         *(SENT, SENT, SENT),

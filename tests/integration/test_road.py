@@ -341,7 +341,7 @@ def test_a_foreign_template_of_our_name_is_refused(bench: Bench) -> None:
     ("name", "value", "said"),
     [
         ("TRAILSINK_OPENSEARCH_URL", "", "TRAILSINK_OPENSEARCH_URL is not set."),
-        ("TRAILSINK_OPENSEARCH_URL", "ftp://x", "must begin with http:// or https://"),
+        ("TRAILSINK_OPENSEARCH_URL", "ftp://x", "must start with http:// or https://"),
         ("TRAILSINK_BULK_BYTES", "many", "TRAILSINK_BULK_BYTES:"),
     ],
 )

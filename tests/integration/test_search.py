@@ -243,4 +243,4 @@ def test_an_event_that_is_not_there_ends_with_what_to_try(bench: Bench) -> None:
     for what in ("dlq list", "backfill --missing", "doctor"):
         assert f"trailsink {what}" in missing.stderr
     assert other.exit_code == 1
-    assert other.stderr == f"Error: {call} is no event's id but the requestID of {here['eventID']}.\n"
+    assert other.stderr == f"Error: {call} is not an event's id but the requestID of {here['eventID']}.\n"

@@ -309,7 +309,7 @@ def test_a_way_that_does_not_work_is_given_up(bucket: Bucket) -> None:
 
 def test_a_way_that_was_given_up_is_tried_again(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     """A minute of trouble must not cost a process that runs for months its short way."""
-    monkeypatch.setattr("worker.aws.fast_get._BARRED_SECONDS", 0.5)
+    monkeypatch.setattr("worker.aws.fast_get._DISABLED_SECONDS", 0.5)
     store = taught(bucket)
     bucket.odd, bucket.only_short = [error(503, "SlowDown")] * 5, True
     for _ in range(6):
@@ -439,7 +439,7 @@ def test_a_connection_that_is_to_be_closed_brings_its_last_object(bucket: Bucket
 def test_a_connection_that_has_rested_for_long_is_not_used(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     """Something on the way may have forgotten it."""
     store = connected(bucket)
-    monkeypatch.setattr("worker.aws.fast_get._RESTS_SECONDS", 0.05)
+    monkeypatch.setattr("worker.aws.http1._IDLE_SECONDS", 0.05)
     opened = bucket.opened
     time.sleep(0.1)
 
@@ -559,7 +559,7 @@ def test_the_short_way_is_as_private_as_boto3s(tmp_path: Path, monkeypatch: pyte
         bucket.seen.clear()
 
         # Whoever comes anew is shown another's certificate; boto3 still has its connection.
-        monkeypatch.setattr("worker.aws.fast_get._RESTS_SECONDS", 0)
+        monkeypatch.setattr("worker.aws.http1._IDLE_SECONDS", 0)
         context.load_cert_chain(another.folder / "server.pem", another.folder / "server.key")
 
         assert store.fetch(ref(), 1_000).content == CONTENT
