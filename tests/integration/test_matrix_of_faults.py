@@ -111,7 +111,7 @@ MATRIX: dict[str, Row] = {
         Cell(
             1,
             f"Warning: {SILENT}; meanwhile messages go back to the queue.\n"
-            "Error: The time is over and the queue is not empty: * messages visible, * hidden.\n",
+            "Error: Out of time, and the queue is not empty: * messages visible, * hidden.\n",
             '*"message":"totals",*',
         ),
         UNMADE,
