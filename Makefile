@@ -66,17 +66,17 @@ coldstart: $(READY) ## Measure a cold start of the bundle, by package.
 	@$(BIN)/python -m tests.bench.client.coldstart
 
 pictures: $(READY) ## Draw the README's pictures anew, from the dashboards' own searches.
-	@$(BIN)/python -m infra.pictures
+	@$(BIN)/python -m infra.generate.pictures
 
 package: $(READY) ## Build the Lambda bundle; ARCH=x86_64, PYTHON=3.11 and the like for others.
-	@$(BIN)/python -m infra.packaging $(if $(ARCH),--arch $(ARCH)) $(if $(filter 3.%,$(PYTHON)),--python $(PYTHON))
+	@$(BIN)/trailsink package $(if $(ARCH),--arch $(ARCH)) $(if $(filter 3.%,$(PYTHON)),--python $(PYTHON))
 
 lock: $(READY) ## Pin the dependencies anew, with hashes and without addresses.
 	$(INTERPRETER) -m venv .local/lock && .local/lock/bin/python -m pip install --quiet uv
 	.local/lock/bin/uv pip compile --quiet pyproject.toml --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --upgrade --output-file requirements/dev.txt
-	.local/lock/bin/uv pip compile --quiet requirements/lambda.in --constraint requirements/dev.txt --universal \
-		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --output-file requirements/lambda.txt
+	.local/lock/bin/uv pip compile --quiet infra/lambda.in --constraint requirements/dev.txt --universal \
+		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --output-file infra/lambda.txt
 
 clean: ## Remove everything that was made here.
 	@test ! -x $(BIN)/python || $(BIN)/python -m infra.local down

@@ -16,7 +16,8 @@ import boto3
 from infra.local.errors import LocalStackError
 from infra.local.stack import Stack, program_environment
 from infra.local.telling import say
-from infra.packaging import PackagingError, Target, build
+from worker.deploy.bundle import Target, build
+from worker.errors import SetupError
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "build"
 # What decides the bundle's content; a bundle newer than all of it is used again.
-SOURCES = ("worker/**/*", "infra/packaging.py", "requirements/lambda.txt")
+SOURCES = ("worker/**/*", "infra/lambda.txt")
 
 TRAIL = "acme-trail"
 OF_OTHERS = "of-another-tool"
@@ -150,13 +151,13 @@ class FunctionRoad(Road):
         self.environment["TRAILSINK_BUCKET"] = TRAIL
         self.s3.create_bucket(Bucket=TRAIL)
         self._tell_another_tool()
-        target = Target.here()
+        target = Target.of_this_machine()
         settings = {
             "Destination": "url",
             "EndpointUrl": self.stack.opensearch_url,
             "IndexPrefix": self.prefix,
             "Replicas": "0",
-            "Architecture": target.arch,
+            "Architecture": target.architecture,
             "Runtime": target.runtime,
         }
         given = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
@@ -233,14 +234,14 @@ class FunctionRoad(Road):
 
 def bundle_for(target: Target) -> Path:
     """Return the function's bundle, built anew when anything in it is younger; raises LocalStackError."""
-    path = BUILD / target.name
+    path = BUILD / target.file_name
     sources = [found for pattern in SOURCES for found in ROOT.glob(pattern) if "__pycache__" not in found.parts]
     if path.exists() and path.stat().st_mtime > max(one.stat().st_mtime for one in sources):
         return path
     say(f"Building the function's bundle, {path.relative_to(ROOT)}, from hash-pinned wheels.")
     try:
         return build(target, path).path
-    except PackagingError as error:
+    except SetupError as error:
         raise LocalStackError(str(error)) from error
 
 

@@ -1,4 +1,4 @@
-# Made from infra/template.yaml by python -m infra.terraform_files: change the template, run that again.
+# Made from infra/template.yaml by python -m infra.generate.terraform: change the template, run that again.
 
 output "opensearch_url" {
   description = "Where events are indexed"

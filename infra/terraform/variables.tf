@@ -1,4 +1,4 @@
-# Made from infra/template.yaml by python -m infra.terraform_files: change the template, run that again.
+# Made from infra/template.yaml by python -m infra.generate.terraform: change the template, run that again.
 
 variable "trail_bucket_name" {
   description = "Bucket that the trail writes to. It must exist, in this region."

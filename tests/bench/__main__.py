@@ -12,13 +12,12 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from infra.packaging import figures
 from tests.bench.client.cpu import many_small_files, one_large_file
 from tests.bench.client.latency import small_files_far_away
 from tests.bench.client.memory import large_files
 from tests.bench.cluster.mapping import measure
 from tests.bench.cluster.real_node import a_trail_into_a_node
-from tests.bench.support.ratios import console, print_ratios
+from tests.bench.support.ratios import console, figures, print_ratios
 from tests.bench.support.workloads import DATA, add_folder
 
 if TYPE_CHECKING:

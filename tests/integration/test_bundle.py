@@ -12,19 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from infra.packaging import (
-    DOORS,
-    MAX_ZIPPED,
-    PINS,
-    Bundle,
-    PackagingError,
-    Target,
-    build,
-    imported,
-    module_path,
-)
 from tests.bench.client.coldstart import Room
 from tests.support.event_files import event, log_file
+from worker.deploy.bundle import MAX_ZIPPED_BYTES, Bundle, Target, build
+from worker.deploy.bundle_sources import ENTRY_POINTS, imported_modules, module_path
+from worker.deploy.bundle_wheels import PINS
+from worker.errors import SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,7 +48,7 @@ def built(target: Target, output: Path) -> Bundle:
     """Build, or skip where the wheels cannot be had."""
     try:
         return build(target, output)
-    except PackagingError as error:
+    except SetupError as error:
         if re.search(r"connection|timed out|resolve", str(error), re.IGNORECASE):
             pytest.skip(f"the package index cannot be reached, and the wheels are not here: {error}")
         raise
@@ -64,7 +57,7 @@ def built(target: Target, output: Path) -> Bundle:
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A bundle for this interpreter on this machine."""
-    return built(Target.here(), tmp_path_factory.mktemp("bundle") / "bundle.zip")
+    return built(Target.of_this_machine(), tmp_path_factory.mktemp("bundle") / "bundle.zip")
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +89,7 @@ def sqs_event(messages: list[Any]) -> dict[str, Any]:
 
 def test_built_twice_it_has_the_same_bytes(bundle: Bundle, tmp_path: Path) -> None:
     """Who deploys can tell by the hash that nothing changed, and who audits that the code is what it says."""
-    again = built(Target.here(), tmp_path / "elsewhere" / "other.zip")
+    again = built(Target.of_this_machine(), tmp_path / "elsewhere" / "other.zip")
 
     assert again.path.read_bytes() == bundle.path.read_bytes()
     assert again.sha256 == bundle.sha256
@@ -124,7 +117,7 @@ def test_the_bundle_alone_takes_a_file_from_the_queue_to_the_index(bench: Bench,
     assert set(bench.documents()) == {one["eventID"] for one in records}
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("door", ENTRY_POINTS)
 def test_every_door_opens_in_the_bundle_alone(room: Room, door: str) -> None:
     """A custom resource that cannot be imported answers nobody, and CloudFormation waits an hour for it."""
     said = room.run(f"import importlib; print(importlib.import_module({door!r}).__spec__.cached)")
@@ -156,13 +149,13 @@ def arrows_out(inside: dict[str, bytes], outside: set[str]) -> set[tuple[str, st
     """What is imported of `outside` by all that the doors reach in `inside`."""
     arrows: set[tuple[str, str]] = set()
     seen: set[str] = set()
-    waiting = list(DOORS)
+    waiting = list(ENTRY_POINTS)
     while waiting:
         path = module_path(waiting.pop(), inside)
         if path is None or path in seen:
             continue
         seen.add(path)
-        names = imported(path, inside[path])
+        names = imported_modules(path, inside[path])
         arrows |= {(path, there) for name in names if (there := module_path(name, outside))}
         waiting += names
     return arrows
@@ -170,7 +163,9 @@ def arrows_out(inside: dict[str, bytes], outside: set[str]) -> set[tuple[str, st
 
 UNWANTED: dict[str, Callable[[str], bool]] = {
     "what the runtime brings": lambda path: path.startswith(("boto3", "botocore", "s3transfer", "jmespath")),
-    "what only the command line needs": lambda path: bool(re.match(r"(click|rich|worker/(cli|poller|doctor))\b", path)),
+    "what only the command line needs": lambda path: bool(
+        re.match(r"(click|rich|worker/(cli|dlq|backfill|health|poller))\b", path)
+    ),
     "tests": lambda path: "/tests/" in path or path.startswith(("tests/", "infra/")),
     "type stubs": lambda path: path.endswith((".pyi", "py.typed")),
     "scripts": lambda path: path.startswith("bin/") or ".data/" in path,
@@ -200,16 +195,16 @@ def test_the_bundle_that_is_deployed_is_built_on_any_machine(tmp_path: Path) -> 
     libraries = {path: body for path, body in contents(deployed).items() if path.endswith(".so")}
     assert {struct.unpack("<H", body[18:20])[0] for body in libraries.values()} == {AARCH64}
     assert all(f"cpython-{Target().python.replace('.', '')}-" in path or ".abi3." in path for path in libraries)
-    assert deployed.zipped <= MAX_ZIPPED == 15_000_000
+    assert deployed.zipped <= MAX_ZIPPED_BYTES == 15_000_000
 
 
 def test_a_bundle_that_is_too_large_is_not_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Bundle
 ) -> None:
     """It would be found out by slow cold starts, much later."""
-    monkeypatch.setattr("infra.packaging.MAX_ZIPPED", bundle.zipped - 1)
+    monkeypatch.setattr("worker.deploy.bundle.MAX_ZIPPED_BYTES", bundle.zipped - 1)
 
-    with pytest.raises(PackagingError, match="may have"):
-        built(Target.here(), tmp_path / "large.zip")
+    with pytest.raises(SetupError, match="the maximum is"):
+        built(Target.of_this_machine(), tmp_path / "large.zip")
 
     assert list(tmp_path.iterdir()) == []

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
-from infra.packaging import PackagingError, Target, build
 from tests.support.cli import TRAILSINK, trailsink
 from tests.support.event_files import event, log_file
 from tests.support.http_server import Reply, Service, listening
 from worker.deploy.account import Account
+from worker.deploy.bundle import Target, build
+from worker.errors import SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,8 +34,8 @@ BUCKET, STACK = "a-trail", "trailsink-test"
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The function's bundle for this interpreter, on which the stand-in runs functions."""
     try:
-        return build(Target.here(), tmp_path_factory.mktemp("bundle") / "bundle.zip").path
-    except PackagingError as error:
+        return build(Target.of_this_machine(), tmp_path_factory.mktemp("bundle") / "bundle.zip").path
+    except SetupError as error:
         pytest.skip(f"the bundle cannot be built here: {error}")
 
 
@@ -58,13 +59,13 @@ class Deploy:
 def deploy(bench: Bench, bundle: Path) -> Deploy:
     """For a bucket that tells nobody yet, and the node that is there."""
     bench.s3.create_bucket(Bucket=BUCKET)
-    here = Target.here()
+    here = Target.of_this_machine()
     settings = {
         "Destination": "url",
         "EndpointUrl": bench.settings.opensearch_url,
         "IndexPrefix": bench.prefix,
         "Replicas": "0",
-        "Architecture": here.arch,
+        "Architecture": here.architecture,
         "Runtime": here.runtime,
     }
     return Deploy(bundle, settings)

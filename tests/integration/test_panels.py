@@ -155,7 +155,14 @@ def test_every_panel_counts_what_the_events_hold(bench: Bench, also: bool) -> No
 def test_the_pictures_of_the_readme_show_what_the_panels_answer(bench: Bench, tmp_path: Path) -> None:
     """`make pictures` draws them; what is committed must be what it would draw now."""
     index(bench, real_records())
-    command = [sys.executable, "-m", "infra.pictures", bench.settings.opensearch_url, bench.prefix, str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "infra.generate.pictures",
+        bench.settings.opensearch_url,
+        bench.prefix,
+        str(tmp_path),
+    ]
 
     subprocess.run(command, cwd=CHECKOUT, capture_output=True, timeout=60, check=True)
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import hcl2
 import pytest
 
-from infra.terraform_files import FILLED_IN, MODULE, TEMPLATE, files, read_template
+from infra.generate.terraform import FILLED_IN, MODULE, TEMPLATE, files, read_template
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,7 +109,7 @@ def wrong(name: str) -> Any:
 
 @pytest.mark.parametrize("name", ["variables.tf", "parameters.tf", "outputs.tf"])
 def test_the_module_was_made_from_the_template_as_it_is(name: str) -> None:
-    """Whoever changes the template is told here to run python -m infra.terraform_files."""
+    """Whoever changes the template is told here to run python -m infra.generate.terraform."""
     assert (MODULE / name).read_text(encoding="utf-8") == files(TEMPLATE_SAYS)[name]
 
 

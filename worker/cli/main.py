@@ -24,6 +24,7 @@ _COMMANDS = {
     "dlq": "dlq",
     "doctor": "doctor",
     "explain": "search",
+    "package": "package",
     "run": "run",
     "search": "search",
     "setup": "setup",

@@ -41,13 +41,12 @@ from infra.local.asking import wait_until
 from infra.local.errors import LocalStackError
 from infra.local.resources import ACCESS_KEY, MAX_RECEIVES, REGION
 from infra.local.stack import program_environment
-from infra.packaging import figures
 from tests.bench.burst.cpu_share import governed
 from tests.bench.burst.sqs_proxy import Life, Watched, watching
 from tests.bench.burst.throttled_node import PREFIX, Body, Fed, Throttled, bodies, throttled
 from tests.bench.cluster.node_profile import per_document, print_profiles, recorder
 from tests.bench.cluster.trail import files
-from tests.bench.support.ratios import Ratio, console, print_ratios
+from tests.bench.support.ratios import Ratio, console, figures, print_ratios
 from worker.settings import Settings
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pygal
 from pygal.style import Style
 
-from infra.drawing import COLORS, STYLE, drawn
+from infra.generate.drawing import COLORS, STYLE, drawn
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -21,10 +21,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from infra.packaging import figures
 from tests.bench.burst.model import Sample, Simulation, World
 from tests.bench.cluster.trail import sizes
-from tests.bench.support.ratios import console
+from tests.bench.support.ratios import console, figures
 from worker.settings import Settings
 
 if TYPE_CHECKING:

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from infra.packaging import PackagingError, Target, build, figures
-from tests.bench.support.ratios import Ratio, in_turn
+from tests.bench.support.ratios import Ratio, figures, in_turn
+from worker.deploy.bundle import Target, build
+from worker.errors import SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -117,7 +118,7 @@ def main() -> int:
         folder = Path(name)
         try:
             rooms = {how: _room(folder, bytecode=how == "bytecode") for how in ("bytecode", "sources")}
-        except PackagingError as error:
+        except SetupError as error:
             sys.stderr.write(f"{error}\n")
             return 1
         spent: dict[tuple[str, str], list[float]] = defaultdict(list)
@@ -135,7 +136,7 @@ def main() -> int:
 def _room(folder: Path, *, bytecode: bool) -> Room:
     place = folder / f"bytecode-{bytecode}"
     place.mkdir()
-    return Room.make(build(Target.here(), place / "bundle.zip", bytecode=bytecode).path, place)
+    return Room.make(build(Target.of_this_machine(), place / "bundle.zip", bytecode=bytecode).path, place)
 
 
 def _print(spent: Mapping[tuple[str, str], list[float]], modules: Mapping[str, float], largest: int) -> None:

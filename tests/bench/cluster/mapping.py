@@ -33,11 +33,10 @@ from opensearchpy.exceptions import OpenSearchException
 from infra.local.errors import LocalStackError
 from infra.local.node import Node
 from infra.local.stack import server_already_there
-from infra.packaging import figures
 from tests.bench.burst.cpu_share import compiling_seconds
 from tests.bench.support.alternatives import CHOSEN, FLATTENED, Alternative, alternatives
 from tests.bench.support.pipeline_bench import LIMITS, post
-from tests.bench.support.ratios import Ratio, console, in_turn, print_ratios, quotients
+from tests.bench.support.ratios import Ratio, console, figures, in_turn, print_ratios, quotients
 from tests.bench.support.workloads import DATA, add_folder, distinct, varied
 from worker.cloudtrail.records import Record, read_record
 from worker.pipeline.bulk import compress_body

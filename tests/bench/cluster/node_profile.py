@@ -21,11 +21,10 @@ from typing import TYPE_CHECKING, Any
 from infra.local.errors import LocalStackError
 from infra.local.java import find_java
 from infra.local.node import DEFAULT_VERSION, Node
-from infra.packaging import figures
 from tests.bench.burst.cpu_share import compiling_seconds
 from tests.bench.cluster.mapping import Meter, loads
 from tests.bench.support.alternatives import alternatives, only_the_time
-from tests.bench.support.ratios import console
+from tests.bench.support.ratios import console, figures
 from tests.bench.support.workloads import add_folder, distinct
 
 if TYPE_CHECKING:

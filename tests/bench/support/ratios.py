@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
-
-from infra.packaging import figures
+from rich.table import Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -81,3 +80,12 @@ def print_ratios(ratios: Iterable[Ratio]) -> None:
         spread = f"{min(one.values):.2f} to {max(one.values):.2f}"
         table.add_row(one.what, one.beside, f"{one.median:.2f}", spread, one.bar, one.verdict)
     console().print(table)
+
+
+def figures(first: str, *others: str) -> Table:
+    """Return an empty table: a name in each row, and figures beside it."""
+    table = Table(box=None, pad_edge=False)
+    table.add_column(first)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table

@@ -1,4 +1,4 @@
-"""The parts of the Terraform module that say what the template says: `python -m infra.terraform_files` writes them.
+"""The parts of the Terraform module that say what the template says: `python -m infra.generate.terraform` writes them.
 
 One variable for each parameter, the map that hands them over, one output for each output. What cannot be worked out
 from the template is written by hand, in `main.tf`.
@@ -17,14 +17,16 @@ from cfnlint.decode.cfn_yaml import loads
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-HERE = Path(__file__).resolve().parent
-TEMPLATE = HERE / "template.yaml"
-MODULE = HERE / "terraform"
+INFRA = Path(__file__).resolve().parents[1]
+TEMPLATE = INFRA / "template.yaml"
+MODULE = INFRA / "terraform"
 
 # The module uploads the bundle, so it knows where that lies.
 FILLED_IN = ("CodeBucket", "CodeKey")
 
-_ORIGIN = "# Made from infra/template.yaml by python -m infra.terraform_files: change the template, run that again.\n\n"
+_ORIGIN = (
+    "# Made from infra/template.yaml by python -m infra.generate.terraform: change the template, run that again.\n\n"
+)
 
 # How Terraform writes what would begin an interpolation.
 _MARKERS = {"${": "$${", "%{": "%%{"}

@@ -15,7 +15,7 @@ import pygal
 from opensearchpy import OpenSearch
 from pygal.style import Style
 
-from infra.drawing import COLORS, STYLE, drawn
+from infra.generate.drawing import COLORS, STYLE, drawn
 from infra.local.stack import Stack
 from tests.support.dashboards_client import answers, rows, visualizations
 from tests.support.event_files import real_records
@@ -26,7 +26,7 @@ from worker.opensearch.setup import SetupOptions, install
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
+PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 
 _STYLE = Style(**STYLE, title_font_size=14, value_font_size=11, colors=COLORS)
 _MOST_BARS = 10
