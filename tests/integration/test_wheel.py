@@ -1,0 +1,143 @@
+"""Promises about the installed package: whoever has no clone can do everything that a user does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import sysconfig
+import venv
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from worker.deploy.bundle import Target, build
+from worker.errors import SetupError
+
+if TYPE_CHECKING:
+    from tests.conftest import Bench
+
+pytestmark = pytest.mark.timeout(300)
+
+ROOT = Path(__file__).parents[2]
+BUILD_SDIST = "import sys; from setuptools import build_meta; print(build_meta.build_sdist(sys.argv[1]))"
+
+
+def run(*words: str | Path, folder: Path, seconds: float = 200) -> str:
+    """Run a command to its end in a folder; returns its standard output."""
+    process = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=seconds, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The source distribution, built from the checkout."""
+    folder = tmp_path_factory.mktemp("sdist")
+    name = run(sys.executable, "-c", BUILD_SDIST, folder, folder=ROOT).splitlines()[-1]
+    return folder / name
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the source distribution and not from the checkout."""
+    folder = tmp_path_factory.mktemp("wheel")
+    words = ("-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "-w", folder, sdist)
+    run(sys.executable, *words, folder=folder)
+    return next(folder.glob("trailsink-*.whl"))
+
+
+@pytest.fixture(scope="module")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The command of a new environment that holds the wheel, and the libraries of this one without its checkout."""
+    home = tmp_path_factory.mktemp("elsewhere") / "a venv"
+    venv.create(home, with_pip=False, symlinks=True)
+    python = home / "bin" / "python"
+    packages = Path(run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", folder=home).strip())
+    # Packages in a folder that a .pth file names are found; .pth files in it, as that of an editable install, are not.
+    (packages / "libraries.pth").write_text(sysconfig.get_path("purelib"), encoding="utf-8")
+    words = ("-m", "pip", "--python", python, "install", "--quiet", "--no-deps", "--no-index", wheel)
+    run(sys.executable, *words, folder=home)
+    return home / "bin" / "trailsink"
+
+
+def test_the_wheel_holds_the_package_and_nothing_of_the_workshop(wheel: Path) -> None:
+    """Tests, benchmarks and the local stack stay in the clone."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+
+    ours = {path.relative_to(ROOT).as_posix() for path in (ROOT / "worker").rglob("*.py")}
+    assert ours <= names
+    assert {"worker/infra/template.yaml", "worker/infra/lambda.txt", "worker/py.typed"} <= names
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"worker", "trailsink"}
+    assert not [name for name in names if name.startswith(("worker/infra/local", "worker/infra/generate"))]
+
+
+def test_the_template_is_the_one_of_the_checkout(installed: Path, tmp_path: Path) -> None:
+    """Whoever brings an own deployment pipeline gets it from the command."""
+    shown = run(installed, "template", folder=tmp_path)
+
+    assert shown == (ROOT / "infra" / "template.yaml").read_text(encoding="utf-8")
+
+
+def test_the_bundle_is_the_one_that_the_checkout_builds(installed: Path, tmp_path: Path) -> None:
+    """An auditor compares hashes, wherever it was built."""
+    target = Target.of_this_machine()
+    try:
+        expected = build(target, tmp_path / "expected.zip")
+    except SetupError as error:
+        pytest.skip(f"the bundle cannot be built here: {error}")
+
+    words = ("package", "--arch", target.architecture, "--python", target.python)
+    shown = run(installed, *words, folder=tmp_path)
+
+    assert (tmp_path / "build" / target.file_name).read_bytes() == expected.path.read_bytes()
+    assert shown.splitlines()[-1] == f"SHA-256 {expected.sha256}"
+
+
+def test_it_deploys_from_an_empty_folder(bench: Bench, installed: Path, tmp_path: Path) -> None:
+    """From `pip install` to a stack: nothing of the clone is needed on the way."""
+    target = Target.of_this_machine()
+    bench.s3.create_bucket(Bucket="a-trail")
+    settings = {
+        "Destination": "url",
+        "EndpointUrl": bench.settings.opensearch_url,
+        "IndexPrefix": bench.prefix,
+        "Replicas": "0",
+        "Architecture": target.architecture,
+        "Runtime": target.runtime,
+    }
+    parameters = [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
+    stack = ("--stack", "trailsink-wheel")
+
+    run(installed, "package", "--arch", target.architecture, "--python", target.python, folder=tmp_path)
+    bundle = ("--bundle", f"build/{target.file_name}")
+    created = run(installed, "deploy", "--bucket", "a-trail", *stack, *bundle, *parameters, "--yes", folder=tmp_path)
+    checked = subprocess.run(
+        [installed, "doctor", *stack], cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False
+    )
+    removed = run(installed, "destroy", *stack, "--yes", folder=tmp_path)
+
+    assert "The stack trailsink-wheel is ready." in created
+    assert "template: the stack trailsink-wheel has that of this trailsink" in checked.stdout
+    assert "The stack trailsink-wheel is gone." in removed
+
+
+def test_every_command_has_its_help_there(installed: Path, tmp_path: Path) -> None:
+    """A module that was forgotten in the list of packages is found by its first user otherwise."""
+    listed = run(installed, "--help", folder=tmp_path).partition("Commands:")[2].partition("Examples:")[0]
+    names = [line.split()[0] for line in listed.splitlines() if line.startswith("  ") and line[2:3].strip()]
+
+    assert len(names) > 10
+    for name in names:
+        assert "Examples:" in run(installed, name, "--help", folder=tmp_path)
+    for command in ("run", "setup", "status", "backfill", "search"):
+        missing = {key: value for key, value in os.environ.items() if not key.startswith("TRAILSINK_")}
+        process = subprocess.run(
+            [installed, command, *(["--yes"] if command == "backfill" else [])],
+            cwd=tmp_path, env=missing, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert "Traceback" not in process.stderr
+        assert process.returncode == 1
