@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.support.factories import BUCKET, NOW, key, message, s3_entry, s3_notice
 from worker.backfill.listing import ListedKey, Page
-from worker.errors import QueueUnavailable, Reason, UnreadableObject
+from worker.errors import QueueUnavailable, Reason, StoreUnavailable, UnreadableObject
 from worker.pipeline.bulk import BulkResponse, DeliveryResult
 from worker.pipeline.consumer import Consumer
 from worker.pipeline.delivery import Delivery
@@ -306,3 +306,6 @@ class MemoryBucket:
         with self._lock:
             self.listed += len(found[: self._page])
         return Page(found[: self._page], len(found) > self._page)
+
+
+DOWN = StoreUnavailable("s3:SlowDown")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,7 +15,9 @@ import urllib3
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+
 Reply = tuple[int, bytes]
+
 Given = tuple[int, bytes, dict[str, str]]  # status, body and headers
 
 
@@ -115,4 +118,30 @@ def serving(answer: Callable[[str, str, dict[str, str], bytes], Given]) -> Itera
     finally:
         server.shutdown()
         server.server_close()
+        thread.join()
+
+
+@contextmanager
+def server(*answers: bytes) -> Iterator[tuple[str, list[bytes]]]:
+    """An HTTP server that gives each connection the next answer, the last one again and again, and breaks off."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    asked: list[bytes] = []
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listening.accept()
+            except OSError:
+                return
+            with connection:
+                asked.append(connection.recv(65_536))
+                connection.sendall(answers[min(len(asked), len(answers)) - 1])
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}", asked
+    finally:
+        listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
         thread.join()

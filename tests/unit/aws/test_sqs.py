@@ -3,236 +3,35 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
-from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
-from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.stub import ANY, Stubber
 from moto import mock_aws
 
-from tests.support.factories import BUCKET, event, key, log_file, message, ref, s3_notice
+from tests.support.factories import message, ref, s3_notice
+from tests.support.http_server import server
 from worker import __version__
-from worker.aws.s3 import S3Store
-from worker.aws.secrets import read_secret
 from worker.aws.session import config
 from worker.aws.sqs import SqsQueue
-from worker.errors import QueueUnavailable, Reason, SetupError, StoreUnavailable, UnreadableObject
+from worker.errors import QueueUnavailable, Reason
 from worker.pipeline.notifications import s3_notification
-from worker.pipeline.objects import ObjectHead
 from worker.pipeline.ports import DeadLetter, HandBack
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from types_boto3_s3 import S3Client
-    from types_boto3_secretsmanager import SecretsManagerClient
     from types_boto3_sqs import SQSClient
 
 MIB = 1 << 20
-CONTENT = log_file(event(1))
 SOURCE_URL = "https://sqs.eu-central-1.amazonaws.com/123456789012/trail"
 LETTERS_URL = "https://sqs.eu-central-1.amazonaws.com/123456789012/trail-dead"
 
 
-def s3_client() -> S3Client:
-    return boto3.client("s3", config=config(connections=2))
-
-
 def sqs_client() -> SQSClient:
     return boto3.client("sqs", config=config(connections=2))
-
-
-# S3
-
-
-@pytest.fixture
-def bucket() -> Iterator[S3Client]:
-    with mock_aws():
-        client = s3_client()
-        client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
-        yield client
-
-
-@pytest.mark.parametrize("name", [key(), "a b+c%2B/ä€🐝.json.gz", "a//b/../c", "a?b#c&d=e"])
-def test_an_object_is_read_with_the_time_it_was_written(bucket: S3Client, name: str) -> None:
-    """Records without a time are dated by it; every key that S3 allows can be asked for."""
-    bucket.put_object(Bucket=BUCKET, Key=name, Body=CONTENT, ContentEncoding="gzip", ContentType="application/json")
-
-    stored = S3Store(bucket).fetch(ref(key=name), MIB)
-
-    assert stored.content == CONTENT
-    assert stored.modified_at.tzinfo is not None
-
-
-def test_the_version_that_was_announced_is_read(bucket: S3Client) -> None:
-    """A rewritten object holds other events than the notice spoke of."""
-    bucket.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
-    first = bucket.put_object(Bucket=BUCKET, Key="a", Body=b"first")["VersionId"]
-    bucket.put_object(Bucket=BUCKET, Key="a", Body=b"second")
-    store = S3Store(bucket)
-
-    assert store.fetch(ref(key="a", version_id=first), MIB).content == b"first"
-    assert store.fetch(ref(key="a"), MIB).content == b"second"
-
-
-def test_an_object_that_is_gone_is_not_found(bucket: S3Client) -> None:
-    """A lifecycle rule was quicker: asking again for a day will not bring it back."""
-    with pytest.raises(UnreadableObject) as caught:
-        S3Store(bucket).fetch(ref(key="gone"), MIB)
-
-    assert caught.value.reason is Reason.NOT_FOUND
-
-
-def test_a_bucket_that_is_not_there_can_be_mended(bucket: S3Client) -> None:
-    """It may be a wrong account or region: nothing in it is lost yet."""
-    with pytest.raises(StoreUnavailable, match="s3:NoSuchBucket"):
-        S3Store(bucket).fetch(ref(bucket="another-bucket"), MIB)
-
-
-@pytest.mark.parametrize(("limit", "refused"), [(len(CONTENT), False), (len(CONTENT) - 1, True)])
-def test_an_object_above_the_limit_is_not_read(bucket: S3Client, *, limit: int, refused: bool) -> None:
-    """Its size is known before its first byte."""
-    bucket.put_object(Bucket=BUCKET, Key="a", Body=CONTENT)
-
-    try:
-        found: bytes | bytearray | Reason = S3Store(bucket).fetch(ref(key="a"), limit).content
-    except UnreadableObject as problem:
-        found = problem.reason
-
-    assert found == (Reason.TOO_LARGE if refused else CONTENT)
-
-
-@pytest.mark.parametrize(
-    ("code", "status", "reason"),
-    [
-        ("NoSuchKey", 404, Reason.NOT_FOUND),
-        ("NoSuchVersion", 404, Reason.NOT_FOUND),
-        ("InvalidObjectState", 403, Reason.ARCHIVED),
-    ],
-)
-def test_what_s3_will_never_give_is_unreadable(code: str, status: int, reason: Reason) -> None:
-    """Redelivery will not help: it goes to the dead letters with its reason."""
-    client = s3_client()
-    with Stubber(client) as stub:
-        stub.add_client_error("get_object", code, http_status_code=status)
-
-        with pytest.raises(UnreadableObject) as caught:
-            S3Store(client).fetch(ref(), MIB)
-
-    assert caught.value.reason is reason
-
-
-@pytest.mark.parametrize(
-    ("code", "status"),
-    [
-        ("AccessDenied", 403),
-        ("403", 403),
-        ("SlowDown", 503),
-        ("ServiceUnavailable", 503),
-        ("InternalError", 500),
-        ("RequestTimeout", 400),
-        ("ExpiredToken", 400),
-        ("InvalidAccessKeyId", 403),
-        ("KMS.DisabledException", 400),
-        ("KMS.NotFoundException", 400),
-        ("PermanentRedirect", 301),
-        ("NoSuchBucket", 404),
-        ("SomethingNew", 418),
-    ],
-)
-def test_what_time_or_an_operator_can_mend_is_unavailable(code: str, status: int) -> None:
-    """Refused access, a disabled key, throttling: the message goes back, and says why."""
-    client = s3_client()
-    with Stubber(client) as stub:
-        stub.add_client_error("get_object", code, "SECRET", http_status_code=status)
-
-        with pytest.raises(StoreUnavailable) as caught:
-            S3Store(client).fetch(ref(), MIB)
-
-    assert str(caught.value) == f"s3:{code}"
-
-
-def test_a_name_that_is_no_bucket_is_unavailable() -> None:
-    """Botocore refuses it without asking; a crash of ours would say less."""
-    with pytest.raises(StoreUnavailable, match="s3:ParamValidationError"):
-        S3Store(s3_client()).fetch(ref(bucket="no bucket at all"), MIB)
-
-
-@contextmanager
-def server(*answers: bytes) -> Iterator[tuple[str, list[bytes]]]:
-    """An HTTP server that gives each connection the next answer, the last one again and again, and breaks off."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    asked: list[bytes] = []
-
-    def serve() -> None:
-        while True:
-            try:
-                connection, _ = listening.accept()
-            except OSError:
-                return
-            with connection:
-                asked.append(connection.recv(65_536))
-                connection.sendall(answers[min(len(asked), len(answers)) - 1])
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}", asked
-    finally:
-        listening.shutdown(socket.SHUT_RDWR)
-        listening.close()
-        thread.join()
-
-
-def answer(content: bytes, *, length: int | None = None) -> bytes:
-    head = (
-        "HTTP/1.1 200 OK\r\nLast-Modified: Mon, 23 Nov 2026 10:05:00 GMT\r\nConnection: close\r\n"
-        f"Content-Length: {len(content) if length is None else length}\r\n\r\n"
-    )
-    return head.encode() + content
-
-
-def store_at(url: str) -> S3Store:
-    own = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}, signature_version=UNSIGNED)
-    return S3Store(boto3.client("s3", endpoint_url=url, config=config(connections=1, read_seconds=2).merge(own)))
-
-
-def test_a_body_that_breaks_off_is_read_again() -> None:
-    """Botocore hands a body over before it is complete, so its own retries do not help there."""
-    with server(answer(CONTENT[:50], length=len(CONTENT)), answer(CONTENT)) as (url, asked):
-        stored = store_at(url).fetch(ref(), MIB)
-
-    assert stored.content == CONTENT
-    assert len(asked) == 2
-
-
-def test_a_body_that_always_breaks_off_is_unavailable() -> None:
-    """A half object must never pass for a whole one, nor be asked for without end."""
-    with (
-        server(answer(CONTENT[:50], length=len(CONTENT))) as (url, asked),
-        pytest.raises(StoreUnavailable, match="s3:"),
-    ):
-        store_at(url).fetch(ref(), MIB)
-
-    assert len(asked) == 3
-
-
-def test_a_store_that_does_not_answer_is_unavailable() -> None:
-    """Nothing listens there: the message goes back."""
-    with server(b"") as (url, _):
-        pass
-
-    with pytest.raises(StoreUnavailable, match="s3:"):
-        store_at(url).fetch(ref(), MIB)
-
-
-# Dead letters
 
 
 @pytest.fixture
@@ -382,9 +181,6 @@ def test_a_queue_that_does_not_answer_is_unavailable() -> None:
         queue.depth()
 
 
-# Messages
-
-
 def test_messages_are_received_handed_back_and_deleted(queues: tuple[SQSClient, SqsQueue]) -> None:
     """The container's loop: what is handed back at once comes again with a higher count, what is done is gone."""
     client, queue = queues
@@ -452,86 +248,3 @@ def test_a_message_that_cannot_be_deleted_comes_again_harmlessly() -> None:
         stub.add_client_error("delete_message_batch", "ServiceUnavailable", http_status_code=503)
 
         assert SqsQueue(client, SOURCE_URL, LETTERS_URL).delete([message("{}", n) for n in range(3)]) == 3
-
-
-# What the operator asks of an object
-
-
-def state(**answer: Any) -> ObjectHead | None:
-    client = s3_client()
-    whole = {"ETag": '"abc"', "ContentLength": 3, "LastModified": datetime(2026, 1, 1, tzinfo=UTC)} | answer
-    with Stubber(client) as stub:
-        stub.add_response("head_object", whole, {"Bucket": BUCKET, "Key": key()})
-        return S3Store(client).head(ref())
-
-
-def test_an_object_is_told_by_its_newest_version() -> None:
-    """The question names no version; notices write an eTag without its quotes."""
-    assert state(VersionId="v2") == ObjectHead("abc", 3, "v2", datetime(2026, 1, 1, tzinfo=UTC))
-
-
-@pytest.mark.parametrize(
-    ("answer", "readable"),
-    [
-        ({"StorageClass": "GLACIER"}, False),
-        ({"StorageClass": "DEEP_ARCHIVE", "Restore": 'ongoing-request="true"'}, False),
-        ({"StorageClass": "GLACIER", "Restore": 'ongoing-request="false", expiry-date="x"'}, True),
-        ({"StorageClass": "INTELLIGENT_TIERING", "ArchiveStatus": "ARCHIVE_ACCESS"}, False),
-        ({"StorageClass": "INTELLIGENT_TIERING"}, True),
-        ({"StorageClass": "GLACIER_IR"}, True),
-    ],
-)
-def test_an_archived_object_can_be_read_once_it_is_restored(answer: dict[str, Any], readable: bool) -> None:  # noqa: FBT001
-    """Until then a redrive would only bring the letter back."""
-    found = state(**answer)
-
-    assert found
-    assert found.readable is readable
-
-
-def test_an_object_that_is_not_there_is_told_from_one_that_cannot_be_asked_about() -> None:
-    """Without s3:ListBucket a missing object is 403: not knowing is not the same as knowing that it is gone."""
-    client = s3_client()
-    with Stubber(client) as stub:
-        stub.add_client_error("head_object", "404", http_status_code=404)
-        stub.add_client_error("head_object", "403", http_status_code=403)
-
-        assert S3Store(client).head(ref()) is None
-        with pytest.raises(StoreUnavailable, match="s3:403"):
-            S3Store(client).head(ref())
-
-
-# The secret
-
-
-def secrets(text: str | bytes | None) -> tuple[SecretsManagerClient, Stubber]:
-    client: SecretsManagerClient = boto3.client("secretsmanager")
-    stub = Stubber(client)
-    if text is None:
-        stub.add_client_error("get_secret_value", "ResourceNotFoundException", "not there.", http_status_code=400)
-    elif isinstance(text, bytes):
-        stub.add_response("get_secret_value", {"SecretBinary": text}, {"SecretId": "arn"})
-    else:
-        stub.add_response("get_secret_value", {"SecretString": text}, {"SecretId": "arn"})
-    return client, stub
-
-
-def test_the_password_comes_from_the_secrets_two_members() -> None:
-    """As Secrets Manager's own rotation writes them."""
-    client, stub = secrets('{"username":"writer","password":"pass word","engine":"x"}')
-
-    with stub:
-        assert read_secret(client, "arn") == ("writer", "pass word")
-
-
-@pytest.mark.parametrize(
-    "text", [None, "{}", "not json", '{"username":"x"}', '{"username":1,"password":"x"}', "[]", b"binary"]
-)
-def test_a_secret_that_cannot_be_used_is_told_without_its_text(text: str | bytes | None) -> None:
-    """One sentence for the operator, and no secret in a log."""
-    client, stub = secrets(text)
-
-    with stub, pytest.raises(SetupError, match="secret of the cluster's password") as caught:
-        read_secret(client, "arn")
-
-    assert "json" not in str(caught.value)

@@ -3,59 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.factories import aggregated, as_json, event, event_id, file_text, insight, text
+from tests.support.json_strategies import objects, odd_records, spaces, strings, values, written_list
 from worker.cloudtrail.lenient_json import BrokenJson, root_members
 from worker.cloudtrail.split import MAX_RECORDS, RawRecords, split_records
 from worker.errors import Reason, UnreadableObject
-
-spaces = st.text(" \t\r\n", max_size=3).map(str.encode)
-characters = st.characters(exclude_categories=["Cs"])
-strings = st.builds(
-    lambda value, plain: json.dumps(value, ensure_ascii=not plain).encode(), st.text(characters), st.booleans()
-)
-scalars = (
-    strings
-    | st.sampled_from([b"null", b"true", b"false", b"-0", b"2.0", b"1e5", b"9007199254740993", b"1" * 40, b'"\\""'])
-    | st.integers().map(lambda value: b"%d" % value)
-    | st.floats(allow_nan=False, allow_infinity=False).map(lambda value: json.dumps(value).encode())
-)
-
-
-def written_list(items: list[bytes], space: bytes) -> bytes:
-    return b"[" + space + (space + b"," + space).join(items) + space + b"]"
-
-
-def written_object(items: list[tuple[bytes, bytes]], space: bytes) -> bytes:
-    members = [name + space + b":" + space + value for name, value in items]
-    return b"{" + space + (space + b"," + space).join(members) + space + b"}"
-
-
-values = st.recursive(
-    scalars,
-    lambda inner: (
-        st.builds(written_list, st.lists(inner, max_size=3), spaces)
-        | st.builds(written_object, st.lists(st.tuples(strings, inner), max_size=3), spaces)
-    ),
-    max_leaves=10,
-)
-# JSON objects in any of the ways in which they can be written.
-objects = st.builds(written_object, st.lists(st.tuples(strings | st.just(b'"eventID"'), values), max_size=5), spaces)
-# What msgspec refuses, and a reader can make sense of.
-odd_records = st.sampled_from(
-    [
-        b'{"eventID":"odd","a":NaN}',
-        b'{"eventID":"odd","a":[-Infinity,{}]}',
-        b'{"eventID":"odd","a":"\\ud800"}',
-        b'{"eventID":"odd","a":"tab\there, ]}{ and \\" there"}',
-    ]
-)
 
 
 def whole_file(records: list[bytes], space: bytes, *, before: bytes = b"", after: bytes = b"") -> bytes:
@@ -73,9 +31,6 @@ def refusal(content: bytes, *, truncated: bool = False) -> Reason:
     with pytest.raises(UnreadableObject) as caught:
         split_records(text(content, truncated=truncated))
     return caught.value.reason
-
-
-# Byte for byte
 
 
 @given(records=st.lists(objects, max_size=6), space=spaces)
@@ -170,9 +125,6 @@ def test_elements_that_are_no_objects_keep_their_places(odd: list[bytes]) -> Non
     assert found(split_records(text(whole_file(elements, b"")))) == elements
 
 
-# No records
-
-
 @pytest.mark.parametrize("content", [b"", b"  \n "])
 def test_a_text_of_nothing_is_refused(content: bytes) -> None:
     """Nothing is not a file of no records."""
@@ -237,9 +189,6 @@ def test_text_behind_the_file_costs_the_file_but_not_its_records() -> None:
     assert slices.problem.reason is Reason.NOT_JSON
 
 
-# Files that just end
-
-
 @given(
     records=st.lists(objects | odd_records, min_size=1, max_size=4),
     space=spaces,
@@ -296,8 +245,6 @@ def test_a_whole_text_of_a_gzip_stream_that_just_ends_is_still_truncated() -> No
     assert slices.problem is not None
     assert slices.problem.reason is Reason.TRUNCATED
 
-
-# Damaged records
 
 DAMAGED = [
     pytest.param(b'{"eventVersion":"1.11","a":{"b":1}', id="brace missing"),
@@ -395,9 +342,6 @@ def _is_json(one: bytes) -> bool:
     return True
 
 
-# Bounds
-
-
 @pytest.mark.parametrize(
     "content",
     [
@@ -422,63 +366,6 @@ def test_a_hostile_file_is_cut_in_linear_time() -> None:
         b'{"Records":[' + b'{"eventA":"},' * 5_000,
     ):
         assert split_records(text(content)).problem is not None
-
-
-# Root members of an odd record
-
-
-@given(members=st.dictionaries(st.text(characters, max_size=5), values, max_size=5), space=spaces)
-def test_root_members_are_the_raw_texts_of_an_object(members: dict[str, bytes], space: bytes) -> None:
-    """The degraded form is made of them."""
-    record = written_object([(json.dumps(name).encode(), value) for name, value in members.items()], space)
-
-    assert root_members(record) == members
-
-
-def test_of_two_members_of_one_name_the_last_one_counts() -> None:
-    """As JSON parsers do, so that identity is the same on every road."""
-    assert root_members(b'{"a":1,"b":{"a":2},"a":3}') == {"a": b"3", "b": b'{"a":2}'}
-
-
-def test_root_members_are_found_at_any_depth_of_their_values() -> None:
-    """A record of 100,000 levels must not exhaust the stack."""
-    deep = b"[" * 100_000 + b"]" * 100_000
-
-    assert root_members(b'{"a":' + deep + b',"b":1}') == {"a": deep, "b": b"1"}
-
-
-@given(record=st.binary(max_size=40) | st.text(st.sampled_from('{}[]",:\\u0d8aNtruefls1.-+E \t\n')).map(str.encode))
-@example(record=b'{"\\ud800":NaN}')
-@example(record=b'{"a":"\xff"}')
-def test_root_members_agree_with_pythons_parser(record: bytes) -> None:
-    """What one calls JSON, the other does: else a record's fate would hang on its neighbours."""
-    expected: Any
-    try:
-        expected = json.loads(record.decode("utf-8", "surrogateescape"), strict=False)
-    except ValueError:
-        expected = None
-
-    try:
-        names = set(root_members(record))
-    except BrokenJson:
-        assert not isinstance(expected, dict)
-        return
-
-    assert isinstance(expected, dict)
-    assert names == set(expected)
-
-
-@pytest.mark.parametrize("name", [b"\xff", b"\xed\xa0\x80", b"\\ud800", b"a\x00b"])
-def test_a_member_of_an_odd_name_costs_nothing(name: bytes) -> None:
-    """Bytes that are no UTF-8 may stand in a name as anywhere else; the other members are found."""
-    assert root_members(b'{"' + name + b'":1,"b":2}')["b"] == b"2"
-
-
-@pytest.mark.parametrize("record", [b"", b"[]", b"1", b'"a"', b"null", b"{", b"{}}", b'{"a"}', b'{"a":1,}', b"{} {}"])
-def test_what_is_no_object_has_no_members(record: bytes) -> None:
-    """It is rejected by its position."""
-    with pytest.raises(BrokenJson):
-        root_members(record)
 
 
 def test_every_family_of_records_is_cut_alike() -> None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from msgspec.structs import replace
 
 from tests.support.factories import (
     BUCKET,
@@ -28,32 +27,25 @@ from tests.support.factories import (
     s3_entry,
     s3_notice,
 )
-from tests.support.fakes import House, MemoryIndex, Way, house
+from tests.support.fakes import DOWN, House, MemoryIndex, Way, house
 from worker.cloudtrail.inflate import inflate
 from worker.cloudtrail.split import split_records
-from worker.errors import Reason, StoreUnavailable, UnreadableObject
+from worker.errors import Reason, UnreadableObject
 from worker.pipeline.accounting import FileOutcome
 from worker.pipeline.bulk import BulkResponse
 from worker.pipeline.limits import Limits
 from worker.pipeline.notifications import parse_notification
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from worker.pipeline.accounting import BatchResult
     from worker.pipeline.bulk import DeliveryResult
     from worker.pipeline.documents import Action
-    from worker.pipeline.objects import ObjectRef
     from worker.pipeline.ports import Message
 
+
 MAPPING = "mapper_parsing_exception"
-DOWN = StoreUnavailable("s3:SlowDown")
-
-
-@pytest.fixture
-def here() -> Iterator[House]:
-    with house() as made:
-        yield made
 
 
 def numbers(result: BatchResult) -> list[tuple[int, int, int, int, int]]:
@@ -81,9 +73,6 @@ def assert_nothing_lost(result: BatchResult, batch: Sequence[Message], letters: 
 
 def buried(here: House) -> Counter[str]:
     return Counter(ref.key for letter in here.queue.letters for ref in parse_notification(letter.body).objects)
-
-
-# The good road
 
 
 def test_a_file_is_indexed_and_its_message_is_done(here: House) -> None:
@@ -186,9 +175,6 @@ def test_a_key_that_s3_encodes_is_fetched_by_its_plain_name(here: House) -> None
 
     assert result.failed == ()
     assert set(here.store.fetched) == {"trail/a b+c%2B ä.json.gz"}
-
-
-# Messages
 
 
 def test_what_announces_nothing_is_done_and_counted(here: House) -> None:
@@ -368,9 +354,6 @@ def test_nothing_is_carried_from_one_batch_to_the_next(here: House) -> None:
     assert (warm.ignored, warm.malformed, warm.dead_letters) == (fresh.ignored, fresh.malformed, fresh.dead_letters)
 
 
-# Objects that will never be readable
-
-
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -465,9 +448,6 @@ def test_a_name_from_the_end_of_the_calendar_dates_no_record_wrongly(here: House
     assert here.index.ids == {event_id(1), event_id(2)}
 
 
-# Records that are refused
-
-
 def test_a_rejected_record_costs_only_itself(here: House) -> None:
     """Its neighbours are indexed; the letter names it by position and reason."""
     result = here.consume(here.announce("one", log_file(event(0), b"42", event(2), b'{"eventID":}', event(4))))
@@ -531,9 +511,6 @@ def test_an_odd_record_is_indexed_and_its_neighbours_as_they_are(here: House, od
     assert here.index.ids == {event_id(1), event_id(2), "odd"}
     days = ("2026-11-23", "2014-03-06", "2025-11-17", "undated")
     assert {index for index, _ in here.index.documents} <= {f"cloudtrail-{day}" for day in days}
-
-
-# Neighbours that are down
 
 
 def test_a_store_that_is_down_dead_letters_nothing(here: House) -> None:
@@ -627,44 +604,6 @@ def test_a_dead_letter_that_cannot_be_sent_brings_back_its_message(here: House) 
     assert here.queue.reasons == {"not_json": 1, "malformed_message": 1}
 
 
-# Waiting
-
-
-@pytest.mark.parametrize(
-    ("receives", "seconds"),
-    [(1, 30), (2, 60), (3, 120), (4, 240), (5, 480), (6, 960), (7, 1920), (8, 3600), (9, 3600), (40, 3600)],
-)
-def test_the_wait_doubles_with_each_receive_from_30_seconds_to_an_hour(
-    here: House, receives: int, seconds: int
-) -> None:
-    """A neighbour that is down all day must not use up the receives that SQS allows."""
-    here.consume(here.announce("one", DOWN, receive_count=receives))
-
-    assert [one.seconds for one in here.queue.handed_back] == [seconds]
-
-
-@pytest.mark.parametrize(("jitter", "seconds"), [(0.0, 90), (0.5, 105), (1.0, 120)])
-def test_the_wait_is_jittered(jitter: float, seconds: int) -> None:
-    """A burst that failed together must not come back together."""
-    with house(jitter=jitter) as here:
-        here.consume(here.announce("one", DOWN, receive_count=3))
-
-        assert [one.seconds for one in here.queue.handed_back] == [seconds]
-
-
-def test_a_day_of_outage_fits_into_the_receives_that_sqs_allows() -> None:
-    """Forty receives, then SQS would move the message to the dead letters for no fault of its own."""
-    with house(jitter=0.0) as here:
-        one = here.announce("one", DOWN)
-        for receives in range(1, 41):
-            here.consume(message(one.body, receive_count=receives))
-
-        assert sum(waited.seconds for waited in here.queue.handed_back) > 24 * 3600
-
-
-# The deadline
-
-
 def test_with_three_seconds_left_nothing_is_started_and_everything_goes_back() -> None:
     """An object begun now would be lost half-way; a message handed back comes to somebody with time."""
     with house(left=lambda: 3.0) as here:
@@ -746,9 +685,6 @@ def test_a_stop_in_the_middle_loses_nothing() -> None:
         assert len(here.index.documents) == 30
 
 
-# Crashes
-
-
 def test_a_crash_in_one_file_costs_only_that_file(here: House) -> None:
     """A fault of ours is reported and handed back: the batch goes on."""
     here.store.put(key("two"), ZeroDivisionError("SECRET"))
@@ -804,207 +740,6 @@ def test_outcomes_that_do_not_fit_their_actions_acknowledge_nothing() -> None:
         assert len(result.crashes) == 1
 
 
-# Objects that are asked for
-
-
-@pytest.fixture
-def asking() -> Iterator[House]:
-    with house() as made:
-        made.store.way = lambda _: Way.ASKED
-        yield made
-
-
-def test_small_objects_are_asked_for_ahead_and_taken_in_order(asking: House) -> None:
-    """Without a thread that waits for each: that costs more than reading it."""
-    batch = [asking.announce(f"file-{n}", log_file(event(n)), n) for n in range(20)]
-    keys = [key(f"file-{n}") for n in range(20)]
-
-    result = asking.consume(*batch)
-
-    assert (result.failed, len(asking.index.ids)) == ((), 20)
-    assert asking.store.asked == asking.store.taken == keys
-    assert asking.store.fetched == asking.store.left == []
-
-
-def test_what_was_asked_for_in_vain_is_fetched(asking: House) -> None:
-    """An answer out of the ordinary is judged where objects are fetched, and costs its neighbours nothing."""
-    asking.store.way = lambda ref: Way.ASKED_IN_VAIN if "file-1" in ref.key else Way.ASKED
-    batch = [asking.announce(f"file-{n}", log_file(event(n)), n) for n in range(3)]
-    gone = message(s3_notice(s3_entry(key("file-1-gone"))), 3)
-    down = asking.announce("file-1-down", DOWN, 4)
-
-    result = asking.consume(*batch, gone, down)
-
-    assert result.failed == ("message-4",)
-    assert asking.index.ids == {event_id(n) for n in range(3)}
-    assert asking.queue.reasons == {"not_found": 1}
-    assert asking.store.fetched == [key("file-1"), key("file-1-gone"), key("file-1-down")]
-
-
-def test_what_was_asked_for_in_vain_is_fetched_side_by_side(asking: House) -> None:
-    """A cluster of connections that fell silent must not be waited for one by one."""
-    asking.store.way = lambda _: Way.ASKED_IN_VAIN
-    together = threading.Barrier(8, timeout=10)
-
-    def meet(_: ObjectRef) -> None:
-        together.wait()
-
-    asking.store.on_fetch = meet
-
-    result = asking.consume(*(asking.announce(f"file-{n}", log_file(event(n)), n) for n in range(8)))
-
-    assert (result.failed, result.crashes, len(asking.index.ids)) == ((), (), 8)
-
-
-def test_what_no_thread_has_begun_to_take_is_left(asking: House) -> None:
-    """Handed over, and then the time was over: its connection must not stay with an answer in it."""
-    left, held = [900.0], threading.Event()
-    asking.left = lambda: left[0]
-    asking.store.way = lambda ref: Way.ASKED_IN_VAIN if "file-0" in ref.key else Way.ASKED
-    asking.store.on_take = lambda: left.__setitem__(0, 12.0)
-
-    def hang(_: ObjectRef) -> None:
-        left[0] = 1.0
-        held.wait(20)
-
-    asking.store.on_fetch = hang
-    for _ in range(asking.limits.fetch_ahead - 1):
-        asking.consumer.fetchers.submit(held.wait, 20)
-
-    result = asking.consume(*(asking.announce(f"file-{n}", log_file(event(n)), n) for n in range(4)))
-    held.set()
-
-    assert len(result.failed) == 4
-    assert asking.store.left == asking.store.asked[1:]
-    assert asking.store.taken == []
-
-
-def test_an_object_larger_than_its_notice_said_is_fetched_whole() -> None:
-    """The bound on what is asked for ahead is not the bound on what is read."""
-    content = log_file(*(event(n) for n in range(50)))
-    with house(Limits(fetch_ahead_bytes=64)) as here:
-        here.store.way = lambda _: Way.ASKED
-        here.store.put(key("one"), content)
-        entry = s3_entry(key("one"))
-        entry["s3"]["object"]["size"] = 10
-
-        result = here.consume(message(s3_notice(entry)))
-
-        assert result.failed == ()
-        assert len(here.index.ids) == 50
-        assert (here.store.taken, here.store.fetched) == ([], [key("one")] * 2)
-
-
-@pytest.mark.parametrize("size", [None, (64 << 10) + 1])
-def test_large_objects_and_those_of_unknown_size_are_not_asked_for(asking: House, size: int | None) -> None:
-    """What does not fit into a socket's buffer would come only while it is read."""
-    asking.store.put(key("one"), log_file(event(1)))
-    entry = s3_entry(key("one"))
-    entry["s3"]["object"]["size"] = size
-    notice = cloudtrail_notice(key("one")) if size is None else s3_notice(entry)
-
-    assert asking.consume(message(notice)).failed == ()
-
-    assert (asking.store.asked, asking.store.fetched) == ([], [key("one")])
-
-
-def test_what_was_asked_for_is_left_when_the_time_is_over(asking: House) -> None:
-    """An answer that nobody reads must not stay on a connection that the next batch uses."""
-    left = [900.0]
-    asking.left = lambda: left[0]
-    asking.index.on_deliver = lambda: left.__setitem__(0, 1.0)
-    asking.consumer.limits = replace(asking.limits, bulk_actions=1, bulk_in_flight=1)
-    batch = [asking.announce(f"file-{n}", log_file(event(n)), n) for n in range(20)]
-
-    result = asking.consume(*batch)
-
-    assert result.failed
-    assert asking.store.left
-    assert sorted(asking.store.taken + asking.store.left) == sorted(asking.store.asked)
-
-
-def test_what_was_waited_for_to_the_end_is_not_fetched(asking: House) -> None:
-    """No object is started without time."""
-    left = [900.0]
-    asking.left = lambda: left[0]
-    asking.store.way = lambda _: Way.ASKED_IN_VAIN
-    asking.store.on_take = lambda: left.__setitem__(0, 1.0)
-
-    result = asking.consume(asking.announce("one", log_file(event(1))))
-
-    assert (result.failed, result.files[0].unavailable) == (("message-1",), "deadline")
-    assert asking.store.fetched == []
-
-
-def test_a_fault_in_asking_is_reported_and_the_object_fetched(asking: House) -> None:
-    """The shorter way is no reason to lose a batch."""
-
-    def broken(_: object) -> Way:
-        raise ZeroDivisionError
-
-    asking.store.way = broken
-
-    result = asking.consume(*(asking.announce(f"file-{n}", log_file(event(n)), n) for n in range(3)))
-
-    assert (result.failed, len(asking.index.ids)) == ((), 3)
-    assert [fault.partition(" ")[0] for fault in result.crashes] == ["ZeroDivisionError"] * 3
-
-
-# Memory
-
-
-def lead(here: House) -> list[int]:
-    """Note at each fetch how many files it is ahead of what was sent; each file is one record, each request too."""
-    noted: list[int] = []
-    here.store.on_fetch = lambda _: noted.append(len(here.store.fetched) - here.index.deliveries)
-    return noted
-
-
-@pytest.mark.parametrize(
-    ("limits", "most"),
-    [
-        pytest.param(Limits(fetch_ahead=4), 4, id="so many objects"),
-        pytest.param(Limits(fetch_ahead_bytes=3 * len(log_file(event()))), 3, id="so many bytes"),
-    ],
-)
-def test_objects_are_fetched_ahead_within_a_bound(limits: Limits, most: int) -> None:
-    """However large the batch: so many objects and so many bytes lie ready, and no more."""
-    under_way = 3  # one is being read, one waits for its request to be full, one is being sent
-    with house(replace(limits, bulk_actions=1, bulk_in_flight=1)) as here:
-        ahead = lead(here)
-        batch = [here.announce(f"file-{n}", log_file(event()), n) for n in range(40)]
-
-        result = here.consume(*batch)
-
-        assert result.failed == ()
-        assert max(ahead) <= most + under_way
-
-
-def test_objects_of_unknown_size_are_fetched_one_at_a_time() -> None:
-    """CloudTrail's own notice says no size: each may be the largest there is."""
-    with house(Limits(bulk_actions=1, bulk_in_flight=1)) as here:
-        ahead = lead(here)
-        for n in range(40):
-            here.put(f"file-{n}", log_file(event(n)))
-
-        result = here.consume(message(cloudtrail_notice(*(key(f"file-{n}") for n in range(40)))))
-
-        assert result.failed == ()
-        assert max(ahead) <= 1 + 3
-
-
-def test_an_object_above_the_bound_is_still_read() -> None:
-    """The bound is on what lies ready beside it."""
-    with house(Limits(fetch_ahead_bytes=10)) as here:
-        batch = [here.announce(f"file-{n}", log_file(event(n)), n) for n in range(3)]
-
-        assert here.consume(*batch).failed == ()
-        assert len(here.index.documents) == 3
-
-
-# All together
-
-
 KINDS: Mapping[str, Any] = {
     "good": event,
     "twin": lambda n: event(1_000 + n % 3),
@@ -1014,8 +749,14 @@ KINDS: Mapping[str, Any] = {
     "refused for ever": lambda n: event(n, errorCode="BAD"),
     "no object": lambda n: b"%d" % n,
 }
+
+
 files = st.lists(st.sampled_from(sorted(KINDS)), max_size=8)
+
+
 batches = st.lists(st.lists(files, min_size=1, max_size=3), min_size=1, max_size=4)
+
+
 broken_objects = st.sampled_from([b"", b"garbage", packed(b"{}"), log_file(event(1))[:-8] + bytes(8), DOWN])
 
 
