@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from worker.aws.fast_get import PendingGet as Question
+    from worker.aws.fast_get import SentGet as Question
 
 NAME = "AWSLogs/111122223333/CloudTrail/eu-central-1/2026/11/23/111122223333_CloudTrail_x_20261123T1000Z_a-b_c.json.gz"
 CONTENT = b"\x1f\x8bnot really gzip"

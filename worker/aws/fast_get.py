@@ -90,7 +90,7 @@ class FastGetObject:
                 fetched = self._read(pool, ref, limit)
         return fetched or self._fall_back(ref, fallback, failed=pool is not None)
 
-    def start(self, ref: ObjectRef, limit: int, fallback: Callable[[], FetchedObject]) -> PendingGet | None:
+    def start(self, ref: ObjectRef, limit: int, fallback: Callable[[], FetchedObject]) -> SentGet | None:
         """Send a GET on an idle connection, without a wait; None where `read` has to be used."""
         pool = self._pool(ref)
         # Some minutes before their end, credentials are fetched again by whoever needs them: that is a wait.
@@ -104,7 +104,7 @@ class FastGetObject:
             request = self._request_bytes(pool.endpoint, ref)
             if connection := pool.checkout():
                 connection.send(request)
-                return PendingGet(
+                return SentGet(
                     wait=partial(self._receive, pool, connection, ref, limit),
                     read=partial(self.read, ref, limit, fallback),
                     fallback=partial(self._fall_back, ref, fallback, failed=True),
@@ -174,7 +174,7 @@ class FastGetObject:
         self._thread.sent = request
 
 
-class PendingGet:
+class SentGet:
     """A GET that was sent, and its response not yet read. Not for two threads at a time."""
 
     def __init__(

@@ -15,7 +15,7 @@ from worker.pipeline.objects import FetchedObject, ObjectHead
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
-    from worker.aws.fast_get import FastGetObject, PendingGet
+    from worker.aws.fast_get import FastGetObject, SentGet
     from worker.pipeline.objects import ObjectRef
 
 # botocore is the one retry layer for calls. A body that breaks off is read again here, because botocore returns it
@@ -39,7 +39,7 @@ class S3Store:
             return self._fast_get.read(ref, limit, partial(self._fetch, ref, limit))
         return self._fetch(ref, limit)
 
-    def start_get(self, ref: ObjectRef, limit: int) -> PendingGet | None:
+    def start_get(self, ref: ObjectRef, limit: int) -> SentGet | None:
         """Send the GET for an object without waiting for it; None where it has to be fetched."""
         return self._fast_get.start(ref, limit, partial(self._fetch, ref, limit)) if self._fast_get else None
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
-from worker import __version__
+from worker.aws.dead_letters import attribute_sets
 from worker.aws.errors import error_cause, error_code, queue_error_text
 from worker.errors import QueueUnavailable
 from worker.pipeline.ports import DeadLetter, HandBack, Message
@@ -32,13 +30,6 @@ _BATCH = 10  # entries of one batch call
 # docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
 _BATCH_BYTES = 200 << 10
 
-# Everything of a message counts against 1 MiB, attributes too; a body of nearly that size leaves little.
-_MESSAGE_BYTES = 1 << 20
-_REJECTED_BYTES = 16 << 10
-_DETAIL_CHARACTERS = 1_000
-
-# What SQS does not take as text: all but the characters of XML 1.0. Compiled when first needed: it takes 6 ms.
-_NOT_XML = "[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 T = TypeVar("T")
 
@@ -195,7 +186,7 @@ class SqsQueue:
     def send_dead_letter(self, letter: DeadLetter) -> None:
         """Send one dead letter, its attributes cut to what fits; raises QueueUnavailable."""
         cause: ClientError | BotoCoreError | None = None
-        for attributes in _attribute_sets(letter):
+        for attributes in attribute_sets(letter):
             try:
                 self._dead_letters.send(letter.body, attributes)
             except (ClientError, BotoCoreError) as error:
@@ -255,47 +246,6 @@ class SqsQueue:
             return self._source.send_request([Outgoing(body) for body in bodies])
         except (ClientError, BotoCoreError) as error:
             return [error_cause("sqs", error)] * len(bodies)
-
-
-def _attribute_sets(letter: DeadLetter) -> Iterator[dict[str, MessageAttributeValueTypeDef]]:
-    """Yield ever fewer attributes: what is cut is the least needed, and the body is never touched."""
-    short = {
-        "reason": letter.reason,
-        "attempts": str(letter.attempts),
-        "source_message_id": letter.source_message_id,
-        "trailsink_version": __version__,
-    }
-    full = short | {"detail": re.sub(_NOT_XML, "?", letter.detail)[:_DETAIL_CHARACTERS] or "-"}
-    room = min(
-        _REJECTED_BYTES,
-        _MESSAGE_BYTES
-        - len(letter.body.encode())
-        - sum(len(name) + len(value.encode()) + len("String") for name, value in full.items()),
-    )
-    rejected = _encode_fitting(letter.rejected, room - len("rejectedString"))
-    if rejected:
-        yield string_attributes(full | {"rejected": rejected})
-    yield string_attributes(full)
-    yield string_attributes(short)
-    yield string_attributes({"reason": letter.reason})
-    yield {}
-
-
-def _encode_fitting(rejected: Sequence[tuple[int, str]], room: int) -> str:
-    """Return as many [position, reason] pairs as fit into `room` bytes, as JSON; "" when none does."""
-    pairs: list[str] = []
-    for pair in rejected:
-        text = msgspec.json.encode(pair).decode()
-        room -= len(text) + 1
-        if room < 1:
-            break
-        pairs.append(text)
-    return f"[{','.join(pairs)}]" if pairs else ""
-
-
-def string_attributes(attributes: Mapping[str, str]) -> dict[str, MessageAttributeValueTypeDef]:
-    """Return message attributes of the type String."""
-    return {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
 
 
 def chunked(entries: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -24,11 +24,11 @@ MAX_RECORDS = 1_000_000
 _COUNT_FROM = 4 << 20
 
 
-class _File(msgspec.Struct):
+class _LogDocument(msgspec.Struct):
     Records: list[msgspec.Raw]
 
 
-_FILE = msgspec.json.Decoder(_File)
+_DOCUMENT = msgspec.json.Decoder(_LogDocument)
 
 
 class RawRecords(msgspec.Struct, frozen=True):
@@ -53,7 +53,7 @@ def split_records(text: Inflated, keep_going: Callable[[], bool] = lambda: True)
     if len(content) > _COUNT_FROM and _may_hold_too_many(content):
         return _repair(text, keep_going)
     try:
-        records: list[msgspec.Raw | bytes] = list(_FILE.decode(content).Records)
+        records: list[msgspec.Raw | bytes] = list(_DOCUMENT.decode(content).Records)
     except (msgspec.ValidationError, msgspec.DecodeError, RecursionError):
         return _repair(text, keep_going)
     if len(records) > MAX_RECORDS:
