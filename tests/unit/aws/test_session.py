@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from worker.aws.session import config, open_session
@@ -36,7 +38,7 @@ def test_a_profile_that_does_not_exist_is_a_sentence(monkeypatch: pytest.MonkeyP
 
 def test_calls_are_bounded_and_retried_by_botocore_alone() -> None:
     """One retry layer per neighbour: attempts add up, they do not multiply."""
-    made = config(connections=3, read_seconds=7.0)
+    made: Any = config(connections=3, read_seconds=7.0)
 
     assert (made.connect_timeout, made.read_timeout, made.max_pool_connections) == (5, 7.0, 3)
     assert made.retries == {"mode": "standard", "total_max_attempts": 4}
