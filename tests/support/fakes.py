@@ -1,4 +1,4 @@
-"""Neighbours that behave: a store, an index and a queue in memory, and a clock that a test moves."""
+"""Fakes that behave as their originals: a store, an index and a queue in memory, and a clock that a test moves."""
 
 from __future__ import annotations
 
@@ -46,29 +46,29 @@ class Clock:
         self.seconds += seconds
 
 
-class Way(Enum):
-    """How an object of MemoryStore comes, when it may be asked for."""
+class FetchMode(Enum):
+    """How MemoryStore delivers an object: on the thread that fetches it, or by a GET that was started ahead."""
 
-    FETCHED = auto()
-    ASKED = auto()
-    ASKED_IN_VAIN = auto()
+    THREAD = auto()
+    PENDING = auto()
+    PENDING_FAILS = auto()
 
 
 @dataclass
 class MemoryStore:
     """S3: objects by bucket and key; one that is an exception is raised instead of read.
 
-    `way` says which can be asked for; `asked`, `taken` and `left` are keys of such.
+    `fetch_mode` says how an object comes. `started`, `finished` and `cancelled` are the keys of GETs started ahead.
     """
 
     objects: dict[tuple[str, str], bytes | Exception] = field(default_factory=dict)
     fetched: list[str] = field(default_factory=list)
     on_fetch: Callable[[ObjectRef], None] = lambda _: None
-    way: Callable[[ObjectRef], Way] = lambda _: Way.FETCHED
-    asked: list[str] = field(default_factory=list)
-    taken: list[str] = field(default_factory=list)
-    left: list[str] = field(default_factory=list)
-    on_take: Callable[[], object] = lambda: None
+    fetch_mode: Callable[[ObjectRef], FetchMode] = lambda _: FetchMode.THREAD
+    started: list[str] = field(default_factory=list)
+    finished: list[str] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
+    on_wait: Callable[[], object] = lambda: None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def put(self, name: str, content: bytes | Exception, bucket: str = BUCKET) -> None:
@@ -78,45 +78,45 @@ class MemoryStore:
         with self._lock:
             self.fetched.append(ref.key)
         self.on_fetch(ref)
-        found = self.objects.get((ref.bucket, ref.key))
-        if found is None:
+        content = self.objects.get((ref.bucket, ref.key))
+        if content is None:
             raise UnreadableObject(Reason.NOT_FOUND, "S3 says NoSuchKey")
-        if isinstance(found, Exception):
-            raise found
-        if len(found) > limit:
+        if isinstance(content, Exception):
+            raise content
+        if len(content) > limit:
             raise UnreadableObject(Reason.TOO_LARGE, "more than the limit")
-        return FetchedObject(found, NOW)
+        return FetchedObject(content, NOW)
 
-    def start_get(self, ref: ObjectRef, limit: int) -> MemoryAsked | None:
-        way = self.way(ref)
-        if way is Way.FETCHED:
+    def start_get(self, ref: ObjectRef, limit: int) -> MemoryGet | None:
+        mode = self.fetch_mode(ref)
+        if mode is FetchMode.THREAD:
             return None
-        self.asked.append(ref.key)
-        return MemoryAsked(self, ref, limit, in_vain=way is Way.ASKED_IN_VAIN)
+        self.started.append(ref.key)
+        return MemoryGet(self, ref, limit, fails=mode is FetchMode.PENDING_FAILS)
 
 
 @dataclass
-class MemoryAsked:
-    """An object of MemoryStore that was asked for."""
+class MemoryGet:
+    """A GET of MemoryStore that was started ahead."""
 
     store: MemoryStore
     ref: ObjectRef
     limit: int
-    in_vain: bool
+    fails: bool
 
     def wait(self, seconds: float) -> FetchedObject | None:
-        self.store.on_take()
-        found = self.store.objects.get((self.ref.bucket, self.ref.key))
-        if self.in_vain or seconds <= 0 or not isinstance(found, bytes) or len(found) > self.limit:
+        self.store.on_wait()
+        content = self.store.objects.get((self.ref.bucket, self.ref.key))
+        if self.fails or seconds <= 0 or not isinstance(content, bytes) or len(content) > self.limit:
             return None
-        self.store.taken.append(self.ref.key)
-        return FetchedObject(found, NOW)
+        self.store.finished.append(self.ref.key)
+        return FetchedObject(content, NOW)
 
     def fetch(self) -> FetchedObject:
         return self.store.fetch(self.ref, self.limit)
 
     def cancel(self) -> None:
-        self.store.left.append(self.ref.key)
+        self.store.cancelled.append(self.ref.key)
 
 
 class _Refused(ValueError):  # noqa: N818 - named for what the parser does
@@ -234,7 +234,7 @@ class MemoryQueue:
 
 
 @dataclass
-class House:
+class FakePipeline:
     """A consumer with its neighbours; by default there is all the time in the world."""
 
     limits: Limits = field(default_factory=Limits)
@@ -272,13 +272,13 @@ class House:
 
 
 @contextmanager
-def house(limits: Limits | None = None, **parts: Any) -> Iterator[House]:
-    """Open a house, and end its threads."""
-    made = House(limits or Limits(), **parts)
+def make_pipeline(limits: Limits | None = None, **parts: Any) -> Iterator[FakePipeline]:
+    """Make a pipeline, and end its threads afterwards."""
+    pipeline = FakePipeline(limits or Limits(), **parts)
     try:
-        yield made
+        yield pipeline
     finally:
-        made.consumer.close()
+        pipeline.consumer.close()
 
 
 class MemoryBucket:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.factories import as_json, event, key, log_file, message, packed, s3_entry, s3_notice
-from tests.support.fakes import House, house
+from tests.support.fakes import FakePipeline, make_pipeline
 from worker.errors import StoreUnavailable
 from worker.pipeline.bulk import BulkResponse
 from worker.pipeline.limits import Limits
@@ -35,25 +35,25 @@ def secretive(number: int, **changes: Any) -> dict[str, Any]:
     )
 
 
-def eventful(here: House) -> BatchResult:
+def eventful(pipeline: FakePipeline) -> BatchResult:
     """A batch in which everything happens that can."""
-    here.index.refuse = lambda document: "mapper_parsing_exception" if document.get("errorCode") == "BAD" else ""
-    here.index.throttle = 1
+    pipeline.index.refuse = lambda document: "mapper_parsing_exception" if document.get("errorCode") == "BAD" else ""
+    pipeline.index.throttle = 1
     batch = [
-        here.announce("good", log_file(secretive(1), secretive(2)), 1),
-        here.announce("twin", log_file(secretive(1)), 2),
-        here.announce("bad", log_file(secretive(3), secretive(4, errorCode="BAD"), as_json(SECRET)), 3),
-        here.announce("odd", log_file(as_json(secretive(5))[:-1] + b',"a":NaN}'), 4),
-        here.announce("truncated", log_file(secretive(6))[:-4], 5),
-        here.announce("garbage", SECRET.encode(), 6),
-        here.announce("down", StoreUnavailable("s3:SlowDown"), 7),
-        here.announce("crash", ZeroDivisionError(SECRET), 8),
-        here.announce("noted", log_file(secretive(7)) + b"more", 9),
+        pipeline.announce("good", log_file(secretive(1), secretive(2)), 1),
+        pipeline.announce("twin", log_file(secretive(1)), 2),
+        pipeline.announce("bad", log_file(secretive(3), secretive(4, errorCode="BAD"), as_json(SECRET)), 3),
+        pipeline.announce("odd", log_file(as_json(secretive(5))[:-1] + b',"a":NaN}'), 4),
+        pipeline.announce("truncated", log_file(secretive(6))[:-4], 5),
+        pipeline.announce("garbage", SECRET.encode(), 6),
+        pipeline.announce("down", StoreUnavailable("s3:SlowDown"), 7),
+        pipeline.announce("crash", ZeroDivisionError(SECRET), 8),
+        pipeline.announce("noted", log_file(secretive(7)) + b"more", 9),
         message(s3_notice(s3_entry("a", eventName="ObjectRemoved:Delete")), 10),
         message(f'{{"{SECRET}":"{SECRET}"}}', 11),
         message(s3_notice(s3_entry("a", eventName=SECRET, eventSource=SECRET)), 12),
     ]
-    return here.consume(*batch)
+    return pipeline.consume(*batch)
 
 
 def assert_valid_emf(line: str) -> dict[str, Any]:
@@ -80,8 +80,8 @@ def assert_valid_emf(line: str) -> dict[str, Any]:
 
 def test_the_metrics_of_a_batch_are_one_valid_emf_line() -> None:
     """An invalid one is logged like any other line, and the metric is silently not there."""
-    with house() as here:
-        whole = assert_valid_emf(metrics_line(eventful(here), "trailsink"))
+    with make_pipeline() as pipeline:
+        whole = assert_valid_emf(metrics_line(eventful(pipeline), "trailsink"))
 
     assert whole["_aws"]["CloudWatchMetrics"][0]["Namespace"] == "Trailsink"
     assert {metric["Name"] for metric in whole["_aws"]["CloudWatchMetrics"][0]["Metrics"]} == {
@@ -91,8 +91,8 @@ def test_the_metrics_of_a_batch_are_one_valid_emf_line() -> None:
 
 def test_the_metrics_of_an_empty_batch_are_valid_too() -> None:
     """A lag that nobody had is left out: an empty list would make the line invalid."""
-    with house() as here:
-        whole = assert_valid_emf(metrics_line(here.consume(), "trailsink"))
+    with make_pipeline() as pipeline:
+        whole = assert_valid_emf(metrics_line(pipeline.consume(), "trailsink"))
 
     assert "DeliveryLag" not in whole
     assert whole["Messages"] == 0
@@ -100,8 +100,8 @@ def test_the_metrics_of_an_empty_batch_are_valid_too() -> None:
 
 def test_a_batch_of_many_files_stays_within_a_hundred_values() -> None:
     """Lambda's batch may hold thousands of messages; CloudWatch takes a hundred values of one metric."""
-    with house() as here:
-        result = here.consume(*(here.announce(f"file-{n}", log_file(event(n)), n) for n in range(150)))
+    with make_pipeline() as pipeline:
+        result = pipeline.consume(*(pipeline.announce(f"file-{n}", log_file(event(n)), n) for n in range(150)))
 
         whole = assert_valid_emf(metrics_line(result, "trailsink"))
 
@@ -110,8 +110,8 @@ def test_a_batch_of_many_files_stays_within_a_hundred_values() -> None:
 
 def test_the_one_dimension_is_the_source_queue() -> None:
     """Two pipelines in one region must not share an alarm; each further combination is a metric that is billed."""
-    with house() as here:
-        whole = json.loads(metrics_line(eventful(here), "trailsink"))
+    with make_pipeline() as pipeline:
+        whole = json.loads(metrics_line(eventful(pipeline), "trailsink"))
 
     assert whole["_aws"]["CloudWatchMetrics"][0]["Dimensions"] == [["Queue"]]
     assert whole["Queue"] == "trailsink"
@@ -119,8 +119,10 @@ def test_the_one_dimension_is_the_source_queue() -> None:
 
 def test_lags_are_counted_from_event_and_notice() -> None:
     """The first is what the operator promises, the second what this consumer adds to it."""
-    with house() as here:
-        result = here.consume(here.announce("one", log_file(event(1, eventTime="2026-11-23T09:00:00Z"), event(2))))
+    with make_pipeline() as pipeline:
+        result = pipeline.consume(
+            pipeline.announce("one", log_file(event(1, eventTime="2026-11-23T09:00:00Z"), event(2)))
+        )
 
         whole = json.loads(metrics_line(result, "trailsink"))
 
@@ -130,8 +132,8 @@ def test_lags_are_counted_from_event_and_notice() -> None:
 
 def test_everything_that_happens_is_counted_once() -> None:
     """Sums of lines are what dashboards and alarms are made of."""
-    with house() as here:
-        found = counts(eventful(here))
+    with make_pipeline() as pipeline:
+        found = counts(eventful(pipeline))
 
     expected = {
         "Messages": 12,
@@ -165,11 +167,11 @@ def test_everything_that_happens_is_counted_once() -> None:
 )
 def test_the_sums_of_a_line_always_meet(answers: list[BulkResponse], rounds: int, bulk_actions: int) -> None:
     """RecordsRead = indexed + duplicate + degraded + rejected: what is not through is not counted yet."""
-    with house(Limits(bulk_actions=bulk_actions)) as here:
-        here.index.rounds = rounds
-        here.index.script.extend(answers)
+    with make_pipeline(Limits(bulk_actions=bulk_actions)) as pipeline:
+        pipeline.index.rounds = rounds
+        pipeline.index.script.extend(answers)
 
-        found = counts(eventful(here))
+        found = counts(eventful(pipeline))
 
     parts = ("RecordsIndexed", "RecordsDuplicate", "RecordsDegraded", "RecordsRejected")
     assert found["RecordsRead"] == sum(found[name] for name in parts)
@@ -178,12 +180,12 @@ def test_the_sums_of_a_line_always_meet(answers: list[BulkResponse], rounds: int
 
 def test_a_file_that_comes_again_is_not_counted_twice() -> None:
     """Records count when their file is through; a peer counted each attempt."""
-    with house(Limits(bulk_actions=1, bulk_in_flight=1)) as here:
-        one = here.announce("one", log_file(event(1), event(2), event(3)))
+    with make_pipeline(Limits(bulk_actions=1, bulk_in_flight=1)) as pipeline:
+        one = pipeline.announce("one", log_file(event(1), event(2), event(3)))
         fails = iter([[], [BulkResponse(401)]])
-        here.index.on_deliver = lambda: here.index.script.extend(next(fails, []))
+        pipeline.index.on_deliver = lambda: pipeline.index.script.extend(next(fails, []))
 
-        first, second = counts(here.consume(one)), counts(here.consume(one))
+        first, second = counts(pipeline.consume(one)), counts(pipeline.consume(one))
 
     assert first["FilesHandedBack"] == second["FilesIndexed"] == 1
     assert (first["RecordsRead"], first["RecordsIndexed"]) == (0, 0)
@@ -192,8 +194,8 @@ def test_a_file_that_comes_again_is_not_counted_twice() -> None:
 
 def test_no_line_holds_anything_of_an_event() -> None:
     """Logs are read by people who may not read the trail."""
-    with house() as here:
-        result = eventful(here)
+    with make_pipeline() as pipeline:
+        result = eventful(pipeline)
 
         lines = [*log_lines(result), metrics_line(result, "trailsink")]
 
@@ -202,8 +204,8 @@ def test_no_line_holds_anything_of_an_event() -> None:
 
 def test_every_line_is_one_json_document() -> None:
     """Logs Insights finds fields only in those."""
-    with house() as here:
-        result = eventful(here)
+    with make_pipeline() as pipeline:
+        result = eventful(pipeline)
 
         lines = [json.loads(line) for line in log_lines(result)]
 
@@ -214,8 +216,8 @@ def test_every_line_is_one_json_document() -> None:
 
 def test_every_object_that_did_not_end_well_has_a_line_with_its_reason() -> None:
     """Bucket, key and reason: enough to look at it and to redrive it."""
-    with house() as here:
-        lines = [json.loads(line) for line in log_lines(eventful(here))]
+    with make_pipeline() as pipeline:
+        lines = [json.loads(line) for line in log_lines(eventful(pipeline))]
 
     said = {line["object"].rsplit("_", 1)[1]: line for line in lines if line["message"] == "object"}
     assert {name: (line["level"], line["outcome"], line.get("reason")) for name, line in said.items()} == {
@@ -233,16 +235,16 @@ def test_every_object_that_did_not_end_well_has_a_line_with_its_reason() -> None
 
 def test_a_batch_in_which_all_is_well_says_one_line() -> None:
     """In normal operation nothing else: logs cost, and hide what matters."""
-    with house() as here:
-        result = here.consume(*(here.announce(f"file-{n}", log_file(event(n)), n) for n in range(10)))
+    with make_pipeline() as pipeline:
+        result = pipeline.consume(*(pipeline.announce(f"file-{n}", log_file(event(n)), n) for n in range(10)))
 
     assert len(list(log_lines(result))) == 1
 
 
 def test_the_summary_names_what_was_ignored() -> None:
     """Ignored for a named reason is the only way to be ignored."""
-    with house() as here:
-        result = here.consume(
+    with make_pipeline() as pipeline:
+        result = pipeline.consume(
             message(s3_notice(key(kind="CloudTrail-Digest"), s3_entry("a", eventName="ObjectTagging:Put")))
         )
 
@@ -253,7 +255,7 @@ def test_the_summary_names_what_was_ignored() -> None:
 
 def test_a_long_list_of_rejected_records_does_not_make_a_long_line() -> None:
     """CloudWatch cuts events; the letter has the list."""
-    with house(Limits(bulk_actions=50)) as here:
-        result = here.consume(here.announce("one", packed(b'{"Records":[' + b",".join([b"1"] * 5_000) + b"]}")))
+    with make_pipeline(Limits(bulk_actions=50)) as pipeline:
+        result = pipeline.consume(pipeline.announce("one", packed(b'{"Records":[' + b",".join([b"1"] * 5_000) + b"]}")))
 
     assert max(len(line) for line in log_lines(result)) < 1_500

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.factories import event, log_file
-from tests.support.fakes import House, house
+from tests.support.fakes import FakePipeline, make_pipeline
 from worker.backfill.checkpoint import Checkpoint, CheckpointFile, state_path
 from worker.backfill.job import BackfillJob, run_job
 from worker.backfill.listing import File
@@ -332,7 +332,7 @@ def test_a_message_that_sqs_does_not_take_is_sent_again() -> None:
 # Loading directly
 
 
-def directly(parts: House, stop: threading.Event | None = None) -> DirectLoader:
+def directly(parts: FakePipeline, stop: threading.Event | None = None) -> DirectLoader:
     def make(letters: InMemoryDeadLetters) -> Consumer:
         return Consumer(
             parts.store, parts.index, letters, parts.limits,
@@ -344,7 +344,7 @@ def directly(parts: House, stop: threading.Event | None = None) -> DirectLoader:
 
 def test_every_end_of_a_file_is_told_apart() -> None:
     """Loaded, there already, empty, broken, or to be tried again: what the table and the report are made of."""
-    with house() as parts:
+    with make_pipeline() as parts:
         body = log_file(event(1), event(2))
         contents: list[bytes | Exception] = [
             body,

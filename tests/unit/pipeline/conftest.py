@@ -1,4 +1,4 @@
-"""A consumer with behaving neighbours, for the tests of this folder."""
+"""A consumer with a store, an index and a queue in memory, for the tests of this folder."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.fakes import House, house
+from tests.support.fakes import FakePipeline, make_pipeline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
 @pytest.fixture
-def here() -> Iterator[House]:
-    with house() as made:
-        yield made
+def pipeline() -> Iterator[FakePipeline]:
+    with make_pipeline() as pipeline:
+        yield pipeline

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.factories import message
-from tests.support.fakes import DOWN, House, house
+from tests.support.fakes import DOWN, FakePipeline, make_pipeline
 
 
 @pytest.mark.parametrize(
@@ -13,28 +13,28 @@ from tests.support.fakes import DOWN, House, house
     [(1, 30), (2, 60), (3, 120), (4, 240), (5, 480), (6, 960), (7, 1920), (8, 3600), (9, 3600), (40, 3600)],
 )
 def test_the_wait_doubles_with_each_receive_from_30_seconds_to_an_hour(
-    here: House, receives: int, seconds: int
+    pipeline: FakePipeline, receives: int, seconds: int
 ) -> None:
     """A neighbour that is down all day must not use up the receives that SQS allows."""
-    here.consume(here.announce("one", DOWN, receive_count=receives))
+    pipeline.consume(pipeline.announce("one", DOWN, receive_count=receives))
 
-    assert [one.seconds for one in here.queue.handed_back] == [seconds]
+    assert [one.seconds for one in pipeline.queue.handed_back] == [seconds]
 
 
 @pytest.mark.parametrize(("jitter", "seconds"), [(0.0, 90), (0.5, 105), (1.0, 120)])
 def test_the_wait_is_jittered(jitter: float, seconds: int) -> None:
     """A burst that failed together must not come back together."""
-    with house(jitter=jitter) as here:
-        here.consume(here.announce("one", DOWN, receive_count=3))
+    with make_pipeline(jitter=jitter) as pipeline:
+        pipeline.consume(pipeline.announce("one", DOWN, receive_count=3))
 
-        assert [one.seconds for one in here.queue.handed_back] == [seconds]
+        assert [one.seconds for one in pipeline.queue.handed_back] == [seconds]
 
 
 def test_a_day_of_outage_fits_into_the_receives_that_sqs_allows() -> None:
     """Forty receives, then SQS would move the message to the dead letters for no fault of its own."""
-    with house(jitter=0.0) as here:
-        one = here.announce("one", DOWN)
+    with make_pipeline(jitter=0.0) as pipeline:
+        one = pipeline.announce("one", DOWN)
         for receives in range(1, 41):
-            here.consume(message(one.body, receive_count=receives))
+            pipeline.consume(message(one.body, receive_count=receives))
 
-        assert sum(waited.seconds for waited in here.queue.handed_back) > 24 * 3600
+        assert sum(waited.seconds for waited in pipeline.queue.handed_back) > 24 * 3600
