@@ -96,7 +96,7 @@ def conflicts(there: Mapping[str, Any], ours: OwnNotification) -> list[str]:
             if kind != _QUEUES:
                 found.append(f"configuration {ours.id} for {name} {entry.get(address)} has the id that is to be ours")
         elif _overlaps(entry, ours):
-            prefix, suffix = filtered(entry)
+            prefix, suffix = key_filter(entry)
             found.append(
                 f"configuration {entry.get('Id')} announces {', '.join(entry.get('Events', ()))} under "
                 f"{_quoted('prefix', prefix)} and {_quoted('suffix', suffix)} to {name} {entry.get(address)}"
@@ -104,7 +104,7 @@ def conflicts(there: Mapping[str, Any], ours: OwnNotification) -> list[str]:
     return found
 
 
-def feeding(there: Mapping[str, Any], queue_arn: str) -> list[dict[str, Any]]:
+def entries_for_queue(there: Mapping[str, Any], queue_arn: str) -> list[dict[str, Any]]:
     """Return the configurations that announce new objects to a queue."""
     return [
         one
@@ -113,7 +113,7 @@ def feeding(there: Mapping[str, Any], queue_arn: str) -> list[dict[str, Any]]:
     ]
 
 
-def filtered(entry: Mapping[str, Any]) -> tuple[str, str]:
+def key_filter(entry: Mapping[str, Any]) -> tuple[str, str]:
     """Read prefix and suffix, "" where there is none; S3 answers `Prefix` where `prefix` was put."""
     rules = entry.get("Filter", {}).get("Key", {}).get("FilterRules", ())
     given = {str(rule.get("Name", "")).lower(): str(rule.get("Value", "")) for rule in rules}
@@ -130,14 +130,14 @@ def _entries(there: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]
 
 def _meaning(there: Mapping[str, Any]) -> object:
     entries = {
-        (kind, entry.get("Id"), entry.get(_KINDS[kind][0]), frozenset(entry.get("Events", ())), filtered(entry))
+        (kind, entry.get("Id"), entry.get(_KINDS[kind][0]), frozenset(entry.get("Events", ())), key_filter(entry))
         for kind, entry in _entries(there)
     }
     return _EVENT_BRIDGE in there, entries
 
 
 def _overlaps(entry: Mapping[str, Any], ours: OwnNotification) -> bool:
-    prefix, suffix = filtered(entry)
+    prefix, suffix = key_filter(entry)
     return (
         any(_same_family(event, EVENTS) for event in entry.get("Events", ()))
         and (prefix.startswith(ours.prefix) or ours.prefix.startswith(prefix))
