@@ -33,12 +33,12 @@ from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
 
 from worker.aws.bucket_notifications import (
     OwnNotification,
+    add_event_bridge,
     add_queue,
     conflicts,
     equivalent,
     normalized,
     remove_queue,
-    with_event_bridge,
 )
 from worker.aws.errors import error_code, error_text
 from worker.aws.session import config, open_session
@@ -361,7 +361,7 @@ def _announced(there: Mapping[str, Any], *, target: _Target, before: _Target | N
         if old and old.bucket == target.bucket:
             there = remove_queue(there, old.configuration_id, old.queue_arn)
     if target.event_bridge:
-        there = with_event_bridge(there)
+        there = add_event_bridge(there)
     if not target.queue_arn:
         return normalized(there)
     if in_the_way := conflicts(there, target.ours):
