@@ -45,7 +45,7 @@ GLIBC = {"3.11": 26, "3.12": 34, "3.13": 34, "3.14": 34}
 MACHINES: dict[Arch, str] = {"arm64": "aarch64", "x86_64": "x86_64"}
 
 # What Lambda, and CloudFormation through it, calls. The rest of worker/ comes along as far as these import it.
-DOORS = ("worker.handler", "worker.deploy.custom_resource")
+DOORS = ("worker.handler", "worker.deploy.notification_handler", "worker.deploy.cluster_handler")
 
 # Lambda's own limit for a direct upload is 50 MB; a cold start has to fetch and unpack it all.
 MAX_ZIPPED = 15_000_000
