@@ -133,14 +133,16 @@ class InvocationClock:
                 self.last_failure = str(failure)
                 raise
 
-        def no_time_for_retry(state: RetryCallState) -> bool:
-            return self.remaining() <= state.upcoming_sleep
+        is_exhausted = stop_after_delay(seconds)
+
+        def is_over(state: RetryCallState) -> bool:
+            return is_exhausted(state) or self.remaining() <= state.upcoming_sleep
 
         retrying = Retrying(
             retry=retry_if_exception_type(RetryableFailure),
             # With jitter, because two stacks that are created at once may share a bucket.
             wait=wait_random_exponential(multiplier=0.5, min=0.2, max=8),
-            stop=stop_after_delay(seconds) | no_time_for_retry,
+            stop=is_over,
             sleep=self._sleep,
             reraise=True,
         )
