@@ -1,6 +1,6 @@
-"""Promises about the two custom resources, kept with real requests, S3 over HTTP and a real cluster.
+"""Promises about the two custom resources, tested with real requests, S3 over HTTP and a real cluster.
 
-CloudFormation waits an hour for an answer that does not come, so that every path answers, once, and in time.
+CloudFormation waits an hour for a missing response, so every path sends one response, in time.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 import pytest
@@ -22,13 +22,16 @@ from opensearchpy.exceptions import AuthorizationException
 from infra.local.secure import ADMIN, SecureNode
 from tests.support.http_server import Reply, Service, listening
 from worker.aws.bucket_notifications import OwnNotification
-from worker.deploy.custom_resource import WORK, bucket_notification, cluster_setup
+from worker.deploy.cluster_handler import cluster_setup
+from worker.deploy.custom_resource import WORK_THREAD
+from worker.deploy.notification_handler import bucket_notification
 from worker.errors import Unavailable
 from worker.opensearch.schema import VERSION
 from worker.opensearch.security import loader_role, role_name
 
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
+    from types_boto3_s3.type_defs import NotificationConfigurationTypeDef
     from types_boto3_sqs import SQSClient
 
     from tests.conftest import Bench
@@ -43,8 +46,8 @@ ROLE = "arn:aws:iam::000000000000:role/trailsink-loader"
 # What the tests work with
 
 
-class Remaining:
-    """Lambda's context of an invocation that has so many seconds."""
+class RemainingTime:
+    """Lambda's context of an invocation that has this many seconds."""
 
     def __init__(self, seconds: float) -> None:
         self._end = time.monotonic() + seconds
@@ -53,9 +56,9 @@ class Remaining:
         return int((self._end - time.monotonic()) * 1000)
 
 
-def late_work() -> list[threading.Thread]:
-    """Threads of handlers that have answered; those that do not end by themselves."""
-    late = [one for one in threading.enumerate() if one.name == WORK]
+def unfinished_work() -> list[threading.Thread]:
+    """The threads of handlers that have responded and do not end by themselves."""
+    late = [thread for thread in threading.enumerate() if thread.name == WORK_THREAD]
     for thread in late:
         thread.join(20)
     return [thread for thread in late if thread.is_alive()]
@@ -63,46 +66,46 @@ def late_work() -> list[threading.Thread]:
 
 @pytest.fixture
 def cloudformation() -> Iterator[Service]:
-    """Where CloudFormation waits for the answer; work that was late is over before the test is."""
+    """The server that waits for the response; late work has ended before the test ends."""
     with listening(Service()) as service:
         yield service
-        assert not late_work()
+        assert not unfinished_work()
 
 
-Handler = Callable[[dict[str, Any], Remaining], None]
+Handler = Callable[[dict[str, Any], RemainingTime], None]
 
 
-def request(kind: str, waits: Service, properties: dict[str, Any], **more: Any) -> dict[str, Any]:
+def request(kind: str, cloudformation: Service, properties: dict[str, Any], **members: Any) -> dict[str, Any]:
     """A request as CloudFormation sends it."""
     return {
         "RequestType": kind,
         "ServiceToken": FUNCTION,
-        "ResponseURL": f"{waits.url}/cloudformation-custom-resource-response/one?{SIGNATURE}",
+        "ResponseURL": f"{cloudformation.url}/cloudformation-custom-resource-response/one?{SIGNATURE}",
         "StackId": STACK,
         "RequestId": str(uuid.uuid4()),
         "LogicalResourceId": "Notification",
         "ResourceType": "Custom::BucketNotification",
         "ResourceProperties": {"ServiceToken": FUNCTION, **properties},
-        **more,
+        **members,
     }
 
 
-def ask(handler: Handler, waits: Service, event: dict[str, Any], seconds: float = 30) -> dict[str, Any]:
-    """Send one request and return the one answer that CloudFormation took."""
-    before, context = len(waits.answers), Remaining(seconds)
+def invoke(handler: Handler, cloudformation: Service, event: dict[str, Any], seconds: float = 30) -> dict[str, Any]:
+    """Send one request and return the one response that CloudFormation accepted."""
+    before, context = len(cloudformation.answers), RemainingTime(seconds)
 
     handler(event, context)
 
     assert context.get_remaining_time_in_millis() > 0, "Lambda would have ended it"
-    answers = waits.answers[before:]
-    assert len(answers) == 1
+    responses = cloudformation.answers[before:]
+    assert len(responses) == 1
     for copied in ("StackId", "RequestId", "LogicalResourceId"):
-        assert answers[0][copied] == event[copied]
-    return dict(answers[0])
+        assert responses[0][copied] == event[copied]
+    return dict(responses[0])
 
 
 def notify(  # noqa: PLR0913
-    waits: Service,
+    cloudformation: Service,
     kind: str,
     properties: dict[str, Any],
     *,
@@ -111,24 +114,24 @@ def notify(  # noqa: PLR0913
     seconds: float = 30,
     handler: Handler = bucket_notification,
 ) -> dict[str, Any]:
-    more = ({"PhysicalResourceId": id_} if id_ else {}) | ({"OldResourceProperties": old} if old else {})
-    return ask(handler, waits, request(kind, waits, properties, **more), seconds)
+    members = ({"PhysicalResourceId": id_} if id_ else {}) | ({"OldResourceProperties": old} if old else {})
+    return invoke(handler, cloudformation, request(kind, cloudformation, properties, **members), seconds)
 
 
 set_up = partial(notify, handler=cluster_setup)
 
 
-def made(answer: dict[str, Any]) -> str:
-    """The physical id of what went well."""
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
-    return str(answer["PhysicalResourceId"])
+def physical_id_of(response: dict[str, Any]) -> str:
+    """The physical id of a response, which must be a success."""
+    assert response["Status"] == "SUCCESS", response["Reason"]
+    return str(response["PhysicalResourceId"])
 
 
 # The bucket's notifications
 
 
 @dataclass(frozen=True)
-class Place:
+class TrailBucket:
     """A bucket and two queues of S3's stand-in."""
 
     s3: S3Client
@@ -137,26 +140,27 @@ class Place:
     queue: str
     other_queue: str
 
-    def properties(self, **more: Any) -> dict[str, Any]:
+    def properties(self, **changes: Any) -> dict[str, Any]:
         own = {"Bucket": self.bucket, "QueueArn": self.queue, "ConfigurationId": ID}
-        return own | {"Prefix": "AWSLogs/", "Suffix": ".json.gz", "EventBridge": "false"} | more
+        return own | {"Prefix": "AWSLogs/", "Suffix": ".json.gz", "EventBridge": "false"} | changes
 
-    def there(self, bucket: str = "") -> dict[str, Any]:
-        answer: Any = self.s3.get_bucket_notification_configuration(Bucket=bucket or self.bucket)
-        return {name: value for name, value in answer.items() if name != "ResponseMetadata"}
+    def configuration(self, bucket: str = "") -> dict[str, Any]:
+        response: Any = self.s3.get_bucket_notification_configuration(Bucket=bucket or self.bucket)
+        return {name: value for name, value in response.items() if name != "ResponseMetadata"}
 
     def put(self, configuration: dict[str, Any]) -> None:
         self.s3.put_bucket_notification_configuration(
             Bucket=self.bucket,
-            NotificationConfiguration=configuration,  # type: ignore[arg-type]
+            NotificationConfiguration=cast("NotificationConfigurationTypeDef", configuration),
         )
 
     def ids(self, bucket: str = "") -> list[str]:
-        there = self.there(bucket)
-        return sorted(one["Id"] for kind in there if kind.endswith("Configurations") for one in there[kind])
+        configuration = self.configuration(bucket)
+        kinds = [kind for kind in configuration if kind.endswith("Configurations")]
+        return sorted(entry["Id"] for kind in kinds for entry in configuration[kind])
 
-    def foreign(self) -> dict[str, Any]:
-        """Put what others have: a queue, a function and EventBridge; return it as S3 tells it."""
+    def put_foreign(self) -> dict[str, Any]:
+        """Put entries of others: a queue, a function and EventBridge; return the configuration as S3 does."""
         rules = [{"Name": "prefix", "Value": "images/"}]
         self.put(
             {
@@ -174,7 +178,7 @@ class Place:
                 "EventBridgeConfiguration": {},
             }
         )
-        return self.there()
+        return self.configuration()
 
 
 def make_queue(sqs: SQSClient, name: str) -> str:
@@ -183,355 +187,358 @@ def make_queue(sqs: SQSClient, name: str) -> str:
 
 
 @pytest.fixture
-def place(environment: dict[str, str]) -> Place:  # noqa: ARG001 - it is set while this is used
+def trail(environment: dict[str, str]) -> TrailBucket:  # noqa: ARG001 - it is set while this is used
     """A fresh bucket that announces nothing yet."""
     s3, sqs = boto3.client("s3"), boto3.client("sqs")
     s3.create_bucket(Bucket="trail")
-    return Place(s3, sqs, "trail", make_queue(sqs, "ours"), make_queue(sqs, "theirs"))
+    return TrailBucket(s3, sqs, "trail", make_queue(sqs, "ours"), make_queue(sqs, "theirs"))
 
 
 @pytest.fixture
-def between(place: Place, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:  # noqa: ARG001
-    """Stands between the handlers and S3, and meddles when it is told to."""
+def s3_proxy(trail: TrailBucket, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:  # noqa: ARG001
+    """A proxy between the handlers and S3, which interferes as the test tells it."""
     with listening(Service(target=environment["AWS_ENDPOINT_URL"])) as service:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", service.url)
         yield service
 
 
-def error(code: str, message: str = "no") -> bytes:
+def error_body(code: str, message: str = "no") -> bytes:
     return f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
 
 
-def test_a_created_notification_announces_new_objects(place: Place, cloudformation: Service) -> None:
-    """This is what the stack is for; the answer is as CloudFormation's signature covers it."""
-    physical_id = made(notify(cloudformation, "Create", place.properties()))
+def test_a_created_notification_announces_new_objects(trail: TrailBucket, cloudformation: Service) -> None:
+    """This is what the stack is for. The signature of the ResponseURL covers the form of the response."""
+    physical_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
 
-    place.s3.put_object(Bucket=place.bucket, Key="AWSLogs/1/CloudTrail/x.json.gz", Body=b"x")
+    trail.s3.put_object(Bucket=trail.bucket, Key="AWSLogs/1/CloudTrail/x.json.gz", Body=b"x")
 
-    url = place.sqs.get_queue_url(QueueName="ours")["QueueUrl"]
-    bodies = [place.sqs.receive_message(QueueUrl=url, WaitTimeSeconds=5).get("Messages", []) for _ in range(2)]
-    assert any("AWSLogs/1/CloudTrail/x.json.gz" in one["Body"] for several in bodies for one in several)
-    assert (place.bucket in physical_id, ID in physical_id) == (True, True)
+    url = trail.sqs.get_queue_url(QueueName="ours")["QueueUrl"]
+    received = [trail.sqs.receive_message(QueueUrl=url, WaitTimeSeconds=5).get("Messages", []) for _ in range(2)]
+    assert any("AWSLogs/1/CloudTrail/x.json.gz" in message["Body"] for messages in received for message in messages)
+    assert (trail.bucket in physical_id, ID in physical_id) == (True, True)
     method, path, headers, body, _ = cloudformation.seen[0]
     assert (method, path.endswith(SIGNATURE), len(body) < 4096) == ("PUT", True, True)
     assert {name.lower(): value for name, value in headers.items()}["content-type"] == ""
 
 
-def test_nobody_elses_notifications_are_touched(place: Place, cloudformation: Service) -> None:
-    """They are of other teams, who would find out by what is missing."""
-    before = place.foreign()
+def test_other_notifications_are_not_changed(trail: TrailBucket, cloudformation: Service) -> None:
+    """They belong to other teams, who would notice only by what is missing."""
+    before = trail.put_foreign()
 
-    physical_id = made(notify(cloudformation, "Create", place.properties()))
-    with_ours = place.there()
-    again = notify(
-        cloudformation, "Update", place.properties(Prefix="o-1/AWSLogs/"), id_=physical_id, old=place.properties()
+    physical_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
+    after_create = trail.configuration()
+    updated = notify(
+        cloudformation, "Update", trail.properties(Prefix="o-1/AWSLogs/"), id_=physical_id, old=trail.properties()
     )
-    assert ID in place.ids()
-    gone = notify(cloudformation, "Delete", place.properties(Prefix="o-1/AWSLogs/"), id_=physical_id)
+    assert ID in trail.ids()
+    deletion = notify(cloudformation, "Delete", trail.properties(Prefix="o-1/AWSLogs/"), id_=physical_id)
 
-    assert [again["Status"], gone["Status"]] == ["SUCCESS", "SUCCESS"]
-    assert with_ours["LambdaFunctionConfigurations"] == before["LambdaFunctionConfigurations"]
-    assert place.there() == before
+    assert [updated["Status"], deletion["Status"]] == ["SUCCESS", "SUCCESS"]
+    assert after_create["LambdaFunctionConfigurations"] == before["LambdaFunctionConfigurations"]
+    assert trail.configuration() == before
 
 
 @pytest.mark.parametrize(
     ("events", "prefix"), [(["s3:ObjectCreated:*"], ""), (["s3:ObjectCreated:Put"], "AWSLogs/000000000000/")]
 )
 def test_an_overlapping_notification_is_named(
-    place: Place, cloudformation: Service, *, events: list[str], prefix: str
+    trail: TrailBucket, cloudformation: Service, *, events: list[str], prefix: str
 ) -> None:
-    """S3's own sentence names nothing; and the failed Create's Delete leaves it alone."""
+    """S3's own message names no entry. The failed Create's Delete leaves the other entry alone."""
     rules = [{"Name": "prefix", "Value": prefix}] if prefix else []
-    entry = {"Id": "siem", "QueueArn": place.other_queue, "Events": events}
-    place.put({"QueueConfigurations": [entry | ({"Filter": {"Key": {"FilterRules": rules}}} if rules else {})]})
-    before = place.there()
+    entry = {"Id": "siem", "QueueArn": trail.other_queue, "Events": events}
+    trail.put({"QueueConfigurations": [entry | ({"Filter": {"Key": {"FilterRules": rules}}} if rules else {})]})
+    before = trail.configuration()
 
-    failed = notify(cloudformation, "Create", place.properties())
-    gone = notify(cloudformation, "Delete", place.properties(), id_=failed["PhysicalResourceId"])
+    failed = notify(cloudformation, "Create", trail.properties())
+    deletion = notify(cloudformation, "Delete", trail.properties(), id_=failed["PhysicalResourceId"])
 
-    assert (failed["Status"], gone["Status"]) == ("FAILED", "SUCCESS")
-    for named in ("siem", place.other_queue, "queue", events[0], prefix or "any prefix"):
-        assert named in failed["Reason"]
-    assert place.there() == before
-
-
-def test_a_repeated_request_puts_nothing(place: Place, between: Service, cloudformation: Service) -> None:
-    """Lambda may deliver a request twice; every put is a window in which another tool's change is lost."""
-    first = made(notify(cloudformation, "Create", place.properties()))
-    second = made(notify(cloudformation, "Create", place.properties()))
-
-    assert (first, between.asked("PUT")) == (second, 1)
+    assert (failed["Status"], deletion["Status"]) == ("FAILED", "SUCCESS")
+    for expected in ("siem", trail.other_queue, "queue", events[0], prefix or "any prefix"):
+        assert expected in failed["Reason"]
+    assert trail.configuration() == before
 
 
-def test_a_new_prefix_or_queue_is_put_in_place(place: Place, cloudformation: Service) -> None:
+def test_a_repeated_request_puts_nothing(trail: TrailBucket, s3_proxy: Service, cloudformation: Service) -> None:
+    """Lambda may deliver a request twice; every put is a window in which another tool's change can be lost."""
+    first = physical_id_of(notify(cloudformation, "Create", trail.properties()))
+    second = physical_id_of(notify(cloudformation, "Create", trail.properties()))
+
+    assert (first, s3_proxy.asked("PUT")) == (second, 1)
+
+
+def test_a_new_prefix_or_queue_is_put_in_place(trail: TrailBucket, cloudformation: Service) -> None:
     """The physical id stays, so that no Delete follows."""
-    physical_id = made(notify(cloudformation, "Create", place.properties()))
+    physical_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
 
-    answer = notify(
+    response = notify(
         cloudformation,
         "Update",
-        place.properties(Prefix="AWSLogs/1", QueueArn=place.other_queue),
+        trail.properties(Prefix="AWSLogs/1", QueueArn=trail.other_queue),
         id_=physical_id,
-        old=place.properties(),
+        old=trail.properties(),
     )
 
-    assert (answer["Status"], answer["PhysicalResourceId"]) == ("SUCCESS", physical_id)
-    assert [(one["Id"], one["QueueArn"]) for one in place.there()["QueueConfigurations"]] == [(ID, place.other_queue)]
-    assert place.there()["QueueConfigurations"][0]["Filter"]["Key"]["FilterRules"][0]["Value"] == "AWSLogs/1"
+    entries = trail.configuration()["QueueConfigurations"]
+    assert (response["Status"], response["PhysicalResourceId"]) == ("SUCCESS", physical_id)
+    assert [(entry["Id"], entry["QueueArn"]) for entry in entries] == [(ID, trail.other_queue)]
+    assert entries[0]["Filter"]["Key"]["FilterRules"][0]["Value"] == "AWSLogs/1"
 
 
-def test_another_bucket_is_a_move(place: Place, cloudformation: Service) -> None:
-    """The new physical id has CloudFormation delete the old one, which takes away the old place only."""
-    place.s3.create_bucket(Bucket="second")
-    old_id = made(notify(cloudformation, "Create", place.properties()))
-    moved = notify(cloudformation, "Update", place.properties(Bucket="second"), id_=old_id, old=place.properties())
-    in_both = place.ids(), place.ids("second")
+def test_another_bucket_moves_the_entry(trail: TrailBucket, cloudformation: Service) -> None:
+    """The new physical id has CloudFormation delete the old one: that removes the entry from the old bucket only."""
+    trail.s3.create_bucket(Bucket="second")
+    old_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
+    moved = notify(cloudformation, "Update", trail.properties(Bucket="second"), id_=old_id, old=trail.properties())
+    in_both = trail.ids(), trail.ids("second")
 
-    gone = notify(cloudformation, "Delete", place.properties(), id_=old_id)
+    deletion = notify(cloudformation, "Delete", trail.properties(), id_=old_id)
 
-    assert (moved["Status"], gone["Status"]) == ("SUCCESS", "SUCCESS")
+    assert (moved["Status"], deletion["Status"]) == ("SUCCESS", "SUCCESS")
     assert moved["PhysicalResourceId"] != old_id
-    assert (in_both, place.ids(), place.ids("second")) == (([ID], [ID]), [], [ID])
+    assert (in_both, trail.ids(), trail.ids("second")) == (([ID], [ID]), [], [ID])
 
 
-def test_another_id_in_the_same_bucket_replaces_ours_and_survives_the_old_ones_delete(
-    place: Place, cloudformation: Service
+def test_another_id_in_the_same_bucket_replaces_our_entry_and_survives_the_old_ids_delete(
+    trail: TrailBucket, cloudformation: Service
 ) -> None:
-    """Old and new would overlap, so the old one goes in the same put."""
-    old_id = made(notify(cloudformation, "Create", place.properties()))
-    renamed = place.properties(ConfigurationId="renamed")
-    answer = notify(cloudformation, "Update", renamed, id_=old_id, old=place.properties())
+    """The two entries would overlap, so the same put removes the old one."""
+    old_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
+    renamed = trail.properties(ConfigurationId="renamed")
+    response = notify(cloudformation, "Update", renamed, id_=old_id, old=trail.properties())
 
-    notify(cloudformation, "Delete", place.properties(), id_=old_id)
+    notify(cloudformation, "Delete", trail.properties(), id_=old_id)
 
-    assert answer["Status"] == "SUCCESS"
-    assert answer["PhysicalResourceId"] != old_id
-    assert place.ids() == ["renamed"]
+    assert response["Status"] == "SUCCESS"
+    assert response["PhysicalResourceId"] != old_id
+    assert trail.ids() == ["renamed"]
 
 
 def test_a_failed_update_keeps_the_physical_id_and_its_rollback_cleans_up(
-    place: Place, cloudformation: Service
+    trail: TrailBucket, cloudformation: Service
 ) -> None:
-    """CloudFormation sends no Delete for a place that it was never told of."""
-    place.s3.create_bucket(Bucket="second")
-    old_id = made(notify(cloudformation, "Create", place.properties()))
-    wanted = place.properties(Bucket="second")
-    # The move got as far as the put, and then its time was over.
-    half_done: Any = {"QueueConfigurations": [OwnNotification(ID, place.queue, "AWSLogs/", ".json.gz").entry]}
-    place.s3.put_bucket_notification_configuration(Bucket="second", NotificationConfiguration=half_done)
+    """CloudFormation sends no Delete for a bucket whose physical id it never received."""
+    trail.s3.create_bucket(Bucket="second")
+    old_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
+    target = trail.properties(Bucket="second")
+    # The move got as far as the put, and then ran out of time.
+    half_done: Any = {"QueueConfigurations": [OwnNotification(ID, trail.queue, "AWSLogs/", ".json.gz").entry]}
+    trail.s3.put_bucket_notification_configuration(Bucket="second", NotificationConfiguration=half_done)
     failed = notify(
-        cloudformation, "Update", place.properties(Bucket="no-such-bucket"), id_=old_id, old=place.properties()
+        cloudformation, "Update", trail.properties(Bucket="no-such-bucket"), id_=old_id, old=trail.properties()
     )
 
-    back = notify(cloudformation, "Update", place.properties(), id_=old_id, old=wanted)
+    rollback = notify(cloudformation, "Update", trail.properties(), id_=old_id, old=target)
 
     assert (failed["Status"], failed["PhysicalResourceId"]) == ("FAILED", old_id)
     assert "There is no bucket no-such-bucket" in failed["Reason"]
-    assert (back["Status"], back["PhysicalResourceId"]) == ("SUCCESS", old_id)
-    assert (place.ids(), place.ids("second")) == ([ID], [])
+    assert (rollback["Status"], rollback["PhysicalResourceId"]) == ("SUCCESS", old_id)
+    assert (trail.ids(), trail.ids("second")) == ([ID], [])
 
 
-def test_a_rollback_is_not_stopped_by_the_mistake_that_it_undoes(place: Place, cloudformation: Service) -> None:
-    """What was wanted before may be what was wrong."""
-    old_id = made(notify(cloudformation, "Create", place.properties()))
+def test_a_rollback_is_not_stopped_by_the_mistake_that_it_reverts(trail: TrailBucket, cloudformation: Service) -> None:
+    """The old properties of a rollback are those that were wrong."""
+    old_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
 
-    answer = notify(cloudformation, "Update", place.properties(), id_=old_id, old={"EventBridge": "perhaps"})
+    response = notify(cloudformation, "Update", trail.properties(), id_=old_id, old={"EventBridge": "perhaps"})
 
-    assert (answer["Status"], answer["PhysicalResourceId"], place.ids()) == ("SUCCESS", old_id, [ID])
+    assert (response["Status"], response["PhysicalResourceId"], trail.ids()) == ("SUCCESS", old_id, [ID])
 
 
 @pytest.mark.parametrize("properties", [{}, {"Bucket": ""}, {"Bucket": "trail", "ConfigurationId": ""}])
-def test_a_failed_create_is_deleted_by_an_id_that_cloudformation_made_up(
-    place: Place, cloudformation: Service, properties: dict[str, str]
+def test_a_failed_create_is_deleted_by_an_id_that_cloudformation_generated(
+    trail: TrailBucket, cloudformation: Service, properties: dict[str, str]
 ) -> None:
     """A Delete that fails leaves a stack that cannot be removed."""
-    before = place.foreign()
+    before = trail.put_foreign()
     failed = notify(cloudformation, "Create", properties)
 
-    gone = notify(cloudformation, "Delete", properties, id_="trailsink-Notification-1ABCDEF234567")
+    deletion = notify(cloudformation, "Delete", properties, id_="trailsink-Notification-1ABCDEF234567")
 
-    assert (failed["Status"], gone["Status"]) == ("FAILED", "SUCCESS")
-    assert "Wrong properties" in failed["Reason"]
-    assert gone["PhysicalResourceId"] == "trailsink-Notification-1ABCDEF234567"
-    assert place.there() == before
-
-
-def test_what_a_create_left_that_never_answered_is_deleted(place: Place, cloudformation: Service) -> None:
-    """Left there, it would announce to a queue that is gone, and S3 would refuse everybody's next change."""
-    before = place.foreign()
-    made(notify(cloudformation, "Create", place.properties()))
-
-    gone = notify(cloudformation, "Delete", place.properties(), id_="trailsink-Notification-1ABCDEF234567")
-
-    assert (gone["Status"], place.there()) == ("SUCCESS", before)
+    assert (failed["Status"], deletion["Status"]) == ("FAILED", "SUCCESS")
+    assert "Invalid properties" in failed["Reason"]
+    assert deletion["PhysicalResourceId"] == "trailsink-Notification-1ABCDEF234567"
+    assert trail.configuration() == before
 
 
-def test_a_delete_leaves_our_id_alone_when_it_feeds_another_queue(place: Place, cloudformation: Service) -> None:
-    """Another stack, of the same name in another account say, has taken the place since."""
-    physical_id = made(notify(cloudformation, "Create", place.properties()))
-    made(notify(cloudformation, "Create", place.properties(QueueArn=place.other_queue)))
+def test_an_entry_of_a_create_that_never_responded_is_removed(trail: TrailBucket, cloudformation: Service) -> None:
+    """Otherwise it would announce to a deleted queue, and S3 would refuse everybody's next change."""
+    before = trail.put_foreign()
+    physical_id_of(notify(cloudformation, "Create", trail.properties()))
 
-    gone = notify(cloudformation, "Delete", place.properties(), id_=physical_id)
+    deletion = notify(cloudformation, "Delete", trail.properties(), id_="trailsink-Notification-1ABCDEF234567")
 
-    assert (gone["Status"], place.ids()) == ("SUCCESS", [ID])
-
-
-def test_a_bucket_that_is_gone_does_not_stop_a_deletion(place: Place, cloudformation: Service) -> None:
-    """Nobody can bring it back to have a stack deleted."""
-    physical_id = made(notify(cloudformation, "Create", place.properties()))
-    place.s3.delete_bucket(Bucket=place.bucket)
-
-    gone = notify(cloudformation, "Delete", place.properties(), id_=physical_id)
-
-    assert gone["Status"] == "SUCCESS"
-    assert "is gone" in gone["Reason"]
+    assert (deletion["Status"], trail.configuration()) == ("SUCCESS", before)
 
 
-def test_a_delete_that_is_refused_fails_at_once_and_says_what_is_left(
-    place: Place, between: Service, cloudformation: Service
+def test_a_delete_keeps_an_entry_of_our_id_for_another_queue(trail: TrailBucket, cloudformation: Service) -> None:
+    """Another stack has replaced it, for example one of the same name in another account."""
+    physical_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
+    physical_id_of(notify(cloudformation, "Create", trail.properties(QueueArn=trail.other_queue)))
+
+    deletion = notify(cloudformation, "Delete", trail.properties(), id_=physical_id)
+
+    assert (deletion["Status"], trail.ids()) == ("SUCCESS", [ID])
+
+
+def test_a_bucket_that_no_longer_exists_does_not_stop_a_deletion(trail: TrailBucket, cloudformation: Service) -> None:
+    """Nobody could restore the bucket to delete a stack."""
+    physical_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
+    trail.s3.delete_bucket(Bucket=trail.bucket)
+
+    deletion = notify(cloudformation, "Delete", trail.properties(), id_=physical_id)
+
+    assert deletion["Status"] == "SUCCESS"
+    assert "no longer exists" in deletion["Reason"]
+
+
+def test_a_delete_that_is_refused_fails_at_once_and_names_the_entry_that_stays(
+    trail: TrailBucket, s3_proxy: Service, cloudformation: Service
 ) -> None:
-    """What is left makes trouble for others, so it is not passed over in silence."""
-    physical_id = made(notify(cloudformation, "Create", place.properties()))
-    between.replies += [(403, error("AccessDenied", "Access Denied"))] * 9
-    began = time.monotonic()
+    """The entry would cause failures for others, so a success would be wrong."""
+    physical_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
+    s3_proxy.replies += [(403, error_body("AccessDenied", "Access Denied"))] * 9
+    started = time.monotonic()
 
-    gone = notify(cloudformation, "Delete", place.properties(), id_=physical_id)
+    deletion = notify(cloudformation, "Delete", trail.properties(), id_=physical_id)
 
-    assert gone["Status"] == "FAILED"
-    for named in ("AccessDenied", ID, place.bucket, "by hand"):
-        assert named in gone["Reason"]
-    assert time.monotonic() - began < 5
+    assert deletion["Status"] == "FAILED"
+    for expected in ("AccessDenied", ID, trail.bucket, "by hand"):
+        assert expected in deletion["Reason"]
+    assert time.monotonic() - started < 5
 
 
-def test_a_create_that_is_refused_can_be_deleted(place: Place, between: Service, cloudformation: Service) -> None:
-    """The refusal goes on, and the stack has to go all the same: nothing of ours was ever there."""
-    between.replies += [(403, error("AccessDenied", "Access Denied"))] * 99
+def test_a_create_that_is_refused_can_be_deleted(
+    trail: TrailBucket, s3_proxy: Service, cloudformation: Service
+) -> None:
+    """The refusal persists, but the stack must be deletable: the bucket never had an entry of ours."""
+    s3_proxy.replies += [(403, error_body("AccessDenied", "Access Denied"))] * 99
 
-    failed = notify(cloudformation, "Create", place.properties(), seconds=4)
-    gone = notify(cloudformation, "Delete", place.properties(), id_=failed["PhysicalResourceId"])
+    failed = notify(cloudformation, "Create", trail.properties(), seconds=4)
+    deletion = notify(cloudformation, "Delete", trail.properties(), id_=failed["PhysicalResourceId"])
 
-    assert (failed["Status"], gone["Status"]) == ("FAILED", "SUCCESS")
+    assert (failed["Status"], deletion["Status"]) == ("FAILED", "SUCCESS")
     assert "AccessDenied" in failed["Reason"]
 
 
 @pytest.mark.parametrize(
     ("status", "code"), [(403, "AccessDenied"), (409, "OperationAborted"), (503, "SlowDown"), (500, "InternalError")]
 )
-def test_what_passes_is_waited_for(
-    place: Place, between: Service, cloudformation: Service, *, status: int, code: str
+def test_a_transient_failure_is_retried(
+    trail: TrailBucket, s3_proxy: Service, cloudformation: Service, *, status: int, code: str
 ) -> None:
-    """A new role's rights take seconds; another tool's change is under way; S3 is busy."""
-    between.replies += [(status, error(code)), (0, b"")]
+    """A new role's permissions take seconds, another tool's change is in progress, or S3 is busy."""
+    s3_proxy.replies += [(status, error_body(code)), (0, b"")]
 
-    made(notify(cloudformation, "Create", place.properties()))
+    physical_id_of(notify(cloudformation, "Create", trail.properties()))
 
-    assert place.ids() == [ID]
+    assert trail.ids() == [ID]
 
 
-def test_a_queue_that_s3_cannot_send_to_yet_is_waited_for(place: Place, cloudformation: Service) -> None:
-    """Its policy was made a second ago and is not everywhere yet."""
-    late = place.queue.replace(":ours", ":late")
-    timer = threading.Timer(1.5, place.sqs.create_queue, kwargs={"QueueName": "late"})
+def test_a_queue_that_s3_cannot_send_to_yet_is_retried(trail: TrailBucket, cloudformation: Service) -> None:
+    """Its policy was created a second ago and has not reached S3 yet."""
+    late = trail.queue.replace(":ours", ":late")
+    timer = threading.Timer(1.5, trail.sqs.create_queue, kwargs={"QueueName": "late"})
     timer.start()
 
-    made(notify(cloudformation, "Create", place.properties(QueueArn=late)))
+    physical_id_of(notify(cloudformation, "Create", trail.properties(QueueArn=late)))
 
     timer.join()
-    assert place.ids() == [ID]
+    assert trail.ids() == [ID]
 
 
-def test_a_queue_that_s3_can_never_send_to_is_told_in_time(place: Place, cloudformation: Service) -> None:
-    """With S3's own words, which name the destination."""
-    answer = notify(
-        cloudformation, "Create", place.properties(QueueArn=place.queue.replace(":ours", ":never")), seconds=4
+def test_a_queue_that_s3_can_never_send_to_is_reported_in_time(trail: TrailBucket, cloudformation: Service) -> None:
+    """With S3's own message, which names the destination."""
+    response = notify(
+        cloudformation, "Create", trail.properties(QueueArn=trail.queue.replace(":ours", ":never")), seconds=4
     )
 
-    assert answer["Status"] == "FAILED"
-    assert "Unable to validate the following destination configurations" in answer["Reason"]
-    assert ":never" in answer["Reason"]
+    assert response["Status"] == "FAILED"
+    assert "Unable to validate the following destination configurations" in response["Reason"]
+    assert ":never" in response["Reason"]
 
 
-def test_a_broken_destination_of_others_does_not_stop_a_deletion(place: Place, cloudformation: Service) -> None:
-    """S3 validates all of them at each put, and theirs is not for us to mend."""
-    place.foreign()
-    physical_id = made(notify(cloudformation, "Create", place.properties()))
-    place.sqs.delete_queue(QueueUrl=place.sqs.get_queue_url(QueueName="theirs")["QueueUrl"])
+def test_a_broken_destination_of_others_does_not_stop_a_deletion(trail: TrailBucket, cloudformation: Service) -> None:
+    """S3 validates all destinations at each put, and those of others are not for us to fix."""
+    trail.put_foreign()
+    physical_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
+    trail.sqs.delete_queue(QueueUrl=trail.sqs.get_queue_url(QueueName="theirs")["QueueUrl"])
 
-    gone = notify(cloudformation, "Delete", place.properties(), id_=physical_id)
+    deletion = notify(cloudformation, "Delete", trail.properties(), id_=physical_id)
 
-    assert (gone["Status"], place.ids()) == ("SUCCESS", ["removals", "thumbnails"])
+    assert (deletion["Status"], trail.ids()) == ("SUCCESS", ["removals", "thumbnails"])
 
 
-def test_another_tool_that_overwrites_ours_does_not_win(
-    place: Place, between: Service, cloudformation: Service
+def test_an_entry_that_another_tool_overwrites_is_put_again(
+    trail: TrailBucket, s3_proxy: Service, cloudformation: Service
 ) -> None:
-    """S3 has no lock: what another read before our put, it puts after it, and ours would be gone unseen."""
-    between.after_put += [place.foreign]
+    """S3 has no lock: a tool that read before our put writes after it, and our entry would be lost unnoticed."""
+    s3_proxy.after_put += [trail.put_foreign]
 
-    made(notify(cloudformation, "Create", place.properties()))
+    physical_id_of(notify(cloudformation, "Create", trail.properties()))
 
-    assert place.ids() == ["removals", "thumbnails", ID]
-    assert "EventBridgeConfiguration" in place.there()
+    assert trail.ids() == ["removals", "thumbnails", ID]
+    assert "EventBridgeConfiguration" in trail.configuration()
 
 
-def test_a_tool_that_never_stops_overwriting_is_told_in_time(
-    place: Place, between: Service, cloudformation: Service
+def test_a_tool_that_never_stops_overwriting_is_reported_in_time(
+    trail: TrailBucket, s3_proxy: Service, cloudformation: Service
 ) -> None:
-    """Bounded, and with the cause."""
-    between.after_put += [place.foreign] * 99
+    """The retries are bounded, and the reason names the cause."""
+    s3_proxy.after_put += [trail.put_foreign] * 99
 
-    answer = notify(cloudformation, "Create", place.properties(), seconds=10)
+    response = notify(cloudformation, "Create", trail.properties(), seconds=10)
 
-    assert answer["Status"] == "FAILED"
-    assert "Somebody else changes the notifications" in answer["Reason"]
-
-
-def test_event_bridge_is_switched_on_and_left_on(place: Place, cloudformation: Service) -> None:
-    """Others may listen there by the time that we go."""
-    properties = place.properties(QueueArn="", EventBridge="true")
-    physical_id = made(notify(cloudformation, "Create", properties))
-    on = place.there()
-
-    gone = notify(cloudformation, "Delete", properties, id_=physical_id)
-
-    assert on == place.there() == {"EventBridgeConfiguration": {}}
-    assert (gone["Status"], "EventBridge" in gone["Reason"]) == ("SUCCESS", True)
+    assert response["Status"] == "FAILED"
+    assert "Another client changes the notifications" in response["Reason"]
 
 
-def test_another_source_takes_our_configuration_out(place: Place, cloudformation: Service) -> None:
-    """Announced by both, each event would be read twice."""
-    physical_id = made(notify(cloudformation, "Create", place.properties()))
+def test_event_bridge_is_enabled_and_stays_enabled(trail: TrailBucket, cloudformation: Service) -> None:
+    """Others may use it by the time that our stack is deleted."""
+    properties = trail.properties(QueueArn="", EventBridge="true")
+    physical_id = physical_id_of(notify(cloudformation, "Create", properties))
+    enabled = trail.configuration()
 
-    answer = notify(cloudformation, "Update", place.properties(QueueArn=""), id_=physical_id, old=place.properties())
+    deletion = notify(cloudformation, "Delete", properties, id_=physical_id)
 
-    assert (answer["Status"], answer["PhysicalResourceId"], place.there()) == ("SUCCESS", physical_id, {})
-
-
-# The answer
+    assert enabled == trail.configuration() == {"EventBridgeConfiguration": {}}
+    assert (deletion["Status"], "EventBridge" in deletion["Reason"]) == ("SUCCESS", True)
 
 
-@pytest.mark.parametrize("trouble", [[(503, b"")], [(0, b"")], [(500, b""), (0, b""), (403, b"")]])
-def test_an_answer_that_is_not_taken_is_given_again(
-    place: Place, cloudformation: Service, trouble: list[Reply]
+def test_another_notification_source_removes_our_entry(trail: TrailBucket, cloudformation: Service) -> None:
+    """With both, each file would be announced and read twice."""
+    physical_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
+
+    response = notify(cloudformation, "Update", trail.properties(QueueArn=""), id_=physical_id, old=trail.properties())
+
+    assert (response["Status"], response["PhysicalResourceId"], trail.configuration()) == ("SUCCESS", physical_id, {})
+
+
+# The response
+
+
+@pytest.mark.parametrize("failures", [[(503, b"")], [(0, b"")], [(500, b""), (0, b""), (403, b"")]])
+def test_a_response_that_is_not_accepted_is_sent_again(
+    trail: TrailBucket, cloudformation: Service, failures: list[Reply]
 ) -> None:
-    """S3, behind the ResponseURL, has bad moments as well."""
-    cloudformation.replies += trouble
+    """The ResponseURL is S3's, which is sometimes unavailable."""
+    cloudformation.replies += failures
 
-    answer = notify(cloudformation, "Create", place.properties())
+    response = notify(cloudformation, "Create", trail.properties())
 
-    assert answer["Status"] == "SUCCESS"
-    assert len(cloudformation.seen) == len(trouble) + 1
+    assert response["Status"] == "SUCCESS"
+    assert len(cloudformation.seen) == len(failures) + 1
 
 
-def test_an_answer_that_is_never_taken_raises_in_time_and_tells_no_secret(
-    place: Place, cloudformation: Service, capfd: pytest.CaptureFixture[str]
+def test_a_response_that_is_never_accepted_raises_in_time_and_shows_no_secret(
+    trail: TrailBucket, cloudformation: Service, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Then Lambda runs it again, a minute later; the address must not be in any log."""
+    """Then Lambda retries the invocation, a minute later. The URL must not be in any log."""
     cloudformation.replies += [(503, b"")] * 99
-    context = Remaining(4)
+    context = RemainingTime(4)
 
     with pytest.raises(Unavailable) as caught:
-        bucket_notification(request("Create", cloudformation, place.properties()), context)
+        bucket_notification(request("Create", cloudformation, trail.properties()), context)
 
     logged = "".join(capfd.readouterr()) + str(caught.value)
     assert context.get_remaining_time_in_millis() > 0
@@ -540,11 +547,11 @@ def test_an_answer_that_is_never_taken_raises_in_time_and_tells_no_secret(
     assert cloudformation.url not in logged
 
 
-def test_the_log_says_what_was_done_and_not_where_it_was_answered(
-    place: Place, cloudformation: Service, capfd: pytest.CaptureFixture[str]
+def test_the_log_says_what_was_done_and_does_not_show_the_response_url(
+    trail: TrailBucket, cloudformation: Service, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The ResponseURL lets whoever has it answer for the stack."""
-    physical_id = made(notify(cloudformation, "Create", place.properties()))
+    """Anyone with the ResponseURL can respond in our place."""
+    physical_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
 
     out, err = capfd.readouterr()
     line = json.loads(out)
@@ -553,167 +560,167 @@ def test_the_log_says_what_was_done_and_not_where_it_was_answered(
 
 
 @pytest.mark.parametrize("kind", ["Create", "Update", "Delete"])
-def test_a_fault_of_our_own_is_answered(
-    place: Place,
+def test_an_internal_error_gets_a_response(
+    trail: TrailBucket,
     cloudformation: Service,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
     kind: str,
 ) -> None:
-    """CloudFormation would wait an hour; what the error quotes stays out of answer and log."""
+    """CloudFormation would wait an hour. The error's text stays out of response and log."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "no-address?secret=hunter2")
-    physical_id = f"trailsink-notification:{place.bucket}:{ID}"
+    physical_id = f"trailsink-notification:{trail.bucket}:{ID}"
     id_ = "" if kind == "Create" else physical_id
 
-    answer = notify(cloudformation, kind, place.properties(), id_=id_)
+    response = notify(cloudformation, kind, trail.properties(), id_=id_)
 
     logged = "".join(capfd.readouterr())
-    assert (answer["Status"], answer["PhysicalResourceId"]) == (
+    assert (response["Status"], response["PhysicalResourceId"]) == (
         "FAILED",
         id_ or "trailsink-not-made",
     )
-    assert "ValueError" in answer["Reason"]
+    assert "ValueError" in response["Reason"]
     assert "custom_resource.py" in logged
-    assert "hunter2" not in logged + answer["Reason"]
+    assert "hunter2" not in logged + response["Reason"]
 
 
 @pytest.mark.parametrize(
     "change", [{"RequestType": "Replace"}, {"ResourceProperties": None}, {"ResourceProperties": {"Bucket": "UPPER"}}]
 )
 @pytest.mark.parametrize("handler", [bucket_notification, cluster_setup])
-def test_a_request_that_makes_no_sense_is_answered(
+def test_an_invalid_request_gets_a_response(
     environment: dict[str, str],  # noqa: ARG001 - it is set while this is used
     cloudformation: Service,
     handler: Handler,
     change: dict[str, Any],
 ) -> None:
-    """Whatever it is, it has an address to be answered at."""
-    answer = ask(handler, cloudformation, request("Create", cloudformation, {}, **change))
+    """Whatever is wrong with it, it has a ResponseURL."""
+    response = invoke(handler, cloudformation, request("Create", cloudformation, {}, **change))
 
-    assert answer["Status"] == "FAILED"
-    assert answer["Reason"].startswith(("This is no request", "Wrong properties"))
+    assert response["Status"] == "FAILED"
+    assert response["Reason"].startswith(("This is not a request", "Invalid properties"))
 
 
-def test_a_long_reason_is_cut_to_what_cloudformation_takes(place: Place, cloudformation: Service) -> None:
-    """A longer answer is refused, and the stack waits an hour."""
+def test_a_long_reason_is_cut_to_the_limit_of_cloudformation(trail: TrailBucket, cloudformation: Service) -> None:
+    """A longer response is refused, and the stack waits an hour."""
     entries = [
         {
-            "Id": f"{at}-{'ü' * 200}",
-            "QueueArn": place.other_queue,
+            "Id": f"{number}-{'ü' * 200}",
+            "QueueArn": trail.other_queue,
             "Events": ["s3:ObjectCreated:*"],
-            "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": f"AWSLogs/{at:03}"}]}},
+            "Filter": {"Key": {"FilterRules": [{"Name": "prefix", "Value": f"AWSLogs/{number:03}"}]}},
         }
-        for at in range(30)
+        for number in range(30)
     ]
-    place.put({"QueueConfigurations": entries})
+    trail.put({"QueueConfigurations": entries})
 
-    answer = notify(cloudformation, "Create", place.properties())
+    response = notify(cloudformation, "Create", trail.properties())
 
-    assert answer["Status"] == "FAILED"
-    assert "0-ü" in answer["Reason"]
+    assert response["Status"] == "FAILED"
+    assert "0-ü" in response["Reason"]
     assert 2000 < len(cloudformation.seen[0][3]) < 4096
 
 
 @pytest.mark.parametrize("kind", ["Create", "Update", "Delete"])
-def test_a_deadline_is_answered_before_it_and_late_work_stops(
-    place: Place, between: Service, cloudformation: Service, kind: str
+def test_a_response_precedes_the_deadline_and_late_work_stops(
+    trail: TrailBucket, s3_proxy: Service, cloudformation: Service, kind: str
 ) -> None:
-    """Two seconds are left and S3 hangs. Work that went on after FAILED would undo the rollback."""
-    physical_id = made(notify(cloudformation, "Create", place.properties()))
-    puts, released = between.asked("PUT"), threading.Event()
+    """Two seconds remain and S3 hangs. Work that continued after FAILED would undo the rollback."""
+    physical_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
+    puts, released = s3_proxy.asked("PUT"), threading.Event()
 
     def hang() -> None:
         released.wait(30)
 
-    between.replies += [hang]
+    s3_proxy.replies += [hang]
     id_ = "" if kind == "Create" else physical_id
-    answer = notify(cloudformation, kind, place.properties(Prefix="AWSLogs/2"), seconds=2, id_=id_)
+    response = notify(cloudformation, kind, trail.properties(Prefix="AWSLogs/2"), seconds=2, id_=id_)
     released.set()
 
-    assert answer["Status"] == "FAILED"
-    assert "time of the function is over" in answer["Reason"]
-    assert answer["PhysicalResourceId"] == id_ or "trailsink-not-made"
-    assert not late_work()
-    assert between.asked("PUT") == puts
+    assert response["Status"] == "FAILED"
+    assert "ran out of time" in response["Reason"]
+    assert response["PhysicalResourceId"] == (id_ or "trailsink-not-made")
+    assert not unfinished_work()
+    assert s3_proxy.asked("PUT") == puts
     assert len(cloudformation.answers) == 2
 
 
-def test_a_put_that_breaks_off_after_the_answer_is_not_sent_again(
-    place: Place, between: Service, cloudformation: Service
+def test_a_put_that_fails_after_the_response_is_not_retried(
+    trail: TrailBucket, s3_proxy: Service, cloudformation: Service
 ) -> None:
-    """A frozen function wakes up in a later invocation, the rollback's Delete say: its SDK must not try once more."""
+    """A frozen function resumes in a later invocation, such as the rollback's Delete: its SDK must not retry then."""
     released = threading.Event()
 
     def hang() -> Reply:
         released.wait(30)
         return 0, b""
 
-    between.only, between.replies = "PUT", [hang]
-    answer = notify(cloudformation, "Create", place.properties(), seconds=2)
+    s3_proxy.only, s3_proxy.replies = "PUT", [hang]
+    response = notify(cloudformation, "Create", trail.properties(), seconds=2)
     released.set()
 
-    assert not late_work()
-    assert (answer["Status"], between.asked("PUT"), place.ids()) == ("FAILED", 1, [])
+    assert not unfinished_work()
+    assert (response["Status"], s3_proxy.asked("PUT"), trail.ids()) == ("FAILED", 1, [])
 
 
 # The cluster
 
 
-def cluster_properties(bench: Bench, **more: str) -> dict[str, str]:
+def cluster_properties(bench: Bench, **changes: str) -> dict[str, str]:
     own = {"OpensearchUrl": bench.settings.opensearch_url, "OpensearchAuth": "auto", "OpensearchService": "auto"}
     none = {"OpensearchSecretArn": "", "LoaderRoleArn": ""}
-    return own | none | {"IndexPrefix": bench.prefix, "RetentionDays": "30", "Replicas": "0", "Mapping": "1"} | more
+    return own | none | {"IndexPrefix": bench.prefix, "RetentionDays": "30", "Replicas": "0", "Mapping": "1"} | changes
 
 
-def template(bench: Bench) -> dict[str, Any]:
-    found: Any = bench.opensearch.indices.get_index_template(name=f"trailsink-{bench.prefix}")
-    return dict(found["index_templates"][0]["index_template"])
+def index_template(bench: Bench) -> dict[str, Any]:
+    response: Any = bench.opensearch.indices.get_index_template(name=f"trailsink-{bench.prefix}")
+    return dict(response["index_templates"][0]["index_template"])
 
 
-def test_a_cluster_is_set_up_once_and_kept(bench: Bench, cloudformation: Service) -> None:
-    """What `trailsink setup` does; a deletion never takes users' data or what it is searched by."""
+def test_a_cluster_is_set_up_updated_and_kept(bench: Bench, cloudformation: Service) -> None:
+    """As `trailsink setup` does it. A deletion never removes users' data, or the template and policy for it."""
     bench.opensearch.indices.delete_index_template(name=f"trailsink-{bench.prefix}")
     properties = cluster_properties(bench)
 
-    physical_id = made(set_up(cloudformation, "Create", properties))
+    physical_id = physical_id_of(set_up(cloudformation, "Create", properties))
     updated = set_up(
         cloudformation, "Update", properties | {"Mapping": "2", "Replicas": "1"}, id_=physical_id, old=properties
     )
-    gone = set_up(cloudformation, "Delete", properties, id_=physical_id)
+    deletion = set_up(cloudformation, "Delete", properties, id_=physical_id)
 
     assert (updated["Status"], updated["PhysicalResourceId"]) == ("SUCCESS", physical_id)
-    assert (gone["Status"], "stay" in gone["Reason"]) == ("SUCCESS", True)
-    assert template(bench)["_meta"]["version"] == VERSION
-    assert template(bench)["template"]["settings"]["index"]["number_of_replicas"] == "1"
+    assert (deletion["Status"], "stay" in deletion["Reason"]) == ("SUCCESS", True)
+    assert index_template(bench)["_meta"]["version"] == VERSION
+    assert index_template(bench)["template"]["settings"]["index"]["number_of_replicas"] == "1"
 
 
-def test_a_server_without_roles_is_set_up_and_told_so(bench: Bench, cloudformation: Service) -> None:
-    """A cluster of one's own may have no security plugin; the role is then nobody's."""
-    answer = set_up(cloudformation, "Create", cluster_properties(bench, LoaderRoleArn=ROLE))
+def test_a_server_without_roles_is_set_up_and_reported_as_such(bench: Bench, cloudformation: Service) -> None:
+    """A self-managed cluster may have no security plugin; then there is no role to map."""
+    response = set_up(cloudformation, "Create", cluster_properties(bench, LoaderRoleArn=ROLE))
 
-    assert answer["Status"] == "SUCCESS"
-    assert "no fine-grained access control" in answer["Reason"]
+    assert response["Status"] == "SUCCESS"
+    assert "no fine-grained access control" in response["Reason"]
 
 
 @pytest.mark.parametrize("kind", ["Create", "Update"])
-def test_a_cluster_that_does_not_answer_is_asked_until_the_time_is_over(
+def test_a_cluster_that_does_not_answer_is_retried_until_the_deadline(
     bench: Bench, cloudformation: Service, kind: str
 ) -> None:
-    """Then comes the sentence that says why; a Delete does not need the cluster at all."""
-    with listening(Service()) as nobody:
+    """Then the reason says why. A Delete does not need the cluster at all."""
+    with listening(Service()) as closed:
         pass
-    properties = cluster_properties(bench, OpensearchUrl=nobody.url)
+    properties = cluster_properties(bench, OpensearchUrl=closed.url)
     id_ = "" if kind == "Create" else "trailsink-cluster-setup:Setup"
 
     failed = set_up(cloudformation, kind, properties, seconds=2, id_=id_)
-    gone = set_up(cloudformation, "Delete", properties, seconds=2, id_="made-up-1ABC")
+    deletion = set_up(cloudformation, "Delete", properties, seconds=2, id_="made-up-1ABC")
 
-    assert (failed["Status"], gone["Status"]) == ("FAILED", "SUCCESS")
+    assert (failed["Status"], deletion["Status"]) == ("FAILED", "SUCCESS")
     assert "OpenSearch does not answer" in failed["Reason"]
 
 
-def test_a_cluster_that_hangs_is_answered_for_in_time(bench: Bench, cloudformation: Service) -> None:
-    """The watchdog's case: the work cannot answer, because it waits."""
+def test_a_cluster_that_hangs_does_not_delay_the_response(bench: Bench, cloudformation: Service) -> None:
+    """The watchdog responds, because the work is blocked."""
     released = threading.Event()
 
     def hang() -> Reply:
@@ -721,55 +728,55 @@ def test_a_cluster_that_hangs_is_answered_for_in_time(bench: Bench, cloudformati
         return 503, b"{}"
 
     with listening(Service(replies=[hang] * 9)) as cluster:
-        answer = set_up(cloudformation, "Create", cluster_properties(bench, OpensearchUrl=cluster.url), seconds=2)
+        response = set_up(cloudformation, "Create", cluster_properties(bench, OpensearchUrl=cluster.url), seconds=2)
         released.set()
 
-    assert answer["Status"] == "FAILED"
-    assert "time" in answer["Reason"]
+    assert response["Status"] == "FAILED"
+    assert "time" in response["Reason"]
 
 
-def test_a_domain_that_lets_nobody_in_yet_is_waited_for(bench: Bench, cloudformation: Service) -> None:
-    """A new domain answers 403, or nothing at all, for minutes."""
+def test_a_domain_that_denies_access_at_first_is_retried(bench: Bench, cloudformation: Service) -> None:
+    """A new domain responds with 403, or not at all, for minutes."""
     refused = json.dumps({"error": {"type": "security_exception", "reason": "no permissions"}, "status": 403}).encode()
     early: list[Reply | Callable[[], Reply | None]] = [(0, b""), (403, refused), (503, b"{}"), (403, refused)]
     with listening(Service(target=bench.settings.opensearch_url, replies=early)) as domain:
-        made(set_up(cloudformation, "Create", cluster_properties(bench, OpensearchUrl=domain.url)))
+        physical_id_of(set_up(cloudformation, "Create", cluster_properties(bench, OpensearchUrl=domain.url)))
 
-    assert template(bench)["_meta"]["version"] == VERSION
+    assert index_template(bench)["_meta"]["version"] == VERSION
 
 
-def test_a_domain_that_never_lets_us_in_is_told_in_time(bench: Bench, cloudformation: Service) -> None:
-    """With the sentence that says what the operator has to change."""
+def test_a_domain_that_always_denies_access_is_reported_in_time(bench: Bench, cloudformation: Service) -> None:
+    """The reason says what the operator has to change."""
     refused = json.dumps({"error": {"type": "security_exception", "reason": "no permissions"}, "status": 403}).encode()
     with listening(Service(replies=[(403, refused)] * 99)) as domain:
-        answer = set_up(cloudformation, "Create", cluster_properties(bench, OpensearchUrl=domain.url), seconds=3)
+        response = set_up(cloudformation, "Create", cluster_properties(bench, OpensearchUrl=domain.url), seconds=3)
 
-    assert answer["Status"] == "FAILED"
-    assert "refuses with 403" in answer["Reason"]
-    assert "may not do this" in answer["Reason"]
+    assert response["Status"] == "FAILED"
+    assert "refuses with 403" in response["Reason"]
+    assert "may not do this" in response["Reason"]
 
 
-def test_what_no_time_mends_is_told_at_once(bench: Bench, cloudformation: Service) -> None:
-    """Somebody else's template is in the way: waiting for minutes would help nobody."""
+def test_a_permanent_failure_is_reported_at_once(bench: Bench, cloudformation: Service) -> None:
+    """Another template has priority over ours: retrying for minutes would not change that."""
     bench.opensearch.indices.put_index_template(
         name=f"theirs-{bench.prefix}", body={"index_patterns": [f"{bench.prefix}-2*"], "priority": 900}
     )
-    began = time.monotonic()
+    started = time.monotonic()
 
-    answer = set_up(cloudformation, "Create", cluster_properties(bench))
+    response = set_up(cloudformation, "Create", cluster_properties(bench))
 
     bench.opensearch.indices.delete_index_template(name=f"theirs-{bench.prefix}")
-    assert answer["Status"] == "FAILED"
-    assert f"theirs-{bench.prefix}" in answer["Reason"]
-    assert time.monotonic() - began < 5
+    assert response["Status"] == "FAILED"
+    assert f"theirs-{bench.prefix}" in response["Reason"]
+    assert time.monotonic() - started < 5
 
 
 # A cluster with roles
 
 
 @pytest.fixture(scope="module")
-def secure() -> Iterator[SecureNode]:
-    """A real node with the security plugin, as a domain with fine-grained access control."""
+def secure_node() -> Iterator[SecureNode]:
+    """A real node with the security plugin, like a domain with fine-grained access control."""
     with SecureNode() as node:
         yield node
 
@@ -779,8 +786,8 @@ def log_in(node: SecureNode, user: str, password: str) -> OpenSearch:
 
 
 @dataclass(frozen=True)
-class Guarded:
-    """The secured node, the properties that set it up, and a user whom AWS would call an IAM role."""
+class SecuredCluster:
+    """The secured node, the properties of its setup, and a user in the place of an IAM role."""
 
     admin: OpenSearch
     loader: OpenSearch
@@ -788,50 +795,52 @@ class Guarded:
     properties: dict[str, str]
 
     def load(self, index: str) -> int:
-        """Create one document as the pipeline does; return its status, or that of the request."""
+        """Create one document as the pipeline does; returns its status, or that of the request."""
         lines = [{"create": {"_index": index, "_id": uuid.uuid4().hex}}, {"eventName": "AssumeRole"}]
         body = "".join(json.dumps(line) + "\n" for line in lines)
         try:
-            answer: Any = self.loader.transport.perform_request("POST", "/_bulk", body=body)
+            response: Any = self.loader.transport.perform_request("POST", "/_bulk", body=body)
         except AuthorizationException as refused:
             return int(refused.status_code)
-        return int(answer["items"][0]["create"]["status"])
+        return int(response["items"][0]["create"]["status"])
 
 
 @pytest.fixture
-def guarded(secure: SecureNode, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Guarded]:
-    """A user with an IAM role's ARN as backend role: what a managed domain makes of a signed request."""
+def secured(
+    secure_node: SecureNode, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[SecuredCluster]:
+    """A user with an IAM role's ARN as backend role: a managed domain treats a signed request so."""
     prefix = environment["TRAILSINK_INDEX_PREFIX"]
-    monkeypatch.setenv("TRAILSINK_OPENSEARCH_CA_FILE", str(secure.certificate_authority))
-    secret = json.dumps({"username": ADMIN, "password": secure.passwords[ADMIN]})
+    monkeypatch.setenv("TRAILSINK_OPENSEARCH_CA_FILE", str(secure_node.certificate_authority))
+    secret = json.dumps({"username": ADMIN, "password": secure_node.passwords[ADMIN]})
     arn = boto3.client("secretsmanager").create_secret(Name=f"master-{prefix}", SecretString=secret)["ARN"]
-    admin, password = log_in(secure, ADMIN, secure.passwords[ADMIN]), f"7x{uuid.uuid4().hex}"
+    admin, password = log_in(secure_node, ADMIN, secure_node.passwords[ADMIN]), f"7x{uuid.uuid4().hex}"
     user = {"password": password, "backend_roles": [ROLE]}
     admin.transport.perform_request("PUT", f"/_plugins/_security/api/internalusers/u{prefix}", body=user)
-    properties = {"OpensearchUrl": secure.url, "OpensearchSecretArn": arn, "IndexPrefix": prefix, "Replicas": "0"}
-    loader = log_in(secure, f"u{prefix}", password)
-    yield Guarded(admin, loader, prefix, properties | {"LoaderRoleArn": ROLE})
+    properties = {"OpensearchUrl": secure_node.url, "OpensearchSecretArn": arn, "IndexPrefix": prefix, "Replicas": "0"}
+    loader = log_in(secure_node, f"u{prefix}", password)
+    yield SecuredCluster(admin, loader, prefix, properties | {"LoaderRoleArn": ROLE})
     admin.close()
     loader.close()
 
 
-def test_the_loader_is_let_in_and_may_load_and_nothing_else(guarded: Guarded, cloudformation: Service) -> None:
-    """Without the mapping every batch is parked; with more than this, a stolen role reads the audit trail."""
-    index = f"{guarded.prefix}-2026-01-31"
-    before = guarded.load(index)
+def test_the_loader_gets_access_to_load_and_to_nothing_else(secured: SecuredCluster, cloudformation: Service) -> None:
+    """Without the mapping every batch is parked; with more permissions, a stolen role could read the audit trail."""
+    index = f"{secured.prefix}-2026-01-31"
+    before = secured.load(index)
 
-    answer = set_up(cloudformation, "Create", guarded.properties)
+    response = set_up(cloudformation, "Create", secured.properties)
 
-    assert answer["Status"] == "SUCCESS", answer["Reason"]
-    assert (before, guarded.load(index), guarded.load("another-2026-01-31")) == (403, 201, 403)
-    assert guarded.loader.info()["version"]["distribution"] == "opensearch"
+    assert response["Status"] == "SUCCESS", response["Reason"]
+    assert (before, secured.load(index), secured.load("another-2026-01-31")) == (403, 201, 403)
+    assert secured.loader.info()["version"]["distribution"] == "opensearch"
     for refused in (
-        lambda: guarded.loader.search(index=index),
-        lambda: guarded.loader.indices.delete(index=index),
-        lambda: guarded.loader.indices.put_mapping(index=index, body={}),
-        guarded.loader.indices.get_index_template,
-        guarded.loader.cluster.health,
-        lambda: guarded.loader.transport.perform_request("GET", "/_plugins/_security/api/roles"),
+        lambda: secured.loader.search(index=index),
+        lambda: secured.loader.indices.delete(index=index),
+        lambda: secured.loader.indices.put_mapping(index=index, body={}),
+        secured.loader.indices.get_index_template,
+        secured.loader.cluster.health,
+        lambda: secured.loader.transport.perform_request("GET", "/_plugins/_security/api/roles"),
     ):
         with pytest.raises(AuthorizationException):
             refused()
@@ -845,35 +854,35 @@ def test_the_loader_is_let_in_and_may_load_and_nothing_else(guarded: Guarded, cl
         {"tenant_permissions": [{"tenant_patterns": ["*"], "allowed_actions": ["kibana_all_read"]}]},
     ],
 )
-def test_letting_in_keeps_others_and_mends_the_role(
-    guarded: Guarded, cloudformation: Service, wider: dict[str, Any]
+def test_granting_access_keeps_other_mappings_and_restores_the_role(
+    secured: SecuredCluster, cloudformation: Service, wider: dict[str, Any]
 ) -> None:
-    """Somebody mapped a user of theirs to the role, and somebody widened it."""
-    api, name = "/_plugins/_security/api", role_name(guarded.prefix)
-    guarded.admin.transport.perform_request("PUT", f"{api}/roles/{name}", body=loader_role(guarded.prefix) | wider)
+    """Others may have mapped their own users to the role, or added permissions to it."""
+    api, name = "/_plugins/_security/api", role_name(secured.prefix)
+    secured.admin.transport.perform_request("PUT", f"{api}/roles/{name}", body=loader_role(secured.prefix) | wider)
     mapping = {"users": ["ann"], "hosts": ["10.0.0.*"], "backend_roles": ["backfill"], "description": "of ours"}
-    guarded.admin.transport.perform_request("PUT", f"{api}/rolesmapping/{name}", body=mapping)
+    secured.admin.transport.perform_request("PUT", f"{api}/rolesmapping/{name}", body=mapping)
 
-    physical_id = made(set_up(cloudformation, "Create", guarded.properties))
-    again = set_up(cloudformation, "Update", guarded.properties, id_=physical_id)
+    physical_id = physical_id_of(set_up(cloudformation, "Create", secured.properties))
+    repeated = set_up(cloudformation, "Update", secured.properties, id_=physical_id)
 
-    mapped: Any = guarded.admin.transport.perform_request("GET", f"{api}/rolesmapping/{name}")
-    role: Any = guarded.admin.transport.perform_request("GET", f"{api}/roles/{name}")
+    mapped: Any = secured.admin.transport.perform_request("GET", f"{api}/rolesmapping/{name}")
+    role: Any = secured.admin.transport.perform_request("GET", f"{api}/roles/{name}")
     assert mapped[name] | mapping | {"backend_roles": ["backfill", ROLE]} == mapped[name]
-    assert role[name]["cluster_permissions"] == loader_role(guarded.prefix)["cluster_permissions"]
-    assert [one["index_patterns"] for one in role[name]["index_permissions"]] == [[f"{guarded.prefix}-*"]]
+    assert role[name]["cluster_permissions"] == loader_role(secured.prefix)["cluster_permissions"]
+    assert [part["index_patterns"] for part in role[name]["index_permissions"]] == [[f"{secured.prefix}-*"]]
     assert role[name]["tenant_permissions"] == []
-    assert f"role {name} is there already" in again["Reason"]
-    assert "has the role already" in again["Reason"]
+    assert f"role {name} is there already" in repeated["Reason"]
+    assert "has the role already" in repeated["Reason"]
 
 
-def test_a_wrong_password_is_told(guarded: Guarded, cloudformation: Service) -> None:
-    """After a while: a domain that is new does not know its own master user yet."""
+def test_a_wrong_password_is_reported(secured: SecuredCluster, cloudformation: Service) -> None:
+    """After some retries: a new domain does not know its own master user yet."""
     wrong = json.dumps({"username": ADMIN, "password": "wrong"})
-    arn = boto3.client("secretsmanager").create_secret(Name=f"wrong-{guarded.prefix}", SecretString=wrong)["ARN"]
+    arn = boto3.client("secretsmanager").create_secret(Name=f"wrong-{secured.prefix}", SecretString=wrong)["ARN"]
 
-    answer = set_up(cloudformation, "Create", guarded.properties | {"OpensearchSecretArn": arn}, seconds=8)
+    response = set_up(cloudformation, "Create", secured.properties | {"OpensearchSecretArn": arn}, seconds=8)
 
-    assert answer["Status"] == "FAILED"
-    assert "refuses with 401" in answer["Reason"]
-    assert "wrong" not in answer["Reason"]
+    assert response["Status"] == "FAILED"
+    assert "refuses with 401" in response["Reason"]
+    assert "wrong" not in response["Reason"]

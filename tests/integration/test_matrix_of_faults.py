@@ -88,8 +88,8 @@ NO_LETTERS = works("No dead letters.\n")
 ANNOUNCED = works("*day         announced\n2026-03-01          1\n*")
 LOADED = works("*day         loaded\n2026-03-01       1\nrecords: 1 read, *")
 STOPPED = "Go on? [y/N]: n\nError: Nothing was changed.\n"
-PROPOSED = Cell(1, STOPPED, "Account *\nOpenSearch * answers at {cluster}: *\nThe stack of-nobody will\n  make *")
-ASKED = Cell(1, STOPPED, "Account 000000000000, region us-east-1.\nThe stack small goes: *")
+PROPOSED = Cell(1, STOPPED, "Account *\nOpenSearch * answers at {cluster}: *\nThe stack of-nobody will\n  create *")
+ASKED = Cell(1, STOPPED, "Account 000000000000, region us-east-1.\nThe stack small will be deleted: *")
 NO_STACK = refuses("There is no stack of-nobody in us-east-1.")
 SENT = works("Sent 1 letter of 1 to the dead-letter queue.\n")
 FOUND, EXPLAINED = works("*GetObject*", "1 event.\n"), works("{event}\n  event      s3.amazonaws.com GetObject\n*")
@@ -127,8 +127,8 @@ MATRIX: dict[str, Row] = {
         Cell(
             1,
             STOPPED,
-            "Account *\n{down} could not be asked from here: no connection; the function may still be let in.\n"
-            "The stack of-nobody will\n  make *",
+            "Account *\n{down} could not be checked from here: no connection; the function may still have access.\n"
+            "The stack of-nobody will\n  create *",
         ),
         PROPOSED,
         PROPOSED,
@@ -150,7 +150,7 @@ MATRIX: dict[str, Row] = {
         works("ok           source queue: *\nok           dead letters: none\n*\nok           index template: *"),
     ),
     "doctor --stack of-nobody": (
-        refuses("The stack of-nobody cannot be looked at: no AWS credentials were found."),
+        refuses("The stack of-nobody cannot be read: no AWS credentials were found."),
         refuses("There is no stack of-nobody in us-west-2."),
         *(NO_STACK, NO_STACK, NO_STACK, NO_STACK),
     ),

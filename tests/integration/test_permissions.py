@@ -192,10 +192,10 @@ def test_the_notifiers_role_is_what_the_notifier_calls(bench: Bench, recorded: R
 
     with listening(Service()) as waits:
         event = custom_resource(waits, **properties, ConfigurationId="trailsink-test", EventBridge="false")
-        recorded.call("worker.deploy.custom_resource.bucket_notification", event)
+        recorded.call("worker.deploy.notification_handler.bucket_notification", event)
         made = waits.answers[0]
         recorded.call(
-            "worker.deploy.custom_resource.bucket_notification",
+            "worker.deploy.notification_handler.bucket_notification",
             event | {"RequestType": "Delete", "PhysicalResourceId": made["PhysicalResourceId"]},
         )
 
@@ -220,7 +220,7 @@ def test_the_installers_role_is_what_the_set_up_calls(bench: Bench, recorded: Re
 
     bench.opensearch.indices.delete_index_template(name=f"trailsink-{bench.prefix}")
     with listening(Service()) as waits:
-        recorded.call("worker.deploy.custom_resource.cluster_setup", custom_resource(waits, **properties))
+        recorded.call("worker.deploy.cluster_handler.cluster_setup", custom_resource(waits, **properties))
 
     assert [one["Status"] for one in waits.answers] == ["SUCCESS"]
     assert recorded.permissions <= allowed("ClusterSetupRole")

@@ -410,7 +410,8 @@ def test_every_handler_is_a_function_of_ours(name: str) -> None:
 
 def test_the_custom_resources_are_given_what_their_code_takes() -> None:
     """A property that is misspelt is refused, or worse, its default is used."""
-    source = (ROOT / "worker" / "deploy" / "custom_resource.py").read_text(encoding="utf-8")
+    modules = [ROOT / "worker" / "deploy" / f"{name}_handler.py" for name in ("notification", "cluster")]
+    source = "".join(module.read_text(encoding="utf-8") for module in modules)
     ours = {name: one for name, one in RESOURCES.items() if one["Type"].startswith("Custom::")}
 
     assert {one["Type"] for one in ours.values()} == set(re.findall(r"`(Custom::\w+)`", source))

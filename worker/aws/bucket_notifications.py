@@ -1,6 +1,6 @@
-"""A bucket's event notifications: our own queue configuration in, changed or out, and nobody else's touched.
+"""A bucket's notification configuration: adds, changes or removes our own entry, and leaves all others alone.
 
-S3 knows only the whole configuration of a bucket: what is left out of a put is gone.
+S3 replaces the whole configuration with each put, so an entry that is left out is deleted.
 docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketNotificationConfiguration.html
 """
 
@@ -12,18 +12,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-
 EVENTS = "s3:ObjectCreated:*"
 
-
 _QUEUES = "QueueConfigurations"
-
-
 _EVENT_BRIDGE = "EventBridgeConfiguration"
 
-
-# Where each kind of destination stands, what its address is called, and what people call it.
-_KINDS = {
+# Each kind of destination: the member that holds its ARN, and its name in messages.
+_DESTINATIONS = {
     _QUEUES: ("QueueArn", "queue"),
     "TopicConfigurations": ("TopicArn", "topic"),
     "LambdaFunctionConfigurations": ("LambdaFunctionArn", "Lambda function"),
@@ -32,7 +27,7 @@ _KINDS = {
 
 @dataclass(frozen=True, slots=True)
 class OwnNotification:
-    """The one configuration that is ours: new objects of one prefix and suffix are announced to one queue."""
+    """Our entry in a bucket: new objects of one prefix and suffix are announced to one queue."""
 
     id: str
     queue_arn: str
@@ -41,115 +36,122 @@ class OwnNotification:
 
     @property
     def entry(self) -> dict[str, Any]:
-        """As S3 takes it."""
+        """The entry as S3 takes it."""
         entry: dict[str, Any] = {"Id": self.id, "QueueArn": self.queue_arn, "Events": [EVENTS]}
-        rules = [{"Name": name, "Value": value} for name, value in self._filters if value]
+        filters = ("prefix", self.prefix), ("suffix", self.suffix)
+        rules = [{"Name": name, "Value": value} for name, value in filters if value]
         return entry | ({"Filter": {"Key": {"FilterRules": rules}}} if rules else {})
 
-    @property
-    def _filters(self) -> tuple[tuple[str, str], ...]:
-        return ("prefix", self.prefix), ("suffix", self.suffix)
+
+def add_queue(existing: Mapping[str, Any], own: OwnNotification) -> dict[str, Any]:
+    """Return the configuration with our entry, in the place of an older one that has our id."""
+    # Not a dict by id: S3 names every entry, but a compatible store that does not would lose all but one.
+    queues = [own.entry if entry.get("Id") == own.id else entry for entry in existing.get(_QUEUES, ())]
+    if own.entry not in queues:
+        queues.append(own.entry)
+    return _without_queues(existing) | {_QUEUES: queues}
 
 
-def add_queue(there: Mapping[str, Any], ours: OwnNotification) -> dict[str, Any]:
-    """Add our configuration, or put it in the place of the one that has its id."""
-    queues = list(there.get(_QUEUES, ()))
-    at = next((at for at, one in enumerate(queues) if one.get("Id") == ours.id), len(queues))
-    queues[at : at + 1] = [ours.entry]
-    return _rest(there) | {_QUEUES: queues}
+def remove_queue(existing: Mapping[str, Any], id_: str, queue_arn: str) -> dict[str, Any]:
+    """Return the configuration without our entry: the one that has both our id and our queue.
 
-
-def remove_queue(there: Mapping[str, Any], id_: str, queue_arn: str) -> dict[str, Any]:
-    """Take our configuration out: the one that has both our id and our queue.
-
-    One of the same id that feeds another queue is another's.
+    An entry of the same id for another queue belongs to another stack.
     """
-    queues = [one for one in there.get(_QUEUES, ()) if (one.get("Id"), one.get("QueueArn")) != (id_, queue_arn)]
-    return _rest(there) | ({_QUEUES: queues} if queues else {})
+    queues = [
+        entry for entry in existing.get(_QUEUES, ()) if (entry.get("Id"), entry.get("QueueArn")) != (id_, queue_arn)
+    ]
+    return _without_queues(existing) | ({_QUEUES: queues} if queues else {})
 
 
-def with_event_bridge(there: Mapping[str, Any]) -> dict[str, Any]:
-    """Have the bucket's events sent to EventBridge as well; that is one switch for all who listen there."""
-    return normalized(there) | {_EVENT_BRIDGE: {}}
+def add_event_bridge(existing: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration with EventBridge enabled: a single switch, shared by everyone who uses it."""
+    return normalized(existing) | {_EVENT_BRIDGE: {}}
 
 
-def normalized(there: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration without the SDK's remarks and without empty lists, as it can be put again."""
-    return {name: value for name, value in there.items() if name != "ResponseMetadata" and value != []}
+def normalized(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a configuration as it can be put: without the SDK's metadata and without empty lists."""
+    return {name: value for name, value in configuration.items() if name != "ResponseMetadata" and value != []}
 
 
-def equivalent(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Say whether two configurations mean the same; S3 changes their order and how names are written."""
-    return _meaning(one) == _meaning(other)
+def equivalent(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Return whether two configurations mean the same; S3 changes the order of entries and the case of names."""
+    return _meaning(first) == _meaning(second)
 
 
-def conflicts(there: Mapping[str, Any], ours: OwnNotification) -> list[str]:
-    """Name each configuration of others that S3 would not have beside ours.
+def conflicts(existing: Mapping[str, Any], own: OwnNotification) -> list[str]:
+    """Describe each entry because of which S3 would refuse ours.
 
-    Two configurations of the same events may not have overlapping prefixes, unless their suffixes do not overlap; what
-    is not said overlaps everything. docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-filtering.html
+    Two entries for the same events must not have overlapping prefixes, unless their suffixes do not overlap. A missing
+    prefix or suffix overlaps with any. docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-filtering.html
     """
-    found = []
-    for kind, entry in _entries(there):
-        address, name = _KINDS[kind]
-        if entry.get("Id") == ours.id:
+    descriptions = []
+    for kind, entry in _entries(existing):
+        address, destination = _DESTINATIONS[kind]
+        if entry.get("Id") == own.id:
             if kind != _QUEUES:
-                found.append(f"configuration {ours.id} for {name} {entry.get(address)} has the id that is to be ours")
-        elif _overlaps(entry, ours):
-            prefix, suffix = filtered(entry)
-            found.append(
+                descriptions.append(f"configuration {own.id} for {destination} {entry.get(address)} uses our id")
+        elif _overlaps(entry, own):
+            prefix, suffix = key_filter(entry)
+            descriptions.append(
                 f"configuration {entry.get('Id')} announces {', '.join(entry.get('Events', ()))} under "
-                f"{_quoted('prefix', prefix)} and {_quoted('suffix', suffix)} to {name} {entry.get(address)}"
+                f"{_quoted('prefix', prefix)} and {_quoted('suffix', suffix)} to {destination} {entry.get(address)}"
             )
-    return found
+    return descriptions
 
 
-def feeding(there: Mapping[str, Any], queue_arn: str) -> list[dict[str, Any]]:
-    """Return the configurations that announce new objects to a queue."""
+def entries_for_queue(existing: Mapping[str, Any], queue_arn: str) -> list[dict[str, Any]]:
+    """Return the entries that announce new objects to a queue."""
     return [
-        one
-        for one in there.get(_QUEUES, ())
-        if one.get("QueueArn") == queue_arn and any(_same_family(event, EVENTS) for event in one.get("Events", ()))
+        entry
+        for entry in existing.get(_QUEUES, ())
+        if entry.get("QueueArn") == queue_arn
+        and any(_events_overlap(event, EVENTS) for event in entry.get("Events", ()))
     ]
 
 
-def filtered(entry: Mapping[str, Any]) -> tuple[str, str]:
-    """Read prefix and suffix, "" where there is none; S3 answers `Prefix` where `prefix` was put."""
+def key_filter(entry: Mapping[str, Any]) -> tuple[str, str]:
+    """Return an entry's prefix and suffix, "" where it has none; S3 returns `Prefix` where `prefix` was put."""
     rules = entry.get("Filter", {}).get("Key", {}).get("FilterRules", ())
-    given = {str(rule.get("Name", "")).lower(): str(rule.get("Value", "")) for rule in rules}
-    return given.get("prefix", ""), given.get("suffix", "")
+    values = {str(rule.get("Name", "")).lower(): str(rule.get("Value", "")) for rule in rules}
+    return values.get("prefix", ""), values.get("suffix", "")
 
 
-def _rest(there: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in normalized(there).items() if name != _QUEUES}
+def _without_queues(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in normalized(configuration).items() if name != _QUEUES}
 
 
-def _entries(there: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    return ((kind, entry) for kind in _KINDS for entry in there.get(kind, ()))
+def _entries(configuration: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    return ((kind, entry) for kind in _DESTINATIONS for entry in configuration.get(kind, ()))
 
 
-def _meaning(there: Mapping[str, Any]) -> object:
+def _meaning(configuration: Mapping[str, Any]) -> object:
     entries = {
-        (kind, entry.get("Id"), entry.get(_KINDS[kind][0]), frozenset(entry.get("Events", ())), filtered(entry))
-        for kind, entry in _entries(there)
+        (
+            kind,
+            entry.get("Id"),
+            entry.get(_DESTINATIONS[kind][0]),
+            frozenset(entry.get("Events", ())),
+            key_filter(entry),
+        )
+        for kind, entry in _entries(configuration)
     }
-    return _EVENT_BRIDGE in there, entries
+    return _EVENT_BRIDGE in configuration, entries
 
 
-def _overlaps(entry: Mapping[str, Any], ours: OwnNotification) -> bool:
-    prefix, suffix = filtered(entry)
+def _overlaps(entry: Mapping[str, Any], own: OwnNotification) -> bool:
+    prefix, suffix = key_filter(entry)
     return (
-        any(_same_family(event, EVENTS) for event in entry.get("Events", ()))
-        and (prefix.startswith(ours.prefix) or ours.prefix.startswith(prefix))
-        and (suffix.endswith(ours.suffix) or ours.suffix.endswith(suffix))
+        any(_events_overlap(event, EVENTS) for event in entry.get("Events", ()))
+        and (prefix.startswith(own.prefix) or own.prefix.startswith(prefix))
+        and (suffix.endswith(own.suffix) or own.suffix.endswith(suffix))
     )
 
 
-def _same_family(one: str, other: str) -> bool:
+def _events_overlap(first: str, second: str) -> bool:
     """Compare event types, each of which may end in an asterisk."""
-    if one.endswith("*"):
-        return other.startswith(one[:-1]) or (other.endswith("*") and one.startswith(other[:-1]))
-    return one.startswith(other[:-1]) if other.endswith("*") else one == other
+    if first.endswith("*"):
+        return second.startswith(first[:-1]) or (second.endswith("*") and first.startswith(second[:-1]))
+    return first.startswith(second[:-1]) if second.endswith("*") else first == second
 
 
 def _quoted(name: str, value: str) -> str:

@@ -1,4 +1,4 @@
-"""The operator's door to AWS: `trailsink deploy`, `destroy` and `template`."""
+"""`trailsink deploy` and `trailsink destroy`: create, update and delete the stack on AWS."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from worker.aws.session import open_session
 from worker.cli.output import confirm
 from worker.deploy.account import Account
 from worker.deploy.deployed import describe_stack, settings_of
-from worker.deploy.stack import Stack
+from worker.deploy.stack import IN_REVIEW, Stack, is_in_progress
 from worker.deploy.template import parameter_names, template_text
 from worker.errors import SetupError
 from worker.opensearch.errors import describe_error
@@ -23,182 +23,191 @@ from worker.settings import load_settings
 from worker.wiring import make_client
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
     from worker.deploy.deployed import DeployedStack
     from worker.deploy.stack import StackEvent
 
-
-# How long `doctor` waits for an answer of the cluster: nobody likes to watch a minute of nothing.
+# How long a check waits for the cluster: someone is watching.
 CLUSTER_SECONDS = 15.0
 
-
-# A stack whose creation failed can only be deleted; nothing of it is there any more.
-_DEAD = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", "REVIEW_IN_PROGRESS", "DELETE_FAILED")
-
-
-def template() -> None:
-    """Print the CloudFormation template, for those who bring their own pipeline.
-
-    It is the one that `trailsink deploy` of this version takes. Needs no AWS, and no settings.
-    """
-    click.echo(template_text(), nl=False)
+# A stack whose creation or deletion failed can only be deleted.
+_FAILED = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", IN_REVIEW, "DELETE_FAILED")
 
 
 def deploy(  # noqa: PLR0913 - one per option
     *, bucket: str | None, name: str, settings: tuple[str, ...], bundle: Path, code_bucket: str | None, yes: bool
 ) -> None:
-    """Make the stack, or bring it up to date; says what would change, and asks.
-
-    Interrupted half-way, it can be run again: it goes on watching.
-    """
-    made = open_session()
-    account, stack = Account(made), Stack(made.client("cloudformation"), name)
+    """Create the stack or update it, after a confirmation of what would change."""
+    session = open_session()
+    account, stack = Account(session), Stack(session.client("cloudformation"), name)
     click.echo(f"Account {account.id}, region {account.region}.")
-    status = _wait_until_it_rests(stack)
-    given = _given(settings)
-    if bucket:
-        given["TrailBucketName"] = bucket
-    if not status and "TrailBucketName" not in given:
-        raise SetupError("A new stack needs --bucket, the trail's bucket.")
-    if "TrailBucketName" in given:
-        _check_trail(account, given["TrailBucketName"])
-    if given.get("EndpointUrl"):
-        _check_endpoint(given)
-    if status in _DEAD:
-        _say_goodbye(stack, status, yes=yes)
-    given["CodeBucket"], given["CodeKey"], _ = account.upload(_read(bundle), "zip", code_bucket or "")
+    status = wait_until_idle(stack)
+    parameters = _parameters(settings, bucket)
+    _check_parameters(account, parameters, is_new=not status)
+    if status in _FAILED:
+        delete_failed_stack(stack, status, yes=yes)
+    parameters["CodeBucket"], parameters["CodeKey"], _ = account.upload(_read(bundle), "zip", code_bucket or "")
     text = template_text()
-    _, _, url = account.upload(text.encode(), "yaml", given["CodeBucket"])
-    changes = stack.propose(url, given, parameter_names(text))
+    _, _, url = account.upload(text.encode(), "yaml", parameters["CodeBucket"])
+    changes = stack.create_change_set(url, parameters, parameter_names(text))
     if not changes:
-        click.echo(f"The stack {name} is as it should be: no changes.")
+        click.echo(f"The stack {name} is up to date: no changes.")
         return
     click.echo(f"The stack {name} will")
     for change in changes:
         click.echo(f"  {change}")
-    if not confirm("Go on?", yes=yes, undo=stack.withdraw):
+    if not confirm("Go on?", yes=yes, undo=stack.delete_change_set):
         raise SetupError("Nothing was changed.")
-    _show(stack.execute())
+    _print_events(stack.execute_change_set())
     click.echo(f"The stack {name} is ready.")
     for key, value in stack.outputs().items():
         click.echo(f"  {key}: {value}")
 
 
 def destroy(*, name: str, delete_data: bool, yes: bool) -> None:
-    """Delete the stack: queues, function, alarms, its own bucket notification, the bucket made for its bundle.
-
-    The trail's bucket and its files always stay; so do an OpenSearch domain or indices with all events in them, unless
-    --delete-data is given. For a cluster that is not the stack's own, the environment says how to sign in.
-    """
-    made = open_session()
-    account, stack = Account(made), Stack(made.client("cloudformation"), name)
+    """Delete the stack and, with `delete_data`, the events in OpenSearch, after a confirmation."""
+    session = open_session()
+    account, stack = Account(session), Stack(session.client("cloudformation"), name)
     click.echo(f"Account {account.id}, region {account.region}.")
-    if not _wait_until_it_rests(stack):
+    if not wait_until_idle(stack):
         click.echo(f"There is no stack {name} in {account.region}.")
         return
-    deployed = describe_stack(made.client("cloudformation"), name)
-    click.echo(f"The stack {name} goes: queues with all messages in them, function, alarms, its bucket notification.")
-    click.echo("What stays: the trail's bucket with its files, and the notifications of others.")
-    data = _data(account, deployed)
-    click.echo(f"{data.what} {'goes, too, for ever' if delete_data else 'stays; --delete-data deletes it'}.")
+    deployed = describe_stack(session.client("cloudformation"), name)
+    data = _stack_data(account, deployed)
+    click.echo(
+        f"The stack {name} will be deleted: queues with all messages in them, function, alarms, bucket notification."
+    )
+    click.echo("The trail's bucket with its files stays, and so do the notifications of others.")
+    outcome = "be deleted permanently" if delete_data else "stay; --delete-data deletes it"
+    click.echo(f"{data.description} will {outcome}.")
     if not confirm("Go on?", yes=yes):
         raise SetupError("Nothing was changed.")
-    delete = data.delete() if delete_data else iter(())  # signs in while there is still a way back
-    _show(stack.delete())
-    click.echo(f"The stack {name} is gone.")
+    # Connects to the cluster now: if that fails, nothing is deleted.
+    deletion = data.delete() if delete_data else iter(())
+    _print_events(stack.delete())
+    click.echo(f"The stack {name} is deleted.")
     if deployed.values.get("CodeBucket") == account.code_bucket_name():
         click.echo(account.remove_code(name))
-    for line in delete:
+    for line in deletion:
         click.echo(line)
 
 
-@dataclass(frozen=True, slots=True)
-class _Data:
-    """Where a stack's events are, in words, and how they are deleted."""
+# The data of a stack
 
-    what: str
+
+@dataclass(frozen=True, slots=True)
+class _StackData:
+    """The events of a stack: a description, and a function that deletes them and yields what was done."""
+
+    description: str
     delete: Callable[[], Iterator[str]]
 
 
-def _data(account: Account, deployed: DeployedStack) -> _Data:
+def _stack_data(account: Account, deployed: DeployedStack) -> _StackData:
     values, prefix = deployed.values, deployed.values.get("IndexPrefix", "")
     if values.get("Destination") == "create-domain":
         domain, secret = values.get("DomainName", ""), values.get("MasterSecretArn", "")
-        return _Data(f"The OpenSearch domain {domain} with its events", lambda: account.delete_domain(domain, secret))
+        description = f"The OpenSearch domain {domain} with its events"
+        return _StackData(description, lambda: account.delete_domain(domain, secret))
 
-    def clear() -> Iterator[str]:
+    def delete() -> Iterator[str]:
         client = make_client(settings_of(deployed)).connect()
         return uninstall(client, prefix, indices_of(client, prefix))
 
-    where = values.get("OpensearchUrl", "the cluster")
-    return _Data(f"What is in the indices {prefix}-* of {where}, their template, policy and role,", clear)
+    cluster = values.get("OpensearchUrl", "the cluster")
+    return _StackData(f"All data in the indices {prefix}-* of {cluster}, with their template, policy and role,", delete)
+
+
+# What is deployed
 
 
 def _read(bundle: Path) -> bytes:
     try:
         return bundle.read_bytes()
     except OSError as error:
-        raise SetupError(f"The bundle {bundle} cannot be read: {error.strerror}; `make package` makes it.") from error
+        raise SetupError(
+            f"The bundle {bundle} cannot be read: {error.strerror}; build it with `make package`."
+        ) from error
 
 
-def _given(settings: tuple[str, ...]) -> dict[str, str]:
-    pairs = [one.partition("=") for one in settings]
-    wrong = [name for name, equals, _ in pairs if not equals]
-    if wrong:
-        raise SetupError(f"--set takes NAME=VALUE, not {wrong[0]}.")
-    return {name: value for name, _, value in pairs}
+def _parameters(settings: tuple[str, ...], bucket: str | None) -> dict[str, str]:
+    """Return the template's parameters that the command line sets."""
+    pairs = [setting.partition("=") for setting in settings]
+    invalid = [name for name, equals, _ in pairs if not equals]
+    if invalid:
+        raise SetupError(f"--set takes NAME=VALUE, not {invalid[0]}.")
+    parameters = {name: value for name, _, value in pairs}
+    if bucket:
+        parameters["TrailBucketName"] = bucket
+    return parameters
+
+
+def _check_parameters(account: Account, parameters: dict[str, str], *, is_new: bool) -> None:
+    """Raise SetupError for a bucket that cannot be used; print what else a check finds out."""
+    if is_new and "TrailBucketName" not in parameters:
+        raise SetupError("A new stack needs the trail's bucket: pass --bucket.")
+    if "TrailBucketName" in parameters:
+        _check_trail(account, parameters["TrailBucketName"])
+    if parameters.get("EndpointUrl"):
+        _check_endpoint(parameters)
 
 
 def _check_trail(account: Account, bucket: str) -> None:
     account.check_bucket(bucket)
     trails = account.trails(bucket)
     if trails is None:
-        click.echo("These credentials may not list trails; whether one writes to the bucket was not checked.")
+        click.echo("These credentials may not list trails, so it was not checked whether one writes to the bucket.")
     elif trails:
         click.echo(f"Trail {', '.join(trails)} writes to s3://{bucket}.")
     else:
         click.echo(f"No trail of this account and region writes to s3://{bucket}; another account's may.")
 
 
-def _check_endpoint(given: dict[str, str]) -> None:
-    """Say what answers at the endpoint; one that only the function reaches, or lets in, is no reason to fail."""
-    url = given["EndpointUrl"]
-    if given.get("Destination") == "serverless" or given.get("SubnetIds"):
-        click.echo(f"{url} was not asked from here: it lets in, or is reached by, the function only.")
+def _check_endpoint(parameters: dict[str, str]) -> None:
+    """Print which server answers at the endpoint; one that only the function can use is no failure."""
+    url = parameters["EndpointUrl"]
+    if parameters.get("Destination") == "serverless" or parameters.get("SubnetIds"):
+        click.echo(f"{url} was not checked: only the function has access to it.")
         return
     try:
         server = find_server(make_client(load_settings(opensearch_url=url, request_seconds=CLUSTER_SECONDS)).connect())
     except OpenSearchException as error:
-        click.echo(f"{url} could not be asked from here: {describe_error(error)}; the function may still be let in.")
+        click.echo(
+            f"{url} could not be checked from here: {describe_error(error)}; the function may still have access."
+        )
     else:
         kind = "compatibility" if server.compatible else "full"
         click.echo(f"{server.name} {server.version} answers at {url}: {kind} mapping, because {server.why}.")
 
 
-def _wait_until_it_rests(stack: Stack) -> str:
-    """Return the stack's status, once nothing is under way: an interrupted command goes on where it was."""
+# The stack's operations
+
+
+def wait_until_idle(stack: Stack) -> str:
+    """Wait for an operation that is in progress, as after an interrupted command; returns the stack's status."""
     status = stack.status()
-    if status.endswith("_IN_PROGRESS") and status != "REVIEW_IN_PROGRESS":
+    if is_in_progress(status) and status != IN_REVIEW:
         click.echo(f"The stack {stack.name} is busy ({status}); waiting for it.")
         try:
-            _show(stack.follow(set()))
-        except SetupError as error:  # how the earlier run ended; this one says what it makes of it
+            _print_events(stack.follow(set()))
+        except SetupError as error:  # the earlier operation failed; this command continues from there
             click.echo(str(error))
         status = stack.status()
     return status
 
 
-def _say_goodbye(stack: Stack, status: str, *, yes: bool) -> None:
-    click.echo(f"The stack {stack.name} is {status}: it has to be deleted before it can be made.")
+def delete_failed_stack(stack: Stack, status: str, *, yes: bool) -> None:
+    """Delete a stack that can neither be used nor updated, after a confirmation."""
+    click.echo(f"The stack {stack.name} is {status}: it must be deleted before it can be created again.")
     if not confirm("Delete it?", yes=yes):
         raise SetupError("Nothing was changed.")
-    _show(stack.delete())
+    _print_events(stack.delete())
 
 
-def _show(events: Iterator[StackEvent]) -> None:
-    with closing(events):  # type: ignore[type-var]
+def _print_events(events: Generator[StackEvent, None, None]) -> None:
+    with closing(events):
         for event in events:
-            why = f": {event.why}" if event.why and not event.why.startswith("User Initiated") else ""
-            click.echo(f"  {event.status:<28} {event.name}{why}")
+            reason = f": {event.reason}" if event.reason and not event.reason.startswith("User Initiated") else ""
+            click.echo(f"  {event.status:<28} {event.logical_id}{reason}")

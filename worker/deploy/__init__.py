@@ -1,1 +1,1 @@
-"""Creates, describes and removes the deployment on AWS."""
+"""Creates, describes and deletes the deployment on AWS."""

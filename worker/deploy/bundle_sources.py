@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
 # What Lambda, and CloudFormation through it, calls.
-ENTRY_POINTS = ("worker.handler", "worker.deploy.custom_resource")
+ENTRY_POINTS = ("worker.handler", "worker.deploy.notification_handler", "worker.deploy.cluster_handler")
 
 WORKER = Path(str(files("worker")))
 

@@ -1,4 +1,4 @@
-"""What a deployed stack says of itself: where its parts are, and which template and bundle it was made from."""
+"""A deployed stack as CloudFormation describes it: where its parts are, its template, and settings that use it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 
-# Which output or parameter of infra/template.yaml each setting is.
+# The output or parameter of infra/template.yaml that holds each setting's value.
 _SETTINGS = {
     "opensearch_url": "OpensearchUrl",
     "queue_url": "QueueUrl",
@@ -41,7 +41,7 @@ _SERVICES = {"create-domain": "es", "domain": "es", "serverless": "aoss"}
 
 @dataclass(frozen=True, slots=True)
 class DeployedStack:
-    """A stack's outputs and parameters by name, and its template's text ("" where it may not be read)."""
+    """A stack's outputs and parameters by name, and its template's text, "" when reading it is not allowed."""
 
     name: str
     values: Mapping[str, str]
@@ -49,20 +49,20 @@ class DeployedStack:
 
     @property
     def settings(self) -> dict[str, str]:
-        """The settings that point at this stack, as `Settings` takes them; how to sign in is left to who asks."""
-        found = {setting: self.values[name] for setting, name in _SETTINGS.items() if self.values.get(name)}
+        """The settings with which commands use this stack, by name; credentials for the cluster are not among them."""
+        settings = {setting: self.values[name] for setting, name in _SETTINGS.items() if self.values.get(name)}
         if service := _SERVICES.get(self.values.get("Destination", "")):
-            found["opensearch_service"] = service
-        return found
+            settings["opensearch_service"] = service
+        return settings
 
     @property
     def secret(self) -> str:
-        """The ARN of the secret with a password for the cluster, "" where there is none."""
+        """The ARN of the secret with a password for the cluster, "" when the stack has none."""
         return next((self.values[name] for name in _SECRETS if self.values.get(name)), "")
 
     @property
     def trail_prefix(self) -> str:
-        """What the trail's keys begin with."""
+        """The prefix of the trail's keys."""
         return self.values.get("TrailPrefix", "")
 
     def differences(self, template: str, bundle: bytes | None) -> Iterator[Finding]:
@@ -86,15 +86,16 @@ class DeployedStack:
 
 
 def describe_stack(client: CloudFormationClient, name: str) -> DeployedStack:
-    """Ask CloudFormation for a stack; raises SetupError when it is not there or may not be looked at."""
+    """Read a stack from CloudFormation; raises SetupError when it does not exist or cannot be read."""
     try:
         stack = client.describe_stacks(StackName=name)["Stacks"][0]
     except (ClientError, BotoCoreError) as error:
         if "does not exist" in error_text(error):
             raise SetupError(f"There is no stack {name} in {client.meta.region_name}.") from error
-        raise SetupError(f"The stack {name} cannot be looked at: {error_text(error)}.") from error
-    values = {one.get("ParameterKey", ""): one.get("ParameterValue", "") for one in stack.get("Parameters", [])}
-    values |= {one.get("OutputKey", ""): one.get("OutputValue", "") for one in stack.get("Outputs", [])}
+        raise SetupError(f"The stack {name} cannot be read: {error_text(error)}.") from error
+    parameters, outputs = stack.get("Parameters", []), stack.get("Outputs", [])
+    values = {parameter.get("ParameterKey", ""): parameter.get("ParameterValue", "") for parameter in parameters}
+    values |= {output.get("OutputKey", ""): output.get("OutputValue", "") for output in outputs}
     return DeployedStack(name, values, _template(client, name))
 
 
@@ -107,7 +108,7 @@ def _template(client: CloudFormationClient, name: str) -> str:
 
 
 def settings_of(deployed: DeployedStack) -> Settings:
-    """Point the settings at a stack; the environment says how to sign in, or else the secret that the stack names."""
+    """Load the settings for a stack; credentials come from the environment, or else from the stack's secret."""
     settings = load_settings(**deployed.settings)
     if deployed.secret and not settings.opensearch_username and not settings.opensearch_secret_arn:
         return load_settings(**deployed.settings, opensearch_secret_arn=deployed.secret)

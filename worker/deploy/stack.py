@@ -1,4 +1,4 @@
-"""CloudFormation: checks before, a change set in words, the stack's progress, and the first cause when it fails."""
+"""A CloudFormation stack: its change set as text, its progress, and the first cause when it fails."""
 
 from __future__ import annotations
 
@@ -13,85 +13,94 @@ from worker.aws.errors import error_text
 from worker.errors import SetupError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Generator, Mapping
 
     from types_boto3_cloudformation import CloudFormationClient
-    from types_boto3_cloudformation.type_defs import ParameterTypeDef, StackEventTypeDef
+    from types_boto3_cloudformation.type_defs import ParameterTypeDef, ResourceChangeTypeDef, StackEventTypeDef
 
+    StackEvents = Generator["StackEvent", None, None]
 
 _POLL_SECONDS = 2.0
 
-
-# A change set is made in seconds; a stack with a new OpenSearch domain takes up to half an hour.
+# A change set is created in seconds; a stack with a new OpenSearch domain takes up to half an hour.
 _CHANGE_SET_SECONDS = 300.0
-
-
 _STACK_SECONDS = 3_600.0
 
-
-# What CloudFormation says of resources that were stopped because another one failed.
+# The reasons that CloudFormation gives for resources that it cancelled because another one failed.
 _CONSEQUENCES = ("Resource creation cancelled", "Resource update cancelled", "The following resource(s) failed")
 
-
 _NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
+_COMPLETE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "DELETE_COMPLETE")
+
+# Not yet a stack: CloudFormation has created only a change set for it.
+IN_REVIEW = "REVIEW_IN_PROGRESS"
 
 
 @dataclass(frozen=True, slots=True)
 class StackChange:
-    """One line of a change set: what happens to which resource; `replaced` when it is made anew."""
+    """One change of a change set: the action, the resource, and whether CloudFormation replaces the resource."""
 
     action: str
-    name: str
-    kind: str
+    logical_id: str
+    resource_type: str
     replaced: bool
 
     def __str__(self) -> str:
-        words = {"Add": "make", "Modify": "change", "Remove": "remove", "Import": "adopt"}
-        anew = ", replacing it" if self.replaced else ""
-        return f"{words.get(self.action, self.action)} {self.name} ({self.kind}){anew}"
+        verbs = {"Add": "create", "Modify": "modify", "Remove": "remove", "Import": "import"}
+        replacement = ", replacing it" if self.replaced else ""
+        return f"{verbs.get(self.action, self.action)} {self.logical_id} ({self.resource_type}){replacement}"
 
 
 @dataclass(frozen=True, slots=True)
 class StackEvent:
-    """One event of a stack."""
+    """One event of a stack: the resource, its new status and the reason; `is_of_stack` for the stack as a whole."""
 
-    name: str
-    kind: str
+    logical_id: str
+    resource_type: str
     status: str
-    why: str
+    reason: str
+    is_of_stack: bool
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the resource has reached the end of an operation."""
+        return not is_in_progress(self.status)
 
 
 class Stack:
-    """One CloudFormation stack, there or not."""
+    """One CloudFormation stack, which may not exist yet."""
 
     def __init__(self, client: CloudFormationClient, name: str, *, sleep: Callable[[float], None] = time.sleep) -> None:
         self._client, self.name, self._sleep = client, name, sleep
-        self._change_set = ""  # the last one that was proposed
+        self._change_set = ""  # the last one that was created
 
     def status(self) -> str:
-        """Return the stack's status, "" when there is none."""
+        """Return the stack's status, "" when it does not exist."""
         try:
             return self._client.describe_stacks(StackName=self.name)["Stacks"][0]["StackStatus"]
         except ClientError as error:
             if "does not exist" in error_text(error):
                 return ""
-            raise SetupError(f"The stack {self.name} cannot be looked at: {error_text(error)}.") from error
+            raise SetupError(f"The stack {self.name} cannot be read: {error_text(error)}.") from error
         except BotoCoreError as error:
             raise SetupError(f"CloudFormation does not answer: {error_text(error)}.") from error
 
     def outputs(self) -> dict[str, str]:
         """Return the stack's outputs by name."""
         stack = self._client.describe_stacks(StackName=self.name)["Stacks"][0]
-        return {one.get("OutputKey", ""): one.get("OutputValue", "") for one in stack.get("Outputs", [])}
+        return {output.get("OutputKey", ""): output.get("OutputValue", "") for output in stack.get("Outputs", [])}
 
-    def propose(self, url: str, parameters: Mapping[str, str], template_parameters: set[str]) -> list[StackChange]:
-        """Make a change set; returns its changes, [] (and no change set) when there is nothing to change.
+    # The change set
 
-        `url` is the template's in S3: in a request, CloudFormation takes 51,200 bytes at most. Parameters that are not
-        given keep the value that the stack has, or the template's default.
+    def create_change_set(
+        self, url: str, parameters: Mapping[str, str], template_parameters: set[str]
+    ) -> list[StackChange]:
+        """Create a change set; returns its changes, [] when there are none (it is deleted then).
+
+        `url` is the template's in S3: CloudFormation accepts at most 51,200 bytes in the request itself. A parameter
+        that is missing from `parameters` keeps the stack's value, or gets the template's default.
         """
-        status = self.status()
-        exists = status not in ("", "REVIEW_IN_PROGRESS")
+        exists = self.status() not in ("", IN_REVIEW)
         self._change_set = f"trailsink-{uuid4().hex[:12]}"
         try:
             self._client.create_change_set(
@@ -103,116 +112,130 @@ class Stack:
                 Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
             )
         except (ClientError, BotoCoreError) as error:
-            raise SetupError(f"CloudFormation refuses the template: {error_text(error)}.") from error
+            raise SetupError(f"The change set cannot be created: {error_text(error)}.") from error
         return self._changes()
 
-    def _parameters(self, given: Mapping[str, str], known: set[str], *, exists: bool) -> list[ParameterTypeDef]:
-        unknown = set(given) - known
+    def _parameters(
+        self, values: Mapping[str, str], template_parameters: set[str], *, exists: bool
+    ) -> list[ParameterTypeDef]:
+        unknown = set(values) - template_parameters
         if unknown:
             raise SetupError(f"The template has no parameter {', '.join(sorted(unknown))}.")
-        asked: list[ParameterTypeDef] = [
-            {"ParameterKey": name, "ParameterValue": value} for name, value in sorted(given.items())
+        parameters: list[ParameterTypeDef] = [
+            {"ParameterKey": name, "ParameterValue": value} for name, value in sorted(values.items())
         ]
         if exists:
             stack = self._client.describe_stacks(StackName=self.name)["Stacks"][0]
-            kept = {one.get("ParameterKey", "") for one in stack.get("Parameters", [])} & known - set(given)
-            asked += [{"ParameterKey": name, "UsePreviousValue": True} for name in sorted(kept)]
-        return asked
+            names = {parameter.get("ParameterKey", "") for parameter in stack.get("Parameters", [])}
+            unchanged = names & template_parameters - set(values)
+            parameters += [{"ParameterKey": name, "UsePreviousValue": True} for name in sorted(unchanged)]
+        return parameters
 
     def _changes(self) -> list[StackChange]:
-        until = time.monotonic() + _CHANGE_SET_SECONDS
-        while time.monotonic() < until:
-            found = self._client.describe_change_set(StackName=self.name, ChangeSetName=self._change_set)
-            status, why = found["Status"], found.get("StatusReason", "")
+        deadline = time.monotonic() + _CHANGE_SET_SECONDS
+        while time.monotonic() < deadline:
+            change_set = self._client.describe_change_set(StackName=self.name, ChangeSetName=self._change_set)
+            status, reason = change_set["Status"], change_set.get("StatusReason", "")
             if status == "CREATE_COMPLETE":
-                resources = [change.get("ResourceChange", {}) for change in found.get("Changes", [])]
-                return [
-                    StackChange(
-                        one.get("Action", ""),
-                        one.get("LogicalResourceId", ""),
-                        one.get("ResourceType", ""),
-                        one.get("Replacement") == "True",
-                    )
-                    for one in resources
-                ]
+                return [_change(change.get("ResourceChange", {})) for change in change_set.get("Changes", [])]
             if status == "FAILED":
-                self.withdraw()
-                if any(text in why for text in _NO_CHANGES):
+                self.delete_change_set()
+                if any(text in reason for text in _NO_CHANGES):
                     return []
-                raise SetupError(f"The change set failed: {why.rstrip('.')}.")
+                raise SetupError(f"The change set failed: {reason.rstrip('.')}.")
             self._sleep(_POLL_SECONDS)
-        raise SetupError("CloudFormation did not finish the change set in five minutes.")
+        raise SetupError("CloudFormation did not finish the change set within five minutes.")
 
-    def withdraw(self) -> None:
-        """Delete the change set that was proposed, and a stack that never became more than a proposal."""
+    def delete_change_set(self) -> None:
+        """Delete the change set that was created, and the stack if it is nothing but that change set."""
         try:
             self._client.delete_change_set(StackName=self.name, ChangeSetName=self._change_set)
-            if self.status() == "REVIEW_IN_PROGRESS":
+            if self.status() == IN_REVIEW:
                 self._client.delete_stack(StackName=self.name)
         except (ClientError, BotoCoreError):
-            return  # it does no harm there
+            return  # a change set that stays does no harm
 
-    def execute(self) -> Iterator[StackEvent]:
-        """Carry the change set out, yielding what happens; raises SetupError with the first cause when it fails."""
-        seen = self._seen()
+    # The progress
+
+    def execute_change_set(self) -> StackEvents:
+        """Execute the change set and yield the events; raises SetupError with the first cause of a failure."""
+        previous = self._event_ids()
         self._client.execute_change_set(StackName=self.name, ChangeSetName=self._change_set)
-        yield from self.follow(seen)
+        yield from self.follow(previous)
 
-    def delete(self) -> Iterator[StackEvent]:
-        """Delete the stack, yielding what happens; raises SetupError with the first cause when it fails."""
-        seen = self._seen()
-        name = self._client.describe_stacks(StackName=self.name)["Stacks"][0].get("StackId", self.name)
+    def delete(self) -> StackEvents:
+        """Delete the stack and yield the events; raises SetupError with the first cause of a failure."""
+        previous = self._event_ids()
+        # A stack that has been deleted can be read by its id only.
+        stack_id = self._client.describe_stacks(StackName=self.name)["Stacks"][0].get("StackId", self.name)
         self._client.delete_stack(StackName=self.name)
-        yield from self.follow(seen, stack=name)
+        yield from self.follow(previous, stack_id=stack_id)
 
-    def follow(self, seen: set[str], *, stack: str = "") -> Iterator[StackEvent]:
-        """Yield the events that are not in `seen` until the stack rests."""
+    def follow(self, previous: set[str], *, stack_id: str = "") -> StackEvents:
+        """Yield the events whose ids are not in `previous`, until the stack's operation ends.
+
+        Raises SetupError with the first cause of a failure.
+        """
         failures: list[StackEvent] = []
-        until = time.monotonic() + _STACK_SECONDS
-        while time.monotonic() < until:
-            events = [one for one in reversed(self._events(stack or self.name)) if one["EventId"] not in seen]
-            ended = {one.get("LogicalResourceId") for one in events if _rests(one.get("ResourceStatus", ""))}
+        deadline = time.monotonic() + _STACK_SECONDS
+        while time.monotonic() < deadline:
+            records = [record for record in reversed(self._events(stack_id)) if record["EventId"] not in previous]
+            previous |= {record["EventId"] for record in records}
+            events = [_event(record) for record in records]
+            ended = {event.logical_id for event in events if event.is_final}
             for event in events:
-                seen.add(event["EventId"])
-                progress = _progress(event)
-                if progress.status.endswith("_FAILED"):
-                    failures.append(progress)
-                if _rests(progress.status) or progress.name not in ended:  # what begins and ends at once is said once
-                    yield progress
-                if event.get("PhysicalResourceId") == event["StackId"] and _rests(progress.status):
-                    return self._judge(progress.status, failures)
+                if event.status.endswith("_FAILED"):
+                    failures.append(event)
+                if event.is_final or event.logical_id not in ended:  # starts and ends in one poll: only the end
+                    yield event
+                if event.is_of_stack and event.is_final:
+                    return self._check_complete(event.status, failures)
             self._sleep(_POLL_SECONDS)
-        raise SetupError(f"The stack {self.name} is still busy after an hour; run the command again to go on watching.")
+        raise SetupError(f"The stack {self.name} is still busy after an hour; run the command again to keep watching.")
 
-    def _judge(self, status: str, failures: list[StackEvent]) -> None:
-        if status in ("CREATE_COMPLETE", "UPDATE_COMPLETE", "DELETE_COMPLETE"):
+    def _check_complete(self, status: str, failures: list[StackEvent]) -> None:
+        if status in _COMPLETE:
             return
-        causes = [one for one in failures if not one.why.startswith(_CONSEQUENCES)] or failures
-        first = f"{causes[0].name} ({causes[0].kind}): {causes[0].why.rstrip('.')}" if causes else "no cause was told"
-        raise SetupError(f"The stack {self.name} ended as {status}. It began with {first}.")
+        causes = [event for event in failures if not event.reason.startswith(_CONSEQUENCES)] or failures
+        first = "CloudFormation gave no cause"
+        if causes:
+            first = f"The first failure was {causes[0].logical_id} ({causes[0].resource_type}): {causes[0].reason}"
+        raise SetupError(f"The stack {self.name} ended as {status}. {first.rstrip('.')}.")
 
-    def _seen(self) -> set[str]:
+    def _event_ids(self) -> set[str]:
         try:
-            return {event["EventId"] for event in self._events(self.name)}
+            return {record["EventId"] for record in self._events()}
         except SetupError:
             return set()
 
-    def _events(self, stack: str) -> list[StackEventTypeDef]:
+    def _events(self, stack_id: str = "") -> list[StackEventTypeDef]:
+        """Return all events of the stack, the newest first."""
         try:
-            pages = self._client.get_paginator("describe_stack_events").paginate(StackName=stack)
-            return [event for page in pages for event in page["StackEvents"]]
+            pages = self._client.get_paginator("describe_stack_events").paginate(StackName=stack_id or self.name)
+            return [record for page in pages for record in page["StackEvents"]]
         except (ClientError, BotoCoreError) as error:
             raise SetupError(f"The events of the stack {self.name} cannot be read: {error_text(error)}.") from error
 
 
-def _rests(status: str) -> bool:
-    return not status.endswith("_IN_PROGRESS")
+def is_in_progress(status: str) -> bool:
+    """Return whether CloudFormation is still working on a stack or resource of this status."""
+    return status.endswith("_IN_PROGRESS")
 
 
-def _progress(event: StackEventTypeDef) -> StackEvent:
+def _change(change: ResourceChangeTypeDef) -> StackChange:
+    return StackChange(
+        change.get("Action", ""),
+        change.get("LogicalResourceId", ""),
+        change.get("ResourceType", ""),
+        change.get("Replacement") == "True",
+    )
+
+
+def _event(record: StackEventTypeDef) -> StackEvent:
     return StackEvent(
-        event.get("LogicalResourceId", ""),
-        event.get("ResourceType", ""),
-        event.get("ResourceStatus", ""),
-        event.get("ResourceStatusReason", ""),
+        record.get("LogicalResourceId", ""),
+        record.get("ResourceType", ""),
+        record.get("ResourceStatus", ""),
+        record.get("ResourceStatusReason", ""),
+        record.get("PhysicalResourceId") == record["StackId"],
     )

@@ -1,23 +1,22 @@
-"""The CloudFormation template that this version of trailsink goes with."""
+"""The CloudFormation template of this version of trailsink, and the bundle that goes with it."""
 
 from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
 
+# Where `make package` writes the bundle, and `trailsink deploy` reads it.
+BUNDLE = Path("build/trailsink-arm64-py313.zip")
+
 
 def template_text() -> str:
-    """Return the CloudFormation template that this version of trailsink goes with."""
+    """Return the CloudFormation template of this version of trailsink."""
     return files("worker.infra").joinpath("template.yaml").read_text(encoding="utf-8")
 
 
 def parameter_names(text: str) -> set[str]:
-    """Read the names of the template's parameters: two spaces of indentation below `Parameters:`."""
+    """Return the names of a template's parameters: the lines with two spaces of indentation below `Parameters:`."""
     lines = text.splitlines()
-    body = lines[lines.index("Parameters:") + 1 :]
-    end = next((at for at, line in enumerate(body) if line[:1].isalpha()), len(body))
-    return {line.strip().rstrip(":") for line in body[:end] if line.startswith("  ") and line[2:3].isalpha()}
-
-
-# Where `trailsink package` puts the bundle, and `trailsink deploy` takes it from.
-BUNDLE = Path("build/trailsink-arm64-py313.zip")
+    section = lines[lines.index("Parameters:") + 1 :]
+    end = next((number for number, line in enumerate(section) if line[:1].isalpha()), len(section))
+    return {line.strip().rstrip(":") for line in section[:end] if line.startswith("  ") and line[2:3].isalpha()}

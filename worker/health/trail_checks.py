@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from worker.aws.bucket_notifications import OwnNotification, conflicts, feeding, filtered
+from worker.aws.bucket_notifications import OwnNotification, conflicts, entries_for_queue, key_filter
 from worker.health.findings import fault, not_checked, ok, warning
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class TrailChecks:
             return [(_S3, self._bucket_arn)]
 
     def _direct(self) -> list[Announcer]:
-        return [(_S3, self._bucket_arn)] if feeding(self._there, self._queues.arn) else []
+        return [(_S3, self._bucket_arn)] if entries_for_queue(self._there, self._queues.arn) else []
 
     def _by_way(self) -> Iterator[Announcer]:
         """Look who else is told, and tells the queue: topics of the bucket or of the trail, rules of EventBridge."""
@@ -87,7 +87,7 @@ class TrailChecks:
     def notification(self) -> Iterator[Finding]:
         """Say who announces new files to the queue, and who stands in the way when nobody does."""
         check = "bucket notification"
-        entries = feeding(self._there, self._queues.arn)
+        entries = entries_for_queue(self._there, self._queues.arn)
         if entries:
             for entry in entries:
                 yield from self._overlaps(entry)
@@ -105,7 +105,7 @@ class TrailChecks:
             yield fault(check, f"s3://{self._bucket} does not tell the queue", fix)
 
     def _overlaps(self, entry: dict[str, Any]) -> Iterator[Finding]:
-        prefix, suffix = filtered(entry)
+        prefix, suffix = key_filter(entry)
         where = f"s3://{self._bucket}/{prefix}*{suffix}"
         others = conflicts(self._there, OwnNotification(entry.get("Id", ""), self._queues.arn, prefix, suffix))
         if others:
@@ -116,14 +116,14 @@ class TrailChecks:
 
     def prefix(self) -> Iterator[Finding]:
         """Compare what is announced with where the trail writes; the topic and the rule have filters of their own."""
-        entries = feeding(self._there, self._queues.arn)
+        entries = entries_for_queue(self._there, self._queues.arn)
         if not entries:
             return
         wanted = self._prefixes()
         if not wanted:
             yield not_checked("prefix", f"no trail of this account and region writes to s3://{self._bucket}")
         for prefix in sorted(wanted):
-            yield self._covered(prefix, [filtered(entry) for entry in entries])
+            yield self._covered(prefix, [key_filter(entry) for entry in entries])
 
     def _prefixes(self) -> set[str]:
         if self._given_prefix:

@@ -1,4 +1,4 @@
-"""Promises about a bucket's notifications: exactly ours goes in and out, and nobody else's is ever touched."""
+"""Promises about a bucket's notifications: our entry is added and removed, and no other entry is ever changed."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from hypothesis import strategies as st
 
 from worker.aws.bucket_notifications import (
     OwnNotification,
+    add_event_bridge,
     add_queue,
     conflicts,
+    entries_for_queue,
     equivalent,
+    key_filter,
     normalized,
     remove_queue,
-    with_event_bridge,
 )
 
 if TYPE_CHECKING:
     from random import Random
 
 QUEUE = "arn:aws:sqs:eu-central-1:111122223333:trailsink"
-OURS = OwnNotification("trailsink-main", QUEUE, "AWSLogs/", ".json.gz")
+OWN = OwnNotification("trailsink-main", QUEUE, "AWSLogs/", ".json.gz")
 
 KINDS = {
     "QueueConfigurations": ("QueueArn", "arn:aws:sqs:eu-central-1:111122223333:theirs"),
@@ -32,7 +34,7 @@ KINDS = {
 }
 EVENTS = ("s3:ObjectCreated:*", "s3:ObjectCreated:Put", "s3:ObjectRemoved:*", "s3:ObjectRestore:Completed", "s3:*")
 
-# Few letters, so that prefixes and suffixes meet often.
+# Few letters, so that prefixes and suffixes overlap often.
 parts = st.text(alphabet="ab/", max_size=3)
 
 
@@ -50,24 +52,26 @@ def entries(draw: st.DrawFn, kind: str) -> dict[str, Any]:
 
 @st.composite
 def configurations(draw: st.DrawFn) -> dict[str, Any]:
-    made: dict[str, Any] = {}
+    configuration: dict[str, Any] = {}
     for kind in draw(st.lists(st.sampled_from(sorted(KINDS)), unique=True)):
-        several = draw(st.lists(entries(kind), min_size=1, max_size=3))
-        made[kind] = [{"Id": f"{kind}-{at}", **entry} for at, entry in enumerate(several)]
+        drawn = draw(st.lists(entries(kind), min_size=1, max_size=3))
+        configuration[kind] = [{"Id": f"{kind}-{number}", **entry} for number, entry in enumerate(drawn)]
     if draw(st.booleans()):
-        made["EventBridgeConfiguration"] = {}
-    return made
+        configuration["EventBridgeConfiguration"] = {}
+    return configuration
 
 
-ours = st.builds(OwnNotification, st.sampled_from(("trailsink-a", "trailsink-b")), st.just(QUEUE), parts, parts)
+own_notifications = st.builds(
+    OwnNotification, st.sampled_from(("trailsink-a", "trailsink-b")), st.just(QUEUE), parts, parts
+)
 
 
-def foreign(there: dict[str, Any], *ids: str) -> list[tuple[str, Any]]:
-    """Every entry that is not of these ids, and what else is there."""
-    found: list[tuple[str, Any]] = [(name, value) for name, value in there.items() if name not in KINDS]
+def foreign(configuration: dict[str, Any], *ids: str) -> list[tuple[str, Any]]:
+    """Every entry whose id is not one of these, and everything else in the configuration."""
+    members: list[tuple[str, Any]] = [(name, value) for name, value in configuration.items() if name not in KINDS]
     for kind in KINDS:
-        found += [(kind, entry) for entry in there.get(kind, ()) if entry["Id"] not in ids]
-    return sorted(found, key=repr)
+        members += [(kind, entry) for entry in configuration.get(kind, ()) if entry["Id"] not in ids]
+    return sorted(members, key=repr)
 
 
 def filters(entry: dict[str, Any]) -> dict[str, str]:
@@ -76,51 +80,61 @@ def filters(entry: dict[str, Any]) -> dict[str, str]:
 
 
 def announces(entry: dict[str, Any], key: str) -> bool:
-    said = filters(entry)
-    return key.startswith(said["prefix"]) and key.endswith(said["suffix"])
+    filtered = filters(entry)
+    return key.startswith(filtered["prefix"]) and key.endswith(filtered["suffix"])
 
 
-@given(configurations(), ours)
-def test_adding_and_removing_leaves_what_was_there(there: dict[str, Any], one: OwnNotification) -> None:
-    """A stack that is made and deleted leaves no trace on somebody's bucket."""
-    assert remove_queue(add_queue(there, one), one.id, one.queue_arn) == there
+@given(configurations(), own_notifications)
+def test_adding_and_removing_restores_the_configuration(existing: dict[str, Any], own: OwnNotification) -> None:
+    """A stack that is created and deleted leaves no trace in a bucket that others use."""
+    assert remove_queue(add_queue(existing, own), own.id, own.queue_arn) == existing
 
 
-@given(configurations(), ours)
-def test_nobody_elses_entry_is_changed(there: dict[str, Any], one: OwnNotification) -> None:
-    """S3 replaces the whole, so that what we leave out or alter is lost to its owner."""
-    before = deepcopy(there)
+@given(configurations(), own_notifications)
+def test_no_other_entry_is_changed(existing: dict[str, Any], own: OwnNotification) -> None:
+    """S3 replaces the whole configuration: an entry that we leave out or change is lost to its owner."""
+    before = deepcopy(existing)
 
-    after = add_queue(there, one)
+    after = add_queue(existing, own)
 
-    assert foreign(after, one.id) == foreign(there) == foreign(before)
-    assert foreign(remove_queue(there, one.id, one.queue_arn)) == foreign(before)
+    assert foreign(after, own.id) == foreign(existing) == foreign(before)
+    assert foreign(remove_queue(existing, own.id, own.queue_arn)) == foreign(before)
 
 
-@given(configurations(), ours, ours)
-def test_ours_is_there_once_and_as_it_was_last_wanted(
-    there: dict[str, Any], first: OwnNotification, second: OwnNotification
+@given(configurations(), own_notifications, own_notifications)
+def test_our_entry_exists_once_and_is_the_last_one_added(
+    existing: dict[str, Any], first: OwnNotification, second: OwnNotification
 ) -> None:
     """An update replaces, and a repeated request changes nothing."""
     second = OwnNotification(first.id, second.queue_arn, second.prefix, second.suffix)
 
-    after = add_queue(add_queue(there, first), second)
+    after = add_queue(add_queue(existing, first), second)
 
-    assert [one for one in after["QueueConfigurations"] if one["Id"] == first.id] == [second.entry]
+    assert [entry for entry in after["QueueConfigurations"] if entry["Id"] == first.id] == [second.entry]
     assert add_queue(after, second) == after
-    assert equivalent(after, add_queue(there, second))
+    assert equivalent(after, add_queue(existing, second))
 
 
-@given(configurations(), ours)
-def test_a_conflict_is_a_key_that_both_would_announce(there: dict[str, Any], one: OwnNotification) -> None:
-    """S3 refuses such a pair with a sentence that does not say who; ours does."""
-    told = "\n".join(conflicts(there, one))
+def test_our_entry_keeps_its_place() -> None:
+    """Other entries keep theirs, too: a diff of the configuration shows the one change."""
+    older = OwnNotification(OWN.id, "arn:older")
+    entries = [{"Id": "first", "QueueArn": "arn:1"}, older.entry, {"QueueArn": "arn:2"}, {"QueueArn": "arn:3"}]
 
-    for entry in (entry for kind in KINDS for entry in there.get(kind, ())):
+    after = add_queue({"QueueConfigurations": entries}, OWN)
+
+    assert after == {"QueueConfigurations": [entries[0], OWN.entry, *entries[2:]]}
+
+
+@given(configurations(), own_notifications)
+def test_a_conflict_is_a_key_that_both_entries_would_announce(existing: dict[str, Any], own: OwnNotification) -> None:
+    """S3 refuses such a pair with a sentence that names no entry; ours names it."""
+    descriptions = "\n".join(conflicts(existing, own))
+
+    for entry in (entry for kind in KINDS for entry in existing.get(kind, ())):
         created = any(event.startswith(("s3:ObjectCreated", "s3:*")) for event in entry["Events"])
-        # If any key is for both, this one is.
-        key = max(filters(entry)["prefix"], one.prefix, key=len) + max(filters(entry)["suffix"], one.suffix, key=len)
-        assert (entry["Id"] in told) is (created and announces(entry, key) and announces(one.entry, key))
+        # If any key is announced by both, this one is.
+        key = max(filters(entry)["prefix"], own.prefix, key=len) + max(filters(entry)["suffix"], own.suffix, key=len)
+        assert (entry["Id"] in descriptions) is (created and announces(entry, key) and announces(own.entry, key))
 
 
 @pytest.mark.parametrize(
@@ -138,17 +152,17 @@ def test_a_conflict_is_a_key_that_both_would_announce(there: dict[str, Any], one
     ],
 )
 def test_an_overlap_is_what_s3_says_it_is(*, events: list[str], prefix: str, suffix: str, overlap: bool) -> None:
-    """Same events, overlapping prefixes, overlapping suffixes: all three; an empty one overlaps everything."""
+    """Same events, overlapping prefixes and overlapping suffixes, all three; an empty one overlaps with any."""
     rules = [{"Name": "Prefix", "Value": prefix}, {"Name": "Suffix", "Value": suffix}]
     entry = {"Id": "theirs", "TopicArn": "arn:t", "Events": events, "Filter": {"Key": {"FilterRules": rules}}}
 
-    found = conflicts({"TopicConfigurations": [entry]}, OURS)
+    descriptions = conflicts({"TopicConfigurations": [entry]}, OWN)
 
-    assert bool(found) is overlap
+    assert bool(descriptions) is overlap
 
 
-def test_a_conflict_names_what_is_in_the_way() -> None:
-    """The operator has to find it in the console: by id, by destination, by prefix."""
+def test_a_conflict_names_the_other_entry() -> None:
+    """The operator has to find it in the console: by id, destination and prefix."""
     rules = [{"Name": "Prefix", "Value": "AWSLogs/1"}]
     entry = {
         "Id": "siem",
@@ -157,68 +171,91 @@ def test_a_conflict_names_what_is_in_the_way() -> None:
         "Filter": {"Key": {"FilterRules": rules}},
     }
 
-    found = conflicts({"LambdaFunctionConfigurations": [entry]}, OURS)
+    descriptions = conflicts({"LambdaFunctionConfigurations": [entry]}, OWN)
 
-    said = "configuration siem announces s3:ObjectCreated:Put under prefix 'AWSLogs/1' and any suffix to "
-    assert found == [f"{said}Lambda function arn:f"]
+    start = "configuration siem announces s3:ObjectCreated:Put under prefix 'AWSLogs/1' and any suffix to "
+    assert descriptions == [f"{start}Lambda function arn:f"]
 
 
 def test_our_id_at_another_kind_of_destination_is_a_conflict() -> None:
-    """Ids are unique in a bucket; taking theirs out is not for us to decide."""
-    entry = {"Id": OURS.id, "TopicArn": "arn:t", "Events": ["s3:ObjectRemoved:*"]}
+    """Ids are unique in a bucket, and it is not for us to remove an entry of others."""
+    entry = {"Id": OWN.id, "TopicArn": "arn:t", "Events": ["s3:ObjectRemoved:*"]}
 
-    found = conflicts({"TopicConfigurations": [entry]}, OURS)
+    descriptions = conflicts({"TopicConfigurations": [entry]}, OWN)
 
-    assert found == [f"configuration {OURS.id} for topic arn:t has the id that is to be ours"]
+    assert descriptions == [f"configuration {OWN.id} for topic arn:t uses our id"]
 
 
-def test_our_own_older_configuration_is_no_conflict() -> None:
+def test_our_own_older_entry_is_no_conflict() -> None:
     """An update replaces it."""
-    there = add_queue({}, OwnNotification(OURS.id, "arn:old", "AWS"))
+    existing = add_queue({}, OwnNotification(OWN.id, "arn:old", "AWS"))
 
-    assert conflicts(there, OURS) == []
-    assert add_queue(there, OURS) == {"QueueConfigurations": [OURS.entry]}
+    assert conflicts(existing, OWN) == []
+    assert add_queue(existing, OWN) == {"QueueConfigurations": [OWN.entry]}
 
 
 def test_our_id_with_another_queue_is_not_removed() -> None:
-    """It is of a stack that was made later and has taken our place."""
-    there = add_queue({}, OURS)
+    """It belongs to a stack that was created later and has replaced our entry."""
+    existing = add_queue({}, OWN)
 
-    assert remove_queue(there, OURS.id, "arn:another") == there
+    assert remove_queue(existing, OWN.id, "arn:another") == existing
+
+
+@pytest.mark.parametrize(
+    ("events", "queue", "feeds"),
+    [
+        (["s3:ObjectCreated:*"], QUEUE, True),
+        (["s3:ObjectRemoved:*", "s3:ObjectCreated:Put"], QUEUE, True),
+        (["s3:*"], QUEUE, True),
+        (["s3:ObjectRemoved:*"], QUEUE, False),
+        (["s3:ObjectCreated:*"], "arn:another", False),
+    ],
+)
+def test_an_entry_feeds_a_queue_when_it_announces_new_objects(*, events: list[str], queue: str, feeds: bool) -> None:
+    """`trailsink doctor` checks that some entry announces new files to the queue, ours or another."""
+    entry = {"Id": "other", "QueueArn": queue, "Events": events}
+
+    assert entries_for_queue({"QueueConfigurations": [entry]}, QUEUE) == ([entry] if feeds else [])
+
+
+@given(own_notifications)
+def test_the_filter_of_an_entry_is_the_one_it_was_made_with(own: OwnNotification) -> None:
+    """An empty prefix or suffix is not put, and is read as empty."""
+    assert key_filter(own.entry) == (own.prefix, own.suffix)
 
 
 def test_without_filters_none_is_written() -> None:
-    """S3 answers an empty prefix differently from none, and a configuration without filters is the whole bucket."""
+    """S3 returns an empty prefix in another form than none, and an entry without filters is for the whole bucket."""
     assert OwnNotification("x", QUEUE).entry == {"Id": "x", "QueueArn": QUEUE, "Events": ["s3:ObjectCreated:*"]}
 
 
 @given(configurations())
-def test_event_bridge_is_switched_on_and_nothing_else_changes(there: dict[str, Any]) -> None:
-    """It is one switch for everybody, so on is on."""
-    after = with_event_bridge(there)
+def test_event_bridge_is_enabled_and_nothing_else_changes(existing: dict[str, Any]) -> None:
+    """It is one switch for everybody, so it stays on once it is on."""
+    after = add_event_bridge(existing)
 
     assert after["EventBridgeConfiguration"] == {}
-    assert {**after, "EventBridgeConfiguration": 0} == {**there, "EventBridgeConfiguration": 0}
-    assert with_event_bridge(after) == after
+    assert {**after, "EventBridgeConfiguration": 0} == {**existing, "EventBridgeConfiguration": 0}
+    assert add_event_bridge(after) == after
 
 
-def test_what_the_sdk_adds_is_not_put_again() -> None:
-    """A put with it is refused."""
-    answer = {"ResponseMetadata": {"HTTPStatusCode": 200}, "TopicConfigurations": [], "EventBridgeConfiguration": {}}
+def test_what_the_sdk_adds_is_not_put() -> None:
+    """S3 refuses a put with it."""
+    response = {"ResponseMetadata": {"HTTPStatusCode": 200}, "TopicConfigurations": [], "EventBridgeConfiguration": {}}
 
-    assert normalized(answer) == {"EventBridgeConfiguration": {}}
+    assert normalized(response) == {"EventBridgeConfiguration": {}}
 
 
 @given(configurations(), st.randoms(use_true_random=False))
-def test_order_and_case_do_not_matter_but_every_entry_does(there: dict[str, Any], chance: Random) -> None:
-    """S3 answers in its own order and writes `Prefix` for `prefix`; a lost entry must be seen all the same."""
-    other = deepcopy(there)
-    for kind in set(KINDS) & set(other):
-        chance.shuffle(other[kind])
-        for entry in other[kind]:
+def test_order_and_case_do_not_matter_but_every_entry_does(existing: dict[str, Any], random: Random) -> None:
+    """S3 returns its own order and `Prefix` for `prefix`; a lost entry must still be noticed."""
+    returned = deepcopy(existing)
+    for kind in set(KINDS) & set(returned):
+        random.shuffle(returned[kind])
+        for entry in returned[kind]:
             for rule in entry["Filter"]["Key"]["FilterRules"] if "Filter" in entry else ():
                 rule["Name"] = rule["Name"].upper()
 
-    assert equivalent(there, other)
-    for kind in set(KINDS) & set(other):
-        assert not equivalent(there, other | {kind: other[kind][1:]})
+    assert equivalent(existing, returned)
+    for kind in set(KINDS) & set(returned):
+        assert not equivalent(existing, returned | {kind: returned[kind][1:]})

@@ -15,7 +15,7 @@ _STACK = option(
 
 
 @click.command(short_help="Print the CloudFormation template.", epilog=examples("trailsink template > trailsink.yaml"))
-@implemented_by("worker.cli.deploy:template")
+@implemented_by("worker.cli.template:template")
 def template() -> None:
     """Print the CloudFormation template, for those who bring their own deployment pipeline.
 

@@ -1,0 +1,125 @@
+"""Promises about a deployed stack: commands that are pointed at it use its parts, by its own outputs."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, cast
+
+import pytest
+from botocore.exceptions import ClientError
+
+from worker.deploy.deployed import DeployedStack, describe_stack, settings_of
+from worker.errors import SetupError
+
+VALUES = {
+    "OpensearchUrl": "https://cluster.example.com",
+    "QueueUrl": "https://sqs.eu-central-1.amazonaws.com/111122223333/trail",
+    "DeadLetterQueueUrl": "https://sqs.eu-central-1.amazonaws.com/111122223333/trail-dead-letters",
+    "TrailBucketName": "acme-trail",
+    "TrailPrefix": "o-1/AWSLogs/",
+    "IndexPrefix": "audit",
+    "IndexPartition": "month",
+    "RetentionDays": "90",
+    "Destination": "url",
+}
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No settings but those of the stack."""
+    for name in [name for name in os.environ if name.startswith("TRAILSINK_")]:
+        monkeypatch.delenv(name)
+
+
+def deployed(**values: str) -> DeployedStack:
+    return DeployedStack("trail", VALUES | values, "")
+
+
+def test_settings_are_read_from_outputs_and_parameters() -> None:
+    """Each setting under the name by which the template has it."""
+    settings = settings_of(deployed())
+
+    assert settings.opensearch_url == VALUES["OpensearchUrl"]
+    assert (settings.queue_url, settings.dead_letter_queue_url) == (VALUES["QueueUrl"], VALUES["DeadLetterQueueUrl"])
+    assert (settings.bucket, settings.index_prefix, settings.retention_days) == ("acme-trail", "audit", 90)
+    assert settings.index_partition == "month"
+
+
+def test_values_that_a_stack_does_not_have_are_left_to_the_environment() -> None:
+    """An empty string is how CloudFormation says none."""
+    assert (
+        deployed(IndexPartition="", RetentionDays="").settings.keys().isdisjoint({"index_partition", "retention_days"})
+    )
+    assert deployed().trail_prefix == "o-1/AWSLogs/"
+
+
+@pytest.mark.parametrize(
+    ("destination", "service"), [("create-domain", "es"), ("domain", "es"), ("serverless", "aoss"), ("url", None)]
+)
+def test_the_destination_says_which_service_requests_are_signed_for(destination: str, service: str | None) -> None:
+    """A host name of one's own does not."""
+    assert deployed(Destination=destination).settings.get("opensearch_service") == service
+
+
+@pytest.mark.parametrize(
+    ("values", "secret"),
+    [
+        ({}, ""),
+        ({"SecretArn": "arn:given"}, "arn:given"),
+        ({"MasterSecretArn": "arn:created", "SecretArn": ""}, "arn:created"),
+    ],
+)
+def test_the_secret_of_a_stack_is_used_for_its_cluster(values: dict[str, str], secret: str) -> None:
+    """The one that the stack created, or that it was given."""
+    stack = deployed(**values)
+
+    assert (stack.secret, settings_of(stack).opensearch_secret_arn or "") == (secret, secret)
+
+
+def test_credentials_of_the_environment_come_before_those_of_the_stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator may have other permissions than the master user."""
+    monkeypatch.setenv("TRAILSINK_OPENSEARCH_SECRET_ARN", "arn:operator")
+
+    assert settings_of(deployed(SecretArn="arn:given")).opensearch_secret_arn == "arn:operator"
+
+
+class FakeCloudFormation:
+    """One stack, or an error; its template may be read unless `readable` is False."""
+
+    def __init__(self, *, error: str = "", readable: bool = True) -> None:
+        self._error, self._readable = error, readable
+        self.meta = type("Meta", (), {"region_name": "eu-central-1"})
+
+    def describe_stacks(self, **_: str) -> dict[str, Any]:
+        if self._error:
+            raise ClientError({"Error": {"Code": "ValidationError", "Message": self._error}}, "DescribeStacks")
+        parameters = [{"ParameterKey": "Name", "ParameterValue": "a"}, {"ParameterKey": "Both", "ParameterValue": "a"}]
+        return {"Stacks": [{"Parameters": parameters, "Outputs": [{"OutputKey": "Both", "OutputValue": "b"}]}]}
+
+    def get_template(self, **_: str) -> dict[str, Any]:
+        if not self._readable:
+            raise ClientError({"Error": {"Code": "AccessDenied"}}, "GetTemplate")
+        return {"TemplateBody": "Resources:"}
+
+
+@pytest.mark.parametrize(("readable", "template"), [(True, "Resources:"), (False, "")])
+def test_a_stack_is_described_by_outputs_before_parameters(*, readable: bool, template: str) -> None:
+    """An output holds what became of a parameter; the template is missing where it may not be read."""
+    stack = describe_stack(cast("Any", FakeCloudFormation(readable=readable)), "trail")
+
+    assert (stack.values, stack.template) == ({"Name": "a", "Both": "b"}, template)
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        ("Stack with id trail does not exist", "There is no stack trail in eu-central-1."),
+        ("not allowed", "The stack trail cannot be read: ValidationError: not allowed."),
+    ],
+)
+def test_a_stack_that_cannot_be_read_is_one_sentence(error: str, sentence: str) -> None:
+    """A missing stack is mostly a wrong name or region."""
+    with pytest.raises(SetupError) as failure:
+        describe_stack(cast("Any", FakeCloudFormation(error=error)), "trail")
+
+    assert str(failure.value) == sentence

@@ -1,0 +1,122 @@
+"""The Lambda handler of `Custom::ClusterSetup`: does what `trailsink setup` does, and gives the loader its access."""
+
+from __future__ import annotations
+
+import time
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
+from opensearchpy.exceptions import AuthenticationException, SSLError, TransportError
+from opensearchpy.exceptions import ConnectionError as NoConnection
+
+from worker.deploy.custom_resource import RetryableFailure, WorkResult, parse_properties, serve
+from worker.errors import SetupError
+from worker.opensearch.security import grant_loader_access
+from worker.opensearch.setup import SetupOptions, install
+from worker.settings import load_settings
+from worker.wiring import make_client
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from opensearchpy import OpenSearch
+
+    from worker.aws.lambda_context import LambdaContext
+    from worker.deploy.custom_resource import CustomResourceRequest, InvocationClock
+
+# A new domain refuses everyone for minutes. AWS does not say how many, so the retries last as long as time remains. A
+# wrong password or an unreadable secret is reported sooner.
+_RETRY_SECONDS = 3_600.0
+_CREDENTIALS_RETRY_SECONDS = 60.0
+_TRANSIENT_STATUSES = (403, 429, 502, 503, 504)
+_MAX_REQUEST_SECONDS = 30.0
+
+
+def cluster_setup(event: Mapping[str, Any], context: LambdaContext) -> None:
+    """Set up a cluster and give the loader its access: `Custom::ClusterSetup`.
+
+    Properties: `OpensearchUrl`, `OpensearchAuth`, `OpensearchService`, `OpensearchSecretArn`, `IndexPrefix`,
+    `RetentionDays`, `Replicas`, `LoaderRoleArn`, and `Mapping`, which changes when there is a new index template.
+    A deletion sends nothing to the cluster: events, template, policy and role stay.
+    """
+    serve(event, context, _apply)
+
+
+class ClusterProperties(msgspec.Struct, frozen=True, rename="pascal"):
+    """The properties of the resource; all but the last two are settings of the same name."""
+
+    opensearch_url: str
+    opensearch_auth: str = "auto"
+    opensearch_service: str = "auto"
+    opensearch_secret_arn: str = ""
+    index_prefix: str = "cloudtrail"
+    retention_days: int = 0
+    replicas: int | None = None
+    loader_role_arn: str = ""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The properties that are settings, by name."""
+        own = ("replicas", "loader_role_arn")
+        return {name: value for name, value in msgspec.structs.asdict(self).items() if name not in own}
+
+
+def _apply(request: CustomResourceRequest, clock: InvocationClock) -> WorkResult:
+    if request.request_type == "Delete":
+        return WorkResult("", "Events, index template, retention policy and role stay in the cluster.")
+    properties = parse_properties(request.resource_properties, ClusterProperties)
+    started, lines = time.monotonic(), list[str]()
+
+    def attempt() -> None:
+        try:
+            lines[:] = _set_up(properties, clock)
+        except SetupError as error:
+            if is_transient(error.__cause__, time.monotonic() - started):
+                raise RetryableFailure(str(error)) from error
+            raise
+
+    clock.retry_until_deadline(attempt, _RETRY_SECONDS)
+    physical_id = request.physical_resource_id or f"trailsink-cluster-setup:{request.logical_resource_id}"
+    return WorkResult(physical_id, " ".join(lines))
+
+
+def _set_up(properties: ClusterProperties, clock: InvocationClock) -> Iterator[str]:
+    """Run all steps, yielding a line for each; a step that was done before changes nothing."""
+    clock.check()
+    settings = load_settings(**properties.settings, request_seconds=min(_MAX_REQUEST_SECONDS, clock.remaining()))
+    options = SetupOptions(
+        properties.index_prefix, properties.retention_days, properties.replicas, settings.is_serverless
+    )
+    client = make_client(settings).connect()
+    try:
+        for line in chain(install(client, options), _grant_access(client, properties, serverless=options.serverless)):
+            yield line
+            clock.check()
+    finally:
+        client.close()
+
+
+def _grant_access(client: OpenSearch, properties: ClusterProperties, *, serverless: bool) -> Iterator[str]:
+    if not properties.loader_role_arn:
+        return
+    if serverless:
+        yield "Access: on OpenSearch Serverless, data access policies grant it."
+        return
+    yield from grant_loader_access(client, properties.index_prefix, properties.loader_role_arn)
+
+
+def is_transient(cause: BaseException | None, seconds: float) -> bool:
+    """Return whether a failed set-up is worth a retry, `seconds` after the first attempt started."""
+    match cause:
+        case SSLError():
+            return False
+        case NoConnection():
+            return True
+        case ClientError() | BotoCoreError() | AuthenticationException():
+            return seconds < _CREDENTIALS_RETRY_SECONDS
+        case TransportError():
+            return cause.status_code in _TRANSIENT_STATUSES
+        case _:
+            return False

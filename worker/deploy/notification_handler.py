@@ -1,0 +1,244 @@
+"""The Lambda handler of `Custom::BucketNotification`: has the trail's bucket announce new objects to our queue."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, cast
+
+import msgspec
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+
+from worker.aws.bucket_notifications import (
+    OwnNotification,
+    add_event_bridge,
+    add_queue,
+    conflicts,
+    equivalent,
+    normalized,
+    remove_queue,
+)
+from worker.aws.errors import error_code, error_text
+from worker.aws.session import config, open_session
+from worker.deploy.custom_resource import RetryableFailure, WorkResult, parse_properties, serve
+from worker.errors import SetupError, TrailsinkError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from types_boto3_s3 import S3Client
+    from types_boto3_s3.type_defs import NotificationConfigurationTypeDef
+
+    from worker.aws.lambda_context import LambdaContext
+    from worker.deploy.custom_resource import CustomResourceRequest, InvocationClock
+
+# How long to retry what passes: a policy of this stack that has not reached S3 yet, or two clients that put at once.
+_RETRY_SECONDS = 60.0
+_READ_SECONDS = 10
+_TRANSIENT_STATUSES = (403, 409, 429)
+
+_PHYSICAL_ID = "trailsink-notification"
+
+
+def bucket_notification(event: Mapping[str, Any], context: LambdaContext) -> None:
+    """Keep our entry in a bucket's notification configuration: `Custom::BucketNotification`.
+
+    Properties: `Bucket`, `ConfigurationId`, `QueueArn` (missing: the bucket has no entry of ours), `Prefix`, `Suffix`,
+    `EventBridge`. Once enabled, EventBridge stays so when the resource is deleted: everyone shares the one switch.
+    """
+    serve(event, context, _apply)
+
+
+class NotificationProperties(msgspec.Struct, frozen=True, rename="pascal"):
+    """The properties of the resource: what the bucket is to announce."""
+
+    bucket: str
+    configuration_id: str
+    queue_arn: str = ""
+    prefix: str = ""
+    suffix: str = ""
+    event_bridge: bool = False
+
+    @property
+    def physical_id(self) -> str:
+        """What a deletion removes; a new prefix or queue changes the resource in place."""
+        return f"{_PHYSICAL_ID}:{self.bucket}:{self.configuration_id}"
+
+    @property
+    def notification(self) -> OwnNotification:
+        """Our entry."""
+        return OwnNotification(self.configuration_id, self.queue_arn, self.prefix, self.suffix)
+
+    def __str__(self) -> str:
+        queue = f"{self.prefix}*{self.suffix} to {self.queue_arn}" if self.queue_arn else "nothing to our queue"
+        event_bridge = ", and everything to EventBridge" if self.event_bridge else ""
+        return f"Bucket {self.bucket} announces {queue}{event_bridge}"
+
+
+def _apply(request: CustomResourceRequest, clock: InvocationClock) -> WorkResult:
+    if request.request_type == "Delete":
+        return WorkResult("", _delete(request, clock))
+    properties = parse_properties(request.resource_properties, NotificationProperties)
+    previous = _previous(request)
+    change = partial(updated_configuration, properties=properties, previous=previous)
+    BucketNotifications(properties.bucket, clock).change(change)
+    if previous and previous.bucket != properties.bucket and request.physical_resource_id == properties.physical_id:
+        # The rollback of a move that failed half-way. CloudFormation was never told of the new bucket's physical id, so
+        # it sends no Delete for it.
+        with suppress(TrailsinkError):
+            _remove_from_bucket(previous, clock, confirmed=False)
+    return WorkResult(properties.physical_id, f"{properties}.")
+
+
+def _previous(request: CustomResourceRequest) -> NotificationProperties | None:
+    """Return the old properties, None when they are invalid: a rollback has the mistake as its old properties."""
+    try:
+        return parse_properties(request.old_resource_properties, NotificationProperties)
+    except SetupError:
+        return None
+
+
+def updated_configuration(
+    existing: Mapping[str, Any], *, properties: NotificationProperties, previous: NotificationProperties | None
+) -> dict[str, Any]:
+    """Return the bucket's new configuration; raises SetupError when it has an entry that conflicts with ours."""
+    for own in (previous, properties):
+        if own and own.bucket == properties.bucket:
+            existing = remove_queue(existing, own.configuration_id, own.queue_arn)
+    if properties.event_bridge:
+        existing = add_event_bridge(existing)
+    if not properties.queue_arn:
+        return normalized(existing)
+    if conflicting := conflicts(existing, properties.notification):
+        raise SetupError(
+            f"Bucket {properties.bucket} cannot announce {properties.prefix}*{properties.suffix} to our queue, because "
+            f"{' and '.join(conflicting)}. S3 allows one destination for each key: choose another prefix, or feed the "
+            "queue from that topic or from EventBridge."
+        )
+    return add_queue(existing, properties.notification)
+
+
+# Deletion
+
+
+def _delete(request: CustomResourceRequest, clock: InvocationClock) -> str:
+    """Remove what the physical id names; returns a sentence that says what was done.
+
+    Any other physical id belongs to a resource that, as far as CloudFormation knows, was never created: CloudFormation
+    made the id up, or it is that of our failed Create. What such a Create may have left in the bucket is removed, too,
+    but a refusal is no failure then.
+    """
+    try:
+        properties = parse_properties(request.resource_properties, NotificationProperties)
+    except SetupError:
+        if request.physical_resource_id.startswith(f"{_PHYSICAL_ID}:"):
+            raise
+        return "Nothing was created, so nothing is removed."
+    return _remove_from_bucket(properties, clock, confirmed=request.physical_resource_id == properties.physical_id)
+
+
+def _remove_from_bucket(properties: NotificationProperties, clock: InvocationClock, *, confirmed: bool) -> str:
+    """Remove our entry from a bucket; a bucket that no longer exists has none.
+
+    `confirmed` says that a Create or an Update has put our entry there. Then a refusal is a failure: an entry whose
+    queue is gone makes S3 refuse every later change of the bucket's notifications, whoever makes it.
+    """
+    id_, bucket = properties.configuration_id, properties.bucket
+    if not properties.queue_arn:
+        return "The bucket has no entry of ours. EventBridge, if enabled, stays enabled for others."
+    try:
+        notifications = BucketNotifications(bucket, clock, removing=True)
+        notifications.change(lambda existing: remove_queue(existing, id_, properties.queue_arn))
+    except MissingBucketError:
+        return f"Bucket {bucket} no longer exists, nor do its notifications."
+    except AccessDeniedError as error:
+        if confirmed:
+            raise SetupError(
+                f"{error} Configuration {id_} is still in the bucket and announces to a queue that will be deleted. "
+                "Allow the change and delete again, or remove the configuration by hand and retain this resource."
+            ) from error
+        return f"Bucket {bucket} could not be checked for an entry of ours, and none is known to have been added."
+    return f"Configuration {id_} is no longer in bucket {bucket}; all others stay."
+
+
+# The bucket
+
+
+class MissingBucketError(SetupError):
+    """The bucket does not exist."""
+
+
+class AccessDeniedError(SetupError):
+    """S3 denies access during a removal. Our role's policy has long reached it by then, so no retry would help."""
+
+
+class BucketNotifications:
+    """The notification configuration of one bucket: read, changed, put and read again, because S3 cannot lock it."""
+
+    def __init__(self, bucket: str, clock: InvocationClock, *, removing: bool = False) -> None:
+        self._bucket, self._clock, self._removing = bucket, clock, removing
+        # A single attempt: a retry of botocore's could come after our response.
+        single_attempt = Config(retries={"mode": "standard", "total_max_attempts": 1}, read_timeout=_READ_SECONDS)
+        self._s3: S3Client = open_session().client("s3", config=config(connections=1).merge(single_attempt))
+
+    def change(self, change: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
+        """Put the configuration that `change` returns for the existing one; if they are equivalent, put nothing."""
+        self._clock.retry_until_deadline(lambda: self._change_once(change), _RETRY_SECONDS)
+
+    def _change_once(self, change: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
+        try:
+            existing = self._get()
+            changed = change(existing)
+            if equivalent(existing, changed):
+                return
+            self._put(changed)
+            if equivalent(self._get(), changed):
+                return
+        except ClientError as error:
+            raise self._failure(error) from error
+        except HTTPClientError as error:
+            raise RetryableFailure(f"S3 does not answer: {error_text(error)}.") from error
+        except BotoCoreError as error:
+            raise SetupError(
+                f"The notifications of bucket {self._bucket} cannot be read: {error_text(error)}."
+            ) from error
+        raise RetryableFailure(f"Another client changes the notifications of bucket {self._bucket} at the same time.")
+
+    def _get(self) -> dict[str, Any]:
+        self._clock.check()
+        return normalized(self._s3.get_bucket_notification_configuration(Bucket=self._bucket))
+
+    def _put(self, configuration: dict[str, Any]) -> None:
+        self._clock.check()
+        self._s3.put_bucket_notification_configuration(
+            Bucket=self._bucket,
+            NotificationConfiguration=cast("NotificationConfigurationTypeDef", configuration),
+            # A broken destination of another entry must not keep ours in the bucket.
+            SkipDestinationValidation=self._removing,
+        )
+
+    def _failure(self, error: ClientError) -> TrailsinkError:
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+        if error_code(error) == "NoSuchBucket":
+            return MissingBucketError(f"There is no bucket {self._bucket}.")
+        sentence = f"S3 rejects the request for the notifications of bucket {self._bucket}: {_full_text(error)}."
+        if status == HTTPStatus.FORBIDDEN and self._removing:
+            return AccessDeniedError(sentence)
+        # The policy of a new role takes seconds to reach S3 (403). So does that of a new queue, which S3 cannot
+        # validate until then.
+        if (
+            status in _TRANSIENT_STATUSES
+            or status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            or "Unable to validate" in sentence
+        ):
+            return RetryableFailure(sentence)
+        return SetupError(sentence)
+
+
+def _full_text(error: ClientError) -> str:
+    """Describe an error of S3, with its arguments: `ArgumentName1` is a destination, `ArgumentValue1` what is wrong."""
+    members: Mapping[str, Any] = error.response.get("Error", {})
+    arguments = [str(value) for name, value in sorted(members.items()) if name.startswith("Argument")]
+    return error_text(error) + (f" ({', '.join(arguments)})" if arguments else "")
