@@ -1,4 +1,4 @@
-"""Promises about what identifies a backfill: state files of earlier runs are found by it, and must be resumed."""
+"""Promises about the fingerprint of a backfill: state files of earlier runs are found by it, and must be resumed."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.fake_backfill import backfill_options
 from worker.backfill.checkpoint import state_path
-from worker.cli.backfill import _Options
 from worker.settings import Settings
 
 QUEUE = "https://sqs.eu-central-1.amazonaws.com/123456789012/trail"
@@ -30,39 +30,6 @@ UNSELECTIVE = {
     "last": "",
     "missing": "False False",
 }
-
-
-def backfill_options(**changes: Any) -> _Options:
-    """The options of `trailsink backfill --yes`, with changes."""
-    defaults: dict[str, Any] = {
-        "bucket": None,
-        "prefix": (),
-        "local": None,
-        "account": (),
-        "org": (),
-        "region": (),
-        "kind": (),
-        "since": None,
-        "until": None,
-        "last": None,
-        "missing": False,
-        "incomplete": False,
-        "retry_failed": None,
-        "via": "queue",
-        "direct": False,
-        "rate": 100,
-        "max_depth": 1_000,
-        "workers": 4,
-        "patience": timedelta(minutes=10),
-        "dry_run": False,
-        "yes": True,
-        "restart": False,
-        "state": None,
-        "report": None,
-        "progress": None,
-        "as_json": False,
-    }
-    return _Options(**(defaults | changes))
 
 
 @pytest.mark.parametrize(
@@ -124,7 +91,7 @@ def test_a_backfill_is_identified_as_it_always_was(
     changes: dict[str, Any], expected: dict[str, str], name: str
 ) -> None:
     """A run that another release began is found under the same name, with the same members in the same order."""
-    fingerprint = backfill_options(**changes).asked(SETTINGS, "acme-trail")
+    fingerprint = backfill_options(**changes).fingerprint(SETTINGS, "acme-trail")
 
     assert list(fingerprint.items()) == list(expected.items())
     assert state_path({"XDG_STATE_HOME": "/state"}, fingerprint) == Path("/state/trailsink") / name
@@ -139,6 +106,11 @@ def test_a_backfill_is_identified_as_it_always_was(
 )
 def test_how_a_backfill_runs_does_not_identify_it(changes: dict[str, Any]) -> None:
     """An interrupted run may be resumed faster, or slower."""
-    fingerprint = backfill_options(**changes).asked(SETTINGS, "acme-trail")
+    fingerprint = backfill_options(**changes).fingerprint(SETTINGS, "acme-trail")
 
-    assert fingerprint == backfill_options().asked(SETTINGS, "acme-trail")
+    assert fingerprint == backfill_options().fingerprint(SETTINGS, "acme-trail")
+
+
+def test_a_fingerprint_without_a_queue_has_an_empty_one() -> None:
+    """--dry-run needs no queue, and resumes nothing of a run that has one."""
+    assert backfill_options().fingerprint(Settings(), "acme-trail") == {"queue": ""} | UNSELECTIVE | {"way": "queue"}
