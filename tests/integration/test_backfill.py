@@ -1,4 +1,4 @@
-"""`trailsink backfill` on real parts: every file of a bucket, once, however often it is killed."""
+"""`trailsink backfill` against real services: every file of a bucket once, however often it is killed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from click.testing import CliRunner, Result
 from tests.support.cli import TRAILSINK
 from tests.support.event_files import ACCOUNT, event, fresh_files, log_file, real_files
 from tests.support.json_contract import Backfilled, read
-from tests.support.listing_server import served
+from tests.support.listing_server import serve_keys
 from worker.cli.main import main
 from worker.pipeline.notifications import parse_notification, s3_notification
 from worker.pipeline.objects import ObjectRef
@@ -34,7 +34,7 @@ SECONDS = 120
 
 @pytest.fixture(autouse=True)
 def states(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of this test for states and reports."""
+    """The folder of this test's state files and reports."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     return tmp_path / "trailsink"
 
@@ -44,18 +44,18 @@ def backfill(*words: str, **environment: str) -> Result:
     return CliRunner().invoke(main, ["backfill", *words], env=environment)
 
 
-def documents(done: Result) -> dict[str, list[dict[str, Any]]]:
+def documents(result: Result) -> dict[str, list[dict[str, Any]]]:
     """The JSON documents of a run by kind; each has its shape."""
-    read(done.stdout, Backfilled)
-    found: dict[str, list[dict[str, Any]]] = {}
-    for line in done.stdout.splitlines():
+    read(result.stdout, Backfilled)
+    by_kind: dict[str, list[dict[str, Any]]] = {}
+    for line in result.stdout.splitlines():
         document = json.loads(line)
-        found.setdefault(document["kind"], []).append(document)
-    return found
+        by_kind.setdefault(document["kind"], []).append(document)
+    return by_kind
 
 
 def put_unannounced(bench: Bench, files: dict[str, bytes]) -> None:
-    """Put files into the bucket and lose all their notices."""
+    """Put files into the bucket and lose all their notifications."""
     for key, body in files.items():
         bench.put(key, body)
     bench.sqs.purge_queue(QueueUrl=bench.settings.queue_url)
@@ -67,26 +67,26 @@ def drain(bench: Bench) -> list[str]:
     while messages := bench.sqs.receive_message(QueueUrl=bench.settings.queue_url, MaxNumberOfMessages=10).get(
         "Messages"
     ):
-        for one in messages:
-            keys += [ref.key for ref in parse_notification(one["Body"]).objects]
-            bench.sqs.delete_message(QueueUrl=bench.settings.queue_url, ReceiptHandle=one["ReceiptHandle"])
+        for message in messages:
+            keys += [ref.key for ref in parse_notification(message["Body"]).objects]
+            bench.sqs.delete_message(QueueUrl=bench.settings.queue_url, ReceiptHandle=message["ReceiptHandle"])
     return keys
 
 
 def consume() -> dict[str, Any]:
-    done = subprocess.run(
+    process = subprocess.run(
         [TRAILSINK, "run", "--until-idle", "--timeout", "100"],
         capture_output=True,
         text=True,
         timeout=SECONDS,
         check=True,
     )
-    totals: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    totals: dict[str, Any] = json.loads(process.stdout.splitlines()[-1])
     return totals
 
 
 def test_all_of_a_bucket_is_loaded_via_the_queue_and_directly_and_nothing_twice(bench: Bench) -> None:
-    """55 real files of which no notice ever came, with a digest and a stray file beside them."""
+    """55 real files whose notifications were lost, among them a digest and a file of another service."""
     put_unannounced(bench, real_files())
     bench.put("AWSLogs/218007301253/CloudTrail-Digest/us-east-1/2023/07/10/d.json.gz", b"")
     bench.put("AWSLogs/218007301253/Config/us-east-1/2023/7/10/c.json.gz", b"")
@@ -94,18 +94,17 @@ def test_all_of_a_bucket_is_loaded_via_the_queue_and_directly_and_nothing_twice(
 
     announced = backfill("--yes", "--json")
     totals = consume()
-    again = backfill("--direct", "--yes", "--json")
+    repeated = backfill("--direct", "--yes", "--json")
 
-    assert (announced.exit_code, again.exit_code) == (0, 0)
+    assert (announced.exit_code, repeated.exit_code) == (0, 0)
     plan = documents(announced)["plan"][0]
     assert (plan["files"], plan["accounts"], plan["days"]) == (55, 1, 1)
     assert plan["bytes"] == sum(map(len, real_files().values()))
     assert documents(announced)["end"][0]["files"] == {"announced": 55}
     assert (totals["FilesIndexed"], totals["RecordsIndexed"], totals["RecordsDuplicate"]) == (55, 2900, 0)
-    assert documents(again)["day"] == [{"kind": "day", "day": "2023-07-10", "files": {"duplicate": 55}}]
-    assert documents(again)["end"][0]["records"] == {
-        "read": 2900, "indexed": 0, "duplicate": 2900, "degraded": 0, "rejected": 0,
-    }  # fmt: skip
+    assert documents(repeated)["day"] == [{"kind": "day", "day": "2023-07-10", "files": {"duplicate": 55}}]
+    records = {"read": 2900, "indexed": 0, "duplicate": 2900, "degraded": 0, "rejected": 0}
+    assert documents(repeated)["end"][0]["records"] == records
     assert bench.count() == 2900
 
 
@@ -113,37 +112,37 @@ def test_a_folder_tree_is_loaded_without_a_bucket_or_a_queue(bench: Bench, corpu
     """Whoever downloaded a year of files needs neither AWS nor credentials."""
     nothing = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "TRAILSINK_QUEUE_URL": "", "TRAILSINK_BUCKET": ""}
 
-    done = backfill("--local", str(corpus / "files"), "--direct", "--yes", "--json", **nothing)
+    result = backfill("--local", str(corpus / "files"), "--direct", "--yes", "--json", **nothing)
 
-    assert (done.exit_code, done.stderr) == (0, "")
-    assert documents(done)["end"][0]["files"] == {"loaded": 55}
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert documents(result)["end"][0]["files"] == {"loaded": 55}
     assert bench.count() == 2900
 
 
 @pytest.mark.parametrize(
-    ("many", "words"),  # so many that the first run does not come to its end before it is killed
+    ("number", "words"),  # enough files that the first run does not end before it is killed
     [(400, ("--direct", "--workers", "1")), (80, ("--rate", "40", "--workers", "2"))],
 )
 def test_killed_five_times_and_run_again_every_record_is_there_once(
-    bench: Bench, states: Path, many: int, words: tuple[str, ...]
+    bench: Bench, states: Path, number: int, words: tuple[str, ...]
 ) -> None:
-    """A laptop that is closed, five times: the run goes on where it was, and nothing is left out."""
-    files = {key: (body, ids) for key, body, ids in fresh_files(many, 4)}
+    """A laptop that is closed, five times: the run resumes where it was, and nothing is left out."""
+    files = {key: (body, ids) for key, body, ids in fresh_files(number, 4)}
     put_unannounced(bench, {key: body for key, (body, _) in files.items()})
-    chance = random.Random(5)
+    random_seconds = random.Random(5)
     resumed = 0
 
     for _ in range(5):
         process = subprocess.Popen(
             [TRAILSINK, "backfill", "--yes", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-        wait_until_it_has_begun(process, states)
+        wait_until_started(process, states)
         try:
-            process.wait(chance.uniform(0.0, 0.6))
+            process.wait(random_seconds.uniform(0.0, 0.6))
         except subprocess.TimeoutExpired:
             process.kill()
-        _, said = process.communicate(timeout=SECONDS)
-        resumed += "Going on" in said
+        _, errors = process.communicate(timeout=SECONDS)
+        resumed += "Resuming the run" in errors
     last = backfill("--yes", "--json", *words)
     if "--direct" not in words:
         consume()
@@ -151,13 +150,13 @@ def test_killed_five_times_and_run_again_every_record_is_there_once(
     assert last.exit_code == 0, last.stderr
     assert resumed > 0
     assert set(bench.documents()) == {id_ for _, ids in files.values() for id_ in ids}
-    assert bench.count() == 4 * many
+    assert bench.count() == 4 * number
 
 
-def wait_until_it_has_begun(process: subprocess.Popen[str], states: Path) -> None:
-    """Wait, for 20 s at most, until the state is written anew, or the process has ended."""
-    before, until = _written(states), time.monotonic() + 20
-    while _written(states) == before and time.monotonic() < until:
+def wait_until_started(process: subprocess.Popen[str], states: Path) -> None:
+    """Wait, for 20 s at most, until the state is written, or the process has ended."""
+    before, end = _written(states), time.monotonic() + 20
+    while _written(states) == before and time.monotonic() < end:
         try:
             process.wait(0.05)
         except subprocess.TimeoutExpired:
@@ -170,7 +169,7 @@ def _written(states: Path) -> tuple[int, ...]:
 
 
 def test_missing_files_and_only_those_are_loaded(bench: Bench) -> None:
-    """Ten files' records were deleted, five notices were never sent: fifteen files are loaded, whatever the way."""
+    """Ten files' records were deleted, five were never announced: fifteen are loaded, by either loader."""
     files = real_files()
     put_unannounced(bench, files)
     keys = sorted(files)
@@ -191,18 +190,18 @@ def test_missing_files_and_only_those_are_loaded(bench: Bench) -> None:
     count = bench.count()
     nothing = backfill("--missing", "--direct", "--yes")
 
-    wanted = set(unsent) | set(deleted)
-    assert (len(unsent), len(deleted), len(wanted)) == (5, 10, 15)
-    assert sorted(sent) == sorted(wanted)
-    assert documents(announced)["plan"][0]["present"] == 55 - len(wanted)
-    assert documents(loaded)["end"][0]["files"] == {"loaded": len(wanted), "present": 55 - len(wanted)}
+    expected = set(unsent) | set(deleted)
+    assert (len(unsent), len(deleted), len(expected)) == (5, 10, 15)
+    assert sorted(sent) == sorted(expected)
+    assert documents(announced)["plan"][0]["present"] == 55 - len(expected)
+    assert documents(loaded)["end"][0]["files"] == {"loaded": len(expected), "present": 55 - len(expected)}
     assert count == 2900
     assert (nothing.exit_code, nothing.stdout) == (0, "")
     assert "Nothing is missing" in nothing.stderr
 
 
-def test_a_file_with_a_hole_is_found_when_it_is_asked_for(bench: Bench) -> None:
-    """--missing looks at files, --incomplete also at the positions in them."""
+def test_a_file_with_a_hole_is_loaded_with_incomplete(bench: Bench) -> None:
+    """--missing checks files, --incomplete also the positions in them."""
     key = f"{ACCOUNT}/2023/07/10/218007301253_CloudTrail_us-east-1_20230710T1200Z_0123456789abcdef.json.gz"
     records = [event() for _ in range(5)]
     put_unannounced(bench, {key: log_file(*records)})
@@ -213,16 +212,16 @@ def test_a_file_with_a_hole_is_found_when_it_is_asked_for(bench: Bench) -> None:
     )
 
     missing = backfill("--missing", "--dry-run", "--json")
-    mended = backfill("--incomplete", "--direct", "--yes", "--json")
+    repaired = backfill("--incomplete", "--direct", "--yes", "--json")
 
     plan = documents(missing)["plan"][0]
     assert (plan["files"], plan["present"], plan["incomplete"]) == (0, 1, 1)
-    assert documents(mended)["end"][0]["records"]["indexed"] == 1
+    assert documents(repaired)["end"][0]["records"]["indexed"] == 1
     assert bench.count() == 5
 
 
 def test_failed_files_are_in_a_report_and_exactly_those_are_tried_again(bench: Bench, tmp_path: Path) -> None:
-    """Two of four are broken: the others are loaded, the two are named with their reasons, and can be mended."""
+    """Two of four are broken: the others are loaded, and the two are listed with their reasons until they are fixed."""
     files = {key: body for key, body, _ in fresh_files(4, 3)}
     broken = dict(list(files.items())[:2])
     half, none = broken
@@ -238,71 +237,70 @@ def test_failed_files_are_in_a_report_and_exactly_those_are_tried_again(bench: B
     assert first.exit_code == 1
     assert re.search(r"2023-07-10 +2 +2", first.stdout)
     assert "truncated  s3://" in first.stdout
-    assert (
-        f"2 files failed; when what is wrong is mended, `trailsink backfill --direct --retry-failed {report}`"
-        in first.stderr
-    )
-    assert {json.loads(line)["key"]: json.loads(line)["reason"] for line in report.read_text().splitlines()} == {
-        half: "truncated", none: "not_json",
-    }  # fmt: skip
+    command = f"`trailsink backfill --direct --retry-failed {report}`"
+    assert f"2 files failed: fix the cause, then run {command}" in first.stderr
+    reasons = {json.loads(line)["key"]: json.loads(line)["reason"] for line in report.read_text().splitlines()}
+    assert reasons == {half: "truncated", none: "not_json"}
     assert second.exit_code == 1
     assert documents(second)["end"][0]["files"] == {"loaded": 1, "failed": 1}
-    assert [one["key"] for one in documents(second)["failed"]] == [none]
+    assert [failed["key"] for failed in documents(second)["failed"]] == [none]
     assert third.exit_code == 0
     assert documents(third)["end"][0]["files"] == {"loaded": 1, "duplicate": 1}
     assert bench.count() == 12
 
 
-def test_an_interrupt_finishes_what_is_under_way_and_says_how_to_go_on(bench: Bench, states: Path) -> None:
-    """Ctrl-C in the middle: what was announced is known to be, and the same command announces the rest."""
+def test_an_interrupt_finishes_files_in_progress_and_says_how_to_resume(bench: Bench, states: Path) -> None:
+    """Ctrl-C in the middle: announced files are recorded as announced, and the same command announces the rest."""
     put_unannounced(bench, {key: body for key, body, _ in fresh_files(200, 1)})
     process = subprocess.Popen(
         [TRAILSINK, "backfill", "--yes", "--json", "--rate", "20"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
-    wait_until_it_has_begun(process, states)
+    wait_until_started(process, states)
     process.send_signal(signal.SIGINT)
-    out, said = process.communicate(timeout=SECONDS)
+    out, errors = process.communicate(timeout=SECONDS)
     rest = backfill("--yes", "--json")
 
     assert process.returncode == 1
-    assert "Interrupted. Run the same command to go on" in said
-    settled = json.loads(out.splitlines()[-1])["files"].get("announced", 0)
-    assert "Going on with the run of" in rest.stderr
-    assert documents(rest)["plan"][0]["files"] == 200 - settled
+    assert "Interrupted. Run the same command to resume" in errors
+    committed = json.loads(out.splitlines()[-1])["files"].get("announced", 0)
+    assert "Resuming the run of" in rest.stderr
+    assert documents(rest)["plan"][0]["files"] == 200 - committed
     assert documents(rest)["end"][0]["files"] == {"announced": 200}
     assert Counter(drain(bench)).total() == 200
 
 
 def test_announcing_waits_while_the_queue_is_full(bench: Bench) -> None:
-    """Live files come first: not more than so many messages are in the queue at any time."""
+    """Live files come first: the queue never holds more messages than --max-depth."""
     put_unannounced(bench, {key: body for key, body, _ in fresh_files(30, 1)})
     process = subprocess.Popen(
         [TRAILSINK, "backfill", "--yes", "--json", "--max-depth", "20"], stdout=subprocess.PIPE, text=True
     )
-    seen: list[str] = []
-    deepest, until = 0, time.monotonic() + SECONDS
+    announced: list[str] = []
+    deepest, end = 0, time.monotonic() + SECONDS
 
-    while process.poll() is None and time.monotonic() < until:
+    while process.poll() is None and time.monotonic() < end:
         depth = bench.sqs.get_queue_attributes(
             QueueUrl=bench.settings.queue_url, AttributeNames=["ApproximateNumberOfMessages"]
         )["Attributes"]["ApproximateNumberOfMessages"]
         deepest = max(deepest, int(depth))
         if int(depth) >= 20:
-            seen += drain(bench)
+            announced += drain(bench)
     process.communicate(timeout=SECONDS)
-    seen += drain(bench)
+    announced += drain(bench)
 
     assert process.returncode == 0
     assert deepest <= 20
-    assert len(set(seen)) == 30
+    assert len(set(announced)) == 30
 
 
 @pytest.mark.parametrize(
     ("words", "changed", "sentence"),
     [
-        ((), {"TRAILSINK_BUCKET": ""}, "give --bucket, or set TRAILSINK_BUCKET"),
+        ((), {"TRAILSINK_BUCKET": ""}, "pass --bucket, or set TRAILSINK_BUCKET"),
         (("--bucket", "no-such-bucket"), {}, "There is no bucket no-such-bucket."),
         (("--account", "999999999999"), {}, "Nothing is selected"),
         (("--prefix", "other"), {}, "Nothing is selected"),
@@ -310,29 +308,29 @@ def test_announcing_waits_while_the_queue_is_full(bench: Bench) -> None:
         (("--local", "none", "--direct"), {}, "There is no folder none"),
     ],
 )
-def test_whatever_is_wrong_is_said_in_one_sentence(
+def test_whatever_is_wrong_is_one_sentence(
     bench: Bench, words: tuple[str, ...], changed: dict[str, str], sentence: str
 ) -> None:
-    """The one thing to mend, no traceback, exit code 1."""
+    """The one thing to fix, no traceback, exit code 1."""
     key, body, _ = next(fresh_files(1, 1))
     bench.put(key, body)
 
-    done = backfill("--yes", *words, **changed)
+    result = backfill("--yes", *words, **changed)
 
-    assert done.exit_code == 1
-    assert re.search(sentence, done.stderr), done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
-    assert done.stdout == ""
+    assert result.exit_code == 1
+    assert re.search(sentence, result.stderr), result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert result.stdout == ""
 
 
-def test_a_bucket_without_awslogs_says_what_to_name(bench: Bench) -> None:
-    """The trail writes below a prefix that is too deep to be searched for."""
+def test_a_bucket_without_awslogs_names_the_option(bench: Bench) -> None:
+    """The trail writes below a prefix that is too deep for the search."""
     bench.put("a/b/c/d/AWSLogs/x", b"")
 
-    done = backfill("--dry-run")
+    result = backfill("--dry-run")
 
-    assert (done.exit_code, done.stdout) == (1, "")
-    assert "name what is before it with --prefix" in done.stderr
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "pass what comes before it as --prefix" in result.stderr
 
 
 def test_memory_is_flat_however_many_keys_there_are(environment: dict[str, str]) -> None:
@@ -345,13 +343,17 @@ def test_memory_is_flat_however_many_keys_there_are(environment: dict[str, str])
     )
     peaks = []
     for count in (1_000, 100_000):
-        with served(count) as there:
-            done = subprocess.run(
+        with serve_keys(count) as variables:
+            process = subprocess.run(
                 [sys.executable, "-c", script, TRAILSINK, "backfill", "--dry-run", "--json"],
-                env=os.environ | there, capture_output=True, text=True, timeout=SECONDS, check=True,
-            )  # fmt: skip
-        plan = json.loads(done.stderr.splitlines()[-1])
+                env=os.environ | variables,
+                capture_output=True,
+                text=True,
+                timeout=SECONDS,
+                check=True,
+            )
+        plan = json.loads(process.stderr.splitlines()[-1])
         assert (plan["files"], plan["accounts"], plan["days"]) == (count, 3, 60)
-        peaks.append(int(done.stdout))
+        peaks.append(int(process.stdout))
 
     assert peaks[1] - peaks[0] < 25_000, "kB more for a hundred times as many keys"

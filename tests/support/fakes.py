@@ -282,30 +282,27 @@ def make_pipeline(limits: Limits | None = None, **parts: Any) -> Iterator[FakePi
 
 
 class MemoryBucket:
-    """A bucket's keys, listed as S3 does; `asked` are the prefixes, `listed` the keys that were in the answers."""
+    """The keys of a bucket, listed as S3 does; `requested` are the prefixes, `returned` counts the keys of pages."""
 
-    def __init__(self, keys: Sequence[str], *, page: int = 1_000) -> None:
-        self._keys, self._page = sorted(keys), page
-        self.asked: list[str] = []
-        self.listed = 0
+    def __init__(self, keys: Sequence[str], *, page_size: int = 1_000) -> None:
+        self._keys, self._page_size = sorted(keys), page_size
+        self.requested: list[str] = []
+        self.returned = 0
         self._lock = threading.Lock()
 
     def folders(self, prefix: str) -> list[str]:
-        self.asked.append(prefix)
-        inside = (key for key in self._keys if key.startswith(prefix))
-        return sorted(
-            {prefix + key[len(prefix) :].partition("/")[0] + "/" for key in inside if "/" in key[len(prefix) :]}
-        )
+        self.requested.append(prefix)
+        suffixes = (key.removeprefix(prefix) for key in self._keys if key.startswith(prefix))
+        return sorted({prefix + suffix.partition("/")[0] + "/" for suffix in suffixes if "/" in suffix})
 
     def page(self, prefix: str, after: str) -> Page:
-        self.asked.append(prefix)
-        begin = bisect_left(self._keys, prefix) if prefix > after else bisect_right(self._keys, after)
-        found = [
-            ListedKey(key, len(key)) for key in self._keys[begin : begin + self._page + 1] if key.startswith(prefix)
-        ]
+        self.requested.append(prefix)
+        start = bisect_left(self._keys, prefix) if prefix > after else bisect_right(self._keys, after)
+        following = self._keys[start : start + self._page_size + 1]
+        keys = [ListedKey(key, len(key)) for key in following if key.startswith(prefix)]
         with self._lock:
-            self.listed += len(found[: self._page])
-        return Page(found[: self._page], len(found) > self._page)
+            self.returned += len(keys[: self._page_size])
+        return Page(keys[: self._page_size], len(keys) > self._page_size)
 
 
 DOWN = StoreUnavailable("s3:SlowDown")

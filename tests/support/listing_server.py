@@ -1,6 +1,6 @@
-"""A bucket of any number of keys, and a queue that takes all messages: what listing needs of S3 and SQS, over HTTP.
+"""A bucket of any number of keys, and a queue that takes all messages: as much of S3 and SQS as a backfill needs.
 
-MiniStack would need minutes to be given 100,000 objects. Run as a script, it serves so many keys until it is ended.
+MiniStack would need minutes to store 100,000 objects. As a script (keys, port), it serves until it is ended.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 ACCOUNTS = ("111111111111", "222222222222", "333333333333")
 REGIONS = ("ap-southeast-2", "eu-west-1", "us-east-1", "us-east-2", "us-west-2")
-BEGIN = date(2025, 1, 1)
+START = date(2025, 1, 1)
 DAYS = 60
 
 
 def many_keys(count: int) -> list[str]:
-    """So many log files' keys over 3 accounts, 5 regions and 60 days, in order, with digests in between."""
+    """The keys of `count` log files over 3 accounts, 5 regions and 60 days, in order, with digests in between."""
     keys = []
     for number in range(count):
         account, region = ACCOUNTS[number % 3], REGIONS[number // 3 % 5]
-        day = BEGIN + timedelta(days=number // 15 % DAYS)
+        day = START + timedelta(days=number // 15 % DAYS)
         folder = f"AWSLogs/{account}/CloudTrail/{region}/{day:%Y/%m/%d}"
         keys.append(f"{folder}/{account}_CloudTrail_{region}_{day:%Y%m%d}T1200Z_{number:016d}.json.gz")
     digests = [f"AWSLogs/{account}/CloudTrail-Digest/eu-west-1/2025/01/01/{account}.json.gz" for account in ACCOUNTS]
@@ -51,60 +51,61 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        asked = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
-        self._answer(_listing(self.server.keys, asked).encode(), "application/xml")
+        query = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
+        self._respond(_list_objects(self.server.keys, query).encode(), "application/xml")
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        answer: dict[str, Any] = {"Attributes": {"QueueArn": "arn:aws:sqs:eu-central-1:000000000000:q"}}
+        response: dict[str, Any] = {"Attributes": {"QueueArn": "arn:aws:sqs:eu-central-1:000000000000:q"}}
         if self.headers["x-amz-target"].endswith("SendMessageBatch"):
             with self.server.lock:
                 self.server.sent += len(body["Entries"])
-            answer = {"Failed": [], "Successful": [_taken(one) for one in body["Entries"]]}
-        self._answer(json.dumps(answer).encode(), "application/x-amz-json-1.0")
+            response = {"Failed": [], "Successful": [_sent(entry) for entry in body["Entries"]]}
+        self._respond(json.dumps(response).encode(), "application/x-amz-json-1.0")
 
-    def _answer(self, body: bytes, kind: str) -> None:
+    def _respond(self, body: bytes, content_type: str) -> None:
         self.send_response(200)
-        self.send_header("content-type", kind)
+        self.send_header("content-type", content_type)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's name
-        """Say nothing."""
+        """Log nothing."""
 
 
-def _taken(entry: dict[str, str]) -> dict[str, str]:
+def _sent(entry: dict[str, str]) -> dict[str, str]:
     digest = md5(entry["MessageBody"].encode(), usedforsecurity=False).hexdigest()
     return {"Id": entry["Id"], "MessageId": "m", "MD5OfMessageBody": digest}
 
 
-def _listing(keys: list[str], asked: dict[str, str]) -> str:
-    prefix, delimiter = asked.get("prefix", ""), asked.get("delimiter", "")
-    after = asked.get("continuation-token") or asked.get("start-after", "")
-    at = bisect_left(keys, prefix) if prefix > after else bisect_right(keys, after)
-    found: list[str] = []
-    while len(found) < 1_000 and at < len(keys) and keys[at].startswith(prefix):
-        end = keys[at].find(delimiter, len(prefix)) if delimiter else -1
+def _list_objects(keys: list[str], query: dict[str, str]) -> str:
+    """ListObjectsV2: a page of at most 1,000 keys or folders."""
+    prefix, delimiter = query.get("prefix", ""), query.get("delimiter", "")
+    after = query.get("continuation-token") or query.get("start-after", "")
+    index = bisect_left(keys, prefix) if prefix > after else bisect_right(keys, after)
+    entries: list[str] = []
+    while len(entries) < 1_000 and index < len(keys) and keys[index].startswith(prefix):
+        end = keys[index].find(delimiter, len(prefix)) if delimiter else -1
         if end < 0:
-            found.append(f"<Contents><Key>{quote(keys[at])}</Key><Size>1000</Size></Contents>")
-            at += 1
+            entries.append(f"<Contents><Key>{quote(keys[index])}</Key><Size>1000</Size></Contents>")
+            index += 1
         else:
-            folder = keys[at][: end + 1]
-            found.append(f"<CommonPrefixes><Prefix>{quote(folder)}</Prefix></CommonPrefixes>")
-            at = bisect_left(keys, folder[:-1] + "0")  # what follows the slash
-    more = at < len(keys) and keys[at].startswith(prefix)
-    token = f"<NextContinuationToken>{quote(keys[at - 1])}</NextContinuationToken>" if more else ""
+            folder = keys[index][: end + 1]
+            entries.append(f"<CommonPrefixes><Prefix>{quote(folder)}</Prefix></CommonPrefixes>")
+            index = bisect_left(keys, folder[:-1] + "0")  # the first key that can follow the folder
+    truncated = index < len(keys) and keys[index].startswith(prefix)
+    token = f"<NextContinuationToken>{quote(keys[index - 1])}</NextContinuationToken>" if truncated else ""
     return (
         '<?xml version="1.0" encoding="UTF-8"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
-        f"<EncodingType>url</EncodingType><IsTruncated>{str(more).lower()}</IsTruncated>{token}{''.join(found)}"
+        f"<EncodingType>url</EncodingType><IsTruncated>{str(truncated).lower()}</IsTruncated>{token}{''.join(entries)}"
         "</ListBucketResult>"
     )
 
 
 @contextmanager
-def served(count: int) -> Iterator[dict[str, str]]:
-    """Serve so many keys; gives the environment that points the command there."""
+def serve_keys(count: int) -> Iterator[dict[str, str]]:
+    """Serve that many keys; yields the environment that points a command to this server."""
     server = _Server(many_keys(count))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -117,7 +118,7 @@ def served(count: int) -> Iterator[dict[str, str]]:
 
 
 def environment(port: int) -> dict[str, str]:
-    """Variables for a command that talks to this server."""
+    """The variables of a command that calls this server."""
     url = f"http://127.0.0.1:{port}"
     return {
         "AWS_ENDPOINT_URL": url,
@@ -128,5 +129,4 @@ def environment(port: int) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    many = _Server(many_keys(int(sys.argv[1])), int(sys.argv[2]))
-    many.serve_forever()
+    _Server(many_keys(int(sys.argv[1])), int(sys.argv[2])).serve_forever()

@@ -1,9 +1,9 @@
-"""What a backfill writes down: how far it has come, and the files that failed.
+"""The state file of a backfill: how far it has come, so that an interrupted run can resume.
 
-The state is one small document (a mark, counts by day), replaced as a whole: written beside it, synced, renamed. A kill
-at any moment leaves the old one or the new one. A journal or a database would have to be replayed or repaired, and
-there is nothing to look up in it. The report is only ever appended to, before the state says so; a resume cuts off what
-the state does not know.
+It is one small document (a cursor, and counts by day) that is replaced as a whole. A kill at any moment leaves the old
+document or the new one. A journal or a database would have to be replayed or repaired, and nothing in it would ever be
+searched for. The report of failed files is only appended to, before the state file counts them as failed. A resume cuts
+off the lines that the state does not count.
 """
 
 from __future__ import annotations
@@ -25,102 +25,112 @@ from worker.errors import SetupError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-
 _VERSION = 1
 
 
 class Checkpoint(msgspec.Struct, kw_only=True):
-    """How far a run has come. `asked` is what it was asked for; `mark` the key up to which everything is settled."""
+    """How far a run has come: all files up to the key `cursor` are committed.
+
+    `fingerprint` identifies the backfill. `since`, `until` and `roots` are what the first run resolved, and a resume
+    uses them again. `report` is the path of the report, `report_bytes` its length at the cursor.
+    """
 
     version: int = _VERSION
-    asked: dict[str, str]
+    fingerprint: dict[str, str] = msgspec.field(name="asked")
     started_at: datetime
     since: datetime | None
     until: datetime
     roots: list[str]
-    mark: str = ""
+    cursor: str = msgspec.field(default="", name="mark")
     days: dict[str, dict[str, int]] = {}
     records: dict[str, int] = {}
     report: str
     report_bytes: int = 0
 
     def tally(self) -> LoadTally:
-        """Return the counts of what is settled."""
-        return LoadTally({day: Counter(counted) for day, counted in self.days.items()}, Counter(self.records))
+        """Return the counts of the committed files."""
+        return LoadTally({day: Counter(outcomes) for day, outcomes in self.days.items()}, Counter(self.records))
 
-    def take(self, tally: LoadTally, mark: str, report_bytes: int) -> None:
-        """Take over counts and mark, and the length of the report at that moment."""
-        self.days = {day: dict(counted) for day, counted in tally.days.items()}
-        self.records, self.mark, self.report_bytes = dict(tally.records), mark, report_bytes
+    def update(self, tally: LoadTally, cursor: str, report_bytes: int) -> None:
+        """Set the counts, the cursor, and the length of the report."""
+        self.days = {day: dict(outcomes) for day, outcomes in tally.days.items()}
+        self.records, self.cursor, self.report_bytes = dict(tally.records), cursor, report_bytes
 
 
 def state_folder(environment: Mapping[str, str]) -> Path:
-    """Say where states and reports are kept: specifications.freedesktop.org/basedir-spec."""
+    """Return the folder of state files and reports: specifications.freedesktop.org/basedir-spec."""
     home = environment.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
     return Path(home) / "trailsink"
 
 
-def state_path(environment: Mapping[str, str], asked: Mapping[str, str]) -> Path:
-    """Name the state file of what is asked: the same question finds it again."""
-    digest = sha256(msgspec.json.encode(asked, order="sorted")).hexdigest()[:16]
+def state_path(environment: Mapping[str, str], fingerprint: Mapping[str, str]) -> Path:
+    """Return the path of a backfill's state file: the same fingerprint has the same path."""
+    digest = sha256(msgspec.json.encode(fingerprint, order="sorted")).hexdigest()[:16]
     return state_folder(environment) / f"backfill-{digest}.json"
 
 
 class CheckpointFile:
-    """The state on disk. Every method raises SetupError where the disk refuses."""
+    """A checkpoint on disk. Every method raises SetupError when the disk refuses."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Keep a second run of the same backfill out."""
         lock = self.path.with_name(self.path.name + ".lock")
-        with disk_errors(lock):
+        with translate_disk_errors(lock):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             file = lock.open("w")
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise SetupError(f"Another process runs this backfill: it holds {lock}.") from error
+                raise SetupError(f"Another process is running this backfill: it holds {lock}.") from error
             try:
                 yield
             finally:
                 lock.unlink(missing_ok=True)
 
-    def load(self, asked: Mapping[str, str]) -> Checkpoint | None:
-        """Read what an earlier run left; None if there is nothing. Raises SetupError when it is another backfill's."""
+    def load(self, fingerprint: Mapping[str, str]) -> Checkpoint | None:
+        """Read the checkpoint of an earlier run, None if there is none.
+
+        Raises SetupError when it belongs to another backfill.
+        """
         try:
-            saved = msgspec.json.decode(self.path.read_bytes(), type=Checkpoint)
+            checkpoint = msgspec.json.decode(self.path.read_bytes(), type=Checkpoint)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise SetupError(f"{self.path} cannot be read: {error.strerror}.") from error
         except msgspec.DecodeError as error:
-            raise SetupError(f"{self.path} is no state of a backfill; --restart overwrites it.") from error
-        if saved.version != _VERSION:
-            raise SetupError(f"{self.path} was written by another version of trailsink; --restart overwrites it.")
-        if saved.asked != dict(asked):
-            names = (name for name in {**saved.asked, **asked} if saved.asked.get(name) != asked.get(name))
-            raise SetupError(
-                f"{self.path} belongs to another backfill ({', '.join(sorted(names))} differ); --restart overwrites it."
-            )
-        return saved
+            raise self._refuse("is not the state file of a backfill") from error
+        if checkpoint.version != _VERSION:
+            raise self._refuse("was written by another version of trailsink")
+        if different := _differences(checkpoint.fingerprint, fingerprint):
+            raise self._refuse(f"belongs to another backfill (different: {', '.join(different)})")
+        return checkpoint
 
-    def save(self, saved: Checkpoint) -> None:
-        """Replace the state; when this returns it is on the disk."""
-        with disk_errors(self.path), write_atomically(self.path) as file:
-            file.write(msgspec.json.encode(saved))
+    def _refuse(self, problem: str) -> SetupError:
+        return SetupError(f"{self.path} {problem}: pass --restart to overwrite it.")
 
-    def forget(self) -> None:
-        """Remove the state."""
-        with disk_errors(self.path):
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Replace the checkpoint; when this returns, it is on the disk."""
+        with translate_disk_errors(self.path), write_atomically(self.path) as file:
+            file.write(msgspec.json.encode(checkpoint))
+
+    def delete(self) -> None:
+        """Delete the checkpoint."""
+        with translate_disk_errors(self.path):
             self.path.unlink(missing_ok=True)
 
 
+def _differences(saved: Mapping[str, str], current: Mapping[str, str]) -> list[str]:
+    return sorted(name for name in {**saved, **current} if saved.get(name) != current.get(name))
+
+
 @contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
+def translate_disk_errors(path: Path) -> Iterator[None]:
     """Turn an OSError into a SetupError that names the file."""
     try:
         yield

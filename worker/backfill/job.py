@@ -1,4 +1,4 @@
-"""One backfill from its plan to its end: what is found, what of it the index has, and what is written down."""
+"""One backfill: the files to load, its plan, and the run that records its progress on disk."""
 
 from __future__ import annotations
 
@@ -13,79 +13,80 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
 
     from worker.backfill.checkpoint import Checkpoint, CheckpointFile
-    from worker.backfill.listing import File
+    from worker.backfill.listing import SelectedFile
     from worker.backfill.report import FailureReport
     from worker.backfill.runner import BackfillRun
     from worker.opensearch.inventory import IndexedFile
 
-
-# Asked for in one search: far below the server's bounds for terms (65,536) and buckets (65,535).
+# Files in one search: far below the server's limits for terms (65,536) and buckets (65,535).
 # docs.opensearch.org/latest/query-dsl/term/terms/
-_FILES = 1_000
+_FILES_PER_LOOKUP = 1_000
 
-
-_SAVE_SECONDS = 1.0  # between two writings of the state: what a kill makes it load twice
+_SAVE_SECONDS = 1.0  # between two writes of the state file: a killed run loads the files of this time twice
 
 
 @dataclass(frozen=True, slots=True)
 class BackfillJob:
-    """What is to be loaded: `found` yields the files after a mark, `held` (--missing) says what is there of 1,000 keys.
+    """The files of a backfill. `list_files` yields those after a cursor.
 
-    With `incomplete`, files of which a record is missing before the last that is there are loaded too.
+    With --missing, `lookup` returns which of up to 1,000 keys the index holds records of, and these files are not
+    loaded. With `load_incomplete`, those of them that lack a record before their last indexed one are loaded too.
     """
 
-    found: Callable[[str], Iterator[File]]
-    held: Callable[[list[str]], Mapping[str, IndexedFile]] | None = None
-    incomplete: bool = False
+    list_files: Callable[[str], Iterator[SelectedFile]]
+    lookup: Callable[[list[str]], Mapping[str, IndexedFile]] | None = None
+    load_incomplete: bool = False
 
-    def plan(self, mark: str) -> Iterator[BackfillPlan]:
-        """Count what would be loaded after `mark`: yields the plan as it grows, at last whole."""
+    def plan(self, cursor: str) -> Iterator[BackfillPlan]:
+        """Count the files to load after `cursor`; yields the growing plan, which is complete at the end."""
         plan = BackfillPlan()
         yield plan
-        for file, held in self._sifted(mark):
-            plan.present += held is not None
-            plan.incomplete += held is not None and held.incomplete
-            if self._is_wanted(held):
+        for file, indexed in self._files_with_index(cursor):
+            plan.present += indexed is not None
+            plan.incomplete += indexed is not None and indexed.incomplete
+            if self._must_load(indexed):
                 plan.add(file)
             yield plan
 
-    def source(self, mark: str) -> Iterator[tuple[File, Finished | None]]:
-        """Yield the files after `mark`, those that need not be loaded with their end."""
-        for file, held in self._sifted(mark):
-            yield file, None if self._is_wanted(held) else Finished(LoadOutcome.PRESENT)
+    def source(self, cursor: str) -> Iterator[tuple[SelectedFile, Finished | None]]:
+        """Yield the files after `cursor`: with None to be loaded, or with how they ended."""
+        for file, indexed in self._files_with_index(cursor):
+            yield file, None if self._must_load(indexed) else Finished(LoadOutcome.PRESENT)
 
-    def _is_wanted(self, held: IndexedFile | None) -> bool:
-        return held is None or (self.incomplete and held.incomplete)
+    def _must_load(self, indexed: IndexedFile | None) -> bool:
+        return indexed is None or (self.load_incomplete and indexed.incomplete)
 
-    def _sifted(self, mark: str) -> Iterator[tuple[File, IndexedFile | None]]:
-        if self.held is None:
-            yield from ((file, None) for file in self.found(mark))
+    def _files_with_index(self, cursor: str) -> Iterator[tuple[SelectedFile, IndexedFile | None]]:
+        """Yield each file with what the index holds of it, None for nothing or without --missing."""
+        files = self.list_files(cursor)
+        if self.lookup is None:
+            yield from ((file, None) for file in files)
             return
-        found = self.found(mark)
-        while files := list(islice(found, _FILES)):
-            held = self.held([file.key for file in files])
-            yield from ((file, held.get(file.key)) for file in files)
+        while batch := list(islice(files, _FILES_PER_LOOKUP)):
+            indexed = self.lookup([file.key for file in batch])
+            yield from ((file, indexed.get(file.key)) for file in batch)
 
 
 def run_job(
-    run: BackfillRun, saved: Checkpoint, report: FailureReport, state: CheckpointFile | None, bucket: str
+    run: BackfillRun, checkpoint: Checkpoint, report: FailureReport, state: CheckpointFile | None, bucket: str
 ) -> Generator[None, None, None]:
-    """Run to the end, or until stopped, writing down what is settled; yields several times a second.
+    """Run to the end, or until stopped, and save what is committed; yields several times a second.
 
-    A failed file is in the report before the state says that it is settled, however the run ends.
+    A failed file is in the report before the state file counts it, however the run ends.
     """
     if state:
-        state.save(saved)  # from the first moment, so that a resume asks for the same span of time
-    at = time.monotonic()
+        state.save(checkpoint)  # before the first file, so that a resume selects the same time range
+    saved_at = time.monotonic()
     try:
-        for settled in run.go():
-            if settled:
-                report.add(bucket, (one for one in settled if one[1].outcome is LoadOutcome.FAILED))
-                saved.take(run.ledger.tally, run.ledger.mark, report.size)
-            if state and settled and time.monotonic() - at >= _SAVE_SECONDS:
-                state.save(saved)
-                at = time.monotonic()
+        for committed in run.execute():
+            if committed:
+                failed = [entry for entry in committed if entry[1].outcome is LoadOutcome.FAILED]
+                report.append(bucket, failed)
+                checkpoint.update(run.progress.tally, run.progress.cursor, report.size)
+            if state and committed and time.monotonic() - saved_at >= _SAVE_SECONDS:
+                state.save(checkpoint)
+                saved_at = time.monotonic()
             yield
     finally:
         if state:
-            state.save(saved)
+            state.save(checkpoint)

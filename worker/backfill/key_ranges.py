@@ -1,24 +1,24 @@
-"""The key ranges of a bucket that can hold the selected files: what has to be listed, and no more."""
+"""The key ranges of a bucket that can hold the selected files: only these are listed."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
-from worker.backfill.selection import Selection, is_among
+from worker.backfill.selection import Selection, is_selected
 from worker.cloudtrail.keys import ACCOUNT, KINDS, ORGANISATION, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-
 
 _DAY = "%Y/%m/%d/"
 
 
 @dataclass(frozen=True, slots=True)
 class KeyRange:
-    """The keys below `folder`, a region's, that are greater than `after` and less than `before`."""
+    """The keys below `folder`, the folder of a region, that are greater than `after` and less than `before`."""
 
     folder: str
     after: str
@@ -26,27 +26,28 @@ class KeyRange:
 
     @property
     def prefix(self) -> str:
-        """The longest prefix that all its log files have: to ask for less than the folder."""
-        begins, ends = _day_of(self.after, self.folder), _day_of(self.before, self.folder)
-        if begins and ends and ends - begins == timedelta(days=1):
-            return self.folder + day_folder(begins)
+        """The longest prefix that all log files of the range share: a listing of the folder would return more."""
+        first_day, end_day = _day_of(self.after, self.folder), _day_of(self.before, self.folder)
+        if first_day and end_day and end_day - first_day == timedelta(days=1):
+            return self.folder + day_folder(first_day)
         pairs = zip(self.after, self.before, strict=False)
-        return self.after[: next((at for at, (one, other) in enumerate(pairs) if one != other), len(self.after))]
+        return "".join(character for character, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
-    def rest(self, first: str, last: str) -> Iterator[KeyRange]:
-        """Cut what follows a page of keys into pieces that can be listed side by side.
+    def split_after_page(self, first: str, last: str) -> Iterator[KeyRange]:
+        """Split what follows a page of keys into ranges that can be listed in parallel.
 
-        `first` and `last` are the page's own keys. As many days as it spans make a piece, so that each is about a page.
+        `first` and `last` are the page's first and last key. Each range has as many days as the page spans, so that it
+        is about one page long.
         """
-        begins, ends, until = (_day_of(key, self.folder) for key in (first, last, self.before))
-        if begins is None or ends is None or until is None or ends >= until:
+        first_day, last_day, end_day = (_day_of(key, self.folder) for key in (first, last, self.before))
+        if first_day is None or last_day is None or end_day is None or last_day >= end_day:
             yield KeyRange(self.folder, last, self.before)
             return
-        step, after = (ends - begins) + timedelta(days=1), last
-        day = ends + timedelta(days=1)
-        while day < until:
+        step, after = (last_day - first_day) + timedelta(days=1), last
+        day = last_day + timedelta(days=1)
+        while day < end_day:
             yield KeyRange(self.folder, after, self.folder + day_folder(day))
-            after, day = self.folder + day_folder(day), min(day + step, until)
+            after, day = self.folder + day_folder(day), min(day + step, end_day)
         yield KeyRange(self.folder, after, self.before)
 
 
@@ -57,42 +58,47 @@ def _day_of(key: str, folder: str) -> date | None:
         return None
 
 
-def account_folders(selection: Selection, root: str, mark: str, folders: Callable[[str], list[str]]) -> Iterator[str]:
-    """Yield the folders of the accounts that are asked for, in order, those that lie before `mark` left out.
+def account_folders(
+    selection: Selection, root: str, cursor: str, list_folders: Callable[[str], list[str]]
+) -> Iterator[str]:
+    """Yield the folders of the selected accounts in order, without those that lie before `cursor`.
 
-    `folders` lists the folders whose names begin with a prefix: whole, with their slash, in the order of their bytes.
+    `list_folders` returns the folders whose names start with a prefix: full names that end with a slash, in byte order.
     """
-    for folder in folders(root + ROOT):
-        name = _leaf(folder)
-        if _is_behind(folder, mark):
+    for folder in list_folders(root + ROOT):
+        name = _last_part(folder)
+        if _is_before(folder, cursor):
             continue
-        if ORGANISATION.fullmatch(name) and is_among(name, selection.orgs):
-            inner = (one for one in folders(folder) if not _is_behind(one, mark))
-            yield from (one for one in inner if _is_account(_leaf(one), selection))
+        if ORGANISATION.fullmatch(name) and is_selected(name, selection.orgs):
+            for account in list_folders(folder):
+                if not _is_before(account, cursor) and _is_account(_last_part(account), selection):
+                    yield account
         elif not selection.orgs and _is_account(name, selection):
             yield folder
 
 
-def key_ranges(selection: Selection, account: str, mark: str, folders: Callable[[str], list[str]]) -> list[KeyRange]:
-    """List the stretches of an account's folder that can hold what is asked and lies after `mark`, in order."""
+def key_ranges(
+    selection: Selection, account: str, cursor: str, list_folders: Callable[[str], list[str]]
+) -> list[KeyRange]:
+    """Return the key ranges of an account's folder that can hold selected files after `cursor`, in order."""
     kinds = [f"{account}{kind}/" for kind in selection.kinds] or [
-        folder for folder in folders(f"{account}CloudTrail") if _leaf(folder) in KINDS
+        folder for folder in list_folders(f"{account}CloudTrail") if _last_part(folder) in KINDS
     ]
     regions = [
         region
         for kind in sorted(kinds)
-        if not _is_behind(kind, mark)
-        for region in sorted([f"{kind}{region}/" for region in selection.regions] or folders(kind))
-        if not _is_behind(region, mark)
+        if not _is_before(kind, cursor)
+        for region in sorted([f"{kind}{region}/" for region in selection.regions] or list_folders(kind))
+        if not _is_before(region, cursor)
     ]
-    all_of_them = (_stretch(selection, region, mark) for region in regions)
-    return [one for one in all_of_them if one.after < one.before]
+    ranges = (_key_range(selection, region, cursor) for region in regions)
+    return [key_range for key_range in ranges if key_range.after < key_range.before]
 
 
-def _stretch(selection: Selection, region: str, mark: str) -> KeyRange:
+def _key_range(selection: Selection, region: str, cursor: str) -> KeyRange:
     first = region + (day_folder(selection.first_day) if selection.since else "")
     before = region + day_folder(selection.last_day + timedelta(days=1))
-    return KeyRange(region, max(first, mark), before)
+    return KeyRange(region, max(first, cursor), before)
 
 
 def day_folder(day: date) -> str:
@@ -100,14 +106,14 @@ def day_folder(day: date) -> str:
     return day.isoformat().replace("-", "/") + "/"  # strftime does not pad the years before 1000
 
 
-def _leaf(folder: str) -> str:
+def _last_part(folder: str) -> str:
     return folder[:-1].rpartition("/")[2]
 
 
 def _is_account(name: str, selection: Selection) -> bool:
-    return bool(ACCOUNT.fullmatch(name)) and is_among(name, selection.accounts)
+    return bool(ACCOUNT.fullmatch(name)) and is_selected(name, selection.accounts)
 
 
-def _is_behind(folder: str, mark: str) -> bool:
-    """Say whether all keys of a folder come before `mark`."""
-    return folder < mark and not mark.startswith(folder)
+def _is_before(folder: str, cursor: str) -> bool:
+    """Return whether all keys of a folder come before `cursor`."""
+    return folder < cursor and not cursor.startswith(folder)

@@ -1,7 +1,7 @@
-"""Walks along the stretches of a bucket that can hold what is asked: listed side by side, yielded in order.
+"""Lists the selected files of a bucket: several key ranges at a time, in the order of the keys.
 
-Order is what makes a resume cheap: "everything up to this key is done" is one line, however many keys there are. Memory
-is a few pages of keys. A folder tree is walked by the same rules.
+The order makes a resume cheap: "everything up to this key is done" is one line, however many keys there are. Memory
+holds a few pages of keys. A folder tree is listed by the same rules.
 """
 
 from __future__ import annotations
@@ -21,20 +21,13 @@ if TYPE_CHECKING:
     from worker.backfill.key_ranges import KeyRange
     from worker.backfill.selection import Selection
 
-
-# Listings under way at once: each is a page of 1,000 keys at most.
+# Listing requests in flight: each returns a page of at most 1,000 keys.
 LISTINGS = 16
 
-
-_SEARCH_LEVELS = 3  # of folders above AWSLogs/; a trail's prefix seldom has more
-
-
+_SEARCH_LEVELS = 3  # of folders above AWSLogs/: a trail's prefix seldom has more
 _SEARCH_FOLDERS = 500
 
-
 T = TypeVar("T")
-
-
 R = TypeVar("R")
 
 
@@ -48,25 +41,25 @@ class ListedKey:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A part of a listing, in the order of the keys' bytes; `more` when it is not the last."""
+    """A page of a listing, in the byte order of the keys; `truncated` when more keys follow."""
 
-    listed: Sequence[ListedKey]
-    more: bool
+    keys: Sequence[ListedKey]
+    truncated: bool
 
 
 class Lister(Protocol):
-    """What lists keys: a bucket, or a folder tree. Asked by several threads at once."""
+    """Lists keys: of a bucket, or of a folder tree. Called by several threads at once."""
 
     def folders(self, prefix: str) -> list[str]:
-        """List the folders whose names begin with `prefix`, whole and with their slash, in the order of their bytes."""
+        """List the folders whose names start with `prefix`: full names that end with a slash, in byte order."""
 
     def page(self, prefix: str, after: str) -> Page:
-        """List the next keys that begin with `prefix` and are greater than `after`."""
+        """List the next keys that start with `prefix` and are greater than `after`."""
 
 
 @dataclass(frozen=True, slots=True)
-class File:
-    """A log file that is asked for: its size in bytes, the account and the day (YYYY-MM-DD) of its delivery."""
+class SelectedFile:
+    """A selected log file: its size in bytes, and the account and the day (YYYY-MM-DD) of its delivery."""
 
     key: str
     size: int
@@ -75,81 +68,84 @@ class File:
 
 
 def find_roots(lister: Lister) -> list[str]:
-    """Find what stands before each AWSLogs/: "" or "some/prefix/"; [] when there is none within three levels.
+    """Find what comes before each AWSLogs/: "" or "some/prefix/"; [] when there is none within three levels.
 
-    Gives up, with what was found, in a bucket of more than 500 folders on the way.
+    Stops after 500 folders, and returns the roots found until then.
     """
-    found: list[str] = []
-    level, asked = [""], 0
+    roots: list[str] = []
+    level, searched = [""], 0
     for _ in range(_SEARCH_LEVELS + 1):
-        below: list[str] = []
+        next_level: list[str] = []
         for folder in level:
-            asked += 1
-            if asked > _SEARCH_FOLDERS:
-                return sorted(found)
-            inner = lister.folders(folder)
-            found += [folder] if folder + ROOT in inner else []
-            below += [one for one in inner if one != folder + ROOT]
-        level = below
-    return sorted(found)
+            searched += 1
+            if searched > _SEARCH_FOLDERS:
+                return sorted(roots)
+            children = lister.folders(folder)
+            if folder + ROOT in children:
+                roots.append(folder)
+            next_level += [child for child in children if child != folder + ROOT]
+        level = next_level
+    return sorted(roots)
 
 
-def files(lister: Lister, pool: Executor, selection: Selection, roots: Iterable[str], mark: str = "") -> Iterator[File]:
-    """Yield the files that are asked for and come after `mark`, in the order of their keys.
+def list_files(
+    lister: Lister, pool: Executor, selection: Selection, roots: Iterable[str], cursor: str = ""
+) -> Iterator[SelectedFile]:
+    """Yield the selected files after `cursor`, in the order of their keys.
 
-    No root may lie below the AWSLogs/ of another one: their files would not be in order.
+    No root may lie below the AWSLogs/ of another root: their files would not be in order.
     """
     for root in sorted(roots, key=lambda root: root + ROOT):
-        for listed in _below(lister, pool, selection, root, mark):
+        for listed in _list_root(lister, pool, selection, root, cursor):
             file = parse_key(listed.key, root)
-            if file and selection.takes(file):
-                yield File(listed.key, listed.size, file.account, file.day.isoformat())
+            if file and selection.matches(file):
+                yield SelectedFile(listed.key, listed.size, file.account, file.day.isoformat())
 
 
-def _below(lister: Lister, pool: Executor, selection: Selection, root: str, mark: str) -> Iterator[ListedKey]:
-    accounts = account_folders(selection, root, mark, lister.folders)
-    of_account = partial(_stretches_of, selection, mark, lister)
-    wanted = (stretch for several in _ahead(pool, of_account, accounts) for stretch in several)
-    for stretch, page in _ahead(pool, partial(_first_page, lister), wanted):
-        yield from page.listed
-        if page.more:
-            yield from _rest(lister, pool, stretch, page)
+def _list_root(lister: Lister, pool: Executor, selection: Selection, root: str, cursor: str) -> Iterator[ListedKey]:
+    accounts = account_folders(selection, root, cursor, lister.folders)
+    ranges_of_account = partial(_key_ranges, selection, cursor, lister)
+    ranges = (key_range for batch in _map_ahead(pool, ranges_of_account, accounts) for key_range in batch)
+    for key_range, page in _map_ahead(pool, partial(_first_page, lister), ranges):
+        yield from page.keys
+        if page.truncated:
+            yield from _list_rest(lister, pool, key_range, page)
 
 
-def _stretches_of(selection: Selection, mark: str, lister: Lister, account: str) -> list[KeyRange]:
-    return key_ranges(selection, account, mark, lister.folders)
+def _key_ranges(selection: Selection, cursor: str, lister: Lister, account: str) -> list[KeyRange]:
+    return key_ranges(selection, account, cursor, lister.folders)
 
 
-def _rest(lister: Lister, pool: Executor, stretch: KeyRange, page: Page) -> Iterator[ListedKey]:
-    pieces = stretch.rest(page.listed[0].key, page.listed[-1].key)
-    for piece, first in _ahead(pool, partial(_first_page, lister), pieces):
-        following = first
-        yield from following.listed
-        while following.more:
-            following = _page(lister, piece, following.listed[-1].key)
-            yield from following.listed
+def _list_rest(lister: Lister, pool: Executor, key_range: KeyRange, first_page: Page) -> Iterator[ListedKey]:
+    parts = key_range.split_after_page(first_page.keys[0].key, first_page.keys[-1].key)
+    for part, first in _map_ahead(pool, partial(_first_page, lister), parts):
+        page = first
+        yield from page.keys
+        while page.truncated:
+            page = _page(lister, part, page.keys[-1].key)
+            yield from page.keys
 
 
-def _first_page(lister: Lister, stretch: KeyRange) -> tuple[KeyRange, Page]:
-    return stretch, _page(lister, stretch, stretch.after)
+def _first_page(lister: Lister, key_range: KeyRange) -> tuple[KeyRange, Page]:
+    return key_range, _page(lister, key_range, key_range.after)
 
 
-def _page(lister: Lister, stretch: KeyRange, after: str) -> Page:
-    page = lister.page(stretch.prefix, after)
-    inside = [one for one in page.listed if one.key < stretch.before]
-    return Page(inside, page.more and 0 < len(inside) == len(page.listed))
+def _page(lister: Lister, key_range: KeyRange, after: str) -> Page:
+    page = lister.page(key_range.prefix, after)
+    keys = [listed for listed in page.keys if listed.key < key_range.before]
+    return Page(keys, page.truncated and 0 < len(keys) == len(page.keys))
 
 
-def _ahead(pool: Executor, work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
-    """Do the work of some items ahead of their turn, and yield the results in the items' order."""
-    waiting: deque[Future[R]] = deque()
+def _map_ahead(pool: Executor, work: Callable[[T], R], arguments: Iterable[T]) -> Iterator[R]:
+    """Call `work` in the pool, a few arguments ahead, and yield the results in the order of the arguments."""
+    pending: deque[Future[R]] = deque()
     try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) == LISTINGS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        for argument in arguments:
+            pending.append(pool.submit(work, argument))
+            if len(pending) == LISTINGS:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
     finally:
-        for one in waiting:
-            one.cancel()
+        for future in pending:
+            future.cancel()

@@ -1,8 +1,8 @@
-"""What a backfill counts and decides: outcomes by day, how far it has come, when a file is tried again or given up.
+"""What a backfill counts, and how far it has come.
 
-Files end in any order and are settled in the order in which they were found. So one mark, the key up to which
-everything is settled, says where an interrupted run goes on; what had ended beyond it is loaded once more, which
-changes nothing.
+Files end in any order and are committed in the order in which they were listed. So one cursor, the key up to which all
+files are committed, says where an interrupted run resumes. Files that ended beyond the cursor are loaded once more,
+which changes nothing.
 """
 
 from __future__ import annotations
@@ -15,26 +15,30 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from worker.backfill.listing import File
+    from worker.backfill.listing import SelectedFile
 
 
 class LoadOutcome(StrEnum):
     """How a file ended."""
 
-    ANNOUNCED = "announced"  # to the queue: the pipeline has it now
+    ANNOUNCED = "announced"  # to the queue: from here on it is the pipeline's
     LOADED = "loaded"
-    DUPLICATE = "duplicate"  # all its records were there
+    DUPLICATE = "duplicate"  # all its records were in the index before
     EMPTY = "empty"  # it holds no records
-    PRESENT = "present"  # --missing: the index holds records of it, so it was left alone
+    PRESENT = "present"  # --missing: the index holds records of it, so it was not loaded
     FAILED = "failed"
 
 
-RECORDS = ("read", "indexed", "duplicate", "degraded", "rejected")
+RECORD_COUNTS = ("read", "indexed", "duplicate", "degraded", "rejected")
 
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """One file's end: its records as `RECORDS` names them, and for a failure the reason's code and one line more."""
+    """How one file ended.
+
+    `records` are its counts in the order of `RECORD_COUNTS`. A failure has a `reason`, a code, and a `detail`, one line
+    of text; `rejected` holds positions and reasons.
+    """
 
     outcome: LoadOutcome
     records: tuple[int, ...] = ()
@@ -52,7 +56,7 @@ class RetryLater:
 
 @dataclass(slots=True)
 class LoadTally:
-    """Files by day and outcome, and records by what became of them: as large as there are days."""
+    """Files by day and outcome, and records by outcome. Its size grows with the number of days only."""
 
     days: dict[str, Counter[str]] = field(default_factory=dict)
     records: Counter[str] = field(default_factory=Counter)
@@ -61,30 +65,30 @@ class LoadTally:
     def __post_init__(self) -> None:
         self.outcomes = sum(self.days.values(), Counter())
 
-    def add(self, file: File, ended: Finished) -> None:
+    def add(self, file: SelectedFile, finished: Finished) -> None:
         """Count one file."""
-        self.days.setdefault(file.day, Counter())[ended.outcome] += 1
-        self.outcomes[ended.outcome] += 1
-        self.records.update(dict(zip(RECORDS, ended.records, strict=False)))
+        self.days.setdefault(file.day, Counter())[finished.outcome] += 1
+        self.outcomes[finished.outcome] += 1
+        self.records.update(dict(zip(RECORD_COUNTS, finished.records, strict=False)))
 
     @property
     def files(self) -> int:
-        """All files."""
+        """The number of files."""
         return self.outcomes.total()
 
 
 @dataclass(slots=True)
 class BackfillPlan:
-    """What a run would do, counted while it streams by: as large as there are accounts and days."""
+    """What a run would do, counted while files are listed. Its size grows with the accounts and days only."""
 
     files: int = 0
     bytes: int = 0
     present: int = 0  # --missing: files of which the index holds records
-    incomplete: int = 0  # among those, files of which a record is missing before the last one that is there
+    incomplete: int = 0  # of those, files that lack a record before their last indexed one
     accounts: Counter[str] = field(default_factory=Counter)
     days: Counter[str] = field(default_factory=Counter)
 
-    def add(self, file: File) -> None:
+    def add(self, file: SelectedFile) -> None:
         """Count a file that would be loaded."""
         self.files += 1
         self.bytes += file.size
@@ -94,37 +98,37 @@ class BackfillPlan:
 
 @dataclass(slots=True)
 class _Slot:
-    file: File
-    ended: Finished | None = None
+    file: SelectedFile
+    finished: Finished | None = None
 
 
 class OrderedProgress:
-    """Settles files in the order in which they were entered, whatever the order in which they end."""
+    """Commits files in the order in which they were added, in whatever order they end."""
 
-    def __init__(self, tally: LoadTally, mark: str = "") -> None:
-        self.tally, self.mark = tally, mark
-        self._places: deque[_Slot] = deque()
-        self._first = 0
+    def __init__(self, tally: LoadTally, cursor: str = "") -> None:
+        self.tally, self.cursor = tally, cursor
+        self._slots: deque[_Slot] = deque()
+        self._first_number = 0
 
     @property
-    def open(self) -> int:
-        """How many files are entered and not settled."""
-        return len(self._places)
+    def uncommitted(self) -> int:
+        """The number of files that were added and are not committed."""
+        return len(self._slots)
 
-    def enter(self, file: File) -> int:
-        """Take a file in; returns its number."""
-        self._places.append(_Slot(file))
-        return self._first + len(self._places) - 1
+    def add(self, file: SelectedFile) -> int:
+        """Add a file; returns its number."""
+        self._slots.append(_Slot(file))
+        return self._first_number + len(self._slots) - 1
 
-    def end(self, number: int, ended: Finished) -> None:
-        """Say how a file ended."""
-        self._places[number - self._first].ended = ended
+    def finish(self, number: int, finished: Finished) -> None:
+        """Record how a file ended."""
+        self._slots[number - self._first_number].finished = finished
 
-    def settle(self) -> Iterator[tuple[File, Finished]]:
-        """Count what has ended up to the first file that has not, and move the mark there."""
-        while self._places and (ended := self._places[0].ended):
-            file = self._places.popleft().file
-            self._first += 1
-            self.tally.add(file, ended)
-            self.mark = file.key
-            yield file, ended
+    def commit(self) -> Iterator[tuple[SelectedFile, Finished]]:
+        """Count the files that ended, up to the first one that has not, and move the cursor; yields them."""
+        while self._slots and (finished := self._slots[0].finished):
+            file = self._slots.popleft().file
+            self._first_number += 1
+            self.tally.add(file, finished)
+            self.cursor = file.key
+            yield file, finished

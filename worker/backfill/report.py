@@ -1,4 +1,4 @@
-"""The report of a backfill: the files that failed, a JSON line each."""
+"""The report of a backfill: the files that failed, as JSON lines."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from worker.backfill.checkpoint import disk_errors
-from worker.backfill.listing import File
+from worker.backfill.checkpoint import translate_disk_errors
+from worker.backfill.listing import SelectedFile
 from worker.errors import SetupError
+from worker.pipeline.objects import ObjectRef
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -30,53 +31,55 @@ class FailedFile(msgspec.Struct, kw_only=True, omit_defaults=True):
     detail: str = ""
     rejected: tuple[tuple[int, str], ...] = ()
 
+    def to_selected(self) -> SelectedFile:
+        """Return the file, to load it again."""
+        return SelectedFile(self.key, self.size, self.account, self.day)
+
 
 class FailureReport:
-    """The files that failed, a JSON line each. It is made with its first line."""
+    """A report that a run appends to. The file is created with its first line.
+
+    `size` is the length of the report, in bytes. What a killed run wrote beyond it is cut off.
+    """
 
     def __init__(self, path: Path, size: int = 0) -> None:
         self.path, self.size = path, size
         if path.exists():
-            with disk_errors(path):
+            with translate_disk_errors(path):
                 os.truncate(path, size)
 
-    def add(self, bucket: str, several: Iterable[tuple[File, Finished]]) -> None:
-        """Append files that failed; when this returns they are on the disk."""
-        lines = [msgspec.json.encode(_failure(bucket, file, ended)) + b"\n" for file, ended in several]
+    def append(self, bucket: str, failed: Iterable[tuple[SelectedFile, Finished]]) -> None:
+        """Append files that failed; when this returns, they are on the disk."""
+        lines = [msgspec.json.encode(_failed_file(bucket, file, finished)) + b"\n" for file, finished in failed]
         if not lines:
             return
-        with disk_errors(self.path), self.path.open("ab") as file:
+        with translate_disk_errors(self.path), self.path.open("ab") as file:
             self.size += file.write(b"".join(lines))
             file.flush()
             os.fsync(file.fileno())
 
 
-def _failure(bucket: str, file: File, ended: Finished) -> FailedFile:
+def _failed_file(bucket: str, file: SelectedFile, finished: Finished) -> FailedFile:
     return FailedFile(
-        object=f"s3://{bucket}/{file.key}",
+        object=ObjectRef(bucket, file.key).uri,
         key=file.key,
         size=file.size,
         account=file.account,
         day=file.day,
-        reason=ended.reason,
-        detail=ended.detail,
-        rejected=ended.rejected,
+        reason=finished.reason,
+        detail=finished.detail,
+        rejected=finished.rejected,
     )
 
 
-def failures(path: Path, bucket: str) -> Iterator[FailedFile]:
-    """Read a report line by line; raises SetupError when it is none, or speaks of another bucket."""
-    with disk_errors(path), path.open("rb") as lines:
+def read_report(path: Path, bucket: str) -> Iterator[FailedFile]:
+    """Yield the lines of a report; raises SetupError when one is not a failed file, or is of another bucket."""
+    with translate_disk_errors(path), path.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             try:
-                failure = msgspec.json.decode(line, type=FailedFile)
+                failed = msgspec.json.decode(line, type=FailedFile)
             except msgspec.DecodeError as error:
-                raise SetupError(f"{path}, line {number}: no failed file of a backfill.") from error
-            if not failure.object.startswith(f"s3://{bucket}/"):
-                raise SetupError(f"{path}, line {number}: {failure.object} is not in {bucket}.")
-            yield failure
-
-
-def failed_file(failure: FailedFile) -> File:
-    """Return the file of a report's line."""
-    return File(failure.key, failure.size, failure.account, failure.day)
+                raise SetupError(f"{path}, line {number}, is not a failed file of a backfill.") from error
+            if not failed.object.startswith(ObjectRef(bucket, "").uri):
+                raise SetupError(f"{path}, line {number}: {failed.object} is not in the bucket {bucket}.")
+            yield failed

@@ -1,7 +1,6 @@
-"""Runs a backfill: batches of files to a few threads, failures that can pass tried again, ends settled in order.
+"""Runs a backfill: hands batches of files to a few threads, retries what can pass, and commits files in order.
 
-There are two ways for a batch: announced to the queue, for the pipeline that is there, or loaded here by consumers like
-the pipeline's own. Both are handed in.
+How a batch is loaded is up to the loader: worker.backfill.loaders.
 """
 
 from __future__ import annotations
@@ -21,128 +20,132 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Iterable, Iterator
 
-    from worker.backfill.listing import File
+    from worker.backfill.listing import SelectedFile
     from worker.backfill.loaders import Loader
     from worker.backfill.progress import OrderedProgress
 
+# Files that are not committed: a killed process loads them twice, and no others are in memory.
+_MAX_UNCOMMITTED = 2_000
 
-# Files entered and not settled: what is loaded twice if the process is killed, and all that is in memory.
-_WINDOW = 2_000
-
-
-_BEAT_SECONDS = 0.2
-
-
-_IDLE_SECONDS = 0.05
+_WAIT_SECONDS = 0.2  # for a batch to end
+_IDLE_SECONDS = 0.05  # while no batch is in flight
 
 
 @dataclass(order=True, slots=True)
 class _ScheduledRetry:
-    at: float
+    due_at: float
     number: int
     task: LoadTask
 
 
 class BackfillRun:
-    """One run over `source`: files to load, and files with the end they have already.
+    """One run over `source`: files to load (with None), and files that need no loading, with how they ended.
 
-    `patience` is how long, in seconds, a file is tried while nothing goes through; `first_wait` the wait before its
-    second attempt, which doubles. `stop` ends the run gently.
+    `patience` is how long, in seconds, a file is retried while no file can be loaded. `first_wait` is the wait before
+    the second attempt, in seconds; it doubles. `stop` ends the run gracefully.
     """
 
     def __init__(  # noqa: PLR0913 - the parts, and what bounds them
         self,
-        way: Loader,
-        source: Iterable[tuple[File, Finished | None]],
-        ledger: OrderedProgress,
+        loader: Loader,
+        source: Iterable[tuple[SelectedFile, Finished | None]],
+        progress: OrderedProgress,
         *,
         workers: int,
         patience: float,
         stop: threading.Event,
         first_wait: float = 2.0,
     ) -> None:
-        self._way, self._source, self.ledger = way, iter(source), ledger
+        self._loader, self._source, self.progress = loader, iter(source), progress
         self._workers, self._patience, self._first_wait = workers, patience, first_wait
         self._stop = stop
-        self._flights: dict[Future[list[Finished | RetryLater]], list[LoadTask]] = {}
-        self._due: list[_ScheduledRetry] = []
-        self._listed_all = False
-        # What went through before an interruption shows that not everything is refused.
-        self._went_through: float | None = time.monotonic() if ledger.tally.files else None
+        self._in_flight: dict[Future[list[Finished | RetryLater]], list[LoadTask]] = {}
+        self._scheduled: list[_ScheduledRetry] = []  # a heap, the earliest first
+        self._source_exhausted = False
+        # A file that was loaded before an interruption proves that files can be loaded.
+        self._last_success: float | None = time.monotonic() if progress.tally.files else None
         self.retries: Counter[str] = Counter()  # by cause
 
-    def go(self) -> Iterator[list[tuple[File, Finished]]]:
-        """Run to the end, or until stopped; yields what was settled, several times a second, if nothing then [].
+    def execute(self) -> Iterator[list[tuple[SelectedFile, Finished]]]:
+        """Run to the end, or until stopped; yields the files just committed several times a second, [] for none.
 
-        Raises SetupError when nothing goes through any more.
+        Raises SetupError when no file can be loaded any more.
         """
         with ThreadPoolExecutor(self._workers, "backfill") as pool:
             while True:
-                self._start(pool)
-                self._land()
-                yield list(self.ledger.settle())
-                if not self._flights and (self._stop.is_set() or self.is_complete):
+                self._submit_batches(pool)
+                self._collect()
+                yield list(self.progress.commit())
+                if not self._in_flight and (self._stop.is_set() or self.is_complete):
                     return
 
     @property
     def is_complete(self) -> bool:
-        """Whether all files of the source are settled."""
-        return self._listed_all and not self.ledger.open
+        """Whether all files of the source are committed."""
+        return self._source_exhausted and not self.progress.uncommitted
 
-    def _start(self, pool: ThreadPoolExecutor) -> None:
-        while len(self._flights) < self._workers and not self._stop.is_set():
-            tasks = self._next()
+    def _submit_batches(self, pool: ThreadPoolExecutor) -> None:
+        while len(self._in_flight) < self._workers and not self._stop.is_set():
+            tasks = self._next_batch()
             if not tasks:
                 return
-            self._flights[pool.submit(self._way.load, [task.file for task in tasks])] = tasks
+            self._in_flight[pool.submit(self._loader.load, [task.file for task in tasks])] = tasks
 
-    def _next(self) -> list[LoadTask]:
-        """Choose the files of one batch: those whose time has come again, then new ones."""
-        most, now = min(self._way.batch, self._way.most()), time.monotonic()
+    def _next_batch(self) -> list[LoadTask]:
+        """Return the files of one batch: first the retries that are due, then new files."""
+        size, now = min(self._loader.batch_size, self._loader.capacity()), time.monotonic()
         tasks: list[LoadTask] = []
-        while len(tasks) < most and self._due and self._due[0].at <= now:
-            tasks.append(heapq.heappop(self._due).task)
-        while len(tasks) < most and self.ledger.open < _WINDOW and (task := self._enter(now)):
+        while len(tasks) < size and self._scheduled and self._scheduled[0].due_at <= now:
+            tasks.append(heapq.heappop(self._scheduled).task)
+        while len(tasks) < size and self._has_room() and (task := self._next_task(now)):
             tasks.append(task)
-        self._way.started(len(tasks))
+        self._loader.record_started(len(tasks))
         return tasks
 
-    def _enter(self, now: float) -> LoadTask | None:
-        while self.ledger.open < _WINDOW:
-            file, ended = next(self._source, (None, None))
+    def _next_task(self, now: float) -> LoadTask | None:
+        """Return the next file to load, and pass over files that need no loading."""
+        while self._has_room():
+            file, finished = next(self._source, (None, None))
             if file is None:
-                self._listed_all = True
+                self._source_exhausted = True
                 return None
-            number = self.ledger.enter(file)
-            if ended is None:
+            number = self.progress.add(file)
+            if finished is None:
                 return LoadTask(number, file, now)
-            self.ledger.end(number, ended)
+            self.progress.finish(number, finished)
         return None
 
-    def _land(self) -> None:
-        if not self._flights:
+    def _has_room(self) -> bool:
+        return self.progress.uncommitted < _MAX_UNCOMMITTED
+
+    def _collect(self) -> None:
+        """Record the batches that ended; waits a moment where none has."""
+        if not self._in_flight:
             self._stop.wait(_IDLE_SECONDS)
             return
-        for flight in wait(self._flights, _BEAT_SECONDS, FIRST_COMPLETED).done:
-            for task, end in zip(self._flights.pop(flight), flight.result(), strict=True):
-                self._take(task, end)
+        for future in wait(self._in_flight, _WAIT_SECONDS, FIRST_COMPLETED).done:
+            for task, outcome in zip(self._in_flight.pop(future), future.result(), strict=True):
+                self._record(task, outcome)
 
-    def _take(self, task: LoadTask, end: Finished | RetryLater) -> None:
-        now = time.monotonic()
-        if isinstance(end, Finished):
-            self._went_through = now
-            self.ledger.end(task.number, end)
+    def _record(self, task: LoadTask, outcome: Finished | RetryLater) -> None:
+        if isinstance(outcome, Finished):
+            self._last_success = time.monotonic()
+            self.progress.finish(task.number, outcome)
             return
         task.attempts += 1
-        self.retries[end.cause] += 1
-        choice = decide(task, end.cause, now=now, went_through=self._went_through, patience=self._patience)
-        if choice is RetryDecision.STOP:
-            self._stop.set()
-            raise SetupError(f"Nothing goes through: {end.cause}.")
-        if choice is RetryDecision.GIVE_UP:
-            detail = f"given up after {task.attempts} attempts in {now - task.began:.0f} s"
-            self.ledger.end(task.number, Finished(LoadOutcome.FAILED, reason=end.cause, detail=detail))
-            return
-        heapq.heappush(
-            self._due, _ScheduledRetry(now + retry_delay(task.attempts, self._first_wait), task.number, task)
-        )
+        self.retries[outcome.cause] += 1
+        self._retry(task, outcome.cause)
+
+    def _retry(self, task: LoadTask, cause: str) -> None:
+        """Schedule another attempt, or give the file up, or stop the run."""
+        now = time.monotonic()
+        match decide(task, cause, now=now, last_success=self._last_success, patience=self._patience):
+            case RetryDecision.STOP:
+                self._stop.set()
+                raise SetupError(f"No file can be loaded: {cause}.")
+            case RetryDecision.GIVE_UP:
+                detail = f"given up after {task.attempts} attempts in {now - task.first_try:.0f} s"
+                self.progress.finish(task.number, Finished(LoadOutcome.FAILED, reason=cause, detail=detail))
+            case RetryDecision.RETRY:
+                due_at = now + retry_delay(task.attempts, self._first_wait)
+                heapq.heappush(self._scheduled, _ScheduledRetry(due_at, task.number, task))

@@ -1,4 +1,4 @@
-"""Where files to load are listed: a bucket by ListObjectsV2, or a folder tree; and how a tree's files are read.
+"""Where a backfill lists its files: a bucket by ListObjectsV2, or a folder tree. The tree is also read from here.
 
 docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html
 """
@@ -26,67 +26,70 @@ if TYPE_CHECKING:
 
     from worker.pipeline.objects import ObjectRef
 
+_TREE_PAGE = 10_000  # files: each page reads the names of its folders again
 
-_PAGE = 10_000  # of a tree: a folder's names are read anew for each page
-
-
-_ELSEWHERE = ("PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException")
+_WRONG_REGION = ("PermanentRedirect", "301", "AuthorizationHeaderMalformed", "IllegalLocationConstraintException")
 
 
 class BucketLister:
-    """The keys of a bucket, at most `most` in a page. Needs s3:ListBucket."""
+    """Lists the keys of a bucket, at most `page_size` in a page. Needs s3:ListBucket."""
 
-    def __init__(self, client: S3Client, name: str, *, most: int = 1_000) -> None:
-        self._s3, self.name, self._most = client, name, most
+    def __init__(self, client: S3Client, name: str, *, page_size: int = 1_000) -> None:
+        self._s3, self.name, self._page_size = client, name, page_size
 
     def folders(self, prefix: str) -> list[str]:
-        """List the folders whose names begin with `prefix`; raises SetupError."""
+        """List the folders whose names start with `prefix`; raises SetupError."""
         try:
             pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix, Delimiter="/")
-            return sorted(one["Prefix"] for page in pages for one in page.get("CommonPrefixes", []))
+            return sorted(folder["Prefix"] for page in pages for folder in page.get("CommonPrefixes", []))
         except (ClientError, BotoCoreError) as error:
             raise self._fault(error) from error
 
     def page(self, prefix: str, after: str) -> Page:
         """List a page of keys; raises SetupError."""
         try:
-            answer = self._s3.list_objects_v2(Bucket=self.name, Prefix=prefix, StartAfter=after, MaxKeys=self._most)
+            response = self._s3.list_objects_v2(
+                Bucket=self.name, Prefix=prefix, StartAfter=after, MaxKeys=self._page_size
+            )
         except (ClientError, BotoCoreError) as error:
             raise self._fault(error) from error
-        return Page([ListedKey(one["Key"], one["Size"]) for one in answer.get("Contents", [])], answer["IsTruncated"])
+        keys = [ListedKey(entry["Key"], entry["Size"]) for entry in response.get("Contents", [])]
+        return Page(keys, response["IsTruncated"])
 
     def _fault(self, error: ClientError | BotoCoreError) -> SetupError:
         code = error_code(error)
         if code == "NoSuchBucket":
             return SetupError(f"There is no bucket {self.name}.")
         if code in ("AccessDenied", "403"):
-            return SetupError(f"These credentials may not list s3://{self.name}: they need s3:ListBucket on it.")
-        if code in _ELSEWHERE:
-            return SetupError(
-                f"The bucket {self.name} is not in {self._s3.meta.region_name}: set the region to its own."
-            )
+            return SetupError(f"These credentials may not list the bucket {self.name}: they need s3:ListBucket on it.")
+        if code in _WRONG_REGION:
+            region = self._s3.meta.region_name
+            return SetupError(f"The bucket {self.name} is not in {region}: set AWS_REGION to the bucket's region.")
         return SetupError(f"The bucket {self.name} cannot be listed: {error_text(error)}.")
 
 
 class LocalTree:
-    """A folder tree with the layout of a bucket: keys are paths relative to it. Lists and reads."""
+    """A folder tree with the layout of a bucket: keys are paths relative to it. Lists and reads its files."""
 
     def __init__(self, top: Path) -> None:
         self._top = str(top)
         if not top.is_dir():
             raise SetupError(f"There is no folder {top}.")
 
+    # A lister
+
     def folders(self, prefix: str) -> list[str]:
-        """List the folders whose names begin with `prefix`."""
-        above, _, begin = prefix.rpartition("/")
-        above += "/" if above else ""
-        return [name for name in self._names(above) if name.endswith("/") and name.startswith(above + begin)]
+        """List the folders whose names start with `prefix`; raises SetupError."""
+        parent = prefix[: prefix.rfind("/") + 1]
+        return [name for name in self._names(parent) if name.endswith("/") and name.startswith(prefix)]
 
     def page(self, prefix: str, after: str) -> Page:
-        """List the next files."""
-        above = prefix[: prefix.rfind("/") + 1]
-        found = list(islice(self._files(above, prefix, after), _PAGE + 1))
-        return Page(found[:_PAGE], len(found) > _PAGE)
+        """List the next files; raises SetupError."""
+        parent = prefix[: prefix.rfind("/") + 1]
+        keys = list(islice(self._files(parent, prefix, after), _TREE_PAGE + 1))
+        return Page(keys[:_TREE_PAGE], len(keys) > _TREE_PAGE)
+
+    # A store
 
     def fetch(self, ref: ObjectRef, limit: int) -> FetchedObject:
         """Read one file; raises UnreadableObject `not_found` or `too_large`, and StoreUnavailable."""
@@ -102,12 +105,14 @@ class LocalTree:
             raise StoreUnavailable(f"file:{error.strerror}") from error
 
     def start_get(self, ref: ObjectRef, limit: int) -> None:
-        """Say that a file has to be fetched."""
+        """Start nothing: a file is read when it is fetched."""
 
     def _files(self, folder: str, prefix: str, after: str) -> Iterator[ListedKey]:
-        """Yield the files below a folder in the order of their keys: one folder's names at a time are in memory."""
+        """Yield the files below a folder in the order of their keys, with the names of one folder at a time in memory.
+
+        Names before `after` are skipped, but not the folder that holds it.
+        """
         names = self._names(folder)
-        # What lies before `after` is passed by; the folder that holds it is not.
         first = bisect_right(names, after)
         if first and names[first - 1].endswith("/") and after.startswith(names[first - 1]):
             first -= 1
@@ -120,22 +125,23 @@ class LocalTree:
                 yield ListedKey(name, os.path.getsize(os.path.join(self._top, name)))  # noqa: PTH118, PTH202 - as above
 
     def _names(self, folder: str) -> list[str]:
-        """List what a folder holds as keys, folders with their slash: sorted, they are in the order of a bucket."""
+        """List the entries of a folder as keys. Folders get a slash before the sort: that is the order of a bucket."""
         try:
             with os.scandir(os.path.join(self._top, folder)) as entries:  # noqa: PTH118 - as above
-                names = sorted(folder + one.name + ("/" if one.is_dir() else "") for one in entries)
+                names = sorted(folder + entry.name + ("/" if entry.is_dir() else "") for entry in entries)
         except FileNotFoundError:
             return []
         except OSError as error:
             raise SetupError(f"The folder {error.filename} cannot be read: {error.strerror}.") from error
-        if strange := [name for name in names if not name.isascii() and not _is_unicode(name)]:
-            raise SetupError(f"{strange[0]!r} is no name that a bucket can have; move the file away.")
+        for name in names:
+            if not name.isascii() and not _is_unicode(name):
+                raise SetupError(f"{name!r} is not a name that a bucket can hold: rename the file or move it away.")
         return names
 
 
 def _is_unicode(name: str) -> bool:
     try:
         name.encode()
-    except UnicodeEncodeError:  # bytes that are no UTF-8, as Python carries them
+    except UnicodeEncodeError:  # bytes that are not UTF-8, which Python carries as surrogates
         return False
     return True

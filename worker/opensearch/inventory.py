@@ -32,7 +32,7 @@ class IndexInventory:
     def __init__(self, client: OpenSearch, index_prefix: str, bucket: str) -> None:
         self._client, self._prefix, self._bucket = client, index_prefix, bucket
 
-    def of(self, keys: Sequence[str]) -> dict[str, IndexedFile]:
+    def lookup(self, keys: Sequence[str]) -> dict[str, IndexedFile]:
         """Say what there is of up to 1,000 files, by key; a file without any documents is left out.
 
         Sees what is searchable: a file indexed within the last ten seconds may be left out too. Raises SetupError and

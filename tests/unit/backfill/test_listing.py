@@ -1,119 +1,233 @@
-"""Promises about the edges of a backfill: what a listing's and a queue's answers mean, and a folder tree's files."""
+"""Promises about listing: it finds the files that a filter over all keys would find, and lists no more than needed."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
 
-import boto3
 import pytest
-from botocore.stub import ANY, Stubber
-from moto import mock_aws
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from tests.support.factories import BUCKET, ref
-from worker.aws.session import config
-from worker.aws.sqs import SqsQueue
-from worker.backfill.listing import ListedKey
-from worker.backfill.sources import BucketLister, LocalTree
-from worker.errors import Reason, SetupError, UnreadableObject
+from tests.support.fake_backfill import ACCOUNTS, START, log_key
+from tests.support.fakes import MemoryBucket
+from worker.backfill.listing import Page, find_roots, list_files
+from worker.backfill.selection import ALLOWED_LATENESS, Selection
+from worker.backfill.sources import LocalTree
+from worker.cloudtrail.keys import KINDS
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator
 
-    from types_boto3_s3 import S3Client
+    from worker.backfill.listing import Lister
 
-QUEUE = "https://sqs.eu-central-1.amazonaws.com/123456789012/trail"
+ORGS = ("o-aaaaaaaaaa", "o-bbbbbbbbbbbb")
+REGIONS = ("ap-southeast-2", "eu-west-1", "us-east-1", "us-east-2", "us-gov-west-1")
+ROOTS = ("", "A/", "prod/", "prod/eu/")  # one that comes before AWSLogs/ in order, and others that come after it
+DAYS = 60
+
+minutes = st.integers(0, DAYS * 1440).map(lambda minute: START + timedelta(minutes=minute))
+log_keys = st.builds(
+    log_key,
+    st.sampled_from(ROOTS),
+    st.sampled_from(("", "", *ORGS)),
+    st.sampled_from(ACCOUNTS),
+    st.sampled_from(KINDS),
+    st.sampled_from(REGIONS),
+    minutes,
+    st.integers(0, 9),
+)
+FOREIGN = [
+    "AWSLogs/",
+    "AWSLogs/111111111111/",
+    "AWSLogs/111111111111/CloudTrail/",
+    "AWSLogs/111111111111/CloudTrail/eu-west-1/2024/12/01/",
+    "AWSLogs/111111111111/CloudTrail/eu-west-1/2024/13/45/a_20241201T0000Z_b.json.gz",
+    "AWSLogs/111111111111/CloudTrail/eu-west-1/2024/12/note.txt",
+    "AWSLogs/111111111111/CloudTrail/eu-west-1/2024/12/01/named by hand.gz",
+    "AWSLogs/111111111111/CloudTrail/eu-west-1/2024/12/01/deeper/a_20241201T0000Z_b.json.gz",
+    "AWSLogs/111111111111/CloudTrail-Digest/eu-west-1/2024/12/01/a_20241201T000000Z.json.gz",
+    "AWSLogs/111111111111/Config/eu-west-1/2024/12/1/a.json.gz",
+    "AWSLogs/111111111111/elasticloadbalancing/eu-west-1/2024/12/01/a.log.gz",
+    "AWSLogs/1111/CloudTrail/eu-west-1/2024/12/01/a_20241201T0000Z_b.json.gz",
+    "AWSLogs/o-AAAAAAAAAA/111111111111/CloudTrail/eu-west-1/2024/12/01/a_20241201T0000Z_b.json.gz",
+    "AWSLogs-copy/111111111111/CloudTrail/eu-west-1/2024/12/01/a_20241201T0000Z_b.json.gz",
+    "prod/readme.txt",
+    "zzz",
+]
+keys_of_a_bucket = st.lists(log_keys | st.sampled_from(FOREIGN), max_size=60, unique=True)
 
 
-def s3_client() -> S3Client:
-    return boto3.client("s3", config=config(connections=2))
+def any_of(*values: str) -> st.SearchStrategy[frozenset[str]]:
+    """No value, which selects all, or up to two."""
+    return st.just(frozenset[str]()) | st.frozensets(st.sampled_from(values), max_size=2)
 
 
-def test_a_bucket_is_listed_by_page_and_by_folder() -> None:
-    """Names as they are, whatever is in them, and the second page where the first one ended."""
-    keys = [f"a b+c%2B/ä🐝/{number:05d}" for number in range(5)]
-    with mock_aws():
-        client = s3_client()
-        client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
-        for name in keys:
-            client.put_object(Bucket=BUCKET, Key=name, Body=b"12345")
-        bucket = BucketLister(client, BUCKET, most=3)
+selections = st.builds(
+    Selection,
+    minutes,
+    st.none() | minutes,
+    any_of(*ACCOUNTS, "444444444444"),
+    any_of(*ORGS),
+    any_of(*REGIONS),
+    any_of(*KINDS),
+)
+selected_roots = st.lists(st.sampled_from((*ROOTS, "none/")), max_size=3, unique=True)
 
-        first = bucket.page("a b", "")
-        second = bucket.page("a b", first.listed[-1].key)
+# A second, naive implementation, which the listing is compared with.
+NAIVE = re.compile(
+    r"AWSLogs/(?:(o-[a-z0-9]{10,32})/)?(\d{12})/(CloudTrail(?:-Insight|-NetworkActivity|-Aggregated)?)/([^/]+)/"
+    r"(\d{4})/(\d\d)/(\d\d)/(?:.*/)?([^/]+)"
+)
 
-        assert bucket.folders("") == ["a b+c%2B/"]
-        assert bucket.folders("a b+c%2B/") == ["a b+c%2B/ä🐝/"]
-    assert [*first.listed, *second.listed] == [ListedKey(name, 5) for name in keys]
-    assert (first.more, second.more) == (True, False)
+
+def naive(keys: Iterable[str], roots: Iterable[str], selection: Selection) -> list[str]:
+    return sorted(key for key in keys if any(is_selected(key, root, selection) for root in roots))
+
+
+def is_selected(key: str, root: str, selection: Selection) -> bool:
+    match = NAIVE.fullmatch(key.removeprefix(root)) if key.startswith(root) else None
+    if match is None:
+        return False
+    org, account, kind, region, year, month, day, name = match.groups()
+    parts = (
+        (account, selection.accounts),
+        (org, selection.orgs),
+        (kind, selection.kinds),
+        (region, selection.regions),
+    )
+    if any(values and value not in values for value, values in parts):
+        return False
+    try:
+        start = datetime(int(year), int(month), int(day), tzinfo=UTC)
+    except ValueError:
+        return False
+    since = selection.since or datetime.min.replace(tzinfo=UTC)
+    end, until = start + timedelta(days=1), selection.until + ALLOWED_LATENESS
+    minute = re.search(r"_(\d{8}T\d{4})Z_[^/]+$", name)
+    if minute:
+        delivered = datetime.strptime(minute[1], "%Y%m%dT%H%M").replace(tzinfo=UTC)
+        return since < delivered + timedelta(minutes=1) and delivered < until
+    return since < end and start < until
+
+
+def list_keys(lister: Lister, selection: Selection, roots: Iterable[str], cursor: str = "") -> list[str]:
+    with ThreadPoolExecutor(4) as pool:
+        return [file.key for file in list_files(lister, pool, selection, roots, cursor)]
+
+
+@given(keys_of_a_bucket, selections, selected_roots)
+@settings(max_examples=200)
+def test_the_listing_finds_what_a_filter_over_all_keys_finds(
+    keys: list[str], selection: Selection, roots: list[str]
+) -> None:
+    """Three accounts, five regions, two organisations, sixty days, foreign keys between: no more and no fewer."""
+    bucket = MemoryBucket(keys, page_size=3)
+
+    assert list_keys(bucket, selection, roots) == naive(keys, roots, selection)
+
+
+@given(keys_of_a_bucket, selections, selected_roots, st.data())
+def test_a_listing_from_a_cursor_finds_what_comes_after_it(
+    keys: list[str], selection: Selection, roots: list[str], data: st.DataObject
+) -> None:
+    """An interrupted run resumes after the last file that is done: it leaves none out, and lists none again."""
+    everything = naive(keys, roots, selection)
+    cursor = data.draw(st.sampled_from(["", *everything]))
+
+    listed = list_keys(MemoryBucket(keys, page_size=3), selection, roots, cursor)
+
+    assert listed == [key for key in everything if key > cursor]
+
+
+@given(keys=st.lists(log_keys, max_size=30, unique=True), selection=selections, roots=selected_roots)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+def test_a_folder_tree_is_listed_like_a_bucket(
+    keys: list[str], selection: Selection, roots: list[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Files that were downloaded with their keys as paths are selected by the same rules, in the same order."""
+    top = tmp_path_factory.mktemp("tree")
+    for key in keys:
+        path = top / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+    assert list_keys(LocalTree(top), selection, roots) == naive(keys, roots, selection)
+
+
+def year_of_files() -> Iterator[str]:
+    """One account, one region: 20 files on each of 365 days, 7,300."""
+    for day in range(365):
+        for number in range(20):
+            yield log_key("", "", ACCOUNTS[0], "CloudTrail", "eu-west-1", START + timedelta(days=day), number)
+
+
+def test_only_prefixes_that_can_hold_selected_files_are_listed() -> None:
+    """A week of one region must not cost the listing of a year, nor of other accounts and services."""
+    other = [log_key("", "", ACCOUNTS[1], "CloudTrail", "us-east-1", START, number) for number in range(50)]
+    bucket = MemoryBucket([*year_of_files(), *other, *FOREIGN], page_size=100)
+    selection = Selection(
+        datetime(2025, 2, 8, tzinfo=UTC) - ALLOWED_LATENESS,
+        datetime(2025, 2, 1, tzinfo=UTC),
+        accounts=frozenset(ACCOUNTS[:1]),
+    )
+
+    keys = list_keys(bucket, selection, [""])
+
+    assert len(keys) == 7 * 20
+    assert bucket.returned <= 2 * 100
+    assert len(bucket.requested) < 10
+    foreign = (ACCOUNTS[1], "Config", "Digest")
+    assert not [prefix for prefix in bucket.requested if any(name in prefix for name in foreign)]
+
+
+class _AnswersTwoTogether(MemoryBucket):
+    """Returns no page but the first before two more are requested."""
+
+    _waiting = 0
+    _met = threading.Event()
+
+    def page(self, prefix: str, after: str) -> Page:
+        with self._lock:
+            self._waiting += 1
+            if self._waiting == 3:
+                self._met.set()
+        if self._waiting > 1:
+            assert self._met.wait(10), "a page was waited for before the next one was requested"
+        return super().page(prefix, after)
+
+
+def test_a_long_key_range_is_listed_in_parallel() -> None:
+    """A region with a year of files is not a chain of requests, each waiting for the one before."""
+    selection = Selection(START + timedelta(days=400))
+
+    keys = list_keys(_AnswersTwoTogether(list(year_of_files()), page_size=100), selection, [""])
+
+    assert len(keys) == 7_300
 
 
 @pytest.mark.parametrize(
-    ("code", "status", "sentence"),
+    ("keys", "roots"),
     [
-        ("NoSuchBucket", 404, "There is no bucket trail."),
-        ("AccessDenied", 403, "may not list s3://trail: they need s3:ListBucket on it."),
-        ("AuthorizationHeaderMalformed", 400, "The bucket trail is not in eu-central-1: set the region to its own."),
-        ("InternalError", 500, "The bucket trail cannot be listed: InternalError"),
+        (["AWSLogs/x"], [""]),
+        (["prod/AWSLogs/x", "AWSLogs/y", "other/z"], ["", "prod/"]),
+        (["a/b/c/AWSLogs/x"], ["a/b/c/"]),
+        (["a/b/c/d/AWSLogs/x"], []),
+        (["myAWSLogs/x", "AWSLogs"], []),
+        ([], []),
     ],
 )
-def test_a_listing_that_is_refused_says_what_to_mend(code: str, status: int, sentence: str) -> None:
-    """One sentence for the operator, for folders and for pages."""
-    client = s3_client()
-    with Stubber(client) as stub:
-        for _ in range(2):
-            stub.add_client_error("list_objects_v2", code, http_status_code=status)
-
-        with pytest.raises(SetupError) as pages:
-            BucketLister(client, "trail").page("", "")
-        with pytest.raises(SetupError) as folders:
-            BucketLister(client, "trail").folders("")
-
-    assert sentence in str(pages.value)
-    assert str(folders.value) == str(pages.value)
+def test_awslogs_is_found_down_to_three_folders(keys: list[str], roots: list[str]) -> None:
+    """A trail's prefix is whatever its owner chose; few have to be named."""
+    assert find_roots(MemoryBucket(keys)) == roots
 
 
-def answered(*answers: dict[str, Any] | str) -> list[list[str]]:
-    """What `announce` makes of each answer to three messages; a text is an error's code."""
-    client = boto3.client("sqs", config=config(connections=1))
-    with Stubber(client) as stub:
-        for answer in answers:
-            if isinstance(answer, str):
-                stub.add_client_error("send_message_batch", answer, http_status_code=400)
-            else:
-                stub.add_response("send_message_batch", answer, {"QueueUrl": QUEUE, "Entries": ANY})
-        return [SqsQueue(client, QUEUE, "").announce(["a", "b", "c"]) for _ in answers]
+def test_the_search_for_awslogs_ends_in_a_bucket_of_many_folders() -> None:
+    """A data lake has a million folders: listing each would take hours, so the search stops, and --prefix is needed."""
+    bucket = MemoryBucket([f"{number:05d}/file" for number in range(2_000)])
 
-
-def test_each_message_is_told_whether_it_was_taken() -> None:
-    """One of three that was not must not be lost with the two that were, nor bring those again."""
-    failed = {"Id": "1", "SenderFault": False, "Code": "InternalError"}
-
-    assert answered({"Successful": [], "Failed": [failed]}, {"Successful": [], "Failed": []}, "RequestThrottled") == [
-        ["", "sqs:InternalError", ""],
-        ["", "", ""],
-        ["sqs:RequestThrottled"] * 3,
-    ]
-
-
-def test_a_tree_reads_its_files_and_says_which_are_gone_or_too_large(tmp_path: Path) -> None:
-    """In the words of the pipeline, so that a file on a disk ends like one in a bucket."""
-    (tmp_path / "AWSLogs").mkdir()
-    (tmp_path / "AWSLogs" / "a").write_bytes(b"12345")
-    tree = LocalTree(tmp_path)
-
-    with pytest.raises(UnreadableObject) as gone:
-        tree.fetch(ref(key="AWSLogs/b"), 10)
-    with pytest.raises(UnreadableObject) as large:
-        tree.fetch(ref(key="AWSLogs/a"), 4)
-
-    assert tree.fetch(ref(key="AWSLogs/a"), 5).content == b"12345"
-    assert tree.fetch(ref(key="AWSLogs/a"), 5).modified_at.tzinfo is not None
-    assert (gone.value.reason, large.value.reason) == (Reason.NOT_FOUND, Reason.TOO_LARGE)
-
-
-def test_a_name_that_no_bucket_can_have_is_named(tmp_path: Path) -> None:
-    """Bytes that are no UTF-8 have no key, and a file must not be passed over in silence."""
-    (tmp_path / "caf\udce9").touch()
-
-    with pytest.raises(SetupError, match="is no name that a bucket can have"):
-        LocalTree(tmp_path).page("", "")
+    assert find_roots(bucket) == []
+    assert len(bucket.requested) <= 500
