@@ -60,7 +60,7 @@ def _looker(settings: Settings, *, letters: bool) -> Probe:
     @cache
     def desk() -> DeadLetterService:
         return DeadLetterService(
-            make_dead_letter_queue(settings), make_store(settings), sleep=time.sleep, say=lambda _: None
+            make_dead_letter_queue(settings), make_store(settings), sleep=time.sleep, report_progress=lambda _: None
         )
 
     return Probe(
@@ -73,7 +73,7 @@ def _looker(settings: Settings, *, letters: bool) -> Probe:
 
 
 def _reasons(desk: DeadLetterService) -> dict[str, int]:
-    return {reason: number for reason, (number, _, _) in desk.look(LetterFilter()).groups.items()}
+    return {group.reason: group.letters for group in desk.list_letters(LetterFilter()).groups}
 
 
 def _watch(look: Callable[[], Status], seconds: float, *, as_json: bool) -> Status:

@@ -1,11 +1,13 @@
-"""One pass over the dead-letter queue: every letter once, and all handed back at the end."""
+"""One pass over the dead-letter queue: every letter once, and every letter handed back at the end."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, Protocol, Self
+from itertools import islice
+from typing import TYPE_CHECKING, Protocol, Self, TypeVar
 
 from worker.dlq.letters import LetterFilter
+from worker.humanize import pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -14,63 +16,64 @@ if TYPE_CHECKING:
     from worker.dlq.move_task import MoveTask
     from worker.dlq.summary import LetterSummary
 
-
-# A queue lets 120,000 messages be in flight at once, and then silently gives none.
+# SQS allows 120,000 messages in flight for each queue. Beyond that, a long poll returns no messages and no error.
 # docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-queues.html
 MAX_HELD = 100_000
 
-
-# Letters stay hidden no longer than a look can take, in case it is killed: a receive of ten takes some 20 ms, and a
-# tenth of this speed is still enough.
-_HIDDEN_SECONDS = 60
-
-
+# Letters stay hidden no longer than a pass can take, in case the command is killed. A receive of ten takes some 20 ms,
+# and a tenth of this speed is still enough.
+_MIN_VISIBILITY_SECONDS = 60
 _LETTERS_PER_SECOND = 50
 
+_MAX_VISIBILITY_SECONDS = 43_200  # SQS's own limit
 
-_LONGEST_HIDDEN = 43_200  # SQS's own limit
+T = TypeVar("T")
 
 
 class DeadLetterPort(Protocol):
-    """The dead-letter queue, and the way back to the source queue. All raise QueueUnavailable or SetupError."""
+    """The dead-letter queue and its source queue. All calls raise QueueUnavailable or SetupError."""
 
     def depth(self) -> tuple[int, int]:
-        """Count the letters that can be received, and those in somebody's hands."""
+        """Count the letters, approximately: visible ones, and in-flight or delayed ones."""
 
-    def receive(self, hidden_seconds: int) -> list[Letter]:
-        """Receive some letters, hidden for so long; [] when there are no more."""
+    def receive(self, visibility_seconds: int) -> list[Letter]:
+        """Receive up to ten letters, hidden from others for `visibility_seconds`; [] when there are no more."""
 
-    def release(self, receipts: Sequence[str]) -> None:
+    def release(self, receipt_handles: Sequence[str]) -> None:
         """Make letters visible again, as far as possible."""
 
-    def delete(self, receipts: Sequence[str]) -> int:
-        """Delete letters; returns how many could not be."""
+    def delete(self, receipt_handles: Sequence[str]) -> int:
+        """Delete letters; returns how many could not be deleted."""
 
-    def send_back(self, bodies: Sequence[str]) -> list[bool]:
-        """Send messages to the source queue; says of each whether it was taken."""
+    def send_to_source(self, bodies: Sequence[str]) -> list[bool]:
+        """Send messages to the source queue; returns for each whether it was taken."""
 
-    def put(self, letters: Sequence[tuple[str, Mapping[str, Attribute]]]) -> list[bool]:
-        """Send letters to the dead-letter queue; says of each whether it was taken."""
+    def send_to_dead_letters(self, letters: Sequence[tuple[str, Mapping[str, Attribute]]]) -> list[bool]:
+        """Send letters, each a body with its attributes, to the dead-letter queue; returns for each the same."""
 
-    def start_move(self, per_second: int | None) -> str:
-        """Start SQS's own move of all letters; returns a handle."""
+    def start_move_task(self, per_second: int | None) -> str:
+        """Start SQS's own move of all letters; returns its task handle."""
 
-    def move_tasks(self) -> list[MoveTask]:
-        """List the last moves, the newest first."""
+    def list_move_tasks(self) -> list[MoveTask]:
+        """List the last move tasks, the newest first."""
 
-    def cancel_move(self, handle: str) -> int | None:
-        """Cancel a move; returns how many it had moved, None when it is over already."""
+    def cancel_move_task(self, task_handle: str) -> int | None:
+        """Cancel a move task; returns how many letters it had moved, None when it has already ended."""
 
 
 class QueueBrowser:
-    """One pass over the letters, each once; what was not settled is handed back at its end, however that comes."""
+    """One pass over the letters, each of them once. On exit it hands back every letter that was not dropped.
 
-    def __init__(self, queue: DeadLetterPort, say: Callable[[str], None], most: int) -> None:
-        self._queue, self._say, self._most = queue, say, most
-        self._held: dict[str, str] = {}  # receipts by id
-        self._settled: set[str] = set()
+    `report_progress` takes one line for people. The pass ends early, not `complete`, when it holds `max_held` letters.
+    `in_flight` counts the letters that another consumer held when the pass began.
+    """
+
+    def __init__(self, queue: DeadLetterPort, report_progress: Callable[[str], None], max_held: int) -> None:
+        self._queue, self._report_progress, self._max_held = queue, report_progress, max_held
+        self._receipt_handles: dict[str, str] = {}  # by letter id
+        self._dropped: set[str] = set()
         self._receiver = ThreadPoolExecutor(1)
-        self._visible, self.hidden = queue.depth()
+        self._visible, self.in_flight = queue.depth()
         self.complete = True
 
     def __enter__(self) -> Self:
@@ -78,72 +81,86 @@ class QueueBrowser:
 
     def __exit__(self, *_: object) -> None:
         self._receiver.shutdown()
-        if self._held:
-            self._say(f"Handing {len(self._held):,} letters back ...")
-        self._queue.release(list(self._held.values()))
+        if self._receipt_handles:
+            self._report_progress(f"Handing {pluralize(len(self._receipt_handles), 'letter')} back ...")
+        self._queue.release(list(self._receipt_handles.values()))
 
     def letters(self) -> Iterator[Letter]:
         """Receive letter by letter."""
-        hidden_seconds = min(_HIDDEN_SECONDS + self._visible // _LETTERS_PER_SECOND, _LONGEST_HIDDEN)
-        again = 0
-        while received := self._receive(hidden_seconds):
-            fresh = [one for one in received if one.id not in self._held and one.id not in self._settled]
-            self._hold(received)
-            self._say(f"Looked at {self.count:,} of about {max(self._visible, self.count):,} letters ...")
+        visibility_seconds = min(
+            _MIN_VISIBILITY_SECONDS + self._visible // _LETTERS_PER_SECOND, _MAX_VISIBILITY_SECONDS
+        )
+        repeats = 0
+        while letters := self._receive(visibility_seconds):
+            fresh = [letter for letter in letters if not self._is_known(letter)]
+            self._hold(letters)
+            total = pluralize(max(self._visible, self.count), "letter")
+            self._report_progress(f"Received {self.count:,} of about {total} ...")
             yield from fresh
-            if len(fresh) < len(received):
-                # Slower than was thought: the first letters come again, and could keep the last from ever coming.
-                hidden_seconds = min(2 * hidden_seconds, _LONGEST_HIDDEN)
-            again = 0 if fresh else again + len(received)
-            if again > 2 * self.count:
+            if len(fresh) < len(letters):
+                # Slower than expected: the first letters are visible again, and could keep the last from ever coming.
+                visibility_seconds = min(2 * visibility_seconds, _MAX_VISIBILITY_SECONDS)
+            repeats = 0 if fresh else repeats + len(letters)
+            if repeats > 2 * self.count:
                 return
-            if len(self._held) >= self._most:
+            if len(self._receipt_handles) >= self._max_held:
                 self.complete = False
                 return
 
-    def _receive(self, hidden_seconds: int) -> list[Letter]:
-        """Receive some letters; an interrupt waits for the answer, or the letters in it would stay hidden."""
-        answer = self._receiver.submit(self._queue.receive, hidden_seconds)
+    def _receive(self, visibility_seconds: int) -> list[Letter]:
+        """Receive up to ten letters; an interrupt waits for the response, or the letters in it would stay hidden."""
+        response = self._receiver.submit(self._queue.receive, visibility_seconds)
         try:
-            return answer.result()
+            return response.result()
         except KeyboardInterrupt:
-            if not wait([answer]).not_done and not answer.exception():
-                self._hold(answer.result())
+            if not wait([response]).not_done and not response.exception():
+                self._hold(response.result())
             raise
 
-    def _hold(self, received: Iterable[Letter]) -> None:
-        self._held.update((one.id, one.receipt) for one in received if one.id not in self._settled)
+    def _is_known(self, letter: Letter) -> bool:
+        return letter.id in self._receipt_handles or letter.id in self._dropped
+
+    def _hold(self, letters: Iterable[Letter]) -> None:
+        self._receipt_handles.update(
+            (letter.id, letter.receipt_handle) for letter in letters if letter.id not in self._dropped
+        )
 
     @property
     def count(self) -> int:
-        """How many letters were seen."""
-        return len(self._held) + len(self._settled)
+        """The number of letters received."""
+        return len(self._receipt_handles) + len(self._dropped)
 
-    def chosen(self, choice: LetterFilter) -> Iterator[Letter]:
-        """Receive the letters that are meant; ends early when all that are named have come."""
-        missing = set(choice.ids)
+    def matching(self, letter_filter: LetterFilter) -> Iterator[Letter]:
+        """Receive the letters that a filter selects; ends early when all ids that it names were received."""
+        missing = set(letter_filter.ids)
         for letter in self.letters():
-            if choice.takes(letter):
+            if letter_filter.matches(letter):
                 yield letter
             missing.discard(letter.id)
-            if choice.ids and not missing:
+            if letter_filter.ids and not missing:
                 return
 
-    def named(self, ids: set[str]) -> Iterator[Letter]:
-        """Receive the letters of these ids: none for no ids, which a choice would take for no condition."""
+    def with_ids(self, ids: set[str]) -> Iterator[Letter]:
+        """Receive the letters of these ids: no letter for no ids, which a filter would take for no condition."""
         if ids:
-            yield from self.chosen(LetterFilter(ids=frozenset(ids)))
+            yield from self.matching(LetterFilter(ids=frozenset(ids)))
 
-    def sum_up(self, survey: LetterSummary) -> None:
-        """Tell a survey what the look as a whole found."""
-        survey.end(seen=self.count, hidden=self.hidden, complete=self.complete)
+    def record_totals(self, summary: LetterSummary) -> None:
+        """Record the totals of this pass in a summary."""
+        summary.finish(received=self.count, in_flight=self.in_flight, complete=self.complete)
 
-    def receipt(self, letter: Letter) -> str:
-        """Return the receipt that counts: that of the last receive."""
-        return self._held[letter.id]
+    def receipt_handle(self, letter: Letter) -> str:
+        """Return the receipt handle that is valid: that of the last receive."""
+        return self._receipt_handles[letter.id]
 
-    def settle(self, letters: Iterable[Letter]) -> None:
-        """Let go of letters that are no longer in the queue."""
+    def drop(self, letters: Iterable[Letter]) -> None:
+        """Forget letters that are no longer in the queue."""
         for letter in letters:
-            del self._held[letter.id]
-            self._settled.add(letter.id)
+            del self._receipt_handles[letter.id]
+            self._dropped.add(letter.id)
+
+
+def batched(letters: Iterator[T], size: int) -> Iterator[list[T]]:
+    """Group what an iterator yields into lists of up to `size`, taking no more than that ahead."""
+    while batch := list(islice(letters, size)):
+        yield batch

@@ -1,12 +1,12 @@
-"""Whether moving a dead letter back could end better than the first time: judged by its reason and by S3."""
+"""Whether moving a dead letter back can succeed this time: decided by its reason and by its object in S3."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
-from worker.dlq.reasons import MAX_RECEIVES
+from worker.dlq.reasons import MAX_RECEIVES, UNKNOWN
 from worker.errors import Reason
 from worker.pipeline.notifications import s3_notification
 from worker.pipeline.objects import ObjectHead
@@ -15,119 +15,161 @@ if TYPE_CHECKING:
     from worker.dlq.letters import Letter
     from worker.pipeline.objects import ObjectRef
 
-
-# The fault lies in the object's own bytes: read again, they say the same again.
-_IN_THE_BYTES = frozenset(
+# The fault is in the object's own bytes: reading the same bytes again gives the same result.
+_FAULT_IN_BYTES = frozenset(
     {Reason.EMPTY, Reason.TRUNCATED, Reason.CORRUPT, Reason.NOT_JSON, Reason.NO_RECORDS, Reason.RECORDS_REJECTED}
 )
 
+# A limit that the operator can raise. Nothing in S3 or in the letter shows whether that happened.
+_OVER_A_LIMIT = frozenset({Reason.TOO_LARGE, Reason.TOO_SCATTERED})
 
-# A limit that the operator can raise; nothing tells from here whether that was done.
-_BY_A_LIMIT = frozenset({Reason.TOO_LARGE, Reason.TOO_SCATTERED})
+_COULD_NOT_BE_READ = frozenset({Reason.NOT_FOUND, Reason.ARCHIVED})
 
+_DECIDED_BY_S3 = _FAULT_IN_BYTES | _OVER_A_LIMIT | _COULD_NOT_BE_READ
 
-# The rejection that no setting and no mapping can change.
-_NO_RECORD = "not_a_json_object"
+# The cause of a rejection that no setting and no mapping can change.
+_NOT_A_RECORD = "not_a_json_object"
+
+# When a redrive without --force moves the letters of each reason: the rules of this module, for the documentation.
+REDRIVE_RULES: tuple[tuple[tuple[str, ...], str], ...] = (
+    (
+        (Reason.EMPTY, Reason.TRUNCATED, Reason.CORRUPT, Reason.NOT_JSON, Reason.NO_RECORDS),
+        (
+            "Moved when the object was replaced: S3 reports another eTag or, for a letter without one, another version,"
+            " another size or a later time."
+        ),
+    ),
+    (
+        (Reason.RECORDS_REJECTED,),
+        (
+            "Moved when the object was replaced, or when a limit or the cluster rejected some of its records (a cause"
+            " other than `not_a_json_object`)."
+        ),
+    ),
+    ((Reason.NOT_FOUND, Reason.ARCHIVED), "Moved when the object can be read now, or cannot be checked in S3."),
+    (
+        (Reason.TOO_LARGE, Reason.TOO_SCATTERED),
+        "Moved when the object can be read, or cannot be checked in S3: the limit may have been raised.",
+    ),
+    ((MAX_RECEIVES,), "Always moved."),
+    ((UNKNOWN,), "Moved when the body announces an object."),
+    ((Reason.MALFORMED_MESSAGE,), "Never moved."),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class StoreError:
-    """S3 could not be asked, and why."""
+    """S3 did not describe the object, and why."""
 
     cause: str
+
+
+# What S3 holds under a key: None when there is no object.
+ObjectState: TypeAlias = ObjectHead | StoreError | None
 
 
 class RedriveAction(StrEnum):
     """What a redrive does with a letter."""
 
     AS_IT_IS = "as_it_is"
-    NEWEST = "newest"  # announcing the object as it is now: the letter names a version, or an eTag, that is past
+    NEWEST = "newest"  # announces the object as it is now: the letter names a version or an eTag that was replaced
     STAYS = "stays"
 
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """A verdict, and why, as a part of a sentence."""
+    """What a redrive does with a letter, and why, as a part of a sentence. `body` goes to the source queue."""
 
-    verdict: RedriveAction
+    action: RedriveAction
     why: str
-    body: str  # what goes to the source queue
+    body: str
 
 
 def depends_on_s3(letter: Letter) -> ObjectRef | None:
-    """Return the object whose state in S3 decides about a letter, None where there is none."""
-    asked = letter.reason in _IN_THE_BYTES | _BY_A_LIMIT | {Reason.NOT_FOUND, Reason.ARCHIVED}
-    return letter.objects[0] if asked and len(letter.objects) == 1 else None
+    """Return the object whose state in S3 decides about a letter, None when S3 does not matter."""
+    return letter.objects[0] if letter.reason in _DECIDED_BY_S3 and len(letter.objects) == 1 else None
 
 
-def assess(letter: Letter, found: ObjectHead | StoreError | None, *, force: bool = False) -> Assessment:
-    """Judge a letter, given what S3 holds now under the key that it names; None when nothing is there.
+def assess(letter: Letter, state: ObjectState, *, force: bool = False) -> Assessment:
+    """Decide what to do with a letter, given what S3 holds now under the key that it names.
 
-    With `force` nothing stays; an object that was written anew is announced anew all the same.
+    With `force` no letter stays. An object that was replaced is still announced as it is now.
     """
     ref = depends_on_s3(letter)
-    judged = _by_reason(letter) if ref is None else _by_object(letter, ref, found)
-    if force and judged.verdict is RedriveAction.STAYS:
-        return replace(judged, verdict=RedriveAction.AS_IT_IS, why="forced")
-    return judged
+    assessment = _by_reason(letter) if ref is None else _by_object(letter, ref, state)
+    if force and assessment.action is RedriveAction.STAYS:
+        return replace(assessment, action=RedriveAction.AS_IT_IS, why="forced")
+    return assessment
 
 
 def announce_latest_version(letter: Letter) -> Assessment:
-    """Have a letter announce the newest version of its object, whatever that is."""
+    """Have a letter announce the newest version of its object, whichever that is."""
     refs = letter.objects
     if len(refs) != 1:
-        return Assessment(RedriveAction.AS_IT_IS, "forced", letter.body)
+        return _as_it_is(letter, "forced")
     bare = replace(refs[0], version_id=None, size=None, etag=None)
-    return Assessment(RedriveAction.NEWEST, "newest version asked for", s3_notification(bare))
+    return Assessment(RedriveAction.NEWEST, "newest version requested", s3_notification(bare))
+
+
+def _as_it_is(letter: Letter, why: str) -> Assessment:
+    return Assessment(RedriveAction.AS_IT_IS, why, letter.body)
+
+
+def _stays(letter: Letter, why: str) -> Assessment:
+    return Assessment(RedriveAction.STAYS, why, letter.body)
 
 
 def _by_reason(letter: Letter) -> Assessment:
     if letter.reason == MAX_RECEIVES:
-        return Assessment(RedriveAction.AS_IT_IS, "what kept it from ending may be over", letter.body)
+        return _as_it_is(letter, "the cause may be gone")
     if letter.reason != Reason.MALFORMED_MESSAGE and letter.objects:
-        return Assessment(RedriveAction.AS_IT_IS, "nothing speaks against it", letter.body)
-    return Assessment(RedriveAction.STAYS, "it is no notice that can be read", letter.body)
+        return _as_it_is(letter, "nothing prevents it")
+    return _stays(letter, "the message is not a readable notification")
 
 
-def _by_object(letter: Letter, ref: ObjectRef, found: ObjectHead | StoreError | None) -> Assessment:
-    if isinstance(found, ObjectHead) and found.readable:
-        return _by_bytes(letter, ref, found)
-    if isinstance(found, StoreError) and letter.reason in (Reason.NOT_FOUND, Reason.ARCHIVED):
-        return Assessment(RedriveAction.AS_IT_IS, f"S3 cannot be asked ({found.cause})", letter.body)
-    if isinstance(found, StoreError):
-        judged = _unchanged(letter)
-        return (
-            replace(judged, why=f"S3 cannot be asked ({found.cause})")
-            if judged.verdict is RedriveAction.STAYS
-            else judged
-        )
-    missing = "the object is not there" if found is None else "the object is archived"
-    return Assessment(RedriveAction.STAYS, missing, letter.body)
+def _by_object(letter: Letter, ref: ObjectRef, state: ObjectState) -> Assessment:
+    if isinstance(state, StoreError):
+        return _unchecked(letter, state)
+    if state is None:
+        return _stays(letter, "the object does not exist")
+    if not state.readable:
+        return _stays(letter, "the object is archived")
+    return _by_bytes(letter, ref, state)
+
+
+def _unchecked(letter: Letter, error: StoreError) -> Assessment:
+    """Decide without an answer from S3."""
+    why = f"the object cannot be checked in S3 ({error.cause})"
+    if letter.reason in _COULD_NOT_BE_READ:
+        return _as_it_is(letter, why)
+    assessment = _unchanged(letter)
+    return replace(assessment, why=why) if assessment.action is RedriveAction.STAYS else assessment
 
 
 def _by_bytes(letter: Letter, ref: ObjectRef, now: ObjectHead) -> Assessment:
     as_now = s3_notification(replace(ref, version_id=now.version_id, size=now.size, etag=now.etag))
-    if _is_another(letter, ref, now):
-        return Assessment(RedriveAction.NEWEST, "the object was written anew", as_now)
+    if _was_replaced(letter, ref, now):
+        return Assessment(RedriveAction.NEWEST, "the object was replaced", as_now)
     if letter.reason == Reason.NOT_FOUND and ref.version_id not in (None, now.version_id):
-        return Assessment(RedriveAction.NEWEST, "the object is there, in another version", as_now)
-    if letter.reason in (Reason.NOT_FOUND, Reason.ARCHIVED):
-        return Assessment(RedriveAction.AS_IT_IS, "the object can be read now", letter.body)
+        return Assessment(RedriveAction.NEWEST, "the object exists in another version", as_now)
+    if letter.reason in _COULD_NOT_BE_READ:
+        return _as_it_is(letter, "the object can be read now")
     return _unchanged(letter)
 
 
 def _unchanged(letter: Letter) -> Assessment:
-    if letter.reason in _BY_A_LIMIT:
-        return Assessment(RedriveAction.AS_IT_IS, "a limit may have been raised", letter.body)
-    if letter.reason == Reason.RECORDS_REJECTED and any(why != _NO_RECORD for _, why in letter.rejected):
-        return Assessment(RedriveAction.AS_IT_IS, "what refused its records may be mended", letter.body)
-    return Assessment(RedriveAction.STAYS, "the object has not changed", letter.body)
+    if letter.reason in _OVER_A_LIMIT:
+        return _as_it_is(letter, "a limit may have been raised")
+    if letter.reason == Reason.RECORDS_REJECTED and any(cause != _NOT_A_RECORD for _, cause in letter.rejected):
+        return _as_it_is(letter, "what rejected its records may be fixed")
+    return _stays(letter, "the object has not changed")
 
 
-def _is_another(letter: Letter, ref: ObjectRef, now: ObjectHead) -> bool:
-    """Say whether the object has other bytes than those that the letter is about.
+def _was_replaced(letter: Letter, ref: ObjectRef, now: ObjectHead) -> bool:
+    """Return whether the object holds other bytes than those that the letter is about.
 
-    An eTag decides where the letter names one; else the time, of which S3 tells whole seconds only.
+    The eTag decides when the letter names one. Otherwise another version or size does, and in the end the time, which
+    S3 reports in whole seconds.
     docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html
     """
     if ref.etag:

@@ -1,4 +1,4 @@
-"""Files of exported letters: whole or not there, on the disk before anything is deleted, and read as a stream."""
+"""Files of exported letters: complete or absent, on the disk before anything is deleted, and read as a stream."""
 
 from __future__ import annotations
 
@@ -13,72 +13,25 @@ from typing import IO, TYPE_CHECKING
 import msgspec
 
 from worker.atomicfile import write_atomically
-from worker.dlq.letters import Attribute, Letter, iso
+from worker.dlq.letters import Attribute, Letter
 from worker.dlq.reasons import MAX_RECEIVES
 from worker.errors import SetupError
+from worker.humanize import iso_epoch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-
 STREAM = Path("-")  # standard input or output
 
-# Standard input is read twice, checked first: what is larger than this goes through a file.
-_IN_MEMORY = 16 << 20
-
-
-@contextmanager
-def writing(path: Path) -> Iterator[Callable[[bytes], object]]:
-    """Give what writes to a new file; afterwards all of it is on the disk, or after a failure none of it is there.
-
-    Raises SetupError when the file is there already or cannot be written.
-    """
-    if path == STREAM:
-        yield sys.stdout.buffer.write
-        sys.stdout.buffer.flush()
-        return
-    if path.exists():
-        raise SetupError(f"The file {path} exists already; give the name of a new one.")
-    try:
-        with write_atomically(path) as file:
-            yield file.write
-    except OSError as error:
-        raise SetupError(f"The file {path} cannot be written: {error.strerror}.") from error
-
-
-@contextmanager
-def reading(path: Path) -> Iterator[Callable[[], Iterator[ExportedLetter]]]:
-    """Give what reads the letters of a file from its beginning, as often as it is asked; raises SetupError."""
-    with _opened(path) as file:
-
-        def lines() -> Iterator[ExportedLetter]:
-            file.seek(0)
-            return (decode_line(text, number) for number, text in enumerate(file, 1) if text.strip())
-
-        yield lines
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
-    if path == STREAM:
-        with tempfile.SpooledTemporaryFile(_IN_MEMORY) as spooled:
-            shutil.copyfileobj(sys.stdin.buffer, spooled)
-            yield spooled
-        return
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise SetupError(f"The file {path} cannot be read: {error.strerror}.") from error
-    with file:
-        yield file
-
+# Standard input is read twice, because all lines are checked before the first is sent. More than this goes to a file.
+_BYTES_IN_MEMORY = 16 << 20
 
 # docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
 _MAX_ATTRIBUTES = 10
 
 
 class ExportedLetter(msgspec.Struct, frozen=True):
-    """A letter as one line of an exported file: body and attributes are the letter, the rest is for people."""
+    """A letter as one line of an exported file: body and attributes are imported, the rest is for people."""
 
     body: str
     attributes: dict[str, Attribute] = {}
@@ -89,36 +42,39 @@ class ExportedLetter(msgspec.Struct, frozen=True):
     source: str = ""
 
 
+_DECODER = msgspec.json.Decoder(ExportedLetter)
+
+
 def encode_line(letter: Letter) -> bytes:
-    """Write a letter as one line of JSON."""
-    line = ExportedLetter(
+    """Return a letter as one line of JSON."""
+    exported = ExportedLetter(
         letter.body,
         dict(letter.attributes),
         letter.id,
         letter.reason,
-        iso(letter.sent_at),
+        iso_epoch(letter.sent_at),
         letter.receives,
         letter.source,
     )
-    return msgspec.json.encode(line) + b"\n"
+    return msgspec.json.encode(exported) + b"\n"
 
 
-_LINE = msgspec.json.Decoder(ExportedLetter)
-
-
-def decode_line(text: bytes, number: int) -> ExportedLetter:
-    """Read line `number` of an exported file; raises SetupError that names it."""
+def decode_line(line: bytes, number: int) -> ExportedLetter:
+    """Parse line `number` of an exported file; raises SetupError that names the line."""
     try:
-        line = _LINE.decode(text)
+        exported = _DECODER.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError) as cause:
-        raise SetupError(f"Line {number} is no exported letter: {cause}.") from cause
-    if not line.body or len(line.attributes) > _MAX_ATTRIBUTES:
-        wrong = "its body is empty" if not line.body else f"it has more than {_MAX_ATTRIBUTES} attributes"
-        raise SetupError(f"Line {number} is no letter that SQS would take: {wrong}.")
-    for one in line.attributes.values():
-        if one.type.startswith("Binary") and not _is_base64(one.value):
-            raise SetupError(f"Line {number} is no exported letter: an attribute of type Binary is not in base64.")
-    return line
+        raise SetupError(f"Line {number} is not an exported letter: {cause}.") from cause
+    if not exported.body:
+        raise SetupError(f"Line {number} is not a letter that SQS accepts: its body is empty.")
+    if len(exported.attributes) > _MAX_ATTRIBUTES:
+        raise SetupError(
+            f"Line {number} is not a letter that SQS accepts: it has more than {_MAX_ATTRIBUTES} attributes."
+        )
+    for attribute in exported.attributes.values():
+        if attribute.type.startswith("Binary") and not _is_base64(attribute.value):
+            raise SetupError(f"Line {number} is not an exported letter: an attribute of type Binary is not in base64.")
+    return exported
 
 
 def _is_base64(text: str) -> bool:
@@ -129,13 +85,61 @@ def _is_base64(text: str) -> bool:
     return True
 
 
-def sent_attributes(line: ExportedLetter) -> dict[str, Attribute]:
-    """Return the attributes with which a line is sent to the dead-letter queue.
+def sent_attributes(exported: ExportedLetter) -> dict[str, Attribute]:
+    """Return the attributes with which a letter is sent to the dead-letter queue.
 
-    That SQS had moved a letter itself is in no attribute, and nobody can send it; so it becomes one.
+    SQS marks a letter that it moved itself, and nobody else can set that mark. An attribute takes its place.
     """
-    if not line.source or line.reason != MAX_RECEIVES:
-        return line.attributes
-    moved = {"reason": Attribute("String", MAX_RECEIVES), "attempts": Attribute("String", str(line.receives))}
-    together = line.attributes | moved
-    return together if len(together) <= _MAX_ATTRIBUTES else line.attributes
+    if not exported.source or exported.reason != MAX_RECEIVES:
+        return exported.attributes
+    attributes = exported.attributes | {
+        "reason": Attribute("String", MAX_RECEIVES),
+        "attempts": Attribute("String", str(exported.receives)),
+    }
+    return attributes if len(attributes) <= _MAX_ATTRIBUTES else exported.attributes
+
+
+@contextmanager
+def create_export(path: Path) -> Iterator[Callable[[bytes], object]]:
+    """Yield a function that writes to a new file, which is complete on the disk at the end, or absent after a failure.
+
+    Raises SetupError when the file exists or cannot be written.
+    """
+    if path == STREAM:
+        yield sys.stdout.buffer.write
+        sys.stdout.buffer.flush()
+        return
+    if path.exists():
+        raise SetupError(f"The file {path} already exists; give the name of a new one.")
+    try:
+        with write_atomically(path) as file:
+            yield file.write
+    except OSError as error:
+        raise SetupError(f"The file {path} cannot be written: {error.strerror}.") from error
+
+
+@contextmanager
+def open_export(path: Path) -> Iterator[Callable[[], Iterator[ExportedLetter]]]:
+    """Yield a function that reads the letters of a file from its beginning, on each call; raises SetupError."""
+    with _open(path) as file:
+
+        def read_letters() -> Iterator[ExportedLetter]:
+            file.seek(0)
+            return (decode_line(line, number) for number, line in enumerate(file, 1) if line.strip())
+
+        yield read_letters
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[IO[bytes]]:
+    if path == STREAM:
+        with tempfile.SpooledTemporaryFile(_BYTES_IN_MEMORY) as spooled:
+            shutil.copyfileobj(sys.stdin.buffer, spooled)
+            yield spooled
+        return
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise SetupError(f"The file {path} cannot be read: {error.strerror}.") from error
+    with file:
+        yield file

@@ -1,9 +1,8 @@
-"""Dead letters: what one of them says, which ones an operator means, and how they are written to a file."""
+"""Dead letters: what each of them holds, and which of them an operator selects."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -27,14 +26,15 @@ class Attribute(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """A letter found in the dead-letter queue.
+    """A message of the dead-letter queue.
 
-    `sent_at` is in epoch seconds: for a letter that SQS moved itself, when its message was first sent. `source` is the
-    ARN of the queue that SQS moved it from, "" for one that was sent. `receives` counts every receive, this look too.
+    `sent_at` is in epoch seconds. For a letter that SQS moved itself, it is when its message was first sent. `source`
+    is the ARN of the queue that SQS moved it from, "" for a letter that was sent. `receives` counts every receive,
+    this one included.
     """
 
     id: str
-    receipt: str
+    receipt_handle: str
     body: str
     attributes: Mapping[str, Attribute]
     sent_at: float
@@ -45,23 +45,25 @@ class Letter:
     def reason(self) -> str:
         """The reason code.
 
-        SQS's word goes before the attribute: a letter that was moved back and was then given up by SQS still carries
-        the reason of its first time.
+        SQS's own mark overrides the attribute. A letter that was moved back, and that SQS then gave up, still carries
+        the reason of its first failure.
         """
-        return MAX_RECEIVES if self.source else self.said("reason") or UNKNOWN
+        return MAX_RECEIVES if self.source else self.attribute("reason") or UNKNOWN
 
     @property
     def detail(self) -> str:
         """One line on what happened."""
         if self.source:
-            return f"moved here by SQS after too many receives: {self.receives} by now, looks included"
-        return self.said("detail") or "no detail is known"
+            return f"moved here by SQS after too many receives: {self.receives} so far, reads by operators included"
+        return self.attribute("detail") or "no detail is known"
 
     @property
     def attempts(self) -> int | None:
-        """How often it was tried: what the consumer counted, else SQS's count, in which each look is one more."""
-        told = self.said("attempts")
-        return self.receives if self.source else int(told) if told.isdecimal() else None
+        """How often it was tried: the consumer's count, or SQS's receive count, which every read raises by one."""
+        if self.source:
+            return self.receives
+        attempts = self.attribute("attempts")
+        return int(attempts) if attempts.isdecimal() else None
 
     @property
     def rejected(self) -> tuple[tuple[int, str], ...]:
@@ -69,27 +71,27 @@ class Letter:
         if self.source:
             return ()
         try:
-            return tuple(msgspec.json.decode(self.said("rejected") or "[]", type=list[tuple[int, str]]))
+            return tuple(msgspec.json.decode(self.attribute("rejected") or "[]", type=list[tuple[int, str]]))
         except msgspec.DecodeError:
             return ()
 
     @property
     def objects(self) -> tuple[ObjectRef, ...]:
-        """What the body announces; () where it is no notice."""
+        """The objects that the body announces; () when the body is not a notification."""
         try:
             return parse_notification(self.body).objects
         except MalformedMessage:
             return ()
 
-    def said(self, name: str) -> str:
-        """Return an attribute's text, "" where there is none."""
-        found = self.attributes.get(name)
-        return found.value if found else ""
+    def attribute(self, name: str) -> str:
+        """Return the text of an attribute, "" when the letter does not have it."""
+        attribute = self.attributes.get(name)
+        return attribute.value if attribute else ""
 
 
 @dataclass(frozen=True, slots=True)
 class LetterFilter:
-    """Which letters are meant: those that meet every condition that is given; moments in epoch seconds."""
+    """Selects the letters that meet every condition that is set; times are in epoch seconds."""
 
     ids: frozenset[str] = frozenset()
     reasons: frozenset[str] = frozenset()
@@ -98,30 +100,20 @@ class LetterFilter:
     sent_after: float | None = None
 
     @property
-    def is_everything(self) -> bool:
-        """Whether no condition is given."""
+    def selects_all(self) -> bool:
+        """Whether no condition is set."""
         return self == LetterFilter()
 
-    def takes(self, letter: Letter) -> bool:
-        """Say whether a letter is meant."""
+    def matches(self, letter: Letter) -> bool:
+        """Return whether a letter is selected."""
         return (
             (not self.ids or letter.id in self.ids)
             and (not self.reasons or letter.reason in self.reasons)
             and (self.sent_before is None or letter.sent_at <= self.sent_before)
             and (self.sent_after is None or letter.sent_at >= self.sent_after)
-            and (not self.prefix or any(self._begins(ref) for ref in letter.objects))
+            and (not self.prefix or any(self._has_prefix(ref) for ref in letter.objects))
         )
 
-    def _begins(self, ref: ObjectRef) -> bool:
-        name = f"s3://{ref.bucket}/{ref.key}" if self.prefix.startswith("s3://") else ref.key
+    def _has_prefix(self, ref: ObjectRef) -> bool:
+        name = ref.uri if self.prefix.startswith("s3://") else ref.key
         return name.startswith(self.prefix)
-
-
-def counted(number: int) -> str:
-    """Say how many letters: "1 letter", "2 letters"."""
-    return f"{number:,} letter{'' if number == 1 else 's'}"
-
-
-def iso(moment: float) -> str:
-    """Write an epoch second as ISO 8601 in UTC."""
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,4 +1,4 @@
-"""What letters there are: counted by reason, and the newest of them kept to be shown."""
+"""Which letters a queue holds: counted by reason, with the newest of them kept for display."""
 
 from __future__ import annotations
 
@@ -6,72 +6,90 @@ import heapq
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from worker.dlq.letters import iso
-from worker.dlq.views import LetterView, ReasonGroup
+from worker.dlq.views import LetterView
 from worker.errors import SetupError
+from worker.humanize import pluralize
 
 if TYPE_CHECKING:
     from worker.dlq.letters import Letter, LetterFilter
 
 
 @dataclass(slots=True)
-class LetterSummary:
-    """What letters there are: groups by reason, and which of the ids that were asked for."""
+class ReasonGroup:
+    """All letters of one reason: how many, and when the oldest and the newest were sent, in epoch seconds."""
 
-    groups: dict[str, tuple[int, float, float]] = field(default_factory=dict)  # number, oldest, newest
+    reason: str
+    letters: int
+    oldest: float
+    newest: float
+
+
+@dataclass(slots=True)
+class LetterSummary:
+    """The letters that a filter selected, and those that one pass over the queue did not show.
+
+    `others` are letters that the filter did not select. `in_flight` are letters that another consumer held when the
+    pass began. The summary is `complete` unless the queue has more letters than can be in flight at once.
+    """
+
     ids: set[str] = field(default_factory=set)
-    others: int = 0  # letters that were not meant
-    hidden: int = 0  # in somebody else's hands when the look began
+    others: int = 0
+    in_flight: int = 0
     complete: bool = True
+    _groups: dict[str, ReasonGroup] = field(default_factory=dict)
 
     def add(self, letter: Letter) -> None:
-        """Count one letter."""
-        number, oldest, newest = self.groups.get(letter.reason, (0, letter.sent_at, letter.sent_at))
-        self.groups[letter.reason] = (number + 1, min(oldest, letter.sent_at), max(newest, letter.sent_at))
+        """Count a letter that is selected."""
+        group = self._groups.get(letter.reason)
+        if group is None:
+            group = self._groups[letter.reason] = ReasonGroup(letter.reason, 0, letter.sent_at, letter.sent_at)
+        group.letters += 1
+        group.oldest = min(group.oldest, letter.sent_at)
+        group.newest = max(group.newest, letter.sent_at)
         self.ids.add(letter.id)
 
-    def end(self, *, seen: int, hidden: int, complete: bool) -> None:
-        """Take over what the look as a whole found."""
-        self.others, self.hidden, self.complete = seen - self.count, hidden, complete
+    def finish(self, *, received: int, in_flight: int, complete: bool) -> None:
+        """Record the totals of the pass: how many letters it received, selected or not, and what it could not show."""
+        self.others, self.in_flight, self.complete = received - self.count, in_flight, complete
 
     @property
     def count(self) -> int:
-        """How many letters were meant."""
-        return sum(number for number, _, _ in self.groups.values())
+        """The number of letters that are selected."""
+        return sum(group.letters for group in self._groups.values())
 
-    def by_size(self) -> list[tuple[str, tuple[int, float, float]]]:
-        """Return the groups, the largest first."""
-        return sorted(self.groups.items(), key=lambda one: (-one[1][0], one[0]))
+    @property
+    def groups(self) -> list[ReasonGroup]:
+        """The groups, the largest first."""
+        return sorted(self._groups.values(), key=lambda group: (-group.letters, group.reason))
 
-    def as_groups(self) -> list[ReasonGroup]:
-        """Return the groups as they are printed."""
-        return [
-            ReasonGroup(reason, number, iso(oldest), iso(newest)) for reason, (number, oldest, newest) in self.by_size()
-        ]
-
-    def refuse_unknown(self, choice: LetterFilter, nothing: str = "") -> None:
-        """Raise SetupError that names ids of no letter; `nothing` says what was not done."""
-        if unknown := sorted(choice.ids - self.ids):
-            hidden = f" (in somebody else's hands: {self.hidden}; try again in a minute)" if self.hidden else ""
-            raise SetupError(f"No such letter: {', '.join(unknown)}{hidden}{nothing}.")
+    def require_ids(self, letter_filter: LetterFilter, consequence: str = "") -> None:
+        """Raise SetupError that names the ids of a filter that no letter has; `consequence` ends its sentence."""
+        if missing := sorted(letter_filter.ids - self.ids):
+            in_flight = (
+                f" ({pluralize(self.in_flight, 'letter')} in flight, received by another consumer; try again in a"
+                " minute)"
+                if self.in_flight
+                else ""
+            )
+            raise SetupError(f"No such letter: {', '.join(missing)}{in_flight}{consequence}.")
 
 
 class NewestLetters:
-    """Keeps the newest `most` letters of any number, or all with 0, as they are shown at `now`, in epoch seconds."""
+    """Keeps the newest `limit` letters, or all with 0, as they are displayed at `now`, in epoch seconds."""
 
-    def __init__(self, most: int, now: float) -> None:
-        self._most, self._now = most, now
-        self._kept: list[tuple[float, str, LetterView]] = []
+    def __init__(self, limit: int, now: float) -> None:
+        self._limit, self._now = limit, now
+        self._heap: list[tuple[float, str, LetterView]] = []
 
     def add(self, letter: Letter) -> None:
-        """Keep a letter, if it is among the newest."""
-        one = letter.sent_at, letter.id, LetterView.of(letter, self._now)
-        if self._most and len(self._kept) == self._most:
-            heapq.heappushpop(self._kept, one)
+        """Keep a letter if it is among the newest."""
+        entry = letter.sent_at, letter.id, LetterView.of(letter, self._now)
+        if self._limit and len(self._heap) == self._limit:
+            heapq.heappushpop(self._heap, entry)
         else:
-            heapq.heappush(self._kept, one)
+            heapq.heappush(self._heap, entry)
 
     @property
     def letters(self) -> list[LetterView]:
         """The letters, the newest first."""
-        return [shown for _, _, shown in sorted(self._kept, reverse=True)]
+        return [view for _, _, view in sorted(self._heap, reverse=True)]

@@ -1,4 +1,4 @@
-"""Everything about one dead letter, for whoever has to decide what becomes of it."""
+"""Dead letters as the commands print them: one line of a list, one group of a summary, all details of one letter."""
 
 from __future__ import annotations
 
@@ -8,20 +8,73 @@ import msgspec
 
 from worker.cloudtrail.inflate import inflate
 from worker.cloudtrail.split import split_records
-from worker.dlq.eligibility import RedriveAction  # noqa: TC001
-from worker.dlq.letters import Letter, iso
+from worker.dlq.eligibility import RedriveAction  # noqa: TC001 - msgspec needs it at runtime
 from worker.dlq.reasons import MEANINGS
 from worker.errors import UnreadableObject
+from worker.humanize import iso_epoch
 
 if TYPE_CHECKING:
     from worker.dlq.eligibility import Assessment
+    from worker.dlq.letters import Letter
+    from worker.dlq.summary import ReasonGroup
     from worker.pipeline.ports import Store
 
 
-class RejectedRecord(msgspec.Struct, frozen=True):
-    r"""One rejected record: its 0-based position, why, its size in bytes, and its text, perhaps cut.
+class LetterView(msgspec.Struct, frozen=True):
+    """A letter as `list --json` prints it; `object` is null unless the letter announces exactly one object."""
 
-    `text` is null where the file has no such record any more. Bytes that are no UTF-8 are written as `\xNN`.
+    id: str
+    reason: str
+    detail: str
+    object: str | None
+    objects: list[str]
+    attempts: int | None
+    receives: int
+    sent_at: str
+    age_seconds: int
+    source_message_id: str | None
+    rejected: list[tuple[int, str]]
+    body: str | None  # only of a letter that announces no object
+
+    @classmethod
+    def of(cls, letter: Letter, now: float) -> LetterView:
+        """Describe a letter as it is at `now`, in epoch seconds."""
+        objects = [str(ref) for ref in letter.objects]
+        return cls(
+            letter.id,
+            letter.reason,
+            letter.detail,
+            objects[0] if len(objects) == 1 else None,
+            objects,
+            letter.attempts,
+            letter.receives,
+            iso_epoch(letter.sent_at),
+            max(0, int(now - letter.sent_at)),
+            letter.attribute("source_message_id") or None,
+            list(letter.rejected),
+            None if objects else letter.body,
+        )
+
+
+class GroupView(msgspec.Struct, frozen=True):
+    """All letters of one reason, as `list --summary --json` prints them; times are in ISO 8601."""
+
+    reason: str
+    letters: int
+    oldest: str
+    newest: str
+
+    @classmethod
+    def of(cls, group: ReasonGroup) -> GroupView:
+        """Describe a group."""
+        return cls(group.reason, group.letters, iso_epoch(group.oldest), iso_epoch(group.newest))
+
+
+class RejectedRecord(msgspec.Struct, frozen=True):
+    r"""One rejected record: its 0-based position, why it was rejected, its size in bytes, and its text.
+
+    `cut` is true when `text` is not the whole record. `text` is null when the file no longer has such a record. Bytes
+    that are not UTF-8 are written as `\xNN`.
     """
 
     position: int
@@ -32,7 +85,7 @@ class RejectedRecord(msgspec.Struct, frozen=True):
 
 
 class FileNow(msgspec.Struct, frozen=True):
-    """The file as it is now: how many records can be read, and the reason code and detail of what is wrong with it."""
+    """The file as it is now: how many records can be read, and reason code and detail of what is wrong with it."""
 
     records: int
     reason: str | None
@@ -40,29 +93,37 @@ class FileNow(msgspec.Struct, frozen=True):
     rejected: list[RejectedRecord]
 
 
-def read_again(store: Store, letter: Letter, *, limit: int, most: int, most_bytes: int | None) -> FileNow:
-    """Read the version that the letter names, inflated at most `limit` bytes, and take out its rejected records.
+def read_again(
+    store: Store, letter: Letter, *, max_inflated: int, max_records: int, max_record_bytes: int | None
+) -> FileNow:
+    """Read the version of the object that a letter names, and pick out the records that were rejected.
 
-    At most `most` of them, of each at most `most_bytes` bytes. Raises StoreUnavailable.
+    Inflates at most `max_inflated` bytes. Returns at most `max_records` records, and `max_record_bytes` bytes of each
+    (None for all). Raises StoreUnavailable.
     """
     (ref,) = letter.objects
     try:
-        slices = split_records(inflate(store.fetch(ref, limit).content, limit))
-    except UnreadableObject as cause:
-        return FileNow(0, cause.reason, cause.detail, [])
-    rejected = [_record(slices.records, position, why, most_bytes) for position, why in letter.rejected[:most]]
-    problem = slices.problem
-    return FileNow(
-        len(slices.records), problem.reason if problem else None, problem.detail if problem else None, rejected
-    )
+        file = split_records(inflate(store.fetch(ref, max_inflated).content, max_inflated))
+    except UnreadableObject as problem:
+        return FileNow(0, problem.reason, problem.detail, [])
+    rejected = [
+        _rejected_record(file.records, position, reason, max_record_bytes)
+        for position, reason in letter.rejected[:max_records]
+    ]
+    if file.problem is None:
+        return FileNow(len(file.records), None, None, rejected)
+    return FileNow(len(file.records), file.problem.reason, file.problem.detail, rejected)
 
 
-def _record(records: list[msgspec.Raw | bytes], position: int, why: str, most_bytes: int | None) -> RejectedRecord:
+def _rejected_record(
+    records: list[msgspec.Raw | bytes], position: int, reason: str, max_bytes: int | None
+) -> RejectedRecord:
     if not 0 <= position < len(records):
-        return RejectedRecord(position, why, None, None, cut=False)
-    whole = bytes(records[position])
-    shown = whole[:most_bytes]
-    return RejectedRecord(position, why, len(whole), shown.decode("utf-8", "backslashreplace"), len(shown) < len(whole))
+        return RejectedRecord(position, reason, None, None, cut=False)
+    record = bytes(records[position])
+    shown = record[:max_bytes]
+    text = shown.decode("utf-8", "backslashreplace")
+    return RejectedRecord(position, reason, len(record), text, cut=len(shown) < len(record))
 
 
 class LetterDetail(msgspec.Struct, frozen=True):
@@ -82,65 +143,20 @@ class LetterDetail(msgspec.Struct, frozen=True):
     file: FileNow | None = None
 
     @classmethod
-    def of(cls, letter: Letter, judged: Assessment, now: float, file: FileNow | None) -> LetterDetail:
+    def of(cls, letter: Letter, assessment: Assessment, now: float, file: FileNow | None) -> LetterDetail:
         """Describe a letter as it is at `now`, in epoch seconds."""
         ref = letter.objects[0] if len(letter.objects) == 1 else None
         return cls(
             LetterView.of(letter, now),
             MEANINGS.get(letter.reason, "a reason that this version of trailsink does not know"),
             letter.source or None,
-            letter.said("trailsink_version") or None,
+            letter.attribute("trailsink_version") or None,
             ref.etag if ref else None,
             ref.size if ref else None,
             ref.version_id if ref else None,
-            judged.verdict,
-            judged.why,
-            {name: one.value for name, one in letter.attributes.items()},
+            assessment.action,
+            assessment.why,
+            {name: attribute.value for name, attribute in letter.attributes.items()},
             letter.body,
             file,
         )
-
-
-class LetterView(msgspec.Struct, frozen=True):
-    """A letter as `list --json` prints it; `object` is null where none or several are announced."""
-
-    id: str
-    reason: str
-    detail: str
-    object: str | None
-    objects: list[str]
-    attempts: int | None
-    receives: int
-    sent_at: str
-    age_seconds: int
-    source_message_id: str | None
-    rejected: list[tuple[int, str]]
-    body: str | None  # only where it announces no object
-
-    @classmethod
-    def of(cls, letter: Letter, now: float) -> LetterView:
-        """Describe a letter as it is at `now`, in epoch seconds."""
-        objects = [str(ref) for ref in letter.objects]
-        return cls(
-            letter.id,
-            letter.reason,
-            letter.detail,
-            objects[0] if len(objects) == 1 else None,
-            objects,
-            letter.attempts,
-            letter.receives,
-            iso(letter.sent_at),
-            max(0, int(now - letter.sent_at)),
-            letter.said("source_message_id") or None,
-            list(letter.rejected),
-            None if objects else letter.body,
-        )
-
-
-class ReasonGroup(msgspec.Struct):
-    """All letters of one reason, as `list --summary --json` prints them; when they were sent in ISO 8601."""
-
-    reason: str
-    letters: int
-    oldest: str
-    newest: str

@@ -16,6 +16,7 @@ from rich.text import Text
 from worker.dlq.letters import LetterFilter
 from worker.dlq.service import DeadLetterService
 from worker.dlq.sqs import make_dead_letter_queue
+from worker.humanize import pluralize
 from worker.settings import load_settings
 from worker.wiring import make_store, now
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 
-def letter_filter(
+def build_filter(
     *,
     reasons: tuple[str, ...],
     prefix: str | None,
@@ -37,24 +38,24 @@ def letter_filter(
     ids: tuple[str, ...] = (),
 ) -> LetterFilter:
     """Return the filter that the options of a command describe."""
-    today = now().timestamp()
+    now_seconds = now().timestamp()
     return LetterFilter(
         frozenset(ids),
         frozenset(reasons),
         prefix or "",
-        today - older_than.total_seconds() if older_than else None,
-        today - newer_than.total_seconds() if newer_than else None,
+        now_seconds - older_than.total_seconds() if older_than else None,
+        now_seconds - newer_than.total_seconds() if newer_than else None,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class DlqContext:
-    """What a command works with, opened once: while `live` is entered, a terminal is told how far the desk is."""
+    """What a command works with. While `progress` is entered, a terminal shows the service's progress line."""
 
     settings: Settings
     store: S3Store
-    desk: DeadLetterService
-    live: AbstractContextManager[object]
+    service: DeadLetterService
+    progress: AbstractContextManager[object]
 
 
 def open_context() -> DlqContext:
@@ -63,27 +64,34 @@ def open_context() -> DlqContext:
     queue, store = make_dead_letter_queue(settings), make_store(settings)
     display = Live(console=Console(stderr=True), transient=True, refresh_per_second=8) if sys.stderr.isatty() else None
 
-    def say(line: str) -> None:
+    def report_progress(line: str) -> None:
         if display:
             display.update(Text(line))
 
-    return DlqContext(
-        settings, store, DeadLetterService(queue, store, sleep=time.sleep, say=say), display or nullcontext()
-    )
+    service = DeadLetterService(queue, store, sleep=time.sleep, report_progress=report_progress)
+    return DlqContext(settings, store, service, display or nullcontext())
 
 
-def print_none(survey: LetterSummary) -> None:
-    """Print that there are no letters, or none of those that were selected."""
-    others = f"{survey.others:,} other{' is' if survey.others == 1 else 's are'} there"
-    click.echo(f"No such dead letters; {others}." if survey.others else "No dead letters.")
+def print_none(summary: LetterSummary) -> None:
+    """Print that the queue has no letters, or none that was selected."""
+    if summary.others:
+        click.echo(f"No matching dead letters; the queue holds {pluralize(summary.others, 'other')}.")
+    else:
+        click.echo("No dead letters.")
 
 
-def print_notes(survey: LetterSummary) -> None:
-    """Print on standard error which letters could not be looked at."""
-    if survey.hidden:
-        one = "letter is" if survey.hidden == 1 else "letters are"
-        click.echo(f"Not shown: {survey.hidden:,} {one} in somebody else's hands; look again in a minute.", err=True)
-    if not survey.complete:
+def print_notes(summary: LetterSummary) -> None:
+    """Print on standard error which letters could not be read."""
+    if summary.in_flight:
+        are = "is" if summary.in_flight == 1 else "are"
         click.echo(
-            f"SQS lets no more than {survey.count + survey.others:,} be looked at at once; there are more.", err=True
+            f"{pluralize(summary.in_flight, 'more letter')} {are} in flight (received by another consumer); try again"
+            " in a minute.",
+            err=True,
+        )
+    if not summary.complete:
+        click.echo(
+            f"Read {pluralize(summary.count + summary.others, 'letter')}, and SQS lets no more be in flight at once;"
+            " the queue holds more.",
+            err=True,
         )

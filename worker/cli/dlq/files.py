@@ -8,28 +8,34 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from worker.cli.dlq.context import letter_filter, open_context, print_none, print_notes
+from worker.cli.dlq.context import build_filter, open_context, print_none, print_notes
 from worker.cli.output import confirm, print_json
-from worker.dlq.export import STREAM, reading, writing
-from worker.dlq.letters import counted
+from worker.dlq.export import STREAM, create_export, open_export
 from worker.errors import SetupError
+from worker.humanize import pluralize
 from worker.wiring import now
 
 if TYPE_CHECKING:
     from worker.dlq.summary import LetterSummary
 
 
-class _Discarded(msgspec.Struct, frozen=True):
+class DiscardReport(msgspec.Struct, frozen=True):
+    """What `discard --json` prints."""
+
     discarded: int
     file: str
 
 
-class _Exported(msgspec.Struct, frozen=True):
+class ExportReport(msgspec.Struct, frozen=True):
+    """What `export --json` prints."""
+
     exported: int
     file: str
 
 
-class _Imported(msgspec.Struct, frozen=True):
+class ImportReport(msgspec.Struct, frozen=True):
+    """What `import --json` prints."""
+
     imported: int
     to: str
 
@@ -40,46 +46,41 @@ def discard(
     path: Path | None,
     yes: bool,
     as_json: bool,
-    **selection: Any,  # noqa: ANN401 - which letters, see `letter_filter`
+    **selection: Any,  # noqa: ANN401 - which letters, see `build_filter`
 ) -> None:
-    """Delete dead letters: those with the given IDs, those that the options mean, or --all.
-
-    They are written to a file first, from which `trailsink dlq import` brings them back; then it asks.
-    """
-    choice = letter_filter(**selection)
-    if choice.is_everything is not everything:
-        raise click.UsageError("Say which letters: ids, options that choose, or --all alone.")
+    """Write letters to a new file, ask, and delete exactly these."""
+    letter_filter = build_filter(**selection)
+    if letter_filter.selects_all is not everything:
+        raise click.UsageError("Select letters by ID or with options, or pass --all alone.")
     path = path or Path(f"dead-letters-{now():%Y%m%dT%H%M%SZ}.jsonl")
     if path == STREAM:
-        raise click.UsageError("--to needs a file: on a pipe nobody can say that the letters arrived.")
-    office = open_context()
-    with writing(path) as write, office.live:
-        survey = office.desk.export(choice, write)
-        survey.refuse_unknown(choice, "; nothing was discarded")
-    if not survey.count:
+        raise click.UsageError("--to needs a file: nothing confirms that letters arrived at the end of a pipe.")
+    context = open_context()
+    with create_export(path) as write, context.progress:
+        summary = context.service.export(letter_filter, write)
+        summary.require_ids(letter_filter, "; nothing was discarded")
+    if not summary.count:
         path.unlink()
-        print_none(survey)
+        print_none(summary)
         return
-    _confirm(survey, path, yes=yes)
+    _confirm(summary, path, yes=yes)
     try:
-        with office.live:
-            gone, failed = office.desk.discard(survey.ids)
-    except KeyboardInterrupt as stop:
-        raise SetupError(f"Stopped; some letters are deleted, and all of them are in {path}.") from stop
+        with context.progress:
+            deleted, failed = context.service.discard(summary.ids)
+    except KeyboardInterrupt as interrupt:
+        raise SetupError(f"Stopped; some letters are deleted, and all of them are in {path}.") from interrupt
     if as_json:
-        print_json(_Discarded(gone, str(path)))
+        print_json(DiscardReport(deleted, str(path)))
     else:
-        click.echo(f"Discarded {counted(gone)}, kept in {path}.")
-    if gone < survey.count:
-        raise SetupError(
-            f"{counted(survey.count - gone)} of {path} could not be deleted:"
-            f" {'SQS refused' if failed else 'somebody else has them'}."
-        )
+        click.echo(f"Discarded {pluralize(deleted, 'letter')}, kept in {path}.")
+    if deleted < summary.count:
+        cause = "SQS refused" if failed else "received by another consumer"
+        raise SetupError(f"{pluralize(summary.count - deleted, 'letter')} of {path} could not be deleted: {cause}.")
 
 
-def _confirm(survey: LetterSummary, path: Path, *, yes: bool) -> None:
-    by_reason = ", ".join(f"{number:,} {reason}" for reason, (number, _, _) in survey.by_size())
-    question = f"Kept in {path}: {counted(survey.count)} ({by_reason}). Discard them now?"
+def _confirm(summary: LetterSummary, path: Path, *, yes: bool) -> None:
+    by_reason = ", ".join(f"{group.letters:,} {group.reason}" for group in summary.groups)
+    question = f"Saved in {path}: {pluralize(summary.count, 'letter')} ({by_reason}). Discard them now?"
     if not confirm(question, yes=yes, undo=path.unlink):
         raise SetupError("Nothing was discarded.")
 
@@ -88,36 +89,30 @@ def export_letters(
     *,
     path: Path,
     as_json: bool,
-    **selection: Any,  # noqa: ANN401 - which letters, see `letter_filter`
+    **selection: Any,  # noqa: ANN401 - which letters, see `build_filter`
 ) -> None:
-    """Write dead letters to FILE, or to standard output (-), a JSON document per line; they stay in the queue.
-
-    All letters, those with the given IDs, or those that the options mean. FILE must be a new one.
-    """
-    choice = letter_filter(**selection)
-    office = open_context()
-    with writing(path) as write, office.live:
-        survey = office.desk.export(choice, write)
-        survey.refuse_unknown(choice, "; nothing was exported")
+    """Write letters to a new file or to standard output; they stay in the queue."""
+    letter_filter = build_filter(**selection)
+    context = open_context()
+    with create_export(path) as write, context.progress:
+        summary = context.service.export(letter_filter, write)
+        summary.require_ids(letter_filter, "; nothing was exported")
     if as_json:
-        print_json(_Exported(survey.count, str(path)), err=path == STREAM)
+        print_json(ExportReport(summary.count, str(path)), err=path == STREAM)
     else:
-        click.echo(f"Exported {counted(survey.count)}.", err=path == STREAM)
-    print_notes(survey)
+        click.echo(f"Exported {pluralize(summary.count, 'letter')}.", err=path == STREAM)
+    print_notes(summary)
 
 
 def import_letters(*, path: Path, to: str, as_json: bool) -> None:
-    """Send the letters of an exported FILE, or of standard input (-), with body and attributes as they were.
-
-    All lines are checked before the first is sent. A letter that is sent twice is there twice, which changes nothing.
-    """
-    with reading(path) as lines:
-        count = sum(1 for _ in lines())
-        office = open_context()
-        with office.live:
-            done = office.desk.bring_in(lines(), to_source=to == "source")
+    """Check all lines of an exported file, then send its letters."""
+    with open_export(path) as read_letters:
+        count = sum(1 for _ in read_letters())
+        context = open_context()
+        with context.progress:
+            sent = context.service.import_letters(read_letters(), to_source=to == "source")
     if as_json:
-        print_json(_Imported(done, to))
+        print_json(ImportReport(sent, to))
     else:
         queue = "source" if to == "source" else "dead-letter"
-        click.echo(f"Sent {counted(done)} of {count:,} to the {queue} queue.")
+        click.echo(f"Sent {sent:,} of {pluralize(count, 'letter')} to the {queue} queue.")

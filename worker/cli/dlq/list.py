@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from worker.cli.dlq.context import letter_filter, open_context, print_none, print_notes
+from worker.cli.dlq.context import build_filter, open_context, print_none, print_notes
 from worker.cli.output import escape_control_characters, print_json, print_table
 from worker.dlq.summary import NewestLetters
-from worker.dlq.views import LetterView
-from worker.humanize import format_duration
+from worker.dlq.views import GroupView, LetterView
+from worker.humanize import format_duration, pluralize
 from worker.wiring import now
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from worker.dlq.letters import Letter
     from worker.dlq.summary import LetterSummary
 
-
-_SHOWN = 50  # letters, in a table
-
+_DEFAULT_LIMIT = 50  # letters in a table
 
 BODY_CHARACTERS = 200  # of a letter that announces no object, in a list
 
@@ -29,54 +29,63 @@ def list_letters(
     summary: bool,
     limit: int | None,
     as_json: bool,
-    **selection: Any,  # noqa: ANN401 - which letters, see `letter_filter`
+    **selection: Any,  # noqa: ANN401 - which letters, see `build_filter`
 ) -> None:
-    """List the dead letters: counts by reason, then reason, object, attempts and age of each.
+    """Print counts by reason, then each letter; as JSON without a limit, each letter when it is received."""
+    letter_filter = build_filter(**selection)
+    if limit is None:
+        limit = 0 if as_json else _DEFAULT_LIMIT
+    now_seconds = now().timestamp()
+    newest = NewestLetters(limit, now_seconds)
 
-    Attempts is how often the consumer tried; for a letter that SQS moved itself (max_receives) it is SQS's receive
-    count, in which every look is one more. With --json, letters come in no order unless --limit is given.
-    """
-    choice = letter_filter(**selection)
-    most = (0 if as_json else _SHOWN) if limit is None else limit
-    today = now().timestamp()
-    newest = NewestLetters(most, today)
-
-    def take(letter: Letter) -> None:
-        if as_json and not most:
-            print_json(LetterView.of(letter, today))
+    def on_letter(letter: Letter) -> None:
+        if summary:
+            return
+        if as_json and not limit:
+            print_json(LetterView.of(letter, now_seconds))
         else:
             newest.add(letter)
 
-    office = open_context()
-    with office.live:
-        survey = office.desk.look(choice, (lambda _: None) if summary else take)
+    context = open_context()
+    with context.progress:
+        totals = context.service.list_letters(letter_filter, on_letter)
     if as_json:
-        for line in survey.as_groups() if summary else newest.letters:
-            print_json(line)
-    elif survey.count:
-        _print_groups(survey, today)
+        _print_as_json([GroupView.of(group) for group in totals.groups] if summary else newest.letters)
+    elif totals.count:
+        _print_groups(totals, now_seconds)
         if not summary:
-            _print_letters(newest.letters, survey.count)
+            _print_letters(newest.letters, totals.count)
     else:
-        print_none(survey)
-    print_notes(survey)
+        print_none(totals)
+    print_notes(totals)
 
 
-def _print_groups(survey: LetterSummary, today: float) -> None:
+def _print_as_json(views: Sequence[GroupView] | Sequence[LetterView]) -> None:
+    for view in views:
+        print_json(view)
+
+
+def _print_groups(summary: LetterSummary, now_seconds: float) -> None:
     rows = [
-        (reason, f"{number:,}", format_duration(today - oldest), format_duration(today - newest))
-        for reason, (number, oldest, newest) in survey.by_size()
+        (
+            group.reason,
+            f"{group.letters:,}",
+            format_duration(now_seconds - group.oldest),
+            format_duration(now_seconds - group.newest),
+        )
+        for group in summary.groups
     ]
     print_table(("reason", "letters", "oldest", "newest"), rows, right=("letters", "oldest", "newest"))
 
 
-def _print_letters(letters: list[LetterView], all_of_them: int) -> None:
+def _print_letters(letters: list[LetterView], total: int) -> None:
     click.echo()
-    for one in sorted(letters, key=lambda letter: letter.reason):  # stable: the newest first within a reason
-        attempts = "" if one.attempts is None else f"attempts {one.attempts}, "
-        click.echo(f"{one.id}  {click.style(one.reason, bold=True)}  {attempts}age {format_duration(one.age_seconds)}")
-        for name in one.objects or [(one.body or "")[:BODY_CHARACTERS]]:
-            click.echo(f"  {escape_control_characters(name)}")
-        click.echo(f"  {escape_control_characters(one.detail)}")
-    if len(letters) < all_of_them:
-        click.echo(f"... and {all_of_them - len(letters):,} older letters: --limit 0 shows all.")
+    for letter in sorted(letters, key=lambda letter: letter.reason):  # stable: the newest first within a reason
+        attempts = "" if letter.attempts is None else f"attempts {letter.attempts}, "
+        age = format_duration(letter.age_seconds)
+        click.echo(f"{letter.id}  {click.style(letter.reason, bold=True)}  {attempts}age {age}")
+        for line in letter.objects or [(letter.body or "")[:BODY_CHARACTERS]]:
+            click.echo(f"  {escape_control_characters(line)}")
+        click.echo(f"  {escape_control_characters(letter.detail)}")
+    if len(letters) < total:
+        click.echo(f"... and {pluralize(total - len(letters), 'older letter')}: --limit 0 shows all.")

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from worker.cli.dlq.context import DlqContext, letter_filter, open_context, print_none, print_notes
+from worker.cli.dlq.context import build_filter, open_context, print_none, print_notes
 from worker.cli.output import print_json, print_table
 from worker.dlq.eligibility import RedriveAction
-from worker.dlq.letters import counted
 from worker.dlq.redrive import RedriveMethod, RedriveOptions, RedrivePlan, RedriveReport
 from worker.errors import SetupError, TrailsinkError
+from worker.humanize import pluralize
 
 if TYPE_CHECKING:
+    from worker.cli.dlq.context import DlqContext
     from worker.dlq.move_task import MoveTask
 
 
@@ -27,98 +28,88 @@ def redrive(  # noqa: PLR0913 - one per option
     attach: bool,
     cancel: bool,
     as_json: bool,
-    **selection: Any,  # noqa: ANN401 - which letters, see `letter_filter`
+    **selection: Any,  # noqa: ANN401 - which letters, see `build_filter`
 ) -> None:
-    r"""Move dead letters back to the source queue: all, those with the given IDs, or those that the options mean.
-
-    \b
-    A letter whose cause no time can mend stays, because it would only come back:
-      malformed_message                            always
-      empty, truncated, corrupt, not_json,
-      no_records, records_rejected                 while its object is what it was
-      not_found, archived                          while its object cannot be read
-
-    S3 is asked. An object that was written anew is announced as it is now, so that a letter that names a broken version
-    brings the mended one. --force moves what would stay.
-
-    All letters are moved by SQS's own message move task, where none stays and none has to be announced anew; an
-    interrupt cancels it. Others are received, sent and deleted one by one.
-    """
-    choice = letter_filter(**selection)
+    """Plan which letters move, then move them: by SQS's move task, or one by one."""
+    letter_filter = build_filter(**selection)
     if attach and cancel:
         raise click.UsageError("--attach and --cancel exclude each other.")
-    office, policy = open_context(), RedriveOptions(force, newest_version)
+    context, options = open_context(), RedriveOptions(force, newest_version)
     if attach or cancel:
-        task, left = _running(office, cancel=cancel)
-        _say_ended(task, left, RedrivePlan(), as_json=as_json)
+        _end_running_task(context, cancel=cancel, as_json=as_json)
         return
-    with office.live:
-        if choice.is_everything and not one_by_one:
-            office.desk.idle()
-        plan = office.desk.plan(choice, policy)
-    plan.check(choice, force=force, dry_run=dry_run)
-    way = plan.way(choice, one_by_one=one_by_one)
+    with context.progress:
+        if letter_filter.selects_all and not one_by_one:
+            context.service.move_tasks.require_idle()
+        plan = context.service.redriver.plan(letter_filter, options)
+    plan.check(letter_filter, force=force, dry_run=dry_run)
+    method = plan.method(letter_filter, one_by_one=one_by_one)
     if dry_run:
-        _say_planned(plan, way, as_json=as_json)
-    elif way is RedriveMethod.MOVE_TASK:
-        with office.live:
-            task, left = office.desk.move_all(rate), office.desk.left()
-        _say_ended(task, left, plan, as_json=as_json)
+        _print_plan(plan, method, as_json=as_json)
+    elif method is RedriveMethod.MOVE_TASK:
+        with context.progress:
+            task, remaining = context.service.move_tasks.run(rate), context.service.depth()
+        _print_task(task, remaining, plan, as_json=as_json)
     else:
-        _move(office, plan, policy, rate)
-        _say_moved(plan, way, as_json=as_json)
+        _move(context, plan, options, rate)
+        _print_moved(plan, method, as_json=as_json)
 
 
-def _running(office: DlqContext, *, cancel: bool) -> tuple[MoveTask, int]:
-    with office.live:
-        task = office.desk.cancel() if cancel else office.desk.attach()
+def _end_running_task(context: DlqContext, *, cancel: bool, as_json: bool) -> None:
+    """Follow the running move task to its end, or cancel it."""
+    with context.progress:
+        move_tasks = context.service.move_tasks
+        task = move_tasks.cancel() if cancel else move_tasks.attach()
         if task is None:
             raise SetupError("No move task of this queue is running.")
-        return task, office.desk.left()
+        remaining = context.service.depth()
+    _print_task(task, remaining, RedrivePlan(), as_json=as_json)
 
 
-def _move(office: DlqContext, plan: RedrivePlan, policy: RedriveOptions, rate: int | None) -> None:
+def _move(context: DlqContext, plan: RedrivePlan, options: RedriveOptions, rate: int | None) -> None:
     try:
-        with office.live:
-            office.desk.move(plan, policy, rate=rate)
+        with context.progress:
+            context.service.redriver.move(plan, options, rate=rate)
     except TrailsinkError as cause:
-        raise SetupError(f"{str(cause).rstrip('.')}; {counted(plan.moved)} went before that.") from cause
-    except KeyboardInterrupt as stop:
-        raise SetupError(f"Stopped after {counted(plan.moved)}; the others are handed back.") from stop
+        moved = pluralize(plan.moved, "letter")
+        raise SetupError(f"{str(cause).rstrip('.')}; {moved} moved before that.") from cause
+    except KeyboardInterrupt as interrupt:
+        moved = pluralize(plan.moved, "letter")
+        raise SetupError(f"Stopped after {moved}; the others are handed back.") from interrupt
 
 
-def _say_planned(plan: RedrivePlan, way: RedriveMethod, *, as_json: bool) -> None:
+def _print_plan(plan: RedrivePlan, method: RedriveMethod, *, as_json: bool) -> None:
     if as_json:
-        print_json(RedriveReport.planned(plan, way))
-    elif plan.survey.count:
+        print_json(RedriveReport.of_plan(plan, method))
+    elif plan.summary.count:
         rows = [
-            (one.reason, f"{one.letters:,}", "no" if one.verdict is RedriveAction.STAYS else "yes", one.why)
-            for one in plan.lines
+            (line.reason, f"{line.letters:,}", "no" if line.action is RedriveAction.STAYS else "yes", line.why)
+            for line in plan.lines
         ]
         print_table(("reason", "letters", "moves", "why"), rows, right=("letters",))
-        by = " by SQS's own move task" if way is RedriveMethod.MOVE_TASK else ""
-        click.echo(f"{counted(len(plan.going))} would be moved{by}; nothing was.")
+        by_sqs = " by SQS's own move task" if method is RedriveMethod.MOVE_TASK else ""
+        click.echo(f"{pluralize(len(plan.movable), 'letter')} would be moved{by_sqs}; nothing was.")
     else:
-        print_none(plan.survey)
-    print_notes(plan.survey)
+        print_none(plan.summary)
+    print_notes(plan.summary)
 
 
-def _say_moved(plan: RedrivePlan, way: RedriveMethod, *, as_json: bool) -> None:
+def _print_moved(plan: RedrivePlan, method: RedriveMethod, *, as_json: bool) -> None:
     if as_json:
-        print_json(RedriveReport.here(plan, way))
-    elif not plan.survey.count:
-        print_none(plan.survey)
+        print_json(RedriveReport.of_move(plan, method))
+    elif not plan.summary.count:
+        print_none(plan.summary)
     else:
-        click.echo(f"Moved {counted(plan.moved)} back to the source queue.")
-        for line in plan.left:
+        click.echo(f"Moved {pluralize(plan.moved, 'letter')} back to the source queue.")
+        for line in plan.staying:
             click.echo(f"Left {line}.")
-    print_notes(plan.survey)
+    print_notes(plan.summary)
     plan.check_moved()
 
 
-def _say_ended(task: MoveTask, left: int, plan: RedrivePlan, *, as_json: bool) -> None:
+def _print_task(task: MoveTask, remaining: int, plan: RedrivePlan, *, as_json: bool) -> None:
     if as_json:
-        print_json(RedriveReport.by_sqs(task, left, plan))
-    task.check(left)
+        print_json(RedriveReport.of_move_task(task, remaining, plan))
+    task.check(remaining)
     if not as_json:
-        click.echo(f"Moved {counted(task.moved)} back to the source queue.")
+        click.echo(f"Moved {pluralize(task.moved, 'letter')} back to the source queue.")
