@@ -11,7 +11,7 @@ from botocore.stub import ANY, Stubber
 
 from tests.support.factories import event, log_file
 from tests.support.fake_backfill import backfill_run, selected_file
-from tests.support.fakes import House, house
+from tests.support.fakes import FakePipeline, make_pipeline
 from worker.aws.session import config
 from worker.aws.sqs import SqsQueue
 from worker.backfill.loaders import DirectLoader, QueueLoader
@@ -132,7 +132,7 @@ def test_each_message_is_reported_as_taken_or_refused() -> None:
     ]
 
 
-def direct_loader(parts: House, stop: threading.Event | None = None) -> DirectLoader:
+def direct_loader(parts: FakePipeline, stop: threading.Event | None = None) -> DirectLoader:
     def make(letters: InMemoryDeadLetters) -> Consumer:
         return Consumer(
             parts.store,
@@ -149,7 +149,7 @@ def direct_loader(parts: House, stop: threading.Event | None = None) -> DirectLo
 
 def test_every_end_of_a_file_is_distinguished() -> None:
     """Loaded, duplicate, empty, broken, or to be retried: the table and the report are made of these."""
-    with house() as parts:
+    with make_pipeline() as parts:
         body = log_file(event(1), event(2))
         contents: list[bytes | Exception] = [
             body,

@@ -27,7 +27,7 @@ from tests.support.factories import (
     s3_entry,
     s3_notice,
 )
-from tests.support.fakes import DOWN, FakePipeline, MemoryIndex, FetchMode, make_pipeline
+from tests.support.fakes import DOWN, FakePipeline, FetchMode, MemoryIndex, make_pipeline
 from worker.cloudtrail.inflate import inflate
 from worker.cloudtrail.split import split_records
 from worker.errors import Reason, UnreadableObject
