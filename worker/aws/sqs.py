@@ -118,8 +118,10 @@ class QueueClient:
             for number, message in enumerate(messages)
         ]
         response = self._sqs.send_message_batch(QueueUrl=self.url, Entries=entries)
-        failed = {entry["Id"]: f"sqs:{entry['Code']}" for entry in response.get("Failed", [])}
-        return [failed.get(entry["Id"], "") for entry in entries]
+        causes = {entry["Id"]: "" for entry in response.get("Successful", [])}
+        causes |= {entry["Id"]: f"sqs:{entry['Code']}" for entry in response.get("Failed", [])}
+        # A redrive deletes what was sent, so an entry without a result must not count as sent.
+        return [causes.get(entry["Id"], "sqs:NoResult") for entry in entries]
 
     def delete_batch(self, receipt_handles: Sequence[str]) -> int:
         """Delete messages; returns how many could not be deleted, and will be received again."""
@@ -130,7 +132,7 @@ class QueueClient:
             ]
             try:
                 response = self._sqs.delete_message_batch(QueueUrl=self.url, Entries=entries)
-                failed += len(response.get("Failed", []))
+                failed += len(batch) - len(response.get("Successful", []))
             except (ClientError, BotoCoreError):
                 failed += len(batch)
         return failed

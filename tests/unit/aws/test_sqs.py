@@ -215,7 +215,10 @@ def test_more_than_ten_messages_are_handed_back_and_deleted_in_batches() -> None
             gone = [{"Id": str(at), "ReceiptHandle": ANY} for at in range(size)]
             stub.add_response(
                 "delete_message_batch",
-                {"Successful": [], "Failed": [{"Id": "0", "SenderFault": True, "Code": "X"}]},
+                {
+                    "Successful": [{"Id": str(at)} for at in range(1, size)],
+                    "Failed": [{"Id": "0", "SenderFault": True, "Code": "X"}],
+                },
                 {"QueueUrl": SOURCE_URL, "Entries": gone},
             )
         queue = SqsQueue(client, SOURCE_URL, LETTERS_URL)

@@ -121,13 +121,21 @@ def announce_three(*responses: dict[str, Any] | str) -> list[list[str]]:
 
 def test_each_message_is_reported_as_taken_or_refused() -> None:
     """One of three that was refused must not be lost with the two that were taken, nor send those again."""
+
+    def sent(number: int) -> dict[str, str]:
+        return {"Id": str(number), "MessageId": "m", "MD5OfMessageBody": "d"}
+
     failed = {"Id": "1", "SenderFault": False, "Code": "InternalError"}
 
     assert announce_three(
-        {"Successful": [], "Failed": [failed]}, {"Successful": [], "Failed": []}, "RequestThrottled"
+        {"Successful": [sent(0), sent(2)], "Failed": [failed]},
+        {"Successful": [sent(0), sent(1), sent(2)], "Failed": []},
+        {"Successful": [sent(0)], "Failed": []},
+        "RequestThrottled",
     ) == [
         ["", "sqs:InternalError", ""],
         ["", "", ""],
+        ["", "sqs:NoResult", "sqs:NoResult"],
         ["sqs:RequestThrottled"] * 3,
     ]
 

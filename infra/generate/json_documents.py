@@ -1,0 +1,317 @@
+# ruff: noqa: TC003 - msgspec reads the annotations
+"""The JSON documents that commands and logs print: every member with its type and meaning.
+
+docs/reference/json.md is generated from these structs, and tests decode what commands print into them. Members with a
+default can be absent.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+
+def _about(meaning: str) -> msgspec.Meta:
+    return msgspec.Meta(description=meaning)
+
+
+class Document(msgspec.Struct, forbid_unknown_fields=True):
+    """A document without members that are not listed here."""
+
+
+def read(text: str, kind: Any) -> list[Any]:  # noqa: ANN401 - a union of structs is no type
+    """Read a document from each line; raises msgspec's own error where one is not of its shape."""
+    return [msgspec.json.decode(line, type=kind) for line in text.splitlines()]
+
+
+# trailsink doctor --json
+
+
+class Finding(Document):
+    """`trailsink doctor --json` prints one per check."""
+
+    verdict: Literal["ok", "warning", "fault", "not checked"]
+    check: Annotated[str, _about("the name of the check")]
+    evidence: Annotated[str, _about("what was read")]
+    fix: Annotated[str, _about("what to do; empty when nothing is wrong")]
+
+
+# trailsink backfill --json
+
+
+class Plan(Document, tag_field="kind", tag="plan"):
+    """`trailsink backfill --json` prints this first: which files it will load."""
+
+    files: int
+    bytes: int
+    accounts: int
+    days: int
+    first_day: str | None
+    last_day: str | None
+    present: Annotated[int, _about("files that the index already holds records of; with `--missing` they are left out")]
+    incomplete: Annotated[int, _about("files of which the index holds only some records")]
+    since: datetime | None
+    until: datetime
+    done_before: Annotated[int, _about("files that earlier runs of the same job finished")]
+
+
+class Day(Document, tag_field="kind", tag="day"):
+    """Printed for each day that is finished."""
+
+    day: str
+    files: Annotated[dict[str, int], _about("number of files by outcome")]
+
+
+class Failed(Document, tag_field="kind", tag="failed"):
+    """Printed for each file that failed. The report has the same members, without `kind`."""
+
+    object: Annotated[str, _about("the address, `s3://bucket/key`")]
+    key: str
+    size: Annotated[int, _about("bytes, compressed")]
+    account: str
+    day: str
+    reason: Annotated[str, _about("the reason code, or S3's or the cluster's error code")]
+    detail: str = ""
+    rejected: Annotated[list[tuple[int, str]], _about("position and reason of each rejected record")] = []
+
+
+class End(Document, tag_field="kind", tag="end"):
+    """Printed last."""
+
+    finished: Annotated[bool, _about("false when the run stopped early and can be continued")]
+    files: Annotated[dict[str, int], _about("number of files by outcome")]
+    records: Annotated[dict[str, int], _about("number of records by outcome, with `--direct`")]
+    retries: Annotated[dict[str, int], _about("number of retries by cause")]
+    seconds: float
+    report: Annotated[str | None, _about("path of the report, if a file failed")]
+
+
+Backfilled = Plan | Day | Failed | End
+
+
+# trailsink status --json
+
+
+class Part(Document):
+    """The members that every part has. A part's figures are present when they could be read."""
+
+    verdict: Literal["ok", "warning", "fault", "unknown"]
+    text: Annotated[str, _about("the line that a terminal shows")]
+
+
+class Queue(Part):
+    """The source queue."""
+
+    waiting: int | None = None
+    in_flight: int | None = None
+    delayed: int | None = None
+    oldest_seconds: Annotated[float | None, _about("age of the oldest message")] = None
+
+
+class Letters(Part):
+    """The dead-letter queue."""
+
+    number: int | None = None
+    oldest_seconds: Annotated[float | None, _about("age of the oldest letter")] = None
+    by_reason: Annotated[dict[str, int] | None, _about("with `--letters`")] = None
+
+
+class Consumer(Part):
+    """The Lambda function and its event source mapping."""
+
+    state: Annotated[str | None, _about("the state of the event source mapping")] = None
+    function: str | None = None
+    max_concurrency: int | None = None
+    reserved_concurrency: int | None = None
+    errors: Annotated[int | None, _about("in the last hour")] = None
+    throttles: Annotated[int | None, _about("in the last hour")] = None
+
+
+class Throughput(Part):
+    """What the last minutes brought."""
+
+    files_per_minute: float | None = None
+    records_per_minute: float | None = None
+    source: Literal["CloudWatch", "the index"] | None = None
+
+
+class TrailState(Document):
+    """One trail."""
+
+    name: str
+    logging: bool
+    delivered: Annotated[datetime | None, _about("time of the last delivery to S3")]
+    error: Annotated[str, _about("CloudTrail's last delivery error")]
+
+
+class Trails(Part):
+    """The trails that write to the bucket."""
+
+    trails: list[TrailState] = []
+
+
+class Lag(Part):
+    """How far the index is behind."""
+
+    newest_event: datetime | None = None
+    newest_indexed: datetime | None = None
+    seconds: Annotated[int | None, _about("from the newest event to the moment it was indexed")] = None
+    newest_file: Annotated[datetime | None, _about("time of the newest file in the bucket")] = None
+    files_since: Annotated[int | None, _about("files that are newer than the newest indexed event")] = None
+
+
+class Cluster(Part):
+    """The OpenSearch cluster."""
+
+    server: Annotated[str | None, _about("distribution and version")] = None
+    health: Literal["green", "yellow", "red"] | None = None
+    nodes: int | None = None
+    unassigned_shards: int | None = None
+
+
+class Disk(Part):
+    """The fullest data node."""
+
+    used_percent: float | None = None
+    free_bytes: int | None = None
+
+
+class Template(Part):
+    """The index template."""
+
+    version: int | None = None
+    expected: Annotated[int | None, _about("the version that this trailsink installs")] = None
+
+
+class Retention(Part):
+    """The ISM policy that deletes old indices."""
+
+    days: int | None = None
+    policy: str | None = None
+
+
+class IndexFigures(Document):
+    """One index."""
+
+    name: str
+    events: int
+    size_bytes: int
+
+
+class Indices(Part):
+    """The indices of the prefix."""
+
+    number: int | None = None
+    events: int | None = None
+    size_bytes: int | None = None
+    each: list[IndexFigures] = []
+
+
+class Status(Document):
+    """`trailsink status --json` prints one each time it looks."""
+
+    at: datetime
+    verdict: Annotated[Literal["ok", "warning", "fault"], _about("the worst verdict of a part")]
+    queue: Queue
+    dead_letters: Letters
+    consumer: Consumer
+    throughput: Throughput
+    trail: Trails
+    lag: Lag
+    cluster: Cluster
+    disk: Disk
+    template: Template
+    retention: Retention
+    indices: Indices
+
+
+# trailsink dlq --json
+
+
+class Discarded(Document):
+    """`trailsink dlq discard --json` prints this."""
+
+    discarded: int
+    file: Annotated[str, _about("where the letters are kept")]
+
+
+class Exported(Document):
+    """`trailsink dlq export --json` prints this."""
+
+    exported: int
+    file: str
+
+
+class Imported(Document):
+    """`trailsink dlq import --json` prints this."""
+
+    imported: int
+    to: Annotated[Literal["dlq", "source"], _about("the queue that the letters were sent to")]
+
+
+# trailsink explain --json
+
+
+class Explained(Document):
+    """`trailsink explain --json` prints one per document of the event."""
+
+    event_id: str
+    index: str
+    object: Annotated[str, _about("the file, `s3://bucket/key`; empty in a document of another tool")]
+    position: Annotated[int | None, _about("of the record in its file, from 0")]
+    event_time: datetime | None
+    delivered_at: Annotated[datetime | None, _about("to the minute, from the file's name")]
+    indexed_at: datetime | None
+    lag_seconds: Annotated[float | None, _about("from the event to the index")]
+    degraded: Annotated[str, _about("why the document is degraded, or empty")]
+    event: Annotated[str, _about("one line about the event")]
+    record: Annotated[Any, _about("the whole event, with `--record`")] = None
+
+
+# The log
+
+
+class ObjectLine(Document, tag_field="message", tag="object"):
+    """Printed for each object that was not indexed whole, and for each that has a note."""
+
+    timestamp: datetime
+    level: Literal["INFO", "WARNING", "ERROR"]
+    object: Annotated[str, _about("the address, `s3://bucket/key`")]
+    outcome: Literal["indexed", "handed_back", "dead_letter"]
+    read: Annotated[int, _about("records that were read")]
+    version: Annotated[str | None, _about("the S3 version, if known")] = None
+    reason: Annotated[str | None, _about("the reason code, or S3's or the cluster's error code")] = None
+    rejected: int | None = None
+    detail: str | None = None
+    positions: Annotated[list[int] | None, _about("positions of the first rejected records")] = None
+
+
+class MessageLine(Document, tag_field="message", tag="message is malformed"):
+    """Printed for each message that is not a notification."""
+
+    timestamp: datetime
+    level: Literal["ERROR"]
+    message_id: str
+    reason: Literal["malformed_message"]
+    detail: str
+
+
+class UnsentLine(Document, tag_field="message", tag="dead letter not sent"):
+    """Printed for each dead letter that SQS did not take. Its message is handed back."""
+
+    timestamp: datetime
+    level: Literal["ERROR"]
+    detail: str
+
+
+class CrashLine(Document, tag_field="message", tag="crash"):
+    """Printed for each error in trailsink itself. `detail` names the exception and the line of code."""
+
+    timestamp: datetime
+    level: Literal["ERROR"]
+    detail: str
+
+
+LogLine = ObjectLine | MessageLine | UnsentLine | CrashLine

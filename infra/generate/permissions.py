@@ -1,0 +1,186 @@
+"""Who needs which permissions: the consumer's from the template and the roles in the code, each command's from here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cfnlint.decode.cfn_yaml import loads
+
+from infra.generate.markdown import code, page, table
+from worker.opensearch.security import examiner_role, installer_role, loader_role
+
+TEMPLATE = Path(__file__).resolve().parents[1] / "template.yaml"
+
+_READ_OBJECTS = ("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket")
+_INDICES = "on the indices"
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What one command needs of AWS, by resource, and of the cluster."""
+
+    command: str
+    aws: dict[str, tuple[str, ...]]
+    cluster: tuple[str, ...] = ()
+    note: str = ""
+
+
+def _role_permissions(role: dict[str, Any]) -> tuple[str, ...]:
+    """Return a role of the security plugin as a list, the permissions on indices marked."""
+    on_indices = [action for part in role["index_permissions"] for action in part["allowed_actions"]]
+    return (*role["cluster_permissions"], *(f"{action} {_INDICES}" for action in on_indices))
+
+
+def consumer_actions() -> dict[str, list[str]]:
+    """Return the actions that the template's loader role allows, by the id of their statement."""
+    template = json.loads(json.dumps(loads(TEMPLATE.read_text(encoding="utf-8"))))
+    statements = template["Resources"]["LoaderRole"]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]
+    actions: dict[str, list[str]] = {}
+    for entry in statements:
+        statement = entry["Fn::If"][1] if "Fn::If" in entry else entry
+        if statement["Effect"] == "Allow":
+            allowed = statement["Action"]
+            actions[statement["Sid"]] = allowed if isinstance(allowed, list) else [allowed]
+    return actions
+
+
+NEEDS = (
+    Need(
+        "run",
+        {
+            "source queue": (
+                "sqs:ReceiveMessage",
+                "sqs:DeleteMessage",
+                "sqs:ChangeMessageVisibility",
+                "sqs:GetQueueAttributes",
+            ),
+            "dead-letter queue": ("sqs:SendMessage", "sqs:GetQueueAttributes"),
+            "bucket": _READ_OBJECTS,
+            "the trail's key": ("kms:Decrypt",),
+        },
+        _role_permissions(loader_role("cloudtrail")),
+        "`s3:ListBucket` lets S3 say that an object is missing, not forbidden. `cluster:monitor/main` only lets"
+        " `trailsink doctor` run with the loader's password.",
+    ),
+    Need(
+        "setup",
+        {},
+        _role_permissions(installer_role(retention=True)),
+        "Without `--retention-days`, the two permissions of `ism` are not needed. `--loader-role` also needs the"
+        " security API. The plugin opens it to the roles that `plugins.security.restapi.roles_enabled` names, on a"
+        " managed domain to its master user. Anyone with it can grant themselves any permission.",
+    ),
+    Need(
+        "doctor",
+        {
+            "both queues": ("sqs:GetQueueAttributes",),
+            "function": (
+                "lambda:ListEventSourceMappings",
+                "lambda:GetFunctionConfiguration",
+                "lambda:GetFunctionConcurrency",
+            ),
+            "bucket": ("s3:GetBucketNotification",),
+            "trail": ("cloudtrail:DescribeTrails", "cloudtrail:GetTrailStatus"),
+            "everything else": ("cloudwatch:GetMetricStatistics",),
+        },
+        _role_permissions(examiner_role("cloudtrail", retention=True)),
+        "A check that lacks its permission says so, and harms no other. The security API shows the loader's"
+        " permissions. From OpenSearch 3.2 on, the doctor can check its own without it.",
+    ),
+    Need(
+        "status",
+        {
+            "both queues": ("sqs:GetQueueAttributes",),
+            "function": ("lambda:ListEventSourceMappings", "lambda:GetFunctionConcurrency"),
+            "bucket": ("s3:ListBucket",),
+            "trail": ("cloudtrail:DescribeTrails", "cloudtrail:GetTrailStatus"),
+            "everything else": ("cloudwatch:GetMetricData",),
+            "dead-letter queue, with --letters": ("sqs:ReceiveMessage", "sqs:ChangeMessageVisibility"),
+        },
+        (
+            "cluster:monitor/main",
+            "cluster:monitor/health",
+            "cluster:monitor/state",
+            "cluster:monitor/nodes/stats",
+            "indices:admin/index_template/get",
+            "indices:monitor/settings/get",
+            "indices:monitor/stats",
+            "cluster:admin/opendistro/ism/policy/get",
+            *(
+                f"{action} {_INDICES}"
+                for action in (
+                    "indices:data/read/search",
+                    "indices:monitor/settings/get",
+                    "indices:monitor/stats",
+                    "cluster:monitor/state",
+                    "cluster:monitor/health",
+                )
+            ),
+        ),
+        "These were tried, but not minimised; the one of `ism` was not tried.",
+    ),
+    Need(
+        "search",
+        {},
+        (
+            f"indices:data/read/search {_INDICES}",
+            f"indices:data/read/point_in_time/create {_INDICES}",
+            f"indices:data/read/point_in_time/delete {_INDICES}",
+            f"indices:data/read/field_caps {_INDICES}",
+        ),
+        "The first is enough. With the next two, pages come from one point in time. With the last, misspelt fields are"
+        " named.",
+    ),
+    Need("explain", {}, (f"indices:data/read/search {_INDICES}",)),
+    Need(
+        "backfill",
+        {
+            "bucket": ("s3:ListBucket",),
+            "source queue, via the queue": ("sqs:SendMessage", "sqs:GetQueueAttributes"),
+            "dead-letter queue, via the queue": ("sqs:GetQueueAttributes",),
+            "bucket, with --direct": _READ_OBJECTS,
+        },
+        (f"indices:data/read/search {_INDICES}",),
+        "`--missing` needs the search. `--direct` also needs what `run` needs of the cluster.",
+    ),
+    Need(
+        "dlq",
+        {
+            "dead-letter queue": (
+                "sqs:ReceiveMessage",
+                "sqs:ChangeMessageVisibility",
+                "sqs:DeleteMessage",
+                "sqs:SendMessage",
+                "sqs:GetQueueAttributes",
+                "sqs:StartMessageMoveTask",
+                "sqs:ListMessageMoveTasks",
+                "sqs:CancelMessageMoveTask",
+            ),
+            "source queue": ("sqs:SendMessage", "sqs:GetQueueAttributes"),
+            "bucket": _READ_OBJECTS,
+        },
+        (),
+        "The bucket is asked whether an object was replaced.",
+    ),
+)
+
+
+def permissions_page() -> str:
+    """Return docs/reference/permissions.md."""
+    consumer = table(("statement", "actions"), ((sid, code(actions)) for sid, actions in consumer_actions().items()))
+    introduction = "The statements of the function's role in the template. Some of them depend on the parameters."
+    parts = [f"## The Lambda function\n\n{introduction}\n\n{consumer}"]
+    for need in NEEDS:
+        rows = [(resource, code(actions)) for resource, actions in need.aws.items()]
+        if need.cluster:
+            rows.append(("cluster", code(need.cluster)))
+        note = f"\n\n{need.note}" if need.note else ""
+        parts.append(f"## `trailsink {need.command}`\n\n{table(('resource', 'permissions'), rows)}{note}")
+    introduction = (
+        "What each part and each command may do, and nothing more. Permissions of the cluster are those of the security"
+        f' plugin. The ones marked "{_INDICES}" are for the index pattern `{{prefix}}-*`.'
+    )
+    return page("Permissions", introduction, *parts)

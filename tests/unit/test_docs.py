@@ -1,0 +1,99 @@
+"""Documents cannot rot: what they say is held against the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from infra.generate.reference import pages
+from worker.cli.main import main
+from worker.settings import Settings, variable
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+GENERATED = pages()
+WRITTEN = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *(path for path in sorted(DOCS.glob("*.md")) if path.name != "demo.md"),  # what the demo printed
+]
+MAX_README_LINES = 180
+MAX_SENTENCE_WORDS = 25
+
+
+def text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def prose(text: str) -> str:
+    """The text without code blocks, tables, headings and the targets of links; code in a line counts as one word."""
+    text = re.sub(r"^ *```.*?^ *```", "\n", text, flags=re.DOTALL | re.MULTILINE)
+    text = re.sub(r"^(\||#|!\[|<!--).*$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"`[^`]*`", "code", text)
+    return re.sub(r"\]\([^)]*\)", "]", text)
+
+
+def sentences(text: str) -> list[str]:
+    """Sentences, and the items of lists; a colon ends one, as a full stop does."""
+    paragraphs = re.split(r"\n\s*\n|\n(?=\s*(?:[-*]|\d+\.) )", prose(text))
+    return [
+        sentence
+        for paragraph in paragraphs
+        for sentence in re.split(r"(?<=[.!?:])[*)\"]*\s+", " ".join(paragraph.split()))
+    ]
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_a_generated_page_is_what_the_code_says(name: str) -> None:
+    """`make docs` writes them; a page that was edited by hand, or not written again, is wrong."""
+    assert text_of(DOCS / name) == GENERATED[name]
+
+
+def test_the_readme_is_short() -> None:
+    """A pitch, an installation and a first example; everything else has a page."""
+    assert len(text_of(ROOT / "README.md").splitlines()) <= MAX_README_LINES
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.name)
+def test_sentences_are_short(path: Path) -> None:
+    """Most readers read English as a second language, and at night, when something is wrong."""
+    long = [sentence for sentence in sentences(text_of(path)) if len(sentence.split()) > MAX_SENTENCE_WORDS]
+
+    assert long == []
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.name)
+def test_links_and_paths_lead_somewhere(path: Path) -> None:
+    """Of another page, a picture, or a file of the code."""
+    targets = re.findall(r"\]\((?!https?:|#)([^)#]+)", text_of(path))
+    paths = re.findall(r"`((?:worker|infra|tests|docs)/[\w./-]+)`", text_of(path))
+
+    assert [target for target in targets if not (path.parent / target).exists()] == []
+    assert [name for name in paths if not (ROOT / name).exists()] == []
+
+
+def commands(group: click.Group, prefix: str) -> set[str]:
+    names: set[str] = set()
+    context = click.Context(group)
+    for word in group.list_commands(context):
+        command = group.get_command(context, word)
+        names |= {f"{prefix} {word}"}
+        names |= commands(command, f"{prefix} {word}") if isinstance(command, click.Group) else set()
+    return names
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.name)
+def test_only_what_exists_is_named(path: Path) -> None:
+    """A command, a make target or a setting in a document is one that a reader types."""
+    text = text_of(path)
+    targets = set(re.findall(r"^([a-z-]+):", text_of(ROOT / "Makefile"), re.MULTILINE))
+    code = " ".join(re.findall(r"`[^`\n]+`|^ *```.*?^ *```", text, re.DOTALL | re.MULTILINE))
+
+    assert set(re.findall(r"(?:`|\$ |bin/|^)(trailsink (?:dlq |dashboards )?[a-z]+)", code, re.MULTILINE)) <= commands(
+        main, "trailsink"
+    )
+    assert set(re.findall(r"\bmake ([a-z]+)", code)) <= targets
+    assert set(re.findall(r"TRAILSINK_[A-Z_]+(?![A-Z_*])", code)) <= {*map(variable, Settings.model_fields)}
