@@ -2,8 +2,8 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 
-# Any Python 3.11 or newer: the first that runs, or the one that PYTHON names. `make package PYTHON=3.13` names the
-# function's Python instead.
+# The first Python 3.11 or newer that runs, or the one that PYTHON names. In `make package PYTHON=3.13`, PYTHON is the
+# function's version instead.
 FOUND := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 PYTHON ?= $(FOUND)
@@ -16,25 +16,25 @@ ifdef OPENSEARCH
 export TRAILSINK_TEST_OPENSEARCH_VERSION := $(OPENSEARCH)
 endif
 
-.PHONY: help setup demo test unit check lint up down status bench bench-check coldstart pictures package lock clean
+.PHONY: help setup demo test unit check lint up down status bench bench-check coldstart docs pictures package lock clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
 
 $(READY): requirements/dev.txt pyproject.toml
-	@test -n "$(INTERPRETER)" || { echo "Python 3.11 or newer is needed, and was not found: install it, or set PYTHON." >&2; exit 1; }
-	@echo "Installing what is needed into .venv (a minute or two, the first time)."
+	@test -n "$(INTERPRETER)" || { echo "Python 3.11 or newer was not found. Install it, or set PYTHON." >&2; exit 1; }
+	@echo "Installing dependencies into .venv (a minute or two, the first time)."
 	@$(INTERPRETER) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $(READY)
 
-setup: $(READY) ## Make the virtual environment with everything that is needed.
+setup: $(READY) ## Create the virtual environment.
 
-demo: $(READY) ## Deploy the template to a stand-in for AWS and show the main road; ROAD=container without Lambda.
-	@$(BIN)/python -m infra.local.demo $(ROAD)
+demo: $(READY) ## Deploy to a stand-in for AWS and load real files; MODE=container runs without Lambda.
+	@$(BIN)/python -m infra.local.demo $(MODE)
 
-test: $(READY) ## Run all tests; OPENSEARCH=2.19.1 runs them against the oldest supported server.
+test: $(READY) ## Run all tests; OPENSEARCH=2.19.1 runs them on the oldest supported server.
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 unit: $(READY) ## Run the unit tests: a minute, no network.
@@ -47,37 +47,40 @@ lint: $(READY) ## Run ruff and mypy.
 
 check: lint test ## Run everything that CI runs.
 
-up: $(READY) ## Start OpenSearch, S3 and SQS in the background; then `. .local/env`.
+up: $(READY) ## Start OpenSearch, S3 and SQS in the background; then run `. .local/env`.
 	@$(BIN)/python -m infra.local up
 
 down: $(READY) ## Stop them.
 	@$(BIN)/python -m infra.local down
 
-status: $(READY) ## Say whether they run.
+status: $(READY) ## Show whether they run.
 	@$(BIN)/python -m infra.local status || :
 
-bench: $(READY) ## Measure CPU, latency, memory and a real node beside what people use: some 15 minutes.
+bench: $(READY) ## Measure CPU, latency, memory and the mapping beside alternatives: about 15 minutes.
 	@$(BIN)/python -m tests.bench
 
-bench-check: $(READY) ## Hold the budgets of memory and cold start; CI does.
+bench-check: $(READY) ## Check the budgets of memory and cold start, as CI does.
 	@$(BIN)/python -m tests.bench.check
 
 coldstart: $(READY) ## Measure a cold start of the bundle, by package.
 	@$(BIN)/python -m tests.bench.client.coldstart
 
-pictures: $(READY) ## Draw the README's pictures anew, from the dashboards' own searches.
+docs: $(READY) ## Write the generated pages and the Terraform module's files again.
+	@$(BIN)/python -m infra.generate
+
+pictures: $(READY) ## Draw the pictures of the documents again, from the dashboards' own searches.
 	@$(BIN)/python -m infra.generate.pictures
 
-package: $(READY) ## Build the Lambda bundle; ARCH=x86_64, PYTHON=3.11 and the like for others.
+package: $(READY) ## Build the Lambda bundle; ARCH=x86_64 and PYTHON=3.11 choose others.
 	@$(BIN)/trailsink package $(if $(ARCH),--arch $(ARCH)) $(if $(filter 3.%,$(PYTHON)),--python $(PYTHON))
 
-lock: $(READY) ## Pin the dependencies anew, with hashes and without addresses.
+lock: $(READY) ## Update the pinned dependencies.
 	$(INTERPRETER) -m venv .local/lock && .local/lock/bin/python -m pip install --quiet uv
 	.local/lock/bin/uv pip compile --quiet pyproject.toml --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --upgrade --output-file requirements/dev.txt
 	.local/lock/bin/uv pip compile --quiet infra/lambda.in --constraint requirements/dev.txt --universal \
 		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --output-file infra/lambda.txt
 
-clean: ## Remove everything that was made here.
+clean: ## Delete everything that was created here.
 	@test ! -x $(BIN)/python || $(BIN)/python -m infra.local down
 	rm -rf .venv .local build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

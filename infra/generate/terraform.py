@@ -1,7 +1,7 @@
-"""The parts of the Terraform module that say what the template says: `python -m infra.generate.terraform` writes them.
+"""The files of the Terraform module that follow from the template.
 
-One variable for each parameter, the map that hands them over, one output for each output. What cannot be worked out
-from the template is written by hand, in `main.tf`.
+One variable for each parameter, the map that passes them on, and one output for each output. `main.tf` is written by
+hand. `make docs` writes the others.
 """
 
 from __future__ import annotations
@@ -21,14 +21,12 @@ INFRA = Path(__file__).resolve().parents[1]
 TEMPLATE = INFRA / "template.yaml"
 MODULE = INFRA / "terraform"
 
-# The module uploads the bundle, so it knows where that lies.
+# The module uploads the bundle itself.
 FILLED_IN = ("CodeBucket", "CodeKey")
 
-_ORIGIN = (
-    "# Made from infra/template.yaml by python -m infra.generate.terraform: change the template, run that again.\n\n"
-)
+_ORIGIN = "# Generated from infra/template.yaml: change the template, then run `make docs`.\n\n"
 
-# How Terraform writes what would begin an interpolation.
+# How HCL escapes the beginning of an interpolation.
 _MARKERS = {"${": "$${", "%{": "%%{"}
 
 
@@ -44,20 +42,20 @@ def read_template() -> dict[str, Any]:
 
 
 def files(template: dict[str, Any]) -> dict[str, str]:
-    """Return the text of each file that is made from the template, by its name in the module."""
-    given = [_Variable(name, rules) for name, rules in template["Parameters"].items() if name not in FILLED_IN]
+    """Return the text of each generated file, by its name in the module."""
+    variables = [_Variable(name, rules) for name, rules in template["Parameters"].items() if name not in FILLED_IN]
     outputs = template["Outputs"].items()
-    named = {name: snake_case(name) for name in template["Parameters"]}
+    names = {name: snake_case(name) for name in template["Parameters"]}
     return {
-        "variables.tf": _ORIGIN + "\n".join(_variable(one, named) for one in given),
-        "parameters.tf": _ORIGIN + _parameters(given),
-        "outputs.tf": _ORIGIN + "\n".join(_output(name, output, named) for name, output in outputs),
+        "variables.tf": _ORIGIN + "\n".join(_variable(variable, names) for variable in variables),
+        "parameters.tf": _ORIGIN + _parameters(variables),
+        "outputs.tf": _ORIGIN + "\n".join(_output(name, output, names) for name, output in outputs),
     }
 
 
 @dataclass(frozen=True, slots=True)
 class _Variable:
-    """One parameter, and the variable that stands for it."""
+    """The variable of one parameter."""
 
     parameter: str
     rules: dict[str, Any]
@@ -80,90 +78,94 @@ class _Variable:
 
     @property
     def as_text(self) -> str:
-        """What the parameter's pattern is for, in HCL."""
+        """The parameter's value as text, in HCL."""
         return f'join(",", var.{self.name})' if self.is_list else f"var.{self.name}"
 
 
-def _variable(one: _Variable, named: dict[str, str]) -> str:
-    default = one.rules.get("Default", "")
-    words = _renamed(one.rules["Description"].replace(", comma-separated,", ""), named)
-    words = words if default == "" else f"{words} [default: {default}]"
-    lines = [f'variable "{one.name}" {{', f"  description = {_quoted(words)}", f"  type        = {one.type}"]
-    if one.is_optional:
+def _variable(variable: _Variable, names: dict[str, str]) -> str:
+    default = variable.rules.get("Default", "")
+    description = _renamed(variable.rules["Description"].replace(", comma-separated,", ""), names)
+    description = description if default == "" else f"{description} [default: {default}]"
+    lines = [
+        f'variable "{variable.name}" {{',
+        f"  description = {_quoted(description)}",
+        f"  type        = {variable.type}",
+    ]
+    if variable.is_optional:
         lines.append("  default     = null")
-    for condition, said in _bounds(one):
+    # not `||`, which evaluates both sides, and null has no length
+    unless_null = f"var.{variable.name} == null ? true : " if variable.is_optional else ""
+    for condition, requirement in _bounds(variable):
         lines += [
             "",
             "  validation {",
-            # not `||`, which works out both sides, and null has no length
-            f"    condition     = {f'var.{one.name} == null ? true : ' if one.is_optional else ''}{condition}",
-            f"    error_message = {_quoted(f'{one.name} {said}.')}",
+            f"    condition     = {unless_null}{condition}",
+            f"    error_message = {_quoted(f'{variable.name} {requirement}.')}",
             "  }",
         ]
     return "\n".join([*lines, "}", ""])
 
 
-def _bounds(one: _Variable) -> Iterator[tuple[str, str]]:
-    """Yield what the template demands of a value: a condition in HCL, and in words."""
-    rules, value = one.rules, f"var.{one.name}"
+def _bounds(variable: _Variable) -> Iterator[tuple[str, str]]:
+    """Yield the template's constraints on a value: as a condition in HCL, and in words."""
+    rules, value = variable.rules, f"var.{variable.name}"
     if pattern := rules.get("AllowedPattern"):
-        yield f"can(regex({_quoted(pattern)}, {one.as_text}))", f"must match {pattern}"
+        yield f"can(regex({_quoted(pattern)}, {variable.as_text}))", f"must match {pattern}"
     if values := rules.get("AllowedValues"):
         yield f"contains({json.dumps(values)}, {value})", f"must be one of {', '.join(map(str, values))}"
     if longest := rules.get("MaxLength"):
-        yield f"length({value}) <= {longest}", f"must have at most {longest} characters"
-    if most := rules.get("MaxValue"):
-        least = rules["MinValue"]
+        yield f"length({value}) <= {longest}", f"must have a maximum of {longest} characters"
+    if maximum := rules.get("MaxValue"):
+        minimum = rules["MinValue"]
         yield (
-            f"{value} >= {least} && {value} <= {most} && floor({value}) == {value}",
-            f"must be a whole number from {least} to {most}",
+            f"{value} >= {minimum} && {value} <= {maximum} && floor({value}) == {value}",
+            f"must be a whole number from {minimum} to {maximum}",
         )
 
 
-def _parameters(given: list[_Variable]) -> str:
-    width = max(len(one.parameter) for one in given)
-    values = [f"var.{one.name} == null ? null : {one.as_text}" if one.is_list else one.as_text for one in given]
-    pairs = [f"    {one.parameter:<{width}} = {value}" for one, value in zip(given, values, strict=True)]
+def _parameters(variables: list[_Variable]) -> str:
+    width = max(len(variable.parameter) for variable in variables)
+    values = [
+        f"var.{variable.name} == null ? null : {variable.as_text}" if variable.is_list else variable.as_text
+        for variable in variables
+    ]
+    pairs = [f"    {variable.parameter:<{width}} = {value}" for variable, value in zip(variables, values, strict=True)]
     return "\n".join(
         [
             "locals {",
-            "  given = {",
+            "  values = {",
             *pairs,
             "  }",
             "",
-            "  # What is null is not handed over, and has the template's default: defaults stand in one place.",
-            "  parameters = { for name, value in local.given : name => tostring(value) if value != null }",
+            "  # A null is left out, so the template's default applies.",
+            "  parameters = { for name, value in local.values : name => tostring(value) if value != null }",
             "}",
             "",
         ]
     )
 
 
-def _output(name: str, output: dict[str, Any], named: dict[str, str]) -> str:
-    words, found = _renamed(output["Description"], named), "aws_cloudformation_stack.trailsink.outputs"
-    value = f'{found}["{name}"]'
+def _output(name: str, output: dict[str, Any], names: dict[str, str]) -> str:
+    description, outputs = _renamed(output["Description"], names), "aws_cloudformation_stack.trailsink.outputs"
+    value = f'{outputs}["{name}"]'
     if "Condition" in output:
-        words, value = f"{words}; null where there is none", f'lookup({found}, "{name}", null)'
-    return f'output "{snake_case(name)}" {{\n  description = {_quoted(words)}\n  value       = {value}\n}}\n'
+        description, value = f"{description}; null where there is none", f'lookup({outputs}, "{name}", null)'
+    return f'output "{snake_case(name)}" {{\n  description = {_quoted(description)}\n  value       = {value}\n}}\n'
 
 
-def _renamed(words: str, named: dict[str, str]) -> str:
-    """Call parameters by the names of their variables."""
-    return re.sub(r"\b[A-Z]\w+", lambda word: named.get(word[0], word[0]), words)
+def _renamed(description: str, names: dict[str, str]) -> str:
+    """Replace names of parameters by those of their variables."""
+    return re.sub(r"\b[A-Z]\w+", lambda word: names.get(word[0], word[0]), description)
 
 
 def _quoted(text: str) -> str:
-    """Write a text as HCL does: JSON's escapes are HCL's too."""
+    """Quote a text for HCL, whose escapes are those of JSON."""
     for marker, escaped in _MARKERS.items():
         text = text.replace(marker, escaped)
     return json.dumps(text, ensure_ascii=False)
 
 
-def main() -> None:
-    """Write the files."""
+def write() -> None:
+    """Write the generated files into the module."""
     for name, text in files(read_template()).items():
         (MODULE / name).write_text(text, encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import Self
 
-from infra.local.asking import fetch
 from infra.local.errors import LocalStackError
+from infra.local.polling import fetch
 from infra.local.ports import LOOPBACK, is_free
 from infra.local.server import Server
 

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from infra.local.asking import fetch
 from infra.local.aws import Aws
 from infra.local.child import Identity
 from infra.local.folders import lets_nobody_through, new_run_folder, only_one, runs_as_root
 from infra.local.node import DEFAULT_VERSION, Node
+from infra.local.polling import fetch
 from infra.local.ports import free_port
 from infra.local.resources import make_resources
 from infra.local.stack import as_shell, environment, server_already_there

@@ -13,11 +13,11 @@ import signal
 from pathlib import Path
 from typing import Self
 
-from infra.local.asking import fetch
 from infra.local.errors import LocalStackError
 from infra.local.folders import lets_nobody_through, runs_as_root
 from infra.local.java import Java, find_java
 from infra.local.layout import layout
+from infra.local.polling import fetch
 from infra.local.ports import LOOPBACK, free_port, is_free
 from infra.local.server import Server
 

@@ -18,11 +18,11 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from infra.local.asking import fetch
 from infra.local.errors import LocalStackError
 from infra.local.java import find_java
 from infra.local.layout import build_once, layout, run_maven
 from infra.local.node import Node, Setting
+from infra.local.polling import fetch
 from infra.local.ports import LOOPBACK
 
 DEFAULT_VERSION = "3.4.0"

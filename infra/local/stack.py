@@ -5,10 +5,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from infra.local.asking import fetch
 from infra.local.aws import Aws
 from infra.local.errors import LocalStackError
 from infra.local.node import DEFAULT_VERSION, Node, Setting
+from infra.local.polling import fetch
 from infra.local.resources import ACCESS_KEY, REGION, Resources, make_resources
 
 SERVER_VARIABLE = "TRAILSINK_TEST_OPENSEARCH_URL"

@@ -1,4 +1,4 @@
-# Made from infra/template.yaml by python -m infra.generate.terraform: change the template, run that again.
+# Generated from infra/template.yaml: change the template, then run `make docs`.
 
 output "opensearch_url" {
   description = "Where events are indexed"

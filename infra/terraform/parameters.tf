@@ -1,7 +1,7 @@
-# Made from infra/template.yaml by python -m infra.generate.terraform: change the template, run that again.
+# Generated from infra/template.yaml: change the template, then run `make docs`.
 
 locals {
-  given = {
+  values = {
     TrailBucketName       = var.trail_bucket_name
     TrailBucketAccount    = var.trail_bucket_account
     TrailPrefix           = var.trail_prefix
@@ -41,6 +41,6 @@ locals {
     QuietHours            = var.quiet_hours
   }
 
-  # What is null is not handed over, and has the template's default: defaults stand in one place.
-  parameters = { for name, value in local.given : name => tostring(value) if value != null }
+  # A null is left out, so the template's default applies.
+  parameters = { for name, value in local.values : name => tostring(value) if value != null }
 }

@@ -1,4 +1,4 @@
-# Made from infra/template.yaml by python -m infra.generate.terraform: change the template, run that again.
+# Generated from infra/template.yaml: change the template, then run `make docs`.
 
 variable "trail_bucket_name" {
   description = "Bucket that the trail writes to. It must exist, in this region."
@@ -33,7 +33,7 @@ variable "trail_prefix" {
 
   validation {
     condition     = var.trail_prefix == null ? true : length(var.trail_prefix) <= 500
-    error_message = "trail_prefix must have at most 500 characters."
+    error_message = "trail_prefix must have a maximum of 500 characters."
   }
 }
 

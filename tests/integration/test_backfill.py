@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner, Result
 
+from infra.generate.json_documents import Backfilled, read
 from tests.support.cli import TRAILSINK
 from tests.support.event_files import ACCOUNT, event, fresh_files, log_file, real_files
-from tests.support.json_contract import Backfilled, read
 from tests.support.listing_server import serve_keys
 from worker.cli.main import main
 from worker.pipeline.notifications import parse_notification, s3_notification

@@ -17,7 +17,7 @@ import pytest
 import urllib3
 from click.testing import CliRunner, Result
 
-from infra.local.asking import wait_until
+from infra.local.polling import wait_until
 from tests.support.cli import TRAILSINK
 from tests.support.elasticmq import elasticmq
 from tests.support.event_files import event, fresh_files, log_file

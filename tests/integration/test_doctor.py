@@ -12,9 +12,9 @@ import boto3
 import pytest
 from click.testing import CliRunner
 
+from infra.generate.json_documents import Finding, read
 from tests.support.cli import TRAILSINK
 from tests.support.event_files import event, log_file
-from tests.support.json_contract import Finding, read
 from worker.cli.main import main
 
 if TYPE_CHECKING:

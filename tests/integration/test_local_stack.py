@@ -20,9 +20,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from infra.local.asking import wait_until
 from infra.local.aws import Aws
 from infra.local.child import Identity
+from infra.local.polling import wait_until
 from infra.local.ports import is_free
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import boto3
 
-from infra.local.asking import fetch
+from infra.local.polling import fetch
 from infra.local.ports import free_port
 from infra.local.resources import make_resources
 from tests.support.cli import trailsink

@@ -16,10 +16,10 @@ import boto3
 import pytest
 from click.testing import CliRunner
 
+from infra.generate.json_documents import Status, read
 from tests.support.cli import TRAILSINK
 from tests.support.event_files import event, log_file
 from tests.support.index_documents import index
-from tests.support.json_contract import Look, read
 from worker.cli.main import main
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ KEY = "AWSLogs/123456789012/CloudTrail/eu-west-1/2026/03/01/123456789012_CloudTr
 def ask(*words: str) -> tuple[int, dict[str, Any], str]:
     """Run the command in this process: exit code, what it says, which has its shape, and standard error."""
     done = CliRunner().invoke(main, ["status", "--json", *words])
-    assert len(read(done.stdout, Look)) == 1
+    assert len(read(done.stdout, Status)) == 1
     return done.exit_code, json.loads(done.stdout), done.stderr
 
 

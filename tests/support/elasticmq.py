@@ -6,11 +6,11 @@ import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from infra.local.asking import fetch, wait_until
 from infra.local.folders import empty_run_folder, new_run_folder
 from infra.local.java import find_java
 from infra.local.layout import DEPENDENCY, POM, build_once, run_maven
 from infra.local.node import DEFAULT_VERSION
+from infra.local.polling import fetch, wait_until
 from infra.local.ports import LOOPBACK, free_port
 
 if TYPE_CHECKING:

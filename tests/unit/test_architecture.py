@@ -48,7 +48,7 @@ SDKS = {"boto3", "botocore", "opensearchpy", "requests", "urllib3"}
 # Pure modules beside the core: they decide, and others talk to AWS and the cluster.
 PURE = (
     "dlq.letters", "dlq.eligibility", "dlq.redrive", "dlq.summary", "dlq.views",
-    "backfill.selection", "backfill.listing", "backfill.progress",
+    "backfill.selection", "backfill.listing", "backfill.progress", "backfill.key_ranges", "backfill.retry",
     "health.findings", "health.status",
 )  # fmt: skip
 

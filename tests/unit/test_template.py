@@ -299,11 +299,11 @@ def test_the_queues_know_each_other() -> None:
     assert source["MessageRetentionPeriod"] == letters["MessageRetentionPeriod"] == local.DEAD_LETTER_SECONDS
 
 
-def test_a_message_is_given_up_after_as_many_receives_as_the_readme_says() -> None:
+def test_a_message_is_given_up_after_as_many_receives_as_the_documents_say() -> None:
     """Promise 4: fewer would dead-letter what a cluster that is down for a day could not take."""
     receives = properties("SourceQueue")["RedrivePolicy"]["maxReceiveCount"]
 
-    assert f"`maxReceiveCount` should be {receives}" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"`maxReceiveCount` should be {receives}" in (ROOT / "docs/running.md").read_text(encoding="utf-8")
     assert receives == local.MAX_RECEIVES
 
 

@@ -24,6 +24,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     name: one for name, one in TEMPLATE_SAYS["Parameters"].items() if name not in FILLED_IN
 }
 OF_ITS_OWN = {"bundle", "stack_name", "code_bucket", "tags"}
+DOCS = MODULE.parents[1] / "docs"
 PLAIN = hcl2.SerializationOptions(with_comments=False, explicit_blocks=False, strip_string_quotes=True)
 
 # A value for each parameter that a pattern bounds, as CloudFormation is given it.
@@ -109,7 +110,7 @@ def wrong(name: str) -> Any:
 
 @pytest.mark.parametrize("name", ["variables.tf", "parameters.tf", "outputs.tf"])
 def test_the_module_was_made_from_the_template_as_it_is(name: str) -> None:
-    """Whoever changes the template is told here to run python -m infra.generate.terraform."""
+    """Whoever changes the template is told here to run `make docs`."""
     assert (MODULE / name).read_text(encoding="utf-8") == files(TEMPLATE_SAYS)[name]
 
 
@@ -193,7 +194,7 @@ def test_old_code_goes_after_new_code_runs(name: str) -> None:
     assert "${local.release}" in found["key"]
 
 
-@pytest.mark.parametrize("path", [MODULE / "examples/minimal/main.tf", MODULE / "README.md"], ids=lambda one: one.name)
+@pytest.mark.parametrize("path", [MODULE / "examples/minimal/main.tf", DOCS / "terraform.md"], ids=lambda one: one.name)
 def test_examples_say_what_the_module_takes_and_gives(path: Path) -> None:
     """They are copied, and a wrong name costs a stranger's first minutes."""
     text = path.read_text(encoding="utf-8")

@@ -45,7 +45,7 @@ def _ask(question: str) -> bool:
         if sys.stdin.isatty():  # Ctrl-C
             raise
         click.echo(err=True)
-        raise click.UsageError("There is no terminal to ask on, so nothing was changed: pass --yes.") from abort
+        raise click.UsageError("There is no terminal to confirm on, so nothing was changed: pass --yes.") from abort
 
 
 def print_table(

@@ -37,8 +37,8 @@ from typing import TYPE_CHECKING, Any
 
 import urllib3
 
-from infra.local.asking import wait_until
 from infra.local.errors import LocalStackError
+from infra.local.polling import wait_until
 from infra.local.resources import ACCESS_KEY, MAX_RECEIVES, REGION
 from infra.local.stack import program_environment
 from tests.bench.burst.cpu_share import governed

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from click.testing import CliRunner
 
+from infra.generate.json_documents import Backfilled, read
 from tests.support.fake_backfill import ACCOUNTS, START, log_key
-from tests.support.json_contract import Backfilled, read
 from worker.cli.main import main
 
 if TYPE_CHECKING:

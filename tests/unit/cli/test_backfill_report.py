@@ -8,8 +8,8 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from infra.generate.json_documents import Backfilled, read
 from tests.support.fake_backfill import MemoryLoader, backfill_options, backfill_run, selected_file
-from tests.support.json_contract import Backfilled, read
 from worker.backfill.checkpoint import Checkpoint
 from worker.backfill.loaders import QueueLoader
 from worker.backfill.progress import BackfillPlan, Finished, LoadOutcome, LoadTally

@@ -1,4 +1,4 @@
-"""What the demo prints with: colours on a terminal, plain lines of a fixed width in a pipe."""
+"""Where the demo prints: with colours on a terminal, as plain lines of a fixed width in a pipe."""
 
 import sys
 
@@ -8,11 +8,11 @@ out = Console(width=None if sys.stdout.isatty() else 110, highlight=False)
 
 
 def say(text: str) -> None:
-    """Print plain text, at once: what a child process prints next comes after it."""
+    """Print plain text at once, before anything that a child process prints next."""
     out.print(text, markup=False, soft_wrap=True)
     out.file.flush()
 
 
 def heading(text: str) -> None:
-    """Begin a part."""
+    """Print the heading of a step."""
     out.print(f"\n[bold]{text}[/]")
