@@ -47,26 +47,26 @@ def url(template: str) -> str:
 
 
 @pytest.fixture
-def stack(bench: Bench) -> Stack:
+def new_stack(bench: Bench) -> Stack:
     assert bench.prefix
     return Stack(boto3.client("cloudformation"), "a-stack", sleep=lambda _: None)
 
 
-def create(stack: Stack, template: str = GOOD, **parameters: str) -> list[str]:
+def create(new_stack: Stack, template: str = GOOD, **parameters: str) -> list[str]:
     """Create and execute a change set; returns its events, by resource and status."""
-    assert stack.create_change_set(url(template), parameters, {"Seconds"})
-    return [f"{event.logical_id} {event.status}" for event in stack.execute_change_set()]
+    assert new_stack.create_change_set(url(template), parameters, {"Seconds"})
+    return [f"{event.logical_id} {event.status}" for event in new_stack.execute_change_set()]
 
 
-def test_a_stack_is_described_created_and_updated(stack: Stack, bench: Bench) -> None:
+def test_a_stack_is_described_created_and_updated(new_stack: Stack, bench: Bench) -> None:
     """An operator agrees to what the changes say, so they must say what happens."""
-    created = [str(change) for change in stack.create_change_set(url(GOOD), {"Seconds": "45"}, {"Seconds"})]
-    events = [f"{event.logical_id} {event.status}" for event in stack.execute_change_set()]
+    created = [str(change) for change in new_stack.create_change_set(url(GOOD), {"Seconds": "45"}, {"Seconds"})]
+    events = [f"{event.logical_id} {event.status}" for event in new_stack.execute_change_set()]
 
-    queue = stack.outputs()["Url"]
-    unchanged = stack.create_change_set(url(GOOD), {}, {"Seconds"})
-    updated = [str(change) for change in stack.create_change_set(url(GOOD), {"Seconds": "60"}, {"Seconds"})]
-    list(stack.execute_change_set())
+    queue = new_stack.outputs()["Url"]
+    unchanged = new_stack.create_change_set(url(GOOD), {}, {"Seconds"})
+    updated = [str(change) for change in new_stack.create_change_set(url(GOOD), {"Seconds": "60"}, {"Seconds"})]
+    list(new_stack.execute_change_set())
 
     assert created == ["create Queue (AWS::SQS::Queue)"]
     assert events[-1] == "a-stack CREATE_COMPLETE"
@@ -76,40 +76,40 @@ def test_a_stack_is_described_created_and_updated(stack: Stack, bench: Bench) ->
     assert attributes == {"VisibilityTimeout": "60"}
 
 
-def test_a_change_set_that_is_declined_leaves_nothing(stack: Stack) -> None:
+def test_a_change_set_that_is_declined_leaves_nothing(new_stack: Stack) -> None:
     """A stack in review would block the next deployment."""
-    stack.create_change_set(url(GOOD), {}, {"Seconds"})
+    new_stack.create_change_set(url(GOOD), {}, {"Seconds"})
 
-    stack.delete_change_set()
+    new_stack.delete_change_set()
 
-    assert stack.status() in ("", "DELETE_COMPLETE")
+    assert new_stack.status() in ("", "DELETE_COMPLETE")
 
 
-def test_a_stack_that_fails_names_the_first_cause(stack: Stack) -> None:
+def test_a_stack_that_fails_names_the_first_cause(new_stack: Stack) -> None:
     """The last message of a failed stack never says why."""
-    stack.create_change_set(url(BROKEN), {}, set())
+    new_stack.create_change_set(url(BROKEN), {}, set())
 
     with pytest.raises(SetupError, match=r"The first failure was Second \(Custom::Missing\)"):
-        list(stack.execute_change_set())
+        list(new_stack.execute_change_set())
 
-    assert stack.status() in ("ROLLBACK_COMPLETE", "CREATE_FAILED", "ROLLBACK_FAILED")
+    assert new_stack.status() in ("ROLLBACK_COMPLETE", "CREATE_FAILED", "ROLLBACK_FAILED")
 
 
-def test_a_deletion_is_followed_to_its_end(stack: Stack, bench: Bench) -> None:
+def test_a_deletion_is_followed_to_its_end(new_stack: Stack, bench: Bench) -> None:
     """What costs money must really be deleted."""
-    create(stack)
+    create(new_stack)
 
-    events = [f"{event.logical_id} {event.status}" for event in stack.delete()]
+    events = [f"{event.logical_id} {event.status}" for event in new_stack.delete()]
 
     assert events[-1] == "a-stack DELETE_COMPLETE"
-    assert stack.status() == ""
+    assert new_stack.status() == ""
     assert "queue-of-a-stack" not in str(bench.sqs.list_queues().get("QueueUrls"))
 
 
-def test_an_unknown_parameter_is_refused(stack: Stack) -> None:
+def test_an_unknown_parameter_is_refused(new_stack: Stack) -> None:
     """A misspelt parameter must not silently keep its default."""
     with pytest.raises(SetupError, match=r"^The template has no parameter Secondz\.$"):
-        stack.create_change_set(url(GOOD), {"Secondz": "1"}, {"Seconds"})
+        new_stack.create_change_set(url(GOOD), {"Secondz": "1"}, {"Seconds"})
 
 
 def test_a_missing_bucket_is_reported_before_anything_is_created(bench: Bench) -> None:

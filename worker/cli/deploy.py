@@ -145,7 +145,7 @@ def _parameters(settings: tuple[str, ...], bucket: str | None) -> dict[str, str]
 
 
 def _check_parameters(account: Account, parameters: dict[str, str], *, is_new: bool) -> None:
-    """Raise SetupError for a bucket that cannot be used; print what else a check finds out."""
+    """Raise SetupError for a bucket that cannot be used; print the results of the other checks."""
     if is_new and "TrailBucketName" not in parameters:
         raise SetupError("A new stack needs the trail's bucket: pass --bucket.")
     if "TrailBucketName" in parameters:

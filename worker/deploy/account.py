@@ -1,4 +1,4 @@
-"""The AWS account and region of the environment's credentials: its buckets and trails, and what `deploy` uploads."""
+"""The AWS account and region of the environment's credentials: its buckets, trails and domains, and our uploads."""
 
 from __future__ import annotations
 

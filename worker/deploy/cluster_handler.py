@@ -1,4 +1,4 @@
-"""The Lambda handler of `Custom::ClusterSetup`: does what `trailsink setup` does, and gives the loader its access."""
+"""The Lambda handler of `Custom::ClusterSetup`: sets a cluster up as `trailsink setup` does, for the loader as well."""
 
 from __future__ import annotations
 

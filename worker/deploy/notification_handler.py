@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from worker.aws.lambda_context import LambdaContext
     from worker.deploy.custom_resource import CustomResourceRequest, InvocationClock
 
-# How long to retry what passes: a policy of this stack that has not reached S3 yet, or two clients that put at once.
+# How long to retry transient failures: a policy of this stack may not have reached S3 yet, or another client may put
+# at the same time.
 _RETRY_SECONDS = 60.0
 _READ_SECONDS = 10
 _TRANSIENT_STATUSES = (403, 409, 429)
@@ -52,7 +53,7 @@ def bucket_notification(event: Mapping[str, Any], context: LambdaContext) -> Non
 
 
 class NotificationProperties(msgspec.Struct, frozen=True, rename="pascal"):
-    """The properties of the resource: what the bucket is to announce."""
+    """The properties of the resource: what the bucket must announce, and where."""
 
     bucket: str
     configuration_id: str
@@ -85,15 +86,15 @@ def _apply(request: CustomResourceRequest, clock: InvocationClock) -> WorkResult
     change = partial(updated_configuration, properties=properties, previous=previous)
     BucketNotifications(properties.bucket, clock).change(change)
     if previous and previous.bucket != properties.bucket and request.physical_resource_id == properties.physical_id:
-        # The rollback of a move that failed half-way. CloudFormation was never told of the new bucket's physical id, so
-        # it sends no Delete for it.
+        # The rollback of a move that failed half-way. CloudFormation never received the physical id for the new bucket,
+        # so it sends no Delete for it.
         with suppress(TrailsinkError):
             _remove_from_bucket(previous, clock, confirmed=False)
     return WorkResult(properties.physical_id, f"{properties}.")
 
 
 def _previous(request: CustomResourceRequest) -> NotificationProperties | None:
-    """Return the old properties, None when they are invalid: a rollback has the mistake as its old properties."""
+    """Return the old properties, None when they are invalid: in a rollback they are those that failed."""
     try:
         return parse_properties(request.old_resource_properties, NotificationProperties)
     except SetupError:
@@ -126,9 +127,9 @@ def updated_configuration(
 def _delete(request: CustomResourceRequest, clock: InvocationClock) -> str:
     """Remove what the physical id names; returns a sentence that says what was done.
 
-    Any other physical id belongs to a resource that, as far as CloudFormation knows, was never created: CloudFormation
-    made the id up, or it is that of our failed Create. What such a Create may have left in the bucket is removed, too,
-    but a refusal is no failure then.
+    Any other physical id belongs to a resource that was never created, as far as CloudFormation knows: CloudFormation
+    generated the id, or our failed Create returned it. An entry that such a Create may have left is removed, too, but a
+    refusal is no failure then.
     """
     try:
         properties = parse_properties(request.resource_properties, NotificationProperties)
@@ -143,7 +144,7 @@ def _remove_from_bucket(properties: NotificationProperties, clock: InvocationClo
     """Remove our entry from a bucket; a bucket that no longer exists has none.
 
     `confirmed` says that a Create or an Update has put our entry there. Then a refusal is a failure: an entry whose
-    queue is gone makes S3 refuse every later change of the bucket's notifications, whoever makes it.
+    queue is deleted makes S3 refuse every later change of the bucket's notifications, by anyone.
     """
     id_, bucket = properties.configuration_id, properties.bucket
     if not properties.queue_arn:
