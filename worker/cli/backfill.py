@@ -243,7 +243,7 @@ class _Door:
         )
         return BackfillJob(
             lambda mark: files(self._lister, self._pool, selection, saved.roots, mark),
-            holdings.of if holdings else None,
+            holdings.lookup if holdings else None,
             options.incomplete,
         )
 
