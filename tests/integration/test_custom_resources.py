@@ -863,8 +863,8 @@ def test_letting_in_keeps_others_and_mends_the_role(
     assert role[name]["cluster_permissions"] == loader_role(guarded.prefix)["cluster_permissions"]
     assert [one["index_patterns"] for one in role[name]["index_permissions"]] == [[f"{guarded.prefix}-*"]]
     assert role[name]["tenant_permissions"] == []
-    assert f"role {name} is there already" in again["Reason"]
-    assert "has the role already" in again["Reason"]
+    assert f"role {name} already exists" in again["Reason"]
+    assert "already has the role" in again["Reason"]
 
 
 def test_a_wrong_password_is_told(guarded: Guarded, cloudformation: Service) -> None:
