@@ -22,7 +22,7 @@ _FIRST_WAIT, _MAX_WAIT = 1, 20
 
 
 def retry_while_busy(request: Callable[[], T], attempts: int, *, sleep: Callable[[float], None] = time.sleep) -> T:
-    """Call `request` up to `attempts` times while the cluster is busy or not reached; raises the last error."""
+    """Call `request` up to `attempts` times, while the cluster is busy or cannot be reached; raises the last error."""
     retrying = Retrying(
         retry=retry_if_exception(is_busy),
         wait=wait_random_exponential(multiplier=_FIRST_WAIT, max=_MAX_WAIT),

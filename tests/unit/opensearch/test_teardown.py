@@ -55,13 +55,23 @@ def remove(cluster: FakeCluster) -> list[str]:
 
 def test_only_indices_with_our_names_are_counted() -> None:
     """Other tools' indices can start with the same prefix, and a closed index has no number of documents."""
-    theirs = {"trail-insights-2026": "7", "trail-2026-03-01-copy": "7", "trail-2026-03-01x": "7", "trail-x": "7"}
-    ours = {"trail-2026-03-02": "1000", "trail-2026-03-01": "20", "trail-2026-04": None, "trail-undated": "3"}
+    others: dict[str, str | None] = {
+        "trail-insights-2026": "7",
+        "trail-2026-03-01-copy": "7",
+        "trail-2026-03-01x": "7",
+        "trail-x": "7",
+    }
+    own: dict[str, str | None] = {
+        "trail-2026-03-02": "1000",
+        "trail-2026-03-01": "20",
+        "trail-2026-04": None,
+        "trail-undated": "3",
+    }
 
-    with connected(FakeCluster(theirs | ours).answer) as client:
+    with connected(FakeCluster(others | own).answer) as client:
         indices = indices_of(client, "trail")
 
-    assert indices == PrefixIndices(tuple(sorted(ours)), 1_023)
+    assert indices == PrefixIndices(tuple(sorted(own)), 1_023)
 
 
 def test_everything_of_ours_is_deleted_and_nothing_else() -> None:
