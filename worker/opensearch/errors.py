@@ -20,9 +20,8 @@ _DENIED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 # How OpenSSL and Python name a server that answers TLS with plain text.
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "record layer failure", "wrong version number")
 
-# A proxy's error can be a whole page of HTML.
-_REASON_CHARACTERS = 160
-_ERROR_CHARACTERS = 400
+_CAUSE_CHARACTERS = 160  # of the reason that Lucene gives for a refused query
+_ERROR_CHARACTERS = 400  # the error of a proxy can be a whole page of HTML
 
 NOT_OPENSEARCH = "server at this address does not speak OpenSearch"
 
@@ -44,8 +43,6 @@ def translate_errors(failure: str = "", *, hint: str = "", refusal_hint: str = "
 
 def classify_error(error: OpenSearchException) -> IndexUnavailable | SetupError:
     """Return what to raise: IndexUnavailable when waiting can help, SetupError when the operator must act."""
-    if isinstance(error, NoConnection):
-        return IndexUnavailable(_full_sentence(error))
     if isinstance(error, TransportError) and error.status_code not in _DENIED:
         return IndexUnavailable(_full_sentence(error))
     return SetupError(f"{_full_sentence(error)}.")
@@ -91,7 +88,7 @@ def _refusal(error: TransportError) -> str:
 
 
 def missing_permission(error: TransportError) -> str:
-    """Return the permission that the security plugin missed; "" when the error does not name one."""
+    """Return the permission that the user lacks; "" when the error does not name one."""
     match = re.search(r"no permissions for \[([^\]]+\]?)\] and", str(error.info))
     return match[1] if match else ""
 
@@ -99,9 +96,9 @@ def missing_permission(error: TransportError) -> str:
 def first_cause(info: Any) -> tuple[str, str]:  # noqa: ANN401 - a foreign answer
     """Return type and reason of the first root cause of a refused search; ("", "") when there is none.
 
-    The reason can quote the request. For a search that is the user's own query.
+    The reason can quote the request: for a search, the user's own query.
     """
     match info:
         case {"error": {"root_cause": [{"type": str(kind), "reason": str(reason)}, *_]}}:
-            return kind, next(iter(reason.splitlines()), "")[:_REASON_CHARACTERS]
+            return kind, next(iter(reason.splitlines()), "")[:_CAUSE_CHARACTERS]
     return "", ""
