@@ -43,6 +43,6 @@ def test_the_commands_to_try_things_work_as_they_stand() -> None:
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Index template trailsink-cloudtrail version 1 made" in done.stdout
+    assert "Index template trailsink-cloudtrail version 1 created" in done.stdout
     assert "No dead letters." in done.stdout
     assert not (ROOT / ".local" / "env").exists()

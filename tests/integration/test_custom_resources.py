@@ -872,8 +872,8 @@ def test_granting_access_keeps_other_mappings_and_restores_the_role(
     assert role[name]["cluster_permissions"] == loader_role(secured.prefix)["cluster_permissions"]
     assert [part["index_patterns"] for part in role[name]["index_permissions"]] == [[f"{secured.prefix}-*"]]
     assert role[name]["tenant_permissions"] == []
-    assert f"role {name} is there already" in repeated["Reason"]
-    assert "has the role already" in repeated["Reason"]
+    assert f"role {name} already exists" in repeated["Reason"]
+    assert "already has the role" in repeated["Reason"]
 
 
 def test_a_wrong_password_is_reported(secured: SecuredCluster, cloudformation: Service) -> None:

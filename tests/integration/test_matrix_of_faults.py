@@ -93,8 +93,8 @@ ASKED = Cell(1, STOPPED, "Account 000000000000, region us-east-1.\nThe stack sma
 NO_STACK = refuses("There is no stack of-nobody in us-east-1.")
 SENT = works("Sent 1 letter of 1 to the dead-letter queue.\n")
 FOUND, EXPLAINED = works("*GetObject*", "1 event.\n"), works("{event}\n  event      s3.amazonaws.com GetObject\n*")
-SET_UP = works("Found *\nIndex template trailsink-{prefix} version 1 is there already.\n", "Connecting to *...\n")
-IMPORTED = works("Dashboard CloudTrail: overview is there, at {dashboards}/app/dashboards.\n*")
+SET_UP = works("Found *\nIndex template trailsink-{prefix} version 1 already exists.\n", "Connecting to *...\n")
+IMPORTED = works("Dashboard CloudTrail: overview is available at {dashboards}/app/dashboards.\n*")
 TEMPLATE, OBJECTS = works("# trailsink on AWS*"), works('*"type":"index-pattern","id":"trailsink-{any_prefix}"*')
 
 # By what is typed: a command that can go several ways has a row for each.
@@ -102,7 +102,7 @@ MATRIX: dict[str, Row] = {
     "setup": (
         *(SET_UP, SET_UP, SET_UP),
         Cell(1, f"Connecting to *...\nError: {SILENT}.\n", ""),
-        works("Found *\nIndex template trailsink-{bare} version 1 made, for {bare}-*.\n", "Connecting to *...\n"),
+        works("Found *\nIndex template trailsink-{bare} version 1 created, for {bare}-*.\n", "Connecting to *...\n"),
         SET_UP,
     ),
     "run --until-idle --timeout 2": (
@@ -215,7 +215,7 @@ MATRIX: dict[str, Row] = {
     ),
     "dashboards install --url {dashboards}": (
         *(IMPORTED, IMPORTED, IMPORTED),
-        refuses("Dashboards does not take the import: no connection."),  # it goes down with its cluster
+        refuses("The import into Dashboards failed: no connection."),  # it goes down with its cluster
         *(IMPORTED, IMPORTED),
     ),
     "dashboards export -": (OBJECTS, OBJECTS, OBJECTS, OBJECTS, OBJECTS, OBJECTS),

@@ -312,7 +312,7 @@ def test_setup_says_what_it_did_and_does_nothing_the_second_time(bench: Bench) -
     again = trailsink("setup", "--replicas", "0")
 
     assert again.returncode == 0
-    assert f"Index template trailsink-{bench.prefix} version 1 is there already." in again.stdout
+    assert f"Index template trailsink-{bench.prefix} version 1 already exists." in again.stdout
 
 
 def test_setup_lets_nobody_in_where_there_are_no_roles(bench: Bench) -> None:
@@ -334,7 +334,7 @@ def test_a_foreign_template_of_our_name_is_refused(bench: Bench) -> None:
     refused = trailsink("setup")
 
     assert refused.returncode == 1
-    assert f"Error: An index template {name} is there that trailsink did not make" in refused.stderr
+    assert f"Error: The index template {name} exists, and trailsink did not create it" in refused.stderr
 
 
 @pytest.mark.parametrize(

@@ -214,7 +214,7 @@ def test_a_cluster_that_never_answers_is_waited_for_once(bench: Bench, monkeypat
         code, told, _ = ask()
 
     assert code == 1
-    assert told["cluster"]["text"] == "the time is over"
+    assert told["cluster"]["text"] == "the request timed out"
     assert told["indices"]["text"] == "the cluster cannot be asked"
     assert time.monotonic() - began < 8
 

@@ -1,4 +1,4 @@
-"""Writes events straight into an index, as the loader would, for tests of what reads them."""
+"""Writes events directly into an index, as the loader would, for tests of searches."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ if TYPE_CHECKING:
 
     from opensearchpy import OpenSearch
 
+_EVENTS_PER_FILE = 7
+
 
 class Indices(Protocol):
-    """Where events are written to: the indices of a prefix."""
+    """The indices of a prefix, which events are written to."""
 
     @property
     def opensearch(self) -> OpenSearch: ...
@@ -23,13 +25,13 @@ class Indices(Protocol):
 
 
 def index(bench: Indices, events: Iterable[dict[str, Any]], *, day: str = "2026-03-01", uri: str = "") -> None:
-    """Make events searchable in the index of a day; all of the file `uri`, or seven to a file that is made up."""
+    """Index events for a day and make them searchable; all as of the file `uri`, or of made-up files of seven each."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
     lines = []
-    for number, one in enumerate(events):
-        file, position = (uri, number) if uri else (f"s3://b/{number // 7}", number % 7)
-        mark = {"object": file, "position": position, "indexed_at": now}
-        lines.append(json.dumps({"create": {"_index": f"{bench.prefix}-{day}", "_id": one["eventID"]}}))
-        lines.append(json.dumps({"@timestamp": one["eventTime"], "trailsink": mark} | one))
-    answer = bench.opensearch.bulk(body="\n".join([*lines, ""]), params={"refresh": "true"})
-    assert not answer["errors"], answer["items"][0]
+    for number, event in enumerate(events):
+        file, position = (uri, number) if uri else (f"s3://b/{number // _EVENTS_PER_FILE}", number % _EVENTS_PER_FILE)
+        origin = {"object": file, "position": position, "indexed_at": now}
+        lines.append(json.dumps({"create": {"_index": f"{bench.prefix}-{day}", "_id": event["eventID"]}}))
+        lines.append(json.dumps({"@timestamp": event["eventTime"], "trailsink": origin} | event))
+    response = bench.opensearch.bulk(body="\n".join([*lines, ""]), params={"refresh": "true"})
+    assert not response["errors"], response["items"][0]

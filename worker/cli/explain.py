@@ -1,4 +1,4 @@
-"""`trailsink explain`: where an event is, and how it got there."""
+"""What `trailsink explain` does: print where an event is indexed, and which file it came from."""
 
 from __future__ import annotations
 
@@ -22,91 +22,90 @@ if TYPE_CHECKING:
 
     from opensearchpy import OpenSearch
 
-    from worker.opensearch.explain import Place
+    from worker.opensearch.explain import EventLocation
 
+_NOT_OURS = "unknown: trailsink did not write this document"
+_NO_DELIVERY = "unknown: the file's name contains no time"
 
-def explain_event(*, event_id: str, as_json: bool, with_record: bool) -> None:
-    """Say where an event is: index, file and position in it; when it happened, was delivered and indexed.
-
-    EVENTID is the record's eventID; a requestID or a sharedEventID is recognised as such. An event in degraded form is
-    shown with the cause. One that is not there ends with exit code 1 and what to try.
-    """
-    settings = load_settings()
-    client = make_client(settings).connect()
-    places = explain(client, settings.index_prefix, event_id)
-    if not places:
-        raise SetupError(_not_there(client, settings.index_prefix, event_id))
-    for place in places:
-        if as_json:
-            click.echo(json.dumps(_described(place, with_record=with_record)))
-            continue
-        for line in _lines(place):
-            click.echo(line)
-        if with_record:
-            click.echo(json.dumps(place.record, indent=2))
-
-
-def _described(place: Place, *, with_record: bool) -> dict[str, Any]:
-    told: dict[str, Any] = msgspec.to_builtins(place)
-    return told if with_record else {name: value for name, value in told.items() if name != "record"}
-
-
-def _lines(place: Place) -> Iterator[str]:
-    yield click.style(escape_control_characters(place.event_id), bold=True)
-    yield f"  event      {escape_control_characters(place.event)}"
-    yield f"  index      {escape_control_characters(place.index)}"
-    yield f"  file       {escape_control_characters(place.object) or 'not said: trailsink did not write this document'}"
-    if place.position is not None:
-        yield f"  position   {place.position}, counted from 0"
-    yield f"  happened   {_moment(place.event_time)}"
-    if place.object:
-        yield f"  delivered  {_moment(place.delivered_at, 'minutes') if place.delivered_at else _NO_DELIVERY}"
-    if place.indexed_at:
-        after = f", {_after(place.lag_seconds)}" if place.lag_seconds is not None else ""
-        yield f"  indexed    {_moment(place.indexed_at)}{after}"
-    if place.degraded:
-        yield f"  degraded   {escape_control_characters(place.degraded)}: {_DEGRADED.get(place.degraded, _REFUSED)};"
-        yield "             fields that are missing stand in the text of trailsink.raw"
-    else:
-        yield "  degraded   no"
-    if place.object and place.position is not None:
-        uri = shlex.quote(escape_control_characters(place.object))
-        yield f"  read it    aws s3 cp {uri} - | gunzip | jq '.Records[{place.position}]'"
-
-
-_NO_DELIVERY = "not known: the file's name holds no time"
-
-
-_REFUSED = "the cluster refused the record as it is"
-
-
+_REFUSED = "the cluster refused the original record"
 _DEGRADED = {
     "too_deep": "nested deeper than TRAILSINK_MAX_DEPTH",
     "not_representable": "not JSON that OpenSearch's parser accepts",
-    "event_time_missing": "the record has no time; its file's is used",
-    "event_time_unreadable": "the record's time cannot be read by the server",
+    "event_time_missing": "the record has no time, so its file's time is used",
+    "event_time_unreadable": "the server cannot parse the record's time",
 }
 
 
-def _moment(moment: datetime | None, precision: str = "auto") -> str:
-    return moment.isoformat(sep=" ", timespec=precision).replace("+00:00", " UTC") if moment else "not known"
+def explain_event(*, event_id: str, as_json: bool, with_record: bool) -> None:
+    """Print each document of an event; raises SetupError with what to try when there is none."""
+    settings = load_settings()
+    client = make_client(settings).connect()
+    locations = explain(client, settings.index_prefix, event_id)
+    if not locations:
+        raise SetupError(_missing(client, settings.index_prefix, event_id))
+    for location in locations:
+        if as_json:
+            click.echo(json.dumps(_document(location, with_record=with_record)))
+            continue
+        for line in _lines(location):
+            click.echo(line)
+        if with_record:
+            click.echo(json.dumps(location.record, indent=2))
 
 
-def _after(seconds: float) -> str:
-    return (
-        f"{format_duration(seconds)} after the event"
-        if seconds >= 0
-        else f"{format_duration(-seconds)} before the event's own time"
-    )
+def _document(location: EventLocation, *, with_record: bool) -> dict[str, Any]:
+    members: dict[str, Any] = msgspec.to_builtins(location)
+    return members if with_record else {name: value for name, value in members.items() if name != "record"}
 
 
-def _not_there(client: OpenSearch, prefix: str, event_id: str) -> str:
+def _lines(location: EventLocation) -> Iterator[str]:
+    yield click.style(escape_control_characters(location.event_id), bold=True)
+    yield f"  event      {escape_control_characters(location.event)}"
+    yield f"  index      {escape_control_characters(location.index)}"
+    yield f"  file       {escape_control_characters(location.object) or _NOT_OURS}"
+    if location.position is not None:
+        yield f"  position   {location.position}, counted from 0"
+    yield from _times(location)
+    if location.degraded:
+        cause = _DEGRADED.get(location.degraded, _REFUSED)
+        yield f"  degraded   {escape_control_characters(location.degraded)}: {cause};"
+        yield "             missing fields are in the text of trailsink.raw"
+    else:
+        yield "  degraded   no"
+    if location.object and location.position is not None:
+        uri = shlex.quote(escape_control_characters(location.object))
+        yield f"  read it    aws s3 cp {uri} - | gunzip | jq '.Records[{location.position}]'"
+
+
+def _times(location: EventLocation) -> Iterator[str]:
+    yield f"  happened   {_timestamp(location.event_time)}"
+    if location.object:
+        delivered = _timestamp(location.delivered_at, "minutes") if location.delivered_at else _NO_DELIVERY
+        yield f"  delivered  {delivered}"
+    if location.indexed_at:
+        lag = f", {_lag(location.lag_seconds)}" if location.lag_seconds is not None else ""
+        yield f"  indexed    {_timestamp(location.indexed_at)}{lag}"
+
+
+def _timestamp(time: datetime | None, precision: str = "auto") -> str:
+    return time.isoformat(sep=" ", timespec=precision).replace("+00:00", " UTC") if time else "unknown"
+
+
+def _lag(seconds: float) -> str:
+    if seconds >= 0:
+        return f"{format_duration(seconds)} after the event"
+    return f"{format_duration(-seconds)} before the event's own time"
+
+
+def _missing(client: OpenSearch, prefix: str, event_id: str) -> str:
+    """Return what to try for an id without an event: it may be another kind of id, or its file was not loaded."""
+    shown_id = escape_control_characters(event_id)
     name, ids = related(client, prefix, event_id)
     if ids:
         events = ", ".join(map(escape_control_characters, ids))
-        return f"{escape_control_characters(event_id)} is not an event's id but the {name} of {events}"
+        return f"{shown_id} is not an event's id but the {name} of {events}"
     return (
-        f"No event {escape_control_characters(event_id)} is in {prefix}-*. A new event is searchable after 10 s."
-        " Otherwise its file may be a dead letter (trailsink dlq list), its notification may have been lost (trailsink"
-        " backfill --missing), or something is at fault (trailsink doctor)"
+        f"No event {shown_id} is in {prefix}-*. A new event is searchable after 10 s. Otherwise its file may be a dead"
+        " letter (trailsink dlq list), its notification may be lost (trailsink backfill --missing), or the pipeline may"
+        " have a fault (trailsink doctor)"
     )

@@ -1,4 +1,4 @@
-"""The operator's door to events: `trailsink search` and `trailsink explain`."""
+"""What `trailsink search` does: print events as a table, JSON lines or CSV, page by page."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 
 from worker.cli.commands.search import DEFAULT_FIELDS
 from worker.cli.output import escape_control_characters, print_table
+from worker.humanize import pluralize
 from worker.opensearch.search import Search, SearchSession, unknown_fields
 from worker.settings import load_settings
 from worker.wiring import make_client, now
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
 
     from worker.opensearch.search import Hit
 
+_DEFAULT_LIMIT = 100
 
-# A spreadsheet takes a cell that begins like this for a formula and runs it.
+# A spreadsheet takes a cell that starts with one of these for a formula and runs it.
 # owasp.org/www-community/attacks/CSV_Injection
-_FORMULA = ("=", "+", "-", "@")
+_FORMULA_PREFIXES = ("=", "+", "-", "@")
 
 
 def search(  # noqa: PLR0913 - one per option
@@ -40,46 +42,46 @@ def search(  # noqa: PLR0913 - one per option
     everything: bool,
     oldest_first: bool,
 ) -> None:
-    """Find events by a QUERY in OpenSearch's query string syntax; without one, every event.
-
-    Fields have CloudTrail's own names, and a value with : / or spaces needs quotes. Times are the events' own. Pages
-    through any number of events in memory that does not grow.
-    """
+    """Print the events that a query finds, in memory that does not grow with their number."""
     if last and since:
-        raise click.UsageError("--last and --since both say where to begin; give one.")
+        raise click.UsageError("--last and --since both set the start; pass only one.")
     if limit and everything:
         raise click.UsageError("--limit and --all exclude each other.")
     settings = load_settings()
-    wanted = Search(
+    request = Search(
         settings.index_prefix,
         query,
         since=now() - last if last else since,
         until=until,
         fields=fields or (() if form == "json" else DEFAULT_FIELDS),
-        limit=None if everything else limit or 100,
+        limit=None if everything else limit or _DEFAULT_LIMIT,
         oldest_first=oldest_first,
     )
-    searching = SearchSession(make_client(settings).connect(), wanted, views=not settings.is_serverless)
+    session = SearchSession(make_client(settings).connect(), request, use_pit=not settings.is_serverless)
     shown = 0
-    with closing(searching.pages()) as pages:
+    with closing(session.pages()) as pages:
         for number, page in enumerate(pages):
-            _PRINTERS[form](page, wanted.fields, number == 0)
+            _PRINTERS[form](page, request.fields, number == 0)
             shown += len(page)
-    click.echo(_count(searching, shown), err=True)
+    click.echo(_summary(session, shown), err=True)
 
 
-def _count(searching: SearchSession, shown: int) -> str:
+def _summary(session: SearchSession, shown: int) -> str:
     if not shown:
-        wanted = searching.search
-        if searching.nowhere:
-            return f"No events found: there is no index {wanted.prefix}-* (TRAILSINK_INDEX_PREFIX), or none yet."
-        unknown = unknown_fields(searching.client, wanted.prefix, wanted.text)
-        hint = f" No index has a field {', '.join(unknown)}; names are case-sensitive." if unknown else ""
-        return f"No events found.{hint}"
-    total = f"{'more than ' if searching.more else ''}{searching.total:,}"
-    if searching.search.limit is None or shown >= searching.total:
-        return f"{shown:,} event{'' if shown == 1 else 's'}."
+        return _nothing_found(session)
+    if session.search.limit is None or shown >= session.total:
+        return f"{pluralize(shown, 'event')}."
+    total = f"{'more than ' if session.is_total_capped else ''}{session.total:,}"
     return f"{shown:,} of {total} events; --limit or --all shows more."
+
+
+def _nothing_found(session: SearchSession) -> str:
+    search = session.search
+    if session.no_index:
+        return f"No events found: there is no index {search.prefix}-* (TRAILSINK_INDEX_PREFIX), or none yet."
+    unknown = unknown_fields(session.client, search.prefix, search.query)
+    hint = f" No index has a field {', '.join(unknown)}; names are case-sensitive." if unknown else ""
+    return f"No events found.{hint}"
 
 
 def _print_table(page: list[Hit], fields: tuple[str, ...], first: bool) -> None:  # noqa: FBT001
@@ -94,12 +96,12 @@ def _print_json(page: list[Hit], fields: tuple[str, ...], _first: bool) -> None:
 
 
 def _print_csv(page: list[Hit], fields: tuple[str, ...], first: bool) -> None:  # noqa: FBT001
-    written = io.StringIO()
-    writer = csv.writer(written, lineterminator="\n")
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
     if first:
         writer.writerow(fields)
     writer.writerows([_cell(hit.value(name)) for name in fields] for hit in page)
-    click.echo(written.getvalue(), nl=False)
+    click.echo(buffer.getvalue(), nl=False)
 
 
 _PRINTERS: dict[str, Callable[[list[Hit], tuple[str, ...], bool], None]] = {
@@ -111,7 +113,7 @@ _PRINTERS: dict[str, Callable[[list[Hit], tuple[str, ...], bool], None]] = {
 
 def _cell(value: Any) -> str:  # noqa: ANN401 - whatever the event holds
     text = escape_control_characters(_text(value))
-    return f"'{text}" if text.startswith(_FORMULA) and not isinstance(value, (int, float)) else text
+    return f"'{text}" if text.startswith(_FORMULA_PREFIXES) and not isinstance(value, (int, float)) else text
 
 
 def _text(value: Any) -> str:  # noqa: ANN401
@@ -120,7 +122,7 @@ def _text(value: Any) -> str:  # noqa: ANN401
             return ""
         case str():
             return value
-        case list() if all(isinstance(one, str) for one in value):
+        case list() if all(isinstance(element, str) for element in value):
             return ", ".join(value)
         case _:
             return json.dumps(value, ensure_ascii=False)

@@ -1,9 +1,9 @@
 """Saved objects for OpenSearch Dashboards: an index pattern, a search, panels and two dashboards, as NDJSON.
 
-One file serves all from Kibana 7.10 to OpenSearch Dashboards 2.19, because each object says the newest version of its
-kind that the oldest of them knows: Dashboards migrates older ones and refuses newer ones with 422. Members whose names
-end in JSON, and `visState`, are JSON text inside JSON. Groups are keywords, dates and numbers of the mapping only: a
-flat_object can be searched, but grouped by it answers wrongly.
+One file serves every version from Kibana 7.10 to OpenSearch Dashboards 2.19. Each object declares the newest version
+of its type that the oldest of them knows: Dashboards migrates older objects and refuses newer ones with 422. Members
+whose names end in JSON, and `visState`, are JSON text inside JSON. Groups are keywords, dates and numbers of the
+mapping only: a flat_object can be searched, but aggregations on it return wrong results.
 docs.opensearch.org/latest/dashboards/management/saved-objects
 """
 
@@ -15,43 +15,44 @@ from typing import TYPE_CHECKING, Any
 from opensearchpy.exceptions import OpenSearchException, TransportError
 
 from worker.errors import SetupError
+from worker.opensearch.charts import chart_params
 from worker.opensearch.errors import describe_error
-from worker.opensearch.panels import _WIDTH, OVERVIEW, PIPELINE, Panel
+from worker.opensearch.panels import DASHBOARD_COLUMNS, OVERVIEW, PIPELINE, Panel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from opensearchpy import OpenSearch
 
+    Grid = tuple[int, int, int, int]  # x, y, width and height
 
 _VERSIONS = {"index-pattern": "7.6.0", "visualization": "7.10.0", "search": "7.9.3", "dashboard": "7.9.3"}
+_INDEX_REFERENCE = "kibanaSavedObjectMeta.searchSourceJSON.index"
 
+_IMPORT = "/api/saved_objects/_import"
+_BOUNDARY = "trailsink-5f1d9c0e6b"  # occurs in no object, because ids, titles and queries are ours
 
-_SOURCE = "kibanaSavedObjectMeta.searchSourceJSON.index"
-
-
-_BOUNDARY = "trailsink-5f1d9c0e6b"  # stands in no object: ids, titles and queries are ours
+_MAX_ERRORS_SHOWN = 3
 
 
 def saved_objects(prefix: str) -> list[dict[str, Any]]:
-    """Return all saved objects for the indices `{prefix}-*`: what is referred to comes before what refers to it.
+    """Return all saved objects for the indices `{prefix}-*`, each after the objects that it refers to.
 
-    The ids are the same each time, so an import replaces what an earlier one made.
+    The ids are the same each time, so an import replaces what an earlier one created.
     """
-    pattern = f"trailsink-{prefix}"
     attributes = {"title": f"{prefix}-*", "timeFieldName": "@timestamp"}
-    objects = [_object("index-pattern", pattern, attributes, [])]
+    objects = [_object("index-pattern", f"trailsink-{prefix}", attributes, [])]
     objects += [_visualization(panel, prefix) for panel in (*OVERVIEW, *PIPELINE)]
     objects.append(_search(prefix))
-    search = (f"trailsink-{prefix}-events", "search", (0, 71, _WIDTH, 20))
+    search = (f"trailsink-{prefix}-events", "search", (0, 71, DASHBOARD_COLUMNS, 20))
     objects.append(_dashboard(prefix, "overview", "CloudTrail: overview", OVERVIEW, [search]))
     objects.append(_dashboard(prefix, "pipeline", "CloudTrail: pipeline", PIPELINE, []))
     return objects
 
 
 def ndjson(prefix: str) -> str:
-    """Return the saved objects as the text that Dashboards imports, one object a line."""
-    return "".join(f"{json.dumps(one, separators=(',', ':'))}\n" for one in saved_objects(prefix))
+    """Return the saved objects as the text that Dashboards imports, one object per line."""
+    return "".join(f"{json.dumps(saved, separators=(',', ':'))}\n" for saved in saved_objects(prefix))
 
 
 def _object(kind: str, id_: str, attributes: dict[str, Any], references: list[dict[str, str]]) -> dict[str, Any]:
@@ -65,16 +66,16 @@ def _object(kind: str, id_: str, attributes: dict[str, Any], references: list[di
 
 
 def _source(query: str) -> dict[str, str]:
-    told = {"query": {"query": query, "language": "lucene"}, "filter": [], "indexRefName": _SOURCE}
-    return {"searchSourceJSON": json.dumps(told)}
+    source = {"query": {"query": query, "language": "lucene"}, "filter": [], "indexRefName": _INDEX_REFERENCE}
+    return {"searchSourceJSON": json.dumps(source)}
 
 
-def _to_pattern(prefix: str) -> dict[str, str]:
-    return {"name": _SOURCE, "type": "index-pattern", "id": f"trailsink-{prefix}"}
+def _pattern_reference(prefix: str) -> dict[str, str]:
+    return {"name": _INDEX_REFERENCE, "type": "index-pattern", "id": f"trailsink-{prefix}"}
 
 
 def _visualization(panel: Panel, prefix: str) -> dict[str, Any]:
-    state = {"title": panel.title, "type": panel.kind, "params": _PARAMS[panel.kind](panel), "aggs": _aggs(panel)}
+    state = {"title": panel.title, "type": panel.kind, "params": chart_params(panel), "aggs": _aggs(panel)}
     attributes = {
         "title": f"CloudTrail: {panel.title}",
         "description": panel.description,
@@ -83,70 +84,16 @@ def _visualization(panel: Panel, prefix: str) -> dict[str, Any]:
         "version": 1,
         "kibanaSavedObjectMeta": _source(panel.query),
     }
-    return _object("visualization", f"trailsink-{prefix}-{panel.id}", attributes, [_to_pattern(prefix)])
+    return _object("visualization", f"trailsink-{prefix}-{panel.id}", attributes, [_pattern_reference(prefix)])
 
 
 def _aggs(panel: Panel) -> list[dict[str, Any]]:
-    """Give the metrics the first numbers, so that "1", by which groups are ordered, is the first of them."""
-    told = [(one, "metric") for one in panel.metrics]
-    # The last group of a chart is its axis, or its slices; those before tell its series apart, the same ones all along.
+    """Return the aggregations with ids, metrics first: groups are ordered by "1", which must be the first metric."""
+    aggs = [(agg, "metric") for agg in panel.metrics]
+    # The last group of a chart is its axis, or its slices. Those before it split the series, the same all along.
     roles = ["bucket"] * len(panel.groups) if panel.kind == "table" else ["group"] * (len(panel.groups) - 1)
-    told += zip(panel.groups, [*roles, "segment"], strict=False)
-    return [{"id": str(at), "enabled": True, "schema": role, **one} for at, (one, role) in enumerate(told, 1)]
-
-
-def _table(_: Panel) -> dict[str, Any]:
-    return {
-        "perPage": 10,
-        "showPartialRows": False,
-        "showMetricsAtAllLevels": False,
-        "showTotal": False,
-        "totalFunc": "sum",
-        "percentageCol": "",
-    }
-
-
-def _pie(_: Panel) -> dict[str, Any]:
-    labels = {"show": False, "values": True, "last_level": True, "truncate": 100}
-    return {
-        "type": "pie", "addTooltip": True, "addLegend": True, "legendPosition": "right", "isDonut": True,
-        "labels": labels,
-    }  # fmt: skip
-
-
-def _figures(_: Panel) -> dict[str, Any]:
-    style = {"bgFill": "#000", "bgColor": False, "labelColor": False, "subText": "", "fontSize": 36}
-    metric = {
-        "percentageMode": False, "useRanges": False, "colorSchema": "Green to Red", "metricColorMode": "None",
-        "colorsRange": [{"from": 0, "to": 10_000}], "labels": {"show": True}, "invertColors": False, "style": style,
-    }  # fmt: skip
-    return {"addTooltip": True, "addLegend": False, "type": "metric", "metric": metric}
-
-
-def _chart(panel: Panel) -> dict[str, Any]:
-    axis = {"show": True, "style": {}, "labels": {"show": True, "truncate": 100}, "title": {}}
-    linear = {"type": "linear", "mode": "normal"}
-    value_labels = {"show": True, "rotate": 0, "filter": False, "truncate": 100}
-    value = axis | {"title": {"text": "Seconds" if panel.kind == "line" else "Events"}, "labels": value_labels}
-    series = {
-        "show": True, "type": panel.kind, "mode": "normal" if panel.kind == "line" else "stacked", "valueAxis": "value",
-        "data": {"id": "1", "label": "Count"}, "drawLinesBetweenPoints": True, "showCircles": True,
-        "interpolate": "linear", "lineWidth": 2,
-    }  # fmt: skip
-    return {
-        "type": panel.kind, "grid": {"categoryLines": False}, "addTooltip": True, "addLegend": True,
-        "legendPosition": "right", "times": [], "addTimeMarker": False, "seriesParams": [series], "labels": {},
-        "thresholdLine": {"show": False, "value": 10, "width": 1, "style": "full", "color": "#E7664C"},
-        "categoryAxes": [
-            axis | {"id": "category", "type": "category", "position": "bottom", "scale": {"type": "linear"}}
-        ],
-        "valueAxes": [
-            value | {"id": "value", "name": "left", "type": "value", "position": "left", "scale": linear}
-        ],
-    }  # fmt: skip
-
-
-_PARAMS = {"table": _table, "pie": _pie, "metric": _figures, "histogram": _chart, "line": _chart}
+    aggs += zip(panel.groups, [*roles, "segment"], strict=False)
+    return [{"id": str(number), "enabled": True, "schema": role, **agg} for number, (agg, role) in enumerate(aggs, 1)]
 
 
 def _search(prefix: str) -> dict[str, Any]:
@@ -159,36 +106,20 @@ def _search(prefix: str) -> dict[str, Any]:
         "version": 1,
         "kibanaSavedObjectMeta": _source(""),
     }
-    return _object("search", f"trailsink-{prefix}-events", attributes, [_to_pattern(prefix)])
+    return _object("search", f"trailsink-{prefix}-events", attributes, [_pattern_reference(prefix)])
 
 
 def _dashboard(
-    prefix: str,
-    name: str,
-    title: str,
-    panels: Sequence[Panel],
-    others: Sequence[tuple[str, str, tuple[int, int, int, int]]],
+    prefix: str, name: str, title: str, panels: Sequence[Panel], others: Sequence[tuple[str, str, Grid]]
 ) -> dict[str, Any]:
-    placed = [(f"trailsink-{prefix}-{panel.id}", "visualization", panel.place) for panel in panels]
-    told, references = [], []
-    for at, (id_, kind, place) in enumerate([*placed, *others]):
-        grid = dict(zip("xywh", place, strict=True)) | {"i": str(at)}
-        told.append(
-            {
-                "version": _VERSIONS["dashboard"],
-                "gridData": grid,
-                "panelIndex": str(at),
-                "embeddableConfig": {},
-                "panelRefName": f"panel_{at}",
-            }
-        )
-        references.append({"name": f"panel_{at}", "type": kind, "id": id_})
+    visualizations = [(f"trailsink-{prefix}-{panel.id}", "visualization", panel.grid) for panel in panels]
+    placed = [*visualizations, *others]
     empty = {"query": {"query": "", "language": "lucene"}, "filter": []}
     attributes = {
         "title": title,
         "description": "Made by trailsink dashboards; an import replaces changes, so copy it before changing it.",
         "hits": 0,
-        "panelsJSON": json.dumps(told),
+        "panelsJSON": json.dumps([_placed_panel(number, grid) for number, (_, _, grid) in enumerate(placed)]),
         "optionsJSON": json.dumps({"useMargins": True, "hidePanelTitles": False}),
         "version": 1,
         "timeRestore": True,
@@ -197,71 +128,81 @@ def _dashboard(
         "refreshInterval": {"pause": True, "value": 0},
         "kibanaSavedObjectMeta": {"searchSourceJSON": json.dumps(empty)},
     }
+    references = [{"name": f"panel_{number}", "type": kind, "id": id_} for number, (id_, kind, _) in enumerate(placed)]
     return _object("dashboard", f"trailsink-{prefix}-{name}", attributes, references)
 
 
-def install(client: OpenSearch, prefix: str, tenant: str) -> list[str]:
-    """Import the saved objects, replacing earlier ones; `client` is one whose address is that of Dashboards.
+def _placed_panel(number: int, grid: Grid) -> dict[str, Any]:
+    return {
+        "version": _VERSIONS["dashboard"],
+        "gridData": dict(zip("xywh", grid, strict=True)) | {"i": str(number)},
+        "panelIndex": str(number),
+        "embeddableConfig": {},
+        "panelRefName": f"panel_{number}",
+    }
 
-    Returns the titles of the dashboards. Raises SetupError when Dashboards does not answer or refuses any of it.
+
+def install(client: OpenSearch, prefix: str, tenant: str) -> list[str]:
+    """Import the saved objects, replacing earlier ones; `client` must have the address of Dashboards.
+
+    Returns the titles of the dashboards. Raises SetupError when Dashboards does not answer or refuses any object.
     """
-    body = _multipart(ndjson(prefix).encode())
     headers = {
         "content-type": f"multipart/form-data; boundary={_BOUNDARY}",
         "osd-xsrf": "true",
-        "kbn-xsrf": "true",  # a Kibana 7.10 asks for this one
+        "kbn-xsrf": "true",  # for a Kibana 7.10
         **({"securitytenant": tenant} if tenant else {}),
     }
-    path = "/api/saved_objects/_import"
+    body = _multipart(ndjson(prefix).encode())
     try:
-        answer: Any = client.transport.perform_request(
-            "POST", path, params={"overwrite": "true"}, headers=headers, body=body
+        response: Any = client.transport.perform_request(
+            "POST", _IMPORT, params={"overwrite": "true"}, headers=headers, body=body
         )
     except OpenSearchException as error:
-        raise SetupError(f"Dashboards does not take the import: {_refusal(error)}.") from error
-    objects = saved_objects(prefix)
-    match answer:
+        raise SetupError(f"The import into Dashboards failed: {_describe_refusal(error)}.") from error
+    return _imported_titles(response, saved_objects(prefix))
+
+
+def _imported_titles(response: Any, objects: list[dict[str, Any]]) -> list[str]:  # noqa: ANN401 - a foreign answer
+    match response:
         case {"success": True, "successCount": int(number)} if number == len(objects):
-            return [one["attributes"]["title"] for one in objects if one["type"] == "dashboard"]
+            return [saved["attributes"]["title"] for saved in objects if saved["type"] == "dashboard"]
         case {"errors": [dict(), *_] as errors}:
-            told = "; ".join(_error(one) for one in errors[:_ERRORS_SHOWN])
-            raise SetupError(f"Dashboards refuses {len(errors)} of {len(objects)} objects: {told}.")
-    raise SetupError("What answers at this address is not OpenSearch Dashboards.")
-
-
-_ERRORS_SHOWN = 3
+            causes = "; ".join(_object_error(error) for error in errors[:_MAX_ERRORS_SHOWN])
+            raise SetupError(f"Dashboards refuses {len(errors)} of {len(objects)} objects: {causes}.")
+    raise SetupError("The server at this address is not OpenSearch Dashboards.")
 
 
 def _multipart(file: bytes) -> bytes:
-    # The ending of the file's name is looked at.
+    # Dashboards checks the extension of the file's name.
     head = (
         'Content-Disposition: form-data; name="file"; filename="trailsink.ndjson"\r\nContent-Type: application/ndjson'
     )
     return f"--{_BOUNDARY}\r\n{head}\r\n\r\n".encode() + file + f"\r\n--{_BOUNDARY}--\r\n".encode()
 
 
-def _refusal(error: OpenSearchException) -> str:
+def _describe_refusal(error: OpenSearchException) -> str:
     if not isinstance(error, TransportError):
         return describe_error(error)
     match error.status_code, error.info:
         case 404, _:
-            return "it says 404; a managed domain has Dashboards at /_dashboards, others mostly at the root (--url)"
+            return "it answers 404; a managed domain has Dashboards at /_dashboards, others usually at the root (--url)"
         case 301 | 302 | 303 | 307 | 308 as status, _:
-            return f"it says {status}, go elsewhere: to sign in, or to another path (--url)"
+            return f"it redirects with {status}, to a sign-in page or to another path (--url)"
         case 400, {"error": str(text)} if "no handler found" in text:
             return "this is the cluster itself; Dashboards has an address of its own (--url)"
         case int() as status, {"message": str(message)}:
-            return f"it says {status}, {message.rstrip('.')}"
+            return f"it answers {status}, {message.rstrip('.')}"
     return describe_error(error)
 
 
-def _error(one: dict[str, Any]) -> str:
-    cause = one.get("error") or {}
-    match cause:
+def _object_error(failure: dict[str, Any]) -> str:
+    error = failure.get("error") or {}
+    match error:
         case {"type": "missing_references", "references": list(missing)}:
-            why = "it refers to " + ", ".join(f"{of.get('type')} {of.get('id')}" for of in missing)
+            why = "it refers to missing " + ", ".join(f"{target.get('type')} {target.get('id')}" for target in missing)
         case {"message": str(message)}:
             why = message.rstrip(".")
         case _:
-            why = str(cause.get("type", "no cause told"))
-    return f"{one.get('type')} {one.get('id')}: {why}"
+            why = str(error.get("type", "no cause given"))
+    return f"{failure.get('type')} {failure.get('id')}: {why}"

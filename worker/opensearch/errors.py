@@ -1,75 +1,104 @@
-"""What OpenSearch's refusals and silences are in one sentence, for commands whose user has to do something about it."""
+"""Describes OpenSearch's errors to the operator, and decides whether waiting can help."""
 
 from __future__ import annotations
 
 import re
 from contextlib import contextmanager
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from opensearchpy.exceptions import ConnectionError as NoConnection
 from opensearchpy.exceptions import OpenSearchException, SSLError, TransportError
 
-from worker.errors import SetupError
+from worker.errors import IndexUnavailable, SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_DENIED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
-def missing_permission(error: TransportError) -> str:
-    """Return the permission for want of which a cluster refused, "" where it does not say."""
-    found = re.search(r"no permissions for \[([^\]]+\]?)\] and", str(error.info))
-    return found[1] if found else ""
-
-
+# How OpenSSL and Python name a server that answers TLS with plain text.
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "record layer failure", "wrong version number")
 
+_CAUSE_CHARACTERS = 160  # of the reason that Lucene gives for a refused query
+_ERROR_CHARACTERS = 400  # the error of a proxy can be a whole page of HTML
 
-_REASON_CHARACTERS = 160
-
-
-_BUSY = (429, 502, 503, 504)
+NOT_OPENSEARCH = "server at this address does not speak OpenSearch"
 
 
 @contextmanager
-def translate_errors(what: str) -> Iterator[None]:
-    """Turn what OpenSearch raises inside into a SetupError; `what` names what was asked for, as in "the events"."""
+def translate_errors(failure: str = "", *, hint: str = "", refusal_hint: str = "") -> Iterator[None]:
+    """Raise SetupError in place of an error of the client: what failed, why, and what to do.
+
+    `failure` starts the sentence, as in "The indices cannot be listed". Without it, OpenSearch is the subject. `hint`
+    follows every error, `refusal_hint` only when the server answered with an error.
+    """
     try:
         yield
     except OpenSearchException as error:
-        raise SetupError(f"OpenSearch cannot be asked for {what}: {describe_error(error)}.") from error
+        sentence = f"{failure}: {describe_error(error)}." if failure else f"{_full_sentence(error)}."
+        hints = (hint, refusal_hint if is_refusal(error) else "")
+        raise SetupError(" ".join(filter(None, (sentence, *hints)))) from error
+
+
+def classify_error(error: OpenSearchException) -> IndexUnavailable | SetupError:
+    """Return what to raise: IndexUnavailable when waiting can help, SetupError when the operator must act."""
+    if isinstance(error, TransportError) and error.status_code not in _DENIED:
+        return IndexUnavailable(_full_sentence(error))
+    return SetupError(f"{_full_sentence(error)}.")
 
 
 def describe_error(error: OpenSearchException) -> str:
-    """Put an error of the client into words, a part of a sentence."""
-    if isinstance(error, (NoConnection, SSLError)):
+    """Describe an error of the client as a part of a sentence, in which "it" is the server."""
+    if isinstance(error, NoConnection):
         return connection_fault(error)
-    if not isinstance(error, TransportError):
-        return "what answers at this address does not speak OpenSearch"
-    if error.status_code in (401, 403):
-        return f"it refuses with {error.status_code}, the user or role may not do this"
-    return f"it refuses with {error.status_code}, {error.error}"
+    if isinstance(error, TransportError):
+        return f"it refuses with {error.status_code}, {_refusal(error)}"
+    return f"the {NOT_OPENSEARCH}"
 
 
-def is_busy(error: BaseException) -> bool:
-    """Say whether a cluster, or what stands before it, answered that it cannot now and may in a moment."""
-    return isinstance(error, TransportError) and error.status_code in _BUSY
+def _full_sentence(error: OpenSearchException) -> str:
+    """Describe an error of the client as a sentence about OpenSearch, without its full stop."""
+    if isinstance(error, NoConnection):
+        return f"OpenSearch does not answer: {connection_fault(error)}"
+    if isinstance(error, TransportError):
+        return f"OpenSearch refuses with {error.status_code}: {_refusal(error)}"
+    return f"The {NOT_OPENSEARCH}"
 
 
 def connection_fault(error: TransportError) -> str:
-    """Say why there is no answer at all."""
+    """Return why there was no response at all."""
     if isinstance(error, SSLError):
         if any(text in str(error.error) for text in _NO_TLS):
             return "it does not speak TLS; is it http://"
         return "its certificate is not trusted (TRAILSINK_OPENSEARCH_CA_FILE names a private authority)"
-    return "the time is over" if error.status_code == "TIMEOUT" else "no connection"
+    return "the request timed out" if error.status_code == "TIMEOUT" else "no connection"
+
+
+def is_refusal(error: OpenSearchException) -> bool:
+    """Return whether the server answered with an error, as opposed to no response or an unreadable one."""
+    return isinstance(error, TransportError) and not isinstance(error, NoConnection)
+
+
+def _refusal(error: TransportError) -> str:
+    if permission := missing_permission(error):
+        return f"the user or role lacks {permission}"
+    text = " ".join(str(error.error).split())[:_ERROR_CHARACTERS]
+    return f"{text}; the user or role may not do this" if error.status_code in _DENIED else text
+
+
+def missing_permission(error: TransportError) -> str:
+    """Return the permission that the user lacks; "" when the error does not name one."""
+    match = re.search(r"no permissions for \[([^\]]+\]?)\] and", str(error.info))
+    return match[1] if match else ""
 
 
 def first_cause(info: Any) -> tuple[str, str]:  # noqa: ANN401 - a foreign answer
-    """Read type and reason of the first root cause of a refused search, ("", "") where there is none.
+    """Return type and reason of the first root cause of a refused search; ("", "") when there is none.
 
-    The reason can quote what was sent: for a search that is the user's own query.
+    The reason can quote the request: for a search, the user's own query.
     """
     match info:
         case {"error": {"root_cause": [{"type": str(kind), "reason": str(reason)}, *_]}}:
-            return kind, reason.splitlines()[0][:_REASON_CHARACTERS]
+            return kind, next(iter(reason.splitlines()), "")[:_CAUSE_CHARACTERS]
     return "", ""

@@ -1,91 +1,73 @@
-"""What the index holds of a file: counted by the cluster from `trailsink.object`, a page of files at a time."""
+"""Which files are indexed: the cluster counts their documents by `trailsink.object`, one page of files at a time."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from opensearchpy.exceptions import ConnectionError as NoConnection
-from opensearchpy.exceptions import OpenSearchException, TransportError
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from opensearchpy.exceptions import OpenSearchException
 
-from worker.errors import IndexUnavailable, SetupError
-from worker.opensearch.errors import connection_fault, is_busy
+from worker.errors import IndexUnavailable
+from worker.opensearch.errors import classify_error
+from worker.opensearch.retry import retry_while_busy
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from opensearchpy import OpenSearch
 
+_ATTEMPTS = 6
+
 
 @dataclass(frozen=True, slots=True)
 class IndexedFile:
-    """A file of which there are documents, and whether one before the last of them is not there under its name."""
+    """A file with documents in the index; `incomplete` when one before its last document is missing."""
 
     incomplete: bool
 
 
 class IndexInventory:
-    """Asks a cluster what it holds of files; needs `indices:data/read/search` on the indices."""
+    """Looks up which files of a bucket are indexed; needs `indices:data/read/search` on the indices."""
 
     def __init__(self, client: OpenSearch, index_prefix: str, bucket: str) -> None:
         self._client, self._prefix, self._bucket = client, index_prefix, bucket
 
     def lookup(self, keys: Sequence[str]) -> dict[str, IndexedFile]:
-        """Say what there is of up to 1,000 files, by key; a file without any documents is left out.
+        """Return the indexed ones of up to 1,000 files, by key.
 
-        Sees what is searchable: a file indexed within the last ten seconds may be left out too. Raises SetupError and
+        Finds what is searchable: a file indexed within the last ten seconds may be missing. Raises SetupError and
         IndexUnavailable.
         """
         uris = {f"s3://{self._bucket}/{key}": key for key in keys}
-        body = {
-            "size": 0,
-            "query": {"terms": {"trailsink.object": list(uris)}},
-            "aggs": {
-                "files": {
-                    "terms": {"field": "trailsink.object", "size": len(uris)},
-                    "aggs": {"last": {"max": {"field": "trailsink.position"}}},
-                }
-            },
-        }
+        body = _count_by_file(list(uris))
         try:
-            answer: Any = _PATIENCE(self._search, body)
+            response = retry_while_busy(lambda: self._search(body), _ATTEMPTS)
         except OpenSearchException as error:
-            raise holdings_fault(error) from error
-        if answer["_shards"].get("failed"):
-            raise IndexUnavailable("OpenSearch could not ask all of its indices: its health should be looked at")
-        buckets = answer.get("aggregations", {}).get("files", {}).get("buckets", [])
-        return {uris[one["key"]]: _held(one) for one in buckets}
+            raise classify_error(error) from error
+        if response["_shards"].get("failed"):
+            raise IndexUnavailable("OpenSearch could not search all of its indices: check the cluster's health")
+        buckets = response.get("aggregations", {}).get("files", {}).get("buckets", [])
+        return {uris[bucket["key"]]: _indexed_file(bucket) for bucket in buckets}
 
     def _search(self, body: dict[str, Any]) -> Any:  # noqa: ANN401 - a foreign answer
         return self._client.search(index=f"{self._prefix}-*", body=body)
 
 
-def holdings_fault(error: OpenSearchException) -> IndexUnavailable | SetupError:
-    """Arrange a client's error by whether waiting can help."""
-    if isinstance(error, NoConnection):
-        return IndexUnavailable(f"OpenSearch does not answer: {connection_fault(error)}")
-    if isinstance(error, TransportError):
-        if error.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-            return SetupError(f"OpenSearch refuses with {error.status_code}: {error.error}.")
-        return IndexUnavailable(f"OpenSearch refuses with {error.status_code}: {error.error}")
-    return SetupError("What answers at this address does not speak OpenSearch.")
+def _count_by_file(uris: list[str]) -> dict[str, Any]:
+    """Return the search that counts the documents of each file, and finds the last position among them."""
+    return {
+        "size": 0,
+        "query": {"terms": {"trailsink.object": uris}},
+        "aggs": {
+            "files": {
+                "terms": {"field": "trailsink.object", "size": len(uris)},
+                "aggs": {"last": {"max": {"field": "trailsink.position"}}},
+            }
+        },
+    }
 
 
-def _held(bucket: dict[str, Any]) -> IndexedFile:
-    # Positions count from 0, so 0 to n without a hole are n + 1 documents.
+def _indexed_file(bucket: dict[str, Any]) -> IndexedFile:
+    # Positions count from 0, so positions 0 to n without a gap are n + 1 documents.
     last = bucket["last"]["value"]
     return IndexedFile(last is not None and bucket["doc_count"] < last + 1)
-
-
-def _can_pass(error: BaseException) -> bool:
-    return isinstance(error, NoConnection) or is_busy(error)
-
-
-_PATIENCE = Retrying(
-    retry=retry_if_exception(_can_pass),
-    wait=wait_random_exponential(multiplier=1, max=20),
-    stop=stop_after_attempt(6),
-    reraise=True,
-)

@@ -1,4 +1,4 @@
-"""Searches for events, page by page, in an order without ties; and where one event is, with all that is known of it."""
+"""Searches for events, page by page, in an order without ties."""
 
 from __future__ import annotations
 
@@ -8,51 +8,44 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from opensearchpy.exceptions import NotFoundError, OpenSearchException, RequestError, TransportError
-from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from worker.errors import SetupError
-from worker.opensearch.errors import first_cause, is_busy, translate_errors
+from worker.opensearch.errors import first_cause, translate_errors
+from worker.opensearch.retry import retry_while_busy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
     from opensearchpy import OpenSearch
 
+PAGE = 500  # documents; of the largest possible ones, 256 KiB each, a page takes 128 MiB
 
-PAGE = 500  # documents; of the largest there are, 256 KiB, a page takes 128 MiB
+_ATTEMPTS = 4
 
-
-# A view must outlive the reading of one page, which a pager at the other end of a pipe can draw out.
+# A point in time must outlive the reading of one page, and a pager at the other end of a pipe can pause for long.
 _KEEP_ALIVE = "5m"
 
+_MAX_COUNTED = 10_000  # beyond it, a server only reports that there are more
 
-_COUNTED = 10_000  # beyond it, a server only says "more"
-
-
-# File and position tell any two documents of ours apart, and have doc values; `_id` would cost the cluster memory
+# File and position distinguish any two documents of ours, and have doc values. `_id` would cost the cluster memory
 # (opensearch.org/docs/latest/field-types/metadata-fields/id: fielddata of _id), `_shard_doc` is new in OpenSearch 3.
-_TIES = ("trailsink.object", "trailsink.position")
-
+_TIEBREAKERS = ("trailsink.object", "trailsink.position")
 
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
-
-
 _FIELD = re.compile(r"(?<![\w.:@*\\-])([A-Za-z_@][\w.@-]*)\s*:")
-
-
 _OPERATORS = ("_exists_",)
 
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """What to look for: a query in OpenSearch's query string syntax, in `{prefix}-*`, from `since` until `until`.
+    """A query in OpenSearch's query string syntax over `{prefix}-*`, for events from `since` until `until`.
 
-    `fields` are dotted paths of what is wanted of each event, () for all of it. At most `limit` events are found, or
-    all with None: newest first, unless `oldest_first`.
+    `fields` are dotted paths of the members to return of each event, () for the whole event. `limit` is the maximum
+    number of events, None for all: the newest first, unless `oldest_first`.
     """
 
     prefix: str
-    text: str = "*"
+    query: str = "*"
     since: datetime | None = None
     until: datetime | None = None
     fields: tuple[str, ...] = ()
@@ -60,30 +53,35 @@ class Search:
     oldest_first: bool = False
 
     def body(self) -> dict[str, Any]:
-        """Return the search's body, but for the page."""
-        when = {name: at.isoformat() for name, at in (("gte", self.since), ("lt", self.until)) if at}
-        filters: list[dict[str, Any]] = [{"query_string": {"query": self.text}}]
-        if when:
-            filters.append({"range": {"@timestamp": when}})
+        """Return the body of the search, without paging."""
+        bounds = {name: time.isoformat() for name, time in (("gte", self.since), ("lt", self.until)) if time}
+        filters: list[dict[str, Any]] = [{"query_string": {"query": self.query}}]
+        if bounds:
+            filters.append({"range": {"@timestamp": bounds}})
         order = "asc" if self.oldest_first else "desc"
-        kinds = {"@timestamp": "date"} | dict.fromkeys(_TIES, "keyword")
+        types = {"@timestamp": "date"} | dict.fromkeys(_TIEBREAKERS, "keyword")
         return {
             "query": {"bool": {"filter": filters}},
-            "sort": [{name: {"order": order, "unmapped_type": kind}} for name, kind in kinds.items()],
+            "sort": [{name: {"order": order, "unmapped_type": type_}} for name, type_ in types.items()],
             **({"_source": list(self.fields)} if self.fields else {}),
         }
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One document that was found."""
+    """A document in a search's response."""
 
     index: str
     id: str
     source: Mapping[str, Any]
 
+    @classmethod
+    def parse(cls, hit: Mapping[str, Any]) -> Hit:
+        """Read a hit as OpenSearch returns it."""
+        return cls(hit["_index"], hit["_id"], hit.get("_source", {}))
+
     def value(self, path: str) -> Any:  # noqa: ANN401 - whatever the event holds
-        """Return what stands at a dotted path, None where nothing does; below a list, a list."""
+        """Return the value at a dotted path, None when it is missing; below a list, a list of values."""
         if path in ("_id", "_index"):
             return self.id if path == "_id" else self.index
         return _value(self.source, path)
@@ -91,15 +89,15 @@ class Hit:
 
 def _value(node: Any, path: str) -> Any:  # noqa: ANN401
     if isinstance(node, list):
-        found = [value for value in (_value(one, path) for one in node) if value is not None]
-        return found or None
+        values = [value for value in (_value(element, path) for element in node) if value is not None]
+        return values or None
     if not isinstance(node, dict):
         return None
     if path in node:
         return node[path]
-    # Keys below requestParameters may hold dots themselves.
-    for at in (found.start() for found in re.finditer(r"\.", path)):
-        value = _value(node.get(path[:at]), path[at + 1 :])
+    # Keys below requestParameters may contain dots themselves.
+    for dot in (match.start() for match in re.finditer(r"\.", path)):
+        value = _value(node.get(path[:dot]), path[dot + 1 :])
         if value is not None:
             return value
     return None
@@ -107,117 +105,116 @@ def _value(node: Any, path: str) -> Any:  # noqa: ANN401
 
 @dataclass(slots=True)
 class SearchSession:
-    """One search under way: `pages` yields what is found, `total` is how much there is once the first page came.
+    """One search in progress. `pages` yields the hits; `total` is their number, known after the first page.
 
-    `more` says that `total` is where the server stopped counting, `nowhere` that there is no index at all. With
-    `views`, several pages are read from one point in time; a server that has none, or refuses one, is asked page after
-    page instead: the order has no ties, so that loses and doubles nothing that was there when it began.
+    `is_total_capped` means that the server stopped counting at `total`, `no_index` that the prefix has no index at all.
+
+    With `use_pit`, several pages are read from one point in time. If the server has none, or refuses or loses it, the
+    pages are read without. The order has no ties, so that neither loses nor repeats an event that existed at the start.
     """
 
     client: OpenSearch
     search: Search
-    views: bool = True
+    use_pit: bool = True
     total: int = 0
-    more: bool = False
-    nowhere: bool = False
-    _view: str = field(default="", init=False)
+    is_total_capped: bool = False
+    no_index: bool = False
+    _pit_id: str = field(default="", init=False)
 
     def pages(self) -> Generator[list[Hit]]:
-        """Yield pages of hits; close it to give the point in time back. Raises SetupError."""
-        wanted = self.search.limit
-        body: dict[str, Any] = self.search.body() | {"track_total_hits": _COUNTED}
-        with translate_errors(f"events of {self.search.prefix}-*"):
-            if self.views and (wanted is None or wanted > PAGE):
-                self._open()
+        """Yield pages of hits; close the generator to delete the point in time. Raises SetupError."""
+        limit = self.search.limit
+        with translate_errors(f"OpenSearch cannot be asked for events of {_indices(self.search.prefix)}"):
+            if self.use_pit and (limit is None or limit > PAGE):
+                self._open_pit()
             try:
-                while wanted is None or wanted > 0:
-                    body["size"] = PAGE if wanted is None else min(PAGE, wanted)
-                    answer = self._ask(body)
-                    hits = answer["hits"]["hits"]
-                    if "search_after" not in body:
-                        self.total = answer["hits"]["total"]["value"]
-                        self.more = answer["hits"]["total"]["relation"] != "eq"
-                        # Serverless, which has no views, need not tell of shards either.
-                        self.nowhere = self.views and answer["_shards"]["total"] == 0
-                    if hits:
-                        yield [Hit(one["_index"], one["_id"], one.get("_source", {})) for one in hits]
-                    if len(hits) < body["size"]:
-                        return
-                    body |= {"search_after": hits[-1]["sort"], "track_total_hits": False}
-                    wanted = None if wanted is None else wanted - len(hits)
+                yield from self._read_pages(limit)
             finally:
-                self._close()
+                self._delete_pit()
 
-    def _open(self) -> None:
-        # By default a view leaves out shards that are not there at the moment, and says nothing.
+    def _read_pages(self, limit: int | None) -> Generator[list[Hit]]:
+        body: dict[str, Any] = self.search.body() | {"track_total_hits": _MAX_COUNTED}
+        while limit is None or limit > 0:
+            body["size"] = PAGE if limit is None else min(PAGE, limit)
+            response = self._fetch_page(body)
+            hits = response["hits"]["hits"]
+            if "search_after" not in body:
+                self._note_total(response)
+            if hits:
+                yield [Hit.parse(hit) for hit in hits]
+            if len(hits) < body["size"]:
+                return
+            body |= {"search_after": hits[-1]["sort"], "track_total_hits": False}
+            limit = None if limit is None else limit - len(hits)
+
+    def _note_total(self, response: Any) -> None:  # noqa: ANN401 - a foreign answer
+        self.total = response["hits"]["total"]["value"]
+        self.is_total_capped = response["hits"]["total"]["relation"] != "eq"
+        # Serverless, which has no points in time, may leave out shards as well.
+        self.no_index = self.use_pit and response["_shards"]["total"] == 0
+
+    def _open_pit(self) -> None:
+        # By default a point in time silently leaves out shards that are not available at the moment.
         options = {"keep_alive": _KEEP_ALIVE, "allow_partial_pit_creation": "false"}
         try:
-            answer = self.client.create_pit(index=_indices(self.search.prefix), params=options)
-            self._view = answer["pit_id"]
+            response = self.client.create_pit(index=_indices(self.search.prefix), params=options)
+            self._pit_id = response["pit_id"]
         except TransportError as error:
             if not isinstance(error.status_code, int):
                 raise
 
-    def _close(self) -> None:
-        if not self._view:
+    def _delete_pit(self) -> None:
+        if not self._pit_id:
             return
-        view, self._view = self._view, ""
+        pit_id, self._pit_id = self._pit_id, ""
         try:
-            self.client.delete_pit(body={"pit_id": [view]})
+            self.client.delete_pit(body={"pit_id": [pit_id]})
         except TransportError:
-            return  # it ends by itself
+            return  # it expires by itself
 
-    def _ask(self, body: dict[str, Any]) -> Any:  # noqa: ANN401 - a foreign answer
-        if self._view:
+    def _fetch_page(self, body: dict[str, Any]) -> Any:  # noqa: ANN401 - a foreign answer
+        if self._pit_id:
+            pit = {"pit": {"id": self._pit_id, "keep_alive": _KEEP_ALIVE}}
             try:
-                pit = {"pit": {"id": self._view, "keep_alive": _KEEP_ALIVE}}
-                return complete(patiently(lambda: self.client.search(body=body | pit)))
-            except NotFoundError:  # it ran out while somebody read: go on where it was
-                self._view = ""
-        return look(self.client, self.search.prefix, body)
+                return require_complete(send_search(lambda: self.client.search(body=body | pit)))
+            except NotFoundError:  # it expired while the reader paused: continue after the last event
+                self._pit_id = ""
+        return search_once(self.client, self.search.prefix, body)
 
 
-def look(client: OpenSearch, prefix: str, body: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a foreign answer
-    """Search all indices of a prefix once; raises SetupError for a query that cannot be read or half an answer."""
-    return complete(patiently(lambda: client.search(index=_indices(prefix), body=body)))
+def search_once(client: OpenSearch, prefix: str, body: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a foreign answer
+    """Search all indices of a prefix; raises SetupError for an unreadable query or incomplete results."""
+    return require_complete(send_search(lambda: client.search(index=_indices(prefix), body=body)))
 
 
-def patiently(ask: Callable[[], Any]) -> Any:  # noqa: ANN401
-    """Ask up to four times while the cluster is busy; a bad query is said in a sentence."""
+def send_search(request: Callable[[], Any]) -> Any:  # noqa: ANN401
+    """Send a search, again while the cluster is busy; raises SetupError with one sentence for a refused query."""
     try:
-        return _PATIENCE(ask)
+        return retry_while_busy(request, _ATTEMPTS)
     except RequestError as error:
         raise SetupError(_refused_query(error)) from error
 
 
-_PATIENCE = Retrying(
-    retry=retry_if_exception(is_busy),
-    wait=wait_random_exponential(multiplier=0.5, max=5),
-    stop=stop_after_attempt(4),
-    reraise=True,
-)
-
-
-def complete(answer: Any) -> Any:  # noqa: ANN401
-    """Return a search's answer; raises SetupError when it is of a part of the indices only."""
-    shards = answer.get("_shards", {})
+def require_complete(response: Any) -> Any:  # noqa: ANN401
+    """Return a search's response; raises SetupError when it covers only some of the indices."""
+    shards = response.get("_shards", {})
     if shards.get("failed"):
-        kinds = {str(one.get("reason", {}).get("type")) for one in shards.get("failures", [])}
-        why = f" ({', '.join(sorted(kinds))})" if kinds else ""
-        raise SetupError(
-            f"{shards['failed']} of {shards['total']} shards did not answer{why}; what is there is not all."
-        )
-    if answer.get("timed_out"):
-        raise SetupError("The cluster ran out of time; what it found is not all.")
-    return answer
+        causes = {str(failure.get("reason", {}).get("type")) for failure in shards.get("failures", [])}
+        why = f" ({', '.join(sorted(causes))})" if causes else ""
+        raise SetupError(f"{shards['failed']} of {shards['total']} shards did not answer{why}; results are incomplete.")
+    if response.get("timed_out"):
+        raise SetupError("The cluster ran out of time; results are incomplete.")
+    return response
 
 
 def _refused_query(error: RequestError) -> str:
     kind, reason = first_cause(error.info)
     if kind == "illegal_argument_exception" and "sorting" in reason:
-        return "The indices were made without trailsink's index template, so they cannot be read in order."
+        return "The indices were created without trailsink's index template, so their events cannot be sorted."
     if kind in ("query_shard_exception", "parse_exception", "token_mgr_error"):
-        return f'The query cannot be read: {reason}. Values that hold : / ( or spaces need quotes, as in arn:"a:b/c".'
+        return (
+            f'The query cannot be parsed: {reason}. Values that contain : / ( or spaces need quotes, as in arn:"a:b/c".'
+        )
     return f"The cluster refuses the query: {reason or error.error}."
 
 
@@ -225,24 +222,24 @@ def _indices(prefix: str) -> str:
     return f"{prefix}-*"
 
 
-def unknown_fields(client: OpenSearch, prefix: str, text: str) -> list[str]:
-    """Name the fields of a query that no index has: a typing error finds nothing, and says nothing."""
-    named = {one for one in _FIELD.findall(_QUOTED.sub('""', text)) if one not in _OPERATORS}
-    if not named:
+def unknown_fields(client: OpenSearch, prefix: str, query: str) -> list[str]:
+    """Return the fields of a query that no index has: a misspelt name finds nothing, without an error."""
+    names = {name for name in _FIELD.findall(_QUOTED.sub('""', query)) if name not in _OPERATORS}
+    if not names:
         return []
     try:
-        # The time stands in every index of ours: without it there is none, and nothing to say about fields.
-        asked = {"fields": ",".join(sorted(named | {"@timestamp"}))}
-        known = client.field_caps(index=_indices(prefix), params=asked).get("fields", {})
-    except OpenSearchException:  # the answer was there; the hint is a courtesy, and may need a right of its own
+        # Every index of ours has the timestamp. Without it there is no index, so nothing is known about fields.
+        params = {"fields": ",".join(sorted(names | {"@timestamp"}))}
+        mapped = client.field_caps(index=_indices(prefix), params=params).get("fields", {})
+    except OpenSearchException:  # the search has succeeded; this is only a hint, and may need another permission
         return []
-    return sorted(named - known.keys()) if "@timestamp" in known else []
+    return sorted(names - mapped.keys()) if "@timestamp" in mapped else []
 
 
-def parse_time(told: Any) -> datetime | None:  # noqa: ANN401
-    """Return a moment in UTC; None where a text is none."""
+def parse_time(value: Any) -> datetime | None:  # noqa: ANN401
+    """Parse a time in a document, to UTC; None when the value is not one."""
     try:
-        moment = datetime.fromisoformat(told)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        time = datetime.fromisoformat(value)
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
         return None

@@ -1,4 +1,4 @@
-"""Lets the loader into a cluster with fine-grained access control: one role of just what it needs, and its mapping.
+"""Gives the loader access to a cluster with fine-grained access control: one minimal role, and its mapping.
 
 docs.opensearch.org/latest/security/access-control/api/
 """
@@ -10,36 +10,33 @@ from fnmatch import fnmatchcase
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from opensearchpy.exceptions import ConnectionError as NoConnection
-from opensearchpy.exceptions import NotFoundError, OpenSearchException, TransportError
+from opensearchpy.exceptions import NotFoundError, TransportError
 
-from worker.errors import SetupError
+from worker.opensearch.errors import translate_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from opensearchpy import OpenSearch
 
-
 API = "/_plugins/_security/api"
-
 
 _NO_PLUGIN = (400, 404)  # "no handler found"
 
-
-# What a mapping can hold. `reserved`, `hidden` and `static` are in answers too, and refused in requests.
+# The members of a mapping. Responses also have `reserved`, `hidden` and `static`, which requests may not have.
 _MAPPING = ("backend_roles", "and_backend_roles", "hosts", "users", "description")
 
 
 def role_name(prefix: str) -> str:
-    """Return the name of the loader's role: one for each prefix, or a second loader would take the first's rights."""
+    """Return the name of the loader's role: one for each prefix, or a second loader would replace the first's."""
     return f"trailsink-loader-{prefix}"
 
 
 def loader_role(prefix: str) -> dict[str, Any]:
-    """Return the smallest role that can load: found by leaving out one permission at a time.
+    """Return the smallest role that can load, found by leaving out one permission at a time.
 
-    `cluster:monitor/main` is for `GET /`. There is no permission to create documents and not to overwrite them.
+    `cluster:monitor/main` is for `GET /`. The security plugin has no permission to create documents without
+    overwriting them.
     """
     return {
         "cluster_permissions": ["cluster:monitor/main", "indices:data/write/bulk"],
@@ -57,10 +54,10 @@ def loader_role(prefix: str) -> dict[str, Any]:
 
 
 def installer_role(*, retention: bool) -> dict[str, Any]:
-    """Return the smallest role that `trailsink setup` can do with; index templates cannot be limited by name.
+    """Return the smallest role that `trailsink setup` needs; index templates cannot be limited by name.
 
-    Letting a loader in (`--loader-role`) is no permission: the security API is open to the roles that the node's
-    `plugins.security.restapi.roles_enabled` names, and on a managed domain to its master user.
+    Granting access to a loader (`--loader-role`) is no permission. The security API is open to the roles in the node's
+    `plugins.security.restapi.roles_enabled`, and on a managed domain to its master user.
     docs.opensearch.org/latest/security/access-control/api/#access-control-for-the-api
     """
     ism = ["cluster:admin/opendistro/ism/policy/get", "cluster:admin/opendistro/ism/policy/write"]
@@ -72,18 +69,21 @@ def installer_role(*, retention: bool) -> dict[str, Any]:
 
 
 def examiner_role(prefix: str, *, retention: bool) -> dict[str, Any]:
-    """Return the smallest role with which `trailsink doctor` sees all but the roles of others."""
+    """Return the smallest role with which `trailsink doctor` can check everything except the roles of others."""
     ism = ["cluster:admin/opendistro/ism/managedindex/explain", "cluster:admin/opendistro/ism/policy/get"]
-    on_cluster = [*(ism if retention else ()), "cluster:monitor/main", "indices:admin/index_template/get"]
+    permissions = [*(ism if retention else ()), "cluster:monitor/main", "indices:admin/index_template/get"]
     actions = ["indices:admin/mappings/get", "indices:data/read/search"]
     return {
-        "cluster_permissions": on_cluster,
+        "cluster_permissions": permissions,
         "index_permissions": [{"index_patterns": [f"{prefix}-*"], "allowed_actions": actions}],
     }
 
 
 def roles_mapped_to(mappings: Mapping[str, Mapping[str, Any]], backend_role: str) -> list[str]:
-    """Name the roles that a backend role is mapped to; on a managed domain an IAM role's ARN may be a user, too."""
+    """Return the names of the roles that a backend role is mapped to.
+
+    On a managed domain the ARN of an IAM role may be mapped as a user, too.
+    """
     return [
         name
         for name, mapping in mappings.items()
@@ -98,16 +98,16 @@ def roles_mapped_to(mappings: Mapping[str, Mapping[str, Any]], backend_role: str
 def missing_permissions(
     prefix: str, roles: Iterable[Mapping[str, Any]], groups: Mapping[str, Mapping[str, Any]]
 ) -> list[str]:
-    """Name what the loader needs and none of its roles grants; `groups` are the cluster's action groups.
+    """Return the permissions that the loader needs and none of its roles grants.
 
-    `cluster:monitor/main` is not needed to load.
+    `groups` are the cluster's action groups. `cluster:monitor/main` is not needed to load.
     """
-    several, wanted, index = list(roles), loader_role(prefix), f"{prefix}-2026-01-31"
-    on_cluster = _actions((one for role in several for one in role.get("cluster_permissions") or ()), groups)
+    roles, needed, index = list(roles), loader_role(prefix), f"{prefix}-2026-01-31"
+    on_cluster = _actions((name for role in roles for name in role.get("cluster_permissions") or ()), groups)
     on_indices = _actions(
         (
             action
-            for role in several
+            for role in roles
             for part in role.get("index_permissions") or ()
             if any(fnmatchcase(index, pattern) for pattern in part.get("index_patterns") or ())
             for action in part.get("allowed_actions") or ()
@@ -115,60 +115,55 @@ def missing_permissions(
         groups,
     )
     return [
-        *(one for one in wanted["cluster_permissions"][1:] if not _is_granted(one, on_cluster)),
-        *(one for one in wanted["index_permissions"][0]["allowed_actions"] if not _is_granted(one, on_indices)),
+        *(name for name in needed["cluster_permissions"][1:] if not _is_granted(name, on_cluster)),
+        *(name for name in needed["index_permissions"][0]["allowed_actions"] if not _is_granted(name, on_indices)),
     ]
 
 
 def _actions(names: Iterable[str], groups: Mapping[str, Mapping[str, Any]]) -> set[str]:
-    """Resolve action groups, which may hold each other."""
-    found: set[str] = set()
-    waiting = list(names)
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting += groups.get(name, {}).get("allowed_actions") or ()
-    return found
+    """Resolve action groups, which may contain each other."""
+    actions: set[str] = set()
+    pending = list(names)
+    while pending:
+        name = pending.pop()
+        if name not in actions:
+            actions.add(name)
+            pending += groups.get(name, {}).get("allowed_actions") or ()
+    return actions
 
 
 def _is_granted(permission: str, granted: set[str]) -> bool:
-    # An action is no pattern, though it may have brackets: `indices:data/write/bulk[s]`.
+    # An action is no pattern, though it may contain brackets: `indices:data/write/bulk[s]`.
     return permission in granted or any(
         re.fullmatch(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), permission) for pattern in granted
     )
 
 
 def grant_loader_access(client: OpenSearch, prefix: str, backend_role: str) -> Iterator[str]:
-    """Give a backend role (on AWS: the ARN of an IAM role) the loader's rights, saying line by line what was done.
+    """Grant a backend role (on AWS: the ARN of an IAM role) the loader's role, and yield a line for each step.
 
-    Others who are mapped to the role stay so. Raises SetupError when the cluster does not answer or refuses.
+    Others who are mapped to the role keep it. Raises SetupError when the cluster does not answer or refuses.
     """
-    try:
+    refusal_hint = (
+        f"If roles are managed by hand, map {backend_role} to a role with the loader's permissions"
+        " (docs/reference/permissions.md), and set neither --loader-role nor LoaderRoleArn."
+    )
+    with translate_errors("OpenSearch did not grant the loader access", refusal_hint=refusal_hint):
         roles = fetch_roles(client)
         if roles is None:
-            yield "Access: this server has no fine-grained access control; nobody has to be let in."
+            yield "Access: this server has no fine-grained access control; no role is needed."
             return
         yield _put_role(client, prefix, roles.get(role_name(prefix)))
-        yield _map(client, role_name(prefix), backend_role)
-    except NoConnection as error:
-        raise SetupError("OpenSearch does not answer while the loader is let in.") from error
-    except TransportError as error:
-        raise SetupError(
-            f"OpenSearch refuses with {error.status_code} to let the loader in; where roles are kept by hand, map "
-            f"{backend_role} to a role with what the README lists and give no LoaderRoleArn."
-        ) from error
-    except OpenSearchException as error:
-        raise SetupError("What answers at this address does not speak OpenSearch.") from error
+        yield _map_role(client, role_name(prefix), backend_role)
 
 
 def fetch_roles(client: OpenSearch) -> dict[str, Any] | None:
-    """Return the cluster's roles by name, None where it has no fine-grained access control.
+    """Return the cluster's roles by name; None when it has no fine-grained access control.
 
-    Raises TransportError 403 to who may not ask.
+    Raises TransportError 403 for a user who may not read roles.
     """
     try:
-        answer: Any = client.transport.perform_request("GET", f"{API}/roles")
+        roles: dict[str, Any] = client.transport.perform_request("GET", f"{API}/roles")
     except TransportError as error:
         if error.status_code in _NO_PLUGIN:
             return None
@@ -176,43 +171,45 @@ def fetch_roles(client: OpenSearch) -> dict[str, Any] | None:
         if error.status_code == HTTPStatus.UNAUTHORIZED and "Your request" in str(error.info):
             return None
         raise
-    roles: dict[str, Any] = answer
     return roles
 
 
-def _put_role(client: OpenSearch, prefix: str, there: dict[str, Any] | None) -> str:
-    name, wanted = role_name(prefix), loader_role(prefix)
-    if there is not None and _same(there, wanted):
-        return f"Access: role {name} is there already."
-    client.transport.perform_request("PUT", f"{API}/roles/{name}", body=wanted)
-    return f"Access: role {name} {'made' if there is None else 'changed back to what the loader needs'}."
+def _put_role(client: OpenSearch, prefix: str, existing: dict[str, Any] | None) -> str:
+    name, expected = role_name(prefix), loader_role(prefix)
+    if existing is not None and _grants_the_same(existing, expected):
+        return f"Access: role {name} already exists."
+    client.transport.perform_request("PUT", f"{API}/roles/{name}", body=expected)
+    return f"Access: role {name} {'created' if existing is None else 'changed back to what the loader needs'}."
 
 
-def _same(there: dict[str, Any], wanted: dict[str, Any]) -> bool:
-    """Compare what is granted, and by which conditions: the server adds empty members of its own."""
-    granted = [{name: value for name, value in one.items() if value} for one in there.get("index_permissions", ())]
+def _grants_the_same(existing: dict[str, Any], expected: dict[str, Any]) -> bool:
+    """Compare permissions and their conditions: the server adds empty members of its own."""
+    granted = [
+        {name: value for name, value in permission.items() if value}
+        for permission in existing.get("index_permissions", ())
+    ]
     return (
-        sorted(there.get("cluster_permissions", ())) == wanted["cluster_permissions"]
-        and granted == wanted["index_permissions"]
-        and not there.get("tenant_permissions")
+        sorted(existing.get("cluster_permissions", ())) == expected["cluster_permissions"]
+        and granted == expected["index_permissions"]
+        and not existing.get("tenant_permissions")
     )
 
 
-def _map(client: OpenSearch, name: str, backend_role: str) -> str:
-    there = _mapping(client, name)
-    mapped = there.get("backend_roles") or []
+def _map_role(client: OpenSearch, name: str, backend_role: str) -> str:
+    existing = _fetch_mapping(client, name)
+    mapped = existing.get("backend_roles") or []
     if backend_role in mapped:
-        return f"Access: {backend_role} has the role already."
-    kept = {member: there[member] for member in _MAPPING if there.get(member)}
-    body = kept | {"backend_roles": [*mapped, backend_role]}
+        return f"Access: {backend_role} already has the role."
+    body = {member: existing[member] for member in _MAPPING if existing.get(member)}
+    body["backend_roles"] = [*mapped, backend_role]
     client.transport.perform_request("PUT", f"{API}/rolesmapping/{name}", body=body)
     return f"Access: {backend_role} has the role now."
 
 
-def _mapping(client: OpenSearch, name: str) -> dict[str, Any]:
+def _fetch_mapping(client: OpenSearch, name: str) -> dict[str, Any]:
     try:
-        answer: Any = client.transport.perform_request("GET", f"{API}/rolesmapping/{name}")
+        mappings: Any = client.transport.perform_request("GET", f"{API}/rolesmapping/{name}")
     except NotFoundError:
         return {}
-    found: dict[str, Any] = answer[name]
-    return found
+    mapping: dict[str, Any] = mappings[name]
+    return mapping

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import math
-import re
 import threading
 import time
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import msgspec
 from opensearchpy.exceptions import OpenSearchException, SSLError, TransportError
 from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
 
 from worker.errors import IndexUnavailable, SetupError
 from worker.opensearch.concurrency import AdaptiveLimiter
+from worker.opensearch.responses import overload_signal, parse_error, parse_items
 from worker.pipeline.bulk import (
-    CREATED,
     THROTTLED,
     THROTTLED_BY_AWS,
     TLS_FAILURE,
@@ -23,7 +21,6 @@ from worker.pipeline.bulk import (
     DeliveryResult,
     compress_body,
     is_over_capacity,
-    is_overload,
 )
 from worker.pipeline.deadline import DEADLINE
 from worker.pipeline.delivery import Delivery
@@ -143,7 +140,7 @@ class BulkSender:
             if seconds > 0:
                 response = self._post_signed_in(body, seconds)
         finally:
-            overload = _overload(response)
+            overload = overload_signal(response)
             over_capacity = bool(response and overload and is_over_capacity(response))
             # A body that is split was too large by itself: that is no reason for pauses.
             pausing = bool(response and over_capacity and not should_split(response))
@@ -172,11 +169,11 @@ class BulkSender:
         except SSLError:
             return BulkResponse(0, TLS_FAILURE)
         except TransportError as error:
-            return _response_of_error(error)
+            return parse_error(error)
         except (OpenSearchException, AttributeError, RecursionError):
             # opensearch-py takes an error that is JSON for an object, and any depth of it for readable.
             return BulkResponse(0, "unreadable_answer")
-        return BulkResponse(200, items=_items(answer))
+        return BulkResponse(200, items=parse_items(answer))
 
     def _connection(self) -> OpenSearch:
         client: OpenSearch | None = getattr(self._thread, "client", None)
@@ -266,53 +263,3 @@ class _Attempt:
         self.retries += is_retry
         self.throttled += response.status == THROTTLED or any(status == THROTTLED for status, _ in response.items)
         self.wire_bytes += len(packed)
-
-
-def _overload(response: BulkResponse | None) -> bool | None:
-    """Return whether a response is an overload; None when there is none, or it is a refusal that tells nothing."""
-    if response is None:
-        return None
-    return is_overload(response) or (False if response.items else None)
-
-
-_ALL_CREATED = {"create": {"status": CREATED[0]}}
-
-
-def _items(answer: Any) -> tuple[tuple[int, str], ...]:  # noqa: ANN401 - a foreign answer
-    """Return the items of a bulk response; () when it is none, which counts as a failed request."""
-    try:
-        if answer["items"] == [_ALL_CREATED] * len(answer["items"]):
-            return (CREATED,) * len(answer["items"])
-        items = [next(iter(item.values())) for item in answer["items"]]
-        return tuple((int(item["status"]), str(item.get("error", {}).get("type", ""))) for item in items)
-    except (LookupError, TypeError, ValueError, AttributeError, StopIteration):
-        return ()
-
-
-def _response_of_error(error: TransportError) -> BulkResponse:
-    """Return status and error type of a failed request; the text of an error is examined, never kept."""
-    if not isinstance(error.status_code, int):  # "N/A" or "TIMEOUT": there was no response
-        return BulkResponse(0, "timeout" if error.status_code == "TIMEOUT" else "no_connection")
-    info = error.info
-    if error.status_code == 403 and "throttled" in str(info).lower():
-        return BulkResponse(403, THROTTLED_BY_AWS)
-    if isinstance(info, str):
-        try:
-            info = msgspec.json.decode(info)
-        except (msgspec.DecodeError, RecursionError):
-            info = None
-    match info:
-        case {"error": {"type": str(kind), "reason": str(reason)}}:
-            return BulkResponse(error.status_code, kind, memory=_request_memory(reason))
-        case {"error": {"type": str(kind)}}:
-            return BulkResponse(error.status_code, kind)
-    return BulkResponse(error.status_code)
-
-
-def _request_memory(reason: str) -> int:
-    """Return how many bytes the node, or a shard, has for requests in flight; 0 when a rejection does not say.
-
-    As OpenSearch's IndexingPressure.java and ShardIndexingPressure.java write it.
-    """
-    limits = re.findall(r"max_coordinating_and_primary_bytes=(\d{1,18})(?!\d)", reason)
-    return min(map(int, limits), default=0)

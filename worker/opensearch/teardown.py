@@ -1,4 +1,4 @@
-"""Takes out of a cluster what trailsink put there: its indices with all events, and what set-up made for them."""
+"""Removes what trailsink created in a cluster: its indices with all events, and what setup created for them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from opensearchpy.exceptions import NotFoundError, OpenSearchException, TransportError
+from opensearchpy.exceptions import NotFoundError, TransportError
 
-from worker.errors import SetupError
-from worker.opensearch.errors import describe_error
+from worker.opensearch.errors import translate_errors
 from worker.opensearch.schema import POLICIES, name_of
 from worker.opensearch.security import API, fetch_roles, role_name
 
@@ -18,55 +17,48 @@ if TYPE_CHECKING:
 
     from opensearchpy import OpenSearch
 
-
 _NO_PLUGIN = 400  # "no handler found"
 
 
 @dataclass(frozen=True, slots=True)
 class PrefixIndices:
-    """The indices of one prefix that are ours by their names, and how many events they hold."""
+    """The indices of one prefix whose names are ours, and the number of events in them."""
 
     names: tuple[str, ...]
     events: int
 
 
 def indices_of(client: OpenSearch, prefix: str) -> PrefixIndices:
-    """Count what a cluster holds of a prefix; raises SetupError when it does not answer or refuses."""
-    try:
-        listed: Any = client.transport.perform_request(
+    """Count a prefix's indices and their events; raises SetupError when the cluster does not answer or refuses."""
+    with translate_errors(f"The indices {prefix}-* cannot be listed"):
+        rows: Any = client.transport.perform_request(
             "GET", f"/_cat/indices/{prefix}-*", params={"format": "json", "h": "index,docs.count"}
         )
-    except OpenSearchException as error:
-        raise SetupError(f"The indices {prefix}-* cannot be listed: {describe_error(error)}.") from error
-    # Another tool's indices may begin alike: cloudtrail-insights-2026 is not ours.
-    named = re.compile(re.escape(prefix) + r"-(\d{4}-\d{2}(-\d{2})?|undated)")
-    ours = [one for one in listed if named.fullmatch(one["index"])]
-    return PrefixIndices(tuple(sorted(one["index"] for one in ours)), sum(int(one["docs.count"] or 0) for one in ours))
+    # Indices of another tool may start with the same prefix: cloudtrail-insights-2026 is not ours.
+    own_name = re.compile(re.escape(prefix) + r"-(\d{4}-\d{2}(-\d{2})?|undated)")
+    counts = {row["index"]: int(row["docs.count"] or 0) for row in rows if own_name.fullmatch(row["index"])}
+    return PrefixIndices(tuple(sorted(counts)), sum(counts.values()))
 
 
-def uninstall(client: OpenSearch, prefix: str, there: PrefixIndices) -> Iterator[str]:
-    """Delete indices, index template, retention policy and the loader's role, saying line by line what was done.
+def uninstall(client: OpenSearch, prefix: str, indices: PrefixIndices) -> Iterator[str]:
+    """Delete indices, index template, retention policy and the loader's role, and yield a line for each deletion.
 
-    What is not there is passed over. Raises SetupError when the cluster does not answer or refuses.
+    Skips what does not exist. Raises SetupError when the cluster does not answer or refuses.
     """
     name = name_of(prefix)
-    try:
-        for index in there.names:  # one by one: hundreds of names are longer than an address may be
+    with translate_errors("The cluster could not be cleared", hint="Run the command again."):
+        for index in indices.names:  # one by one: hundreds of names are longer than a URL may be
             client.indices.delete(index=index, params={"ignore_unavailable": "true"})
-        yield f"{len(there.names)} indices with {there.events:,} events are deleted."
+        yield f"{len(indices.names)} indices with {indices.events:,} events are deleted."
         if _delete(client, f"/_index_template/{name}"):
             yield f"The index template {name} is deleted."
         if _delete(client, f"{POLICIES}/{name}"):
             yield f"The retention policy {name} is deleted."
         if fetch_roles(client) is not None:
-            yield from _remove_role(client, role_name(prefix))
-    except OpenSearchException as error:
-        raise SetupError(
-            f"The cluster could not be cleared: {describe_error(error)}. Run the command again."
-        ) from error
+            yield from _delete_role(client, role_name(prefix))
 
 
-def _remove_role(client: OpenSearch, role: str) -> Iterator[str]:
+def _delete_role(client: OpenSearch, role: str) -> Iterator[str]:
     if _delete(client, f"{API}/rolesmapping/{role}"):
         yield f"The mapping of the role {role} is deleted."
     if _delete(client, f"{API}/roles/{role}"):
@@ -74,6 +66,7 @@ def _remove_role(client: OpenSearch, role: str) -> Iterator[str]:
 
 
 def _delete(client: OpenSearch, path: str) -> bool:
+    """Delete what is at a path; False when it, or its plugin, does not exist."""
     try:
         client.transport.perform_request("DELETE", path)
     except NotFoundError:

@@ -1,4 +1,4 @@
-"""Promises about how many requests are under way at once."""
+"""Promises about the number of bulk requests in flight."""
 
 from __future__ import annotations
 
@@ -12,56 +12,56 @@ from hypothesis import strategies as st
 from worker.opensearch.concurrency import AdaptiveLimiter, AimdWindow, Permit
 
 
-def forever() -> float:
+def plenty() -> float:
+    """Seconds left for a request: enough."""
     return 60.0
 
 
-def enter(gate: AdaptiveLimiter) -> Permit:
-    entered = gate.acquire(forever)
-    assert entered is not None
-    return entered
+def acquire(limiter: AdaptiveLimiter) -> Permit:
+    permit = limiter.acquire(plenty)
+    assert permit is not None
+    return permit
 
 
-def opened(most: int) -> AdaptiveLimiter:
-    """A gate that good answers have opened as far as it goes."""
-    gate = AdaptiveLimiter(most)
-    while gate.limit < most:
-        inside = [enter(gate) for _ in range(gate.limit)]
-        gate.release(inside[0], overload=False)
-        for entered in inside[1:]:
-            gate.release(entered, overload=False)
-    return gate
+def at_maximum(maximum: int) -> AdaptiveLimiter:
+    """A limiter that good responses have raised to its maximum."""
+    limiter = AdaptiveLimiter(maximum)
+    while limiter.limit < maximum:
+        permits = [acquire(limiter) for _ in range(limiter.limit)]
+        for permit in permits:
+            limiter.release(permit, overload=False)
+    return limiter
 
 
-def test_good_answers_open_it_place_by_place() -> None:
-    """A cluster that takes all it gets is given more, a step at a time."""
-    gate, seen = AdaptiveLimiter(8), []
+def test_good_responses_raise_the_limit_one_by_one() -> None:
+    """A cluster that accepts everything is given more, a step at a time."""
+    limiter, limits = AdaptiveLimiter(8), []
     for _ in range(7):
-        inside = [enter(gate) for _ in range(gate.limit)]
-        for entered in inside:
-            gate.release(entered, overload=False)
-        seen.append(gate.limit)
+        permits = [acquire(limiter) for _ in range(limiter.limit)]
+        for permit in permits:
+            limiter.release(permit, overload=False)
+        limits.append(limiter.limit)
 
-    assert seen == [2, 2, 3, 3, 3, 4, 4]
-
-
-def test_requests_refused_together_halve_it_once() -> None:
-    """Eight refused at once are one sign; eight halvings would stop the consumer for minutes."""
-    gate = opened(8)
-
-    for entered in [enter(gate) for _ in range(8)]:
-        gate.release(entered, overload=True)
-
-    assert gate.limit == 4
+    assert limits == [2, 2, 3, 3, 3, 4, 4]
 
 
-def test_what_is_halved_is_what_was_under_way() -> None:
-    """Places that nobody uses bear nothing: one request refused beside no other is one too many."""
-    gate = opened(8)
-    inside = [enter(gate) for _ in range(3)]
-    gate.release(inside[0], overload=True)
+def test_requests_rejected_together_halve_the_limit_once() -> None:
+    """Eight rejections at once are one signal. Eight halvings would stop the consumer for minutes."""
+    limiter = at_maximum(8)
 
-    assert gate.limit == 1
+    for permit in [acquire(limiter) for _ in range(8)]:
+        limiter.release(permit, overload=True)
+
+    assert limiter.limit == 4
+
+
+def test_the_number_in_flight_is_halved_not_the_limit() -> None:
+    """Unused slots carry nothing: if a request is rejected while it is alone, one is too many."""
+    limiter = at_maximum(8)
+    permits = [acquire(limiter) for _ in range(3)]
+    limiter.release(permits[0], overload=True)
+
+    assert limiter.limit == 1
 
     window = AimdWindow(8)
     window.on_success(2.0, full=False)
@@ -70,50 +70,50 @@ def test_what_is_halved_is_what_was_under_way() -> None:
     assert (window.limit, window.pause) == (1, 2.0)
 
 
-def test_the_last_one_of_a_round_was_not_alone() -> None:
-    """Eight were asked together, and seven have been answered when the last one is given up after a minute."""
-    gate = opened(8)
-    inside = [enter(gate) for _ in range(8)]
-    for entered in inside[:7]:
-        gate.release(entered, overload=False)
-    gate.release(inside[7], overload=True)
+def test_the_last_request_of_a_round_was_not_alone() -> None:
+    """Eight were sent together, and seven have been answered when the last one is given up after a minute."""
+    limiter = at_maximum(8)
+    permits = [acquire(limiter) for _ in range(8)]
+    for permit in permits[:7]:
+        limiter.release(permit, overload=False)
+    limiter.release(permits[7], overload=True)
 
-    assert gate.limit == 4
+    assert limiter.limit == 4
 
 
-def test_it_never_closes() -> None:
-    """With no request under way nobody would find out that the cluster is well again."""
-    gate = AdaptiveLimiter(8)
+def test_one_request_may_always_be_in_flight() -> None:
+    """Without a request nobody would notice that the cluster has recovered."""
+    limiter = AdaptiveLimiter(8)
     for _ in range(20):
-        gate.release(enter(gate), overload=True)
+        limiter.release(acquire(limiter), overload=True)
 
-    assert gate.limit == 1
+    assert limiter.limit == 1
     good = 0
-    while gate.limit == 1:
-        gate.release(enter(gate), overload=False)
+    while limiter.limit == 1:
+        limiter.release(acquire(limiter), overload=False)
         good += 1
     assert 8 <= good <= 16
 
 
-def test_refused_with_one_at_a_time_it_asks_less_often() -> None:
-    """Twenty consumers before room for eight: what is refused in vain takes the cluster's time from the others."""
+def test_overloads_with_one_request_in_flight_add_pauses() -> None:
+    """With twenty consumers on a cluster that takes eight, a rejected request still uses the cluster's time."""
     window = AimdWindow(8)
     window.on_success(2.0, full=False)
     pauses = []
-    for asked in range(6):
-        window.on_overload(asked, window.limit)
+    for round_ in range(6):
+        window.on_overload(round_, window.limit)
         pauses.append(window.pause)
 
     assert pauses == [0, 2.0, 6.0, 14.0, 14.0, 14.0]
     assert window.limit == 1
 
 
-def test_what_is_not_refused_for_want_of_room_makes_no_pauses() -> None:
-    """What was only too large comes again in halves; in an outage, waits that double are pauses enough."""
+def test_overloads_for_other_reasons_than_capacity_add_no_pauses() -> None:
+    """A request that was too large is sent in halves; in an outage, the doubling waits are pauses enough."""
     window = AimdWindow(8)
     window.on_success(2.0, full=False)
-    for asked in range(6):
-        window.on_overload(asked, window.limit, over_capacity=False)
+    for round_ in range(6):
+        window.on_overload(round_, window.limit, over_capacity=False)
 
     assert (window.limit, window.pause) == (1, 0.0)
 
@@ -126,12 +126,12 @@ def test_what_is_not_refused_for_want_of_room_makes_no_pauses() -> None:
     assert pause > window.pause == shorter > 0
 
 
-def shortening(seconds: float) -> list[float]:
-    """The pauses of a window that knew answers of 2 s and was refused six times, while answers take so long."""
+def pauses_until_recovery(seconds: float) -> list[float]:
+    """The pauses of a window after responses of 2 s and six rejections, while good responses take `seconds`."""
     window = AimdWindow(8)
     window.on_success(2.0, full=False)
-    for asked in range(6):
-        window.on_overload(asked, window.limit)
+    for round_ in range(6):
+        window.on_overload(round_, window.limit)
 
     pauses = [window.pause]
     while window.pause:
@@ -140,18 +140,18 @@ def shortening(seconds: float) -> list[float]:
     return pauses
 
 
-def test_good_answers_end_the_pauses() -> None:
-    """What was learned in a burst must not slow down the day after it."""
-    pauses = shortening(0.1)  # sooner than ever
+def test_fast_responses_end_the_pauses() -> None:
+    """The lesson of a burst must not slow down the day after it."""
+    pauses = pauses_until_recovery(0.1)
 
     assert pauses == sorted(pauses, reverse=True)
     assert len(pauses) < 6
     assert sum(pauses) < 16 * 2.0
 
 
-def test_pauses_shorten_little_by_little_while_answers_take_as_long_as_ever() -> None:
-    """Others are there, too: who comes back at once is refused once more. In the end no pause is left all the same."""
-    pauses = shortening(2.0)
+def test_pauses_shorten_gradually_while_responses_are_as_slow_as_before() -> None:
+    """Other consumers are still there, so a fast return would be rejected again. But the pauses end."""
+    pauses = pauses_until_recovery(2.0)
 
     assert pauses == sorted(pauses, reverse=True)
     assert pauses[4] > pauses[0] / 2
@@ -159,18 +159,18 @@ def test_pauses_shorten_little_by_little_while_answers_take_as_long_as_ever() ->
     assert sum(pauses) < 60 * 2.0
 
 
-def test_a_slow_cluster_is_asked_all_the_same() -> None:
-    """One that takes a minute for an answer would else be asked once in four."""
+def test_pauses_are_bounded_for_a_slow_cluster() -> None:
+    """A cluster that takes a minute for a response would get a request only every eight minutes."""
     window = AimdWindow(8)
     window.on_success(60.0, full=False)
-    for asked in range(6):
-        window.on_overload(asked, window.limit)
+    for round_ in range(6):
+        window.on_overload(round_, window.limit)
 
     assert window.pause == 20.0
 
 
 class Clock:
-    """Goes on by `step` at each look."""
+    """Advances by `step` each time it is read."""
 
     def __init__(self) -> None:
         self.now = self.step = 0.0
@@ -181,95 +181,95 @@ class Clock:
 
 
 def in_a_pause(clock: Clock) -> AdaptiveLimiter:
-    """A gate that lets nobody in for seven times the 0.1 s that an answer took, more or less by a half."""
-    gate = AdaptiveLimiter(8, clock)
-    good = enter(gate)
+    """A limiter in a pause of seven times the 0.1 s that a response took, or up to 50 % more."""
+    limiter = AdaptiveLimiter(8, clock)
+    permit = acquire(limiter)
     clock.now += 0.1
-    gate.release(good, overload=False)
+    limiter.release(permit, overload=False)
     for _ in range(6):
-        gate.release(enter(gate), overload=True)
+        limiter.release(acquire(limiter), overload=True)
         clock.now += 1_000.0
     clock.now -= 1_000.0
-    return gate
+    return limiter
 
 
-def test_who_comes_in_a_pause_waits_for_its_end() -> None:
-    """A request that is held back is late; one that is let in would be refused."""
+def test_a_request_in_a_pause_waits_for_its_end() -> None:
+    """A delayed request is late, but a request during the pause would be rejected."""
     clock = Clock()
-    gate, began = in_a_pause(clock), clock.now
+    limiter, started = in_a_pause(clock), clock.now
 
     clock.step = 0.1
-    entered = enter(gate)
+    permit = acquire(limiter)
 
-    assert 0.45 <= entered.acquired_at - began <= 1.25  # without a pause 0.2: two looks at the clock
-
-
-def test_who_has_less_time_left_than_the_pause_lasts_does_not_wait() -> None:
-    """Its messages go back to the queue sooner that way."""
-    gate = in_a_pause(Clock())
-
-    assert gate.acquire(lambda: 0.1) is None
+    assert 0.45 <= permit.acquired_at - started <= 1.25  # without a pause 0.2: two readings of the clock
 
 
-def test_a_request_that_was_not_sent_says_nothing() -> None:
-    """The wait for a place may use up the time: nothing was asked, so nothing was learned."""
-    gate = opened(8)
+def test_a_request_with_less_time_than_the_pause_does_not_wait() -> None:
+    """Its messages return to the queue sooner that way."""
+    limiter = in_a_pause(Clock())
+
+    assert limiter.acquire(lambda: 0.1) is None
+
+
+def test_a_request_that_was_not_sent_changes_nothing() -> None:
+    """The wait for a slot may use up the time. Without a request, nothing was learned."""
+    limiter = at_maximum(8)
 
     for _ in range(20):
-        gate.release(enter(gate), overload=None)
+        limiter.release(acquire(limiter), overload=None)
 
-    assert gate.limit == 8
+    assert limiter.limit == 8
 
 
-def test_places_that_nobody_uses_do_not_grow() -> None:
-    """A quiet trail proves nothing about what the cluster could bear."""
-    gate = AdaptiveLimiter(8)
+def test_unused_slots_do_not_raise_the_limit() -> None:
+    """A quiet trail proves nothing about the cluster's capacity."""
+    limiter = AdaptiveLimiter(8)
     for _ in range(100):
-        gate.release(enter(gate), overload=False)
+        limiter.release(acquire(limiter), overload=False)
 
-    assert gate.limit == 2
+    assert limiter.limit == 2
 
 
-@pytest.mark.parametrize("most", [1, 2, 5])
-def test_no_more_than_allowed_are_ever_inside(most: int) -> None:
-    """Threads that wait are let in one for one."""
-    gate, inside, worst, lock = AdaptiveLimiter(most), 0, 0, threading.Lock()
+@pytest.mark.parametrize("maximum", [1, 2, 5])
+def test_the_number_in_flight_never_exceeds_the_maximum(maximum: int) -> None:
+    """Each release admits one waiting thread."""
+    limiter, in_flight, highest, lock = AdaptiveLimiter(maximum), 0, 0, threading.Lock()
 
-    def visit(number: int) -> None:
-        nonlocal inside, worst
-        entered = enter(gate)
+    def send(number: int) -> None:
+        nonlocal in_flight, highest
+        permit = acquire(limiter)
         with lock:
-            inside += 1
-            worst = max(worst, inside)
+            in_flight += 1
+            highest = max(highest, in_flight)
         with lock:
-            inside -= 1
-        gate.release(entered, overload=number % 7 == 0)
+            in_flight -= 1
+        limiter.release(permit, overload=number % 7 == 0)
 
     with ThreadPoolExecutor(12) as pool:
-        list(pool.map(visit, range(600)))
+        list(pool.map(send, range(600)))
 
-    assert 1 <= worst <= most
-    assert inside == 0
+    assert 1 <= highest <= maximum
+    assert in_flight == 0
 
 
-def test_who_has_no_time_left_is_not_let_in() -> None:
-    """A deadline or a stop ends the wait, although no answer comes."""
-    gate = AdaptiveLimiter(1)
-    entered = enter(gate)
-    looks = iter([0.01, 0.01, 0.0])
+def test_a_request_without_time_left_gets_no_slot() -> None:
+    """A deadline or a stop ends the wait, even if no response arrives."""
+    limiter = AdaptiveLimiter(1)
+    permit = acquire(limiter)
+    remaining = iter([0.01, 0.01, 0.0])
 
-    assert gate.acquire(lambda: next(looks)) is None
+    assert limiter.acquire(lambda: next(remaining)) is None
 
-    gate.release(entered, overload=False)
-    gate.release(enter(gate), overload=False)
+    limiter.release(permit, overload=False)
+    limiter.release(acquire(limiter), overload=False)
 
 
 @given(st.lists(st.booleans(), max_size=200), st.integers(1, 16))
-def test_the_places_stay_within_their_bounds(answers: list[bool], most: int) -> None:
-    """Whatever the cluster says."""
-    gate = AdaptiveLimiter(most)
-    for strained in answers:
-        inside = [enter(gate) for _ in range(gate.limit)]
-        for entered in inside:
-            gate.release(entered, overload=strained)
-        assert 1 <= gate.limit <= most
+def test_the_limit_stays_within_its_bounds(overloads: list[bool], maximum: int) -> None:
+    """Whatever the cluster answers."""
+    limiter = AdaptiveLimiter(maximum)
+    for overload in overloads:
+        permits = [acquire(limiter) for _ in range(limiter.limit)]
+        for permit in permits:
+            limiter.release(permit, overload=overload)
+        assert 1 <= limiter.limit <= maximum

@@ -1,4 +1,4 @@
-"""Promises about the index template and the retention policy as data."""
+"""Promises about the JSON of the index template and of the retention policy."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ DOCUMENTED = FREE_FORM | set(_WORDS.split())
 
 
 def properties(**options: Any) -> dict[str, Any]:
-    found: dict[str, Any] = index_template("cloudtrail", **options)["template"]["mappings"]["properties"]
-    return found
+    mapped: dict[str, Any] = index_template("cloudtrail", **options)["template"]["mappings"]["properties"]
+    return mapped
 
 
 def fields(mapped: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -37,7 +37,7 @@ def fields(mapped: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[s
 
 
 def test_every_field_that_cloudtrail_documents_is_mapped() -> None:
-    """One that is not could not be searched for, and nobody would be told."""
+    """A search for an unmapped field finds nothing, without an error."""
     assert set(properties()) >= DOCUMENTED
 
 
@@ -47,14 +47,14 @@ def test_every_root_member_of_a_document_is_mapped(raw: dict[str, Any]) -> None:
     assert set(document(action(raw))) <= set(properties())
 
 
-def test_what_we_add_to_a_document_is_mapped() -> None:
-    """Or the way from an event to its file could not be searched."""
+def test_the_members_that_we_add_are_mapped() -> None:
+    """Otherwise nobody could search for the file of an event."""
     assert set(properties()["trailsink"]["properties"]) == {"object", "position", "indexed_at", "degraded", "raw"}
     assert properties()["@timestamp"]["type"] == "date"
 
 
-def test_nothing_unknown_makes_a_field_of_its_own() -> None:
-    """Dynamic mapping refused a third of real events: a thousand fields, and objects against values."""
+def test_unknown_members_create_no_fields() -> None:
+    """Dynamic mapping refused a third of real events: over a thousand fields, and objects in place of values."""
     mappings = index_template("cloudtrail")["template"]["mappings"]
 
     assert mappings["dynamic"] is False
@@ -83,8 +83,8 @@ def test_no_address_or_number_can_cost_a_document() -> None:
     assert strict == ["trailsink.position"]
 
 
-def test_alias_fields_lead_to_fields_and_collide_with_none_of_cloudtrails() -> None:
-    """ECS names are a second way to the same values; one that shadowed a real field would hide it."""
+def test_aliases_point_to_fields_and_hide_none_of_cloudtrails() -> None:
+    """ECS names are aliases of the same values; one that has the name of a real field would hide it."""
     mapped = dict(fields(properties()))
     aliases = {name: field["path"] for name, field in mapped.items() if field.get("type") == "alias"}
 
@@ -94,12 +94,12 @@ def test_alias_fields_lead_to_fields_and_collide_with_none_of_cloudtrails() -> N
 
 
 def test_free_form_fields_can_be_searched() -> None:
-    """A flat_object takes any object without making fields of its members."""
+    """A flat_object accepts any object without a field for each of its members."""
     assert {name for name in FREE_FORM if properties()[name] == {"type": "flat_object"}} == FREE_FORM
 
 
 def test_the_compatibility_mapping_uses_nothing_that_other_servers_lack() -> None:
-    """Elasticsearch 7.10 knows neither `flat_object` nor `match_only_text`; the fields are kept all the same."""
+    """Elasticsearch 7.10 knows neither `flat_object` nor `match_only_text`. Every field is still stored."""
     full, compatible = dict(fields(properties())), dict(fields(properties(compatible=True)))
 
     kinds = {field.get("type") for field in compatible.values()}
@@ -113,14 +113,14 @@ def test_the_compatibility_mapping_uses_nothing_that_other_servers_lack() -> Non
     }
 
 
-def test_the_two_mappings_can_be_told_apart() -> None:
-    """By an operator who wonders why a field cannot be searched."""
+def test_the_template_names_its_mapping() -> None:
+    """For an operator who wonders why a field cannot be searched."""
     assert index_template("x", compatible=True)["_meta"]["mapping"] == "compatibility"
     assert index_template("x")["_meta"].get("mapping") != "compatibility"
 
 
-def test_the_template_is_for_our_indices_alone() -> None:
-    """Made twice for two prefixes, neither touches the other's."""
+def test_the_template_applies_only_to_its_prefix() -> None:
+    """The templates of two prefixes do not affect each other."""
     template = index_template("trail-of-mine")
 
     assert template["index_patterns"] == ["trail-of-mine-*"]
@@ -129,21 +129,21 @@ def test_the_template_is_for_our_indices_alone() -> None:
 
 
 @pytest.mark.parametrize(("replicas", "expected"), [(None, 1), (0, 0), (2, 2)])
-def test_replicas_are_the_operators_choice(replicas: int | None, expected: int) -> None:
-    """A cluster of one node would stay yellow for ever."""
+def test_the_operator_chooses_the_replicas(replicas: int | None, expected: int) -> None:
+    """With a replica, a cluster of one node would stay yellow for ever."""
     assert index_template("x", replicas=replicas)["template"]["settings"]["number_of_replicas"] == expected
 
 
-def test_making_a_template_changes_none_that_was_made_before() -> None:
-    """Each is data of its own."""
-    one = index_template("x")
-    one["template"]["mappings"]["properties"].clear()
+def test_each_template_is_a_copy() -> None:
+    """A caller may change it."""
+    template = index_template("x")
+    template["template"]["mappings"]["properties"].clear()
 
     assert index_template("x")["template"]["mappings"]["properties"]
 
 
-def test_the_retention_policy_deletes_our_indices_after_so_many_days() -> None:
-    """And it attaches to them by itself, when they are made."""
+def test_the_retention_policy_deletes_our_indices_after_its_days() -> None:
+    """It attaches to them by itself, when they are created."""
     policy = retention_policy("trail", 30)["policy"]
 
     (kept, deleted) = policy["states"]

@@ -1,22 +1,24 @@
-"""Promises about searches: what is asked, what is read out of an event, and what cannot reach a terminal or a sheet."""
+"""Promises about searches: their order, what is read from an event, and no answer that is only half an answer."""
 
 from __future__ import annotations
 
-import csv
-import io
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import RequestError, TransportError
 
-from worker.cli.output import escape_control_characters
-from worker.cli.search import _print_csv
 from worker.errors import SetupError
-from worker.opensearch.search import Hit, Search, complete, patiently, unknown_fields
+from worker.opensearch.search import (
+    Hit,
+    Search,
+    SearchSession,
+    parse_time,
+    require_complete,
+    send_search,
+    unknown_fields,
+)
 
 EVENT: dict[str, Any] = {
     "eventName": "PutObject",
@@ -44,117 +46,174 @@ EVENT: dict[str, Any] = {
         ("_index", "cloudtrail-2026-03-01"),
     ],
 )
-def test_a_dotted_path_finds_what_stands_there(path: str, value: object) -> None:
-    """Lists of objects are looked into, keys may hold dots themselves, and what is missing is None."""
+def test_a_dotted_path_finds_its_value(path: str, value: object) -> None:
+    """It descends into lists of objects, keys may contain dots themselves, and a missing value is None."""
     assert Hit("cloudtrail-2026-03-01", "an-id", EVENT).value(path) == value
 
 
 def test_the_order_of_a_search_has_no_ties() -> None:
-    """A page begins after the last event of the one before: two events that compare equal would lose one."""
+    """A page starts after the last event of the previous one: of two equal events, one would be lost."""
     body = Search("cloudtrail", "*", since=datetime(2026, 3, 1, tzinfo=UTC), oldest_first=True).body()
 
-    assert [next(iter(one)) for one in body["sort"]] == ["@timestamp", "trailsink.object", "trailsink.position"]
+    assert [next(iter(key)) for key in body["sort"]] == ["@timestamp", "trailsink.object", "trailsink.position"]
     assert body["query"]["bool"]["filter"][1] == {"range": {"@timestamp": {"gte": "2026-03-01T00:00:00+00:00"}}}
-
-
-@given(st.text())
-def test_no_text_makes_a_terminal_do_anything(text: str) -> None:
-    """Callers choose what stands in their events; whoever looks must not have the screen cleared or turned around."""
-    shown = escape_control_characters(text)
-
-    assert shown.isprintable()
-    assert not any("\u202a" <= one <= "\u202e" or "\u2066" <= one <= "\u2069" for one in shown)
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("plain", "plain"),
-        ("caf\u00e9 \u65e5\u672c", "caf\u00e9 \u65e5\u672c"),
-        ("\x1b[2J", r"\x1b[2J"),
-        ("a\nb", r"a\nb"),
-        ("\x9b31m", r"\x9b31m"),
-        ("\u202eexe", r"\u202eexe"),
-        ("\ud800", r"\ud800"),
-    ],
-)
-def test_what_is_no_text_is_shown_as_an_escape(text: str, shown: str) -> None:
-    """It can still be told from another, and read."""
-    assert escape_control_characters(text) == shown
-
-
-def test_a_sheet_runs_nothing_of_an_event(capsys: pytest.CaptureFixture[str]) -> None:
-    """Spreadsheets run what begins with =, +, - or @; a number is no such text, and each event stays one row."""
-    values = {
-        "a": '=HYPERLINK("http://x")',
-        "b": "@SUM(1)",
-        "c": -5,
-        "d": "-x",
-        "e": "two\nlines, and a comma",
-        "f": [],
-    }
-
-    _print_csv([Hit("i", "1", values)], (*values, "g"), True)
-
-    rows = list(csv.reader(io.StringIO(capsys.readouterr().out)))
-    assert rows == [
-        [*"abcdefg"],
-        ['\'=HYPERLINK("http://x")', "'@SUM(1)", "-5", "'-x", r"two\nlines, and a comma", "", ""],
-    ]
 
 
 def test_half_an_answer_is_no_answer() -> None:
     """An auditor who is shown the events of nine indices out of ten concludes the wrong thing."""
     part = {"_shards": {"total": 10, "failed": 1, "failures": [{"reason": {"type": "circuit_breaking_exception"}}]}}
 
-    with pytest.raises(SetupError, match=r"1 of 10 shards did not answer \(circuit_breaking_exception\)"):
-        complete(part)
-    with pytest.raises(SetupError, match="ran out of time"):
-        complete({"_shards": {"total": 1, "failed": 0}, "timed_out": True})
+    with pytest.raises(SetupError, match=r"1 of 10 shards did not answer \(circuit_breaking_exception\); results are"):
+        require_complete(part)
+    with pytest.raises(SetupError, match="ran out of time; results are incomplete"):
+        require_complete({"_shards": {"total": 1, "failed": 0}, "timed_out": True})
 
 
 def test_a_busy_cluster_is_asked_again_and_a_bad_query_is_not() -> None:
     """An export of millions must not end with one refused page."""
     answers: list[Any] = [TransportError(429, "busy"), {"hits": 1}]
 
-    def ask() -> Any:
+    def request() -> Any:
         answer = answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    assert patiently(ask) == {"hits": 1}
+    assert send_search(request) == {"hits": 1}
 
     answers = [RequestError(400, "parsing_exception", {}), {"hits": 1}]
     with pytest.raises(SetupError, match="The cluster refuses the query: parsing_exception"):
-        patiently(ask)
+        send_search(request)
     assert len(answers) == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "reason", "sentence"),
+    [
+        ("query_shard_exception", "Failed to parse query [a:(]\nat line 1", "The query cannot be parsed: Failed to "),
+        ("illegal_argument_exception", "Text fields are not optimised for sorting", "The indices were created without"),
+        ("illegal_argument_exception", "something else", "The cluster refuses the query: something else."),
+    ],
+)
+def test_a_refused_query_is_one_sentence(kind: str, reason: str, sentence: str) -> None:
+    """Lucene's own answer has forty lines."""
+
+    def request() -> Any:
+        raise RequestError(400, kind, {"error": {"root_cause": [{"type": kind, "reason": reason}]}})
+
+    with pytest.raises(SetupError) as caught:
+        send_search(request)
+
+    assert str(caught.value).startswith(sentence)
+    assert "\n" not in str(caught.value)
+
+
 class Forbidding(OpenSearch):
-    """A cluster whose user may search, and may not ask for fields."""
+    """A cluster whose user may search, but not read the fields of indices."""
 
     def field_caps(self, **_: Any) -> Any:
         raise TransportError(403, "security_exception", {})
 
 
-def test_a_hint_that_may_not_be_given_costs_no_search() -> None:
-    """A role that may only search finds nothing, and that is an answer."""
+def test_a_forbidden_hint_does_not_fail_the_search() -> None:
+    """For a role that may only search, "nothing found" is an answer too."""
     assert unknown_fields(Forbidding(), "cloudtrail", "eventNam:x") == []
 
 
 def test_only_names_of_fields_are_looked_up() -> None:
-    """Times, addresses and quoted values have colons, too."""
-    asked: list[str] = []
+    """Times, addresses and quoted values contain colons, too."""
+    requested: list[str] = []
 
-    class Telling(OpenSearch):
-        """A cluster that knows the time only."""
+    class Knowing(OpenSearch):
+        """A cluster whose indices have no field but the timestamp."""
 
-        def field_caps(self, **given: Any) -> Any:
-            asked.append(given["params"]["fields"])
+        def field_caps(self, **options: Any) -> Any:
+            requested.append(options["params"]["fields"])
             return {"fields": {"@timestamp": {}}}
 
     text = 'eventNam:x AND "a:b" AND eventTime:[2026-01-01T10:00:00Z TO *] AND (user.x:1 OR _exists_:y) AND n:2001:db8'
 
-    assert unknown_fields(Telling(), "cloudtrail", text) == ["eventNam", "eventTime", "n", "user.x"]
-    assert asked == ["@timestamp,eventNam,eventTime,n,user.x"]
+    assert unknown_fields(Knowing(), "cloudtrail", text) == ["eventNam", "eventTime", "n", "user.x"]
+    assert requested == ["@timestamp,eventNam,eventTime,n,user.x"]
+
+
+class Paging(OpenSearch):
+    """A cluster of numbered events; `pit` is what opening a point in time answers."""
+
+    def __init__(self, events: int, pit: Any = None) -> None:
+        super().__init__()
+        self.events, self.pit = events, pit or {"pit_id": "p"}
+        self.searches: list[dict[str, Any]] = []
+        self.deleted: list[str] = []
+
+    def create_pit(self, **_: Any) -> Any:
+        if isinstance(self.pit, Exception):
+            raise self.pit
+        return self.pit
+
+    def delete_pit(self, **options: Any) -> Any:
+        self.deleted += options["body"]["pit_id"]
+
+    def search(self, **options: Any) -> Any:
+        body = options["body"]
+        assert ("index" in options) != ("pit" in body)
+        self.searches.append(dict(body))
+        start = body["search_after"][0] + 1 if "search_after" in body else 0
+        numbers = range(start, min(start + body["size"], self.events))
+        hits = [{"_index": "i", "_id": str(number), "sort": [number]} for number in numbers]
+        total = {"value": min(self.events, 10_000), "relation": "eq" if self.events <= 10_000 else "gte"}
+        return {"_shards": {"total": 1, "failed": 0}, "hits": {"hits": hits, "total": total}}
+
+
+@pytest.mark.parametrize("pit", [None, TransportError(403, "security_exception", {})])
+@pytest.mark.parametrize("limit", [1, 500, 501, 1_200, None])
+def test_pages_end_at_the_limit_or_with_the_last_event(limit: int | None, pit: Any) -> None:
+    """Each event once, whether the server has points in time or refuses them."""
+    cluster = Paging(1_100, pit)
+    session = SearchSession(cluster, Search("trail", limit=limit))
+
+    ids = [hit.id for page in session.pages() for hit in page]
+
+    assert ids == [str(number) for number in range(min(limit or 1_100, 1_100))]
+    assert (session.total, session.is_total_capped, session.no_index) == (1_100, False, False)
+    is_open = pit is None and (limit is None or limit > 500)
+    assert cluster.deleted == (["p"] if is_open else [])
+    assert all(("pit" in body) is is_open for body in cluster.searches)
+
+
+def test_a_point_in_time_is_deleted_when_the_reader_stops_early() -> None:
+    """It keeps files of the cluster alive."""
+    cluster = Paging(20_000)
+    session = SearchSession(cluster, Search("trail"))
+    pages = session.pages()
+
+    next(pages)
+    pages.close()
+
+    assert cluster.deleted == ["p"]
+    assert (session.total, session.is_total_capped) == (10_000, True)
+
+
+def test_a_serverless_collection_is_read_without_a_point_in_time() -> None:
+    """It has none, and need not report shards."""
+    cluster = Paging(600)
+
+    assert sum(map(len, SearchSession(cluster, Search("trail"), use_pit=False).pages())) == 600
+    assert cluster.deleted == []
+
+
+@pytest.mark.parametrize(
+    ("value", "time"),
+    [
+        ("2026-03-01T10:00:00Z", datetime(2026, 3, 1, 10, tzinfo=UTC)),
+        ("2026-03-01T10:00:00+02:00", datetime(2026, 3, 1, 8, tzinfo=UTC)),
+        ("2026-03-01 10:00:00", datetime(2026, 3, 1, 10, tzinfo=UTC)),
+        ("0001-01-01T00:00:00+23:00", None),
+        ("yesterday", None),
+        (1_772_359_200, None),
+        (None, None),
+    ],
+)
+def test_a_time_in_a_document_is_read_as_utc(value: Any, time: datetime | None) -> None:
+    """Other tools write what they like."""
+    assert parse_time(value) == time

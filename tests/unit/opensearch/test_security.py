@@ -1,19 +1,30 @@
-"""The smallest roles, as the README lists them."""
+"""Promises about access: the smallest roles, as the README lists them, and granting them changes nothing else."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from worker.opensearch.security import installer_role, loader_role, missing_permissions, roles_mapped_to
+from tests.support.opensearch_server import NO_HANDLER, connected, disconnected, missing
+from worker.errors import SetupError
+from worker.opensearch.security import (
+    API,
+    grant_loader_access,
+    installer_role,
+    loader_role,
+    missing_permissions,
+    role_name,
+    roles_mapped_to,
+)
 
 README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
 
-# Nobody needs it to load; it lets an operator ask the cluster who it is with the loader's own password.
-GREETING = "cluster:monitor/main"
+# Loading does not need it. With it, an operator can read the cluster's version with the loader's own password.
+VERSION_PERMISSION = "cluster:monitor/main"
 
 
 def listed(beginning: str, end: str) -> set[str]:
@@ -26,16 +37,16 @@ def listed(beginning: str, end: str) -> set[str]:
 
 
 def test_the_readme_lists_what_the_loader_is_granted() -> None:
-    """Whoever keeps roles by hand copies them from there."""
+    """Operators who manage roles by hand copy them from there."""
     role = loader_role("cloudtrail")
 
     granted = {*role["cluster_permissions"], *role["index_permissions"][0]["allowed_actions"]}
 
-    assert listed("In the cluster:", "`trailsink setup` needs") - {GREETING} == granted - {GREETING}
+    assert listed("In the cluster:", "`trailsink setup` needs") - {VERSION_PERMISSION} == granted - {VERSION_PERMISSION}
 
 
 def test_the_readme_lists_what_the_installer_needs() -> None:
-    """With the index template alone, and with a retention policy."""
+    """For the index template alone, and with a retention policy."""
     plain = set(installer_role(retention=False)["cluster_permissions"])
     whole = set(installer_role(retention=True)["cluster_permissions"])
 
@@ -45,7 +56,7 @@ def test_the_readme_lists_what_the_installer_needs() -> None:
 
 GROUPS = {
     "writing": {"allowed_actions": ["indices:data/write/index", "bulk_on_shards"]},
-    "bulk_on_shards": {"allowed_actions": ["indices:data/write/bulk*", "writing"]},  # and round again
+    "bulk_on_shards": {"allowed_actions": ["indices:data/write/bulk*", "writing"]},  # a cycle
 }
 ARN = "arn:aws:iam::123456789012:role/loader"
 
@@ -69,13 +80,13 @@ def role(cluster: list[str], index: list[str], pattern: str = "trail-*") -> dict
             ["indices:admin/create", "indices:data/write/bulk[s]", "indices:data/write/index"],
         ),
         (
-            # A bracket is no choice of letters, as it would be in a shell's pattern.
+            # Brackets are not a set of characters, as they are in a shell's pattern.
             [role(["indices:data/write/bulk"], ["indices:data/write/bulks", "indices:admin/create"])],
             ["indices:data/write/bulk[s]", "indices:data/write/index"],
         ),
     ],
 )
-def test_what_no_role_grants_is_missing(roles: list[dict[str, Any]], missing: list[str]) -> None:
+def test_a_permission_that_no_role_grants_is_missing(roles: list[dict[str, Any]], missing: list[str]) -> None:
     """Patterns and action groups grant, as they do in the cluster."""
     assert missing_permissions("trail", roles, GROUPS) == missing
 
@@ -86,8 +97,113 @@ def test_a_backend_role_has_the_roles_that_name_it() -> None:
         "named": {"backend_roles": ["backfill", ARN]},
         "by pattern": {"backend_roles": ["arn:aws:iam::123456789012:role/*"]},
         "as a user": {"users": [ARN], "backend_roles": []},
-        "of others": {"backend_roles": ["arn:aws:iam::123456789012:role/another"], "users": ["loader"]},
-        "of nobody": {},
+        "of another role": {"backend_roles": ["arn:aws:iam::123456789012:role/another"], "users": ["loader"]},
+        "of no role": {},
     }
 
     assert roles_mapped_to(mappings, ARN) == ["named", "by pattern", "as a user"]
+
+
+@dataclass
+class FakeSecurity:
+    """The security plugin's roles and their mappings; `refusal` is what it answers instead."""
+
+    roles: dict[str, Any] = field(default_factory=dict)
+    mappings: dict[str, Any] = field(default_factory=dict)
+    refusal: tuple[int, Any] | None = None
+    writes: list[str] = field(default_factory=list)
+
+    def answer(self, method: str, path: str, _query: dict[str, list[str]], body: Any) -> tuple[int, Any]:
+        if self.refusal:
+            return self.refusal
+        kind, _, name = path.removeprefix(f"{API}/").partition("/")
+        stored = {"roles": self.roles, "rolesmapping": self.mappings}[kind]
+        if method == "GET":
+            if not name:
+                return 200, stored
+            return (200, {name: stored[name]}) if name in stored else missing()
+        self.writes.append(path)
+        # Responses have more members than requests may have.
+        stored[name] = body | {"reserved": False, "hidden": False, "static": False}
+        return 200, {"status": "OK"}
+
+
+def grant(security: FakeSecurity) -> list[str]:
+    with connected(security.answer) as client:
+        return list(grant_loader_access(client, "trail", ARN))
+
+
+NAME = role_name("trail")
+
+
+def test_the_loader_gets_its_role_once() -> None:
+    """Deployment scripts run it every time, and must not change what is right."""
+    security = FakeSecurity()
+
+    first, second = grant(security), grant(security)
+
+    assert first == [f"Access: role {NAME} created.", f"Access: {ARN} has the role now."]
+    assert second == [f"Access: role {NAME} already exists.", f"Access: {ARN} already has the role."]
+    assert security.writes == [f"{API}/roles/{NAME}", f"{API}/rolesmapping/{NAME}"]
+
+
+@pytest.mark.parametrize(
+    "wider",
+    [
+        {"cluster_permissions": ["*"]},
+        {"index_permissions": [{"index_patterns": ["*"], "allowed_actions": ["*"]}]},
+        {"tenant_permissions": [{"tenant_patterns": ["*"], "allowed_actions": ["kibana_all_read"]}]},
+    ],
+)
+def test_a_role_that_was_changed_is_restored(wider: dict[str, Any]) -> None:
+    """A wider role would let a stolen loader read the audit trail."""
+    security = FakeSecurity(roles={NAME: loader_role("trail") | wider})
+
+    lines = grant(security)
+
+    assert lines[0] == f"Access: role {NAME} changed back to what the loader needs."
+    assert {name: security.roles[NAME][name] for name in loader_role("trail")} == loader_role("trail")
+
+
+def test_other_users_keep_the_role() -> None:
+    """A mapping is replaced as a whole, so it is sent with everything that it had."""
+    mapping = {"backend_roles": ["backfill"], "users": ["ann"], "hosts": ["10.0.0.*"], "description": "of ours"}
+    security = FakeSecurity(mappings={NAME: mapping | {"reserved": False, "and_backend_roles": []}})
+
+    grant(security)
+
+    expected = mapping | {"backend_roles": ["backfill", ARN]}
+    assert {name: value for name, value in security.mappings[NAME].items() if value} == expected
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        (400, NO_HANDLER),
+        (404, NO_HANDLER),
+        (401, {"Message": "Your request: '/_plugins/_security/api/roles' is not allowed."}),
+    ],
+)
+def test_a_server_without_access_control_needs_no_role(refusal: tuple[int, Any]) -> None:
+    """Without the plugin there is no such path; a managed domain without it refuses the path."""
+    lines = grant(FakeSecurity(refusal=refusal))
+
+    assert lines == ["Access: this server has no fine-grained access control; no role is needed."]
+
+
+def test_a_refusal_says_how_to_do_it_by_hand() -> None:
+    """The security API is open to administrators only, and many teams manage roles elsewhere."""
+    denied = {"error": {"type": "security_exception", "reason": "no"}, "status": 403}
+
+    with pytest.raises(SetupError, match="OpenSearch did not grant the loader access: it refuses with 403") as caught:
+        grant(FakeSecurity(refusal=(403, denied)))
+
+    assert f"map {ARN} to a role with the loader's permissions" in str(caught.value)
+
+
+def test_a_cluster_that_does_not_answer_is_no_question_of_roles() -> None:
+    """Mapping a role by hand would not help."""
+    with disconnected() as client, pytest.raises(SetupError) as caught:
+        list(grant_loader_access(client, "trail", ARN))
+
+    assert str(caught.value) == "OpenSearch did not grant the loader access: no connection."

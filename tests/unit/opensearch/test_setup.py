@@ -1,22 +1,16 @@
-"""Promises about setting a cluster up: in the right order, only what is ours, and twice changes nothing."""
+"""Promises about setting a cluster up: in the right order, only our own objects, and a second run changes nothing."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
+from typing import Any
 
 import pytest
 
-from tests.support.http_server import serving, told
-from worker.errors import SetupError
-from worker.opensearch.client import Client
+from tests.support.opensearch_server import NO_HANDLER, connected, disconnected, missing
+from worker.errors import IndexUnavailable, SetupError
 from worker.opensearch.schema import VERSION, index_template
-from worker.opensearch.setup import SetupOptions, install
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
+from worker.opensearch.setup import SetupOptions, check_template, install
 
 POLICY = "/_plugins/_ism/policies/trailsink-trail"
 TEMPLATE = "/_index_template/trailsink-trail"
@@ -24,18 +18,17 @@ TEMPLATE = "/_index_template/trailsink-trail"
 
 @dataclass
 class FakeCluster:
-    """What OpenSearch's setup API does: templates, and policies with their version; `ism` says whether it has any."""
+    """OpenSearch's API for templates, and for policies with their versions; without `ism`, the plugin is missing."""
 
     version: dict[str, Any] = field(default_factory=lambda: {"distribution": "opensearch", "number": "3.8.0"})
     ism: bool = True
     templates: dict[str, Any] = field(default_factory=dict)
     policies: dict[str, tuple[dict[str, Any], int]] = field(default_factory=dict)
     refuse: dict[str, int] = field(default_factory=dict)  # path -> status
-    asked: list[tuple[str, str, dict[str, list[str]], Any]] = field(default_factory=list)
+    requests: list[tuple[str, str, dict[str, list[str]], Any]] = field(default_factory=list)
 
-    def answer(self, method: str, target: str, body: Any) -> tuple[int, Any]:
-        path, query = urlsplit(target).path, parse_qs(urlsplit(target).query)
-        self.asked.append((method, path, query, body))
+    def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> tuple[int, Any]:
+        self.requests.append((method, path, query, body))
         if path in self.refuse:
             kind = {"type": "security_exception", "reason": "no permissions"}
             return self.refuse[path], {"error": kind, "status": self.refuse[path]}
@@ -49,51 +42,43 @@ class FakeCluster:
 
     def _policy(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> tuple[int, Any]:
         if not self.ism:
-            return 400, {"error": f"no handler found for uri [{path}] and method [{method}]"}
-        there = self.policies.get(path)
+            return 400, NO_HANDLER
+        existing = self.policies.get(path)
         if method == "GET":
-            if there is None:
-                return 404, {"error": {"type": "status_exception", "reason": "Policy not found"}, "status": 404}
-            # The server gives defaults of its own beside what it was given.
-            policy = there[0]["policy"] | {"last_updated_time": 1_764_000_000_000, "schema_version": 21}
-            return 200, {"_id": "trailsink-trail", "_seq_no": there[1], "_primary_term": 4, "policy": policy}
-        expected = {"if_seq_no": [str(there[1])], "if_primary_term": ["4"]} if there else {}
+            if existing is None:
+                return missing("status_exception")
+            # The server adds defaults of its own.
+            policy = existing[0]["policy"] | {"last_updated_time": 1_764_000_000_000, "schema_version": 21}
+            return 200, {"_id": "trailsink-trail", "_seq_no": existing[1], "_primary_term": 4, "policy": policy}
+        expected = {"if_seq_no": [str(existing[1])], "if_primary_term": ["4"]} if existing else {}
         if query != expected:
             return 409, {"error": {"type": "version_conflict_engine_exception", "reason": "x"}, "status": 409}
-        self.policies[path] = (body, there[1] + 1 if there else 0)
+        self.policies[path] = (body, existing[1] + 1 if existing else 0)
         return 201, {"_id": "trailsink-trail"}
 
     def _template(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         if method == "GET":
-            all_ = [{"name": name, "index_template": template} for name, template in self.templates.items()]
-            return 200, {"index_templates": all_}
+            name = path.removeprefix("/_index_template").removeprefix("/")
+            if name and name not in self.templates:
+                return missing()
+            listed = [{"name": name, "index_template": template} for name, template in self.templates.items()]
+            return 200, {"index_templates": listed}
         self.templates[path.rsplit("/", 1)[1]] = body
         return 200, {"acknowledged": True}
 
     @property
     def written(self) -> list[str]:
-        return [path for method, path, _, _ in self.asked if method in ("PUT", "POST", "DELETE")]
+        return [path for method, path, _, _ in self.requests if method in ("PUT", "POST", "DELETE")]
 
 
-def listening(cluster: FakeCluster) -> AbstractContextManager[str]:
-    """Serve a cluster over HTTP."""
-    return serving(
-        lambda method, path, _, body: told(*cluster.answer(method, path, json.loads(body) if body else None))
-    )
+def run(cluster: FakeCluster, **options: Any) -> list[str]:
+    settings: dict[str, Any] = {"prefix": "trail", "retention_days": 30} | options
+    with connected(cluster.answer) as client:
+        return list(install(client, SetupOptions(**settings)))
 
 
-def run(cluster: FakeCluster, **wanted: Any) -> list[str]:
-    options: dict[str, Any] = {"prefix": "trail", "retention_days": 30} | wanted
-    with listening(cluster) as url:
-        client = Client(url, sign_in=lambda: None, ca_file=None, seconds=5).connect()
-        try:
-            return list(install(client, SetupOptions(**options)))
-        finally:
-            client.close()
-
-
-def test_the_policy_is_there_before_the_template() -> None:
-    """A policy attaches only to indices made after it: one event in between, and its index is kept for ever."""
+def test_the_policy_is_created_before_the_template() -> None:
+    """A policy attaches only to indices created after it: one event in between, and its index is kept for ever."""
     cluster = FakeCluster()
 
     lines = run(cluster)
@@ -102,18 +87,18 @@ def test_the_policy_is_there_before_the_template() -> None:
     assert lines == [
         "Found OpenSearch 3.8.0.",
         "Mapping: full, because OpenSearch 2.19 and newer index free-form fields as flat_object.",
-        "Retention: policy trailsink-trail made, 30 days.",
-        f"Index template trailsink-trail version {VERSION} made, for trail-*.",
+        "Retention: policy trailsink-trail created, 30 days.",
+        f"Index template trailsink-trail version {VERSION} created, for trail-*.",
     ]
 
 
-def test_what_is_written_is_our_policy_and_our_template() -> None:
-    """For our prefix alone, with the days and replicas that were asked for."""
+def test_only_our_policy_and_our_template_are_written() -> None:
+    """For our prefix alone, with the days and replicas of the options."""
     cluster = FakeCluster()
 
     run(cluster, replicas=0)
 
-    policy, template = (body for method, _, _, body in cluster.asked if method == "PUT")
+    policy, template = (body for method, _, _, body in cluster.requests if method == "PUT")
     assert policy["policy"]["ism_template"][0]["index_patterns"] == template["index_patterns"] == ["trail-*"]
     assert policy["policy"]["states"][0]["transitions"][0]["conditions"] == {"min_index_age": "30d"}
     assert template["template"]["settings"]["number_of_replicas"] == 0
@@ -121,7 +106,7 @@ def test_what_is_written_is_our_policy_and_our_template() -> None:
 
 
 def test_running_it_again_changes_nothing() -> None:
-    """It is in everybody's deployment script."""
+    """Deployment scripts run it every time."""
     cluster = FakeCluster()
     run(cluster)
     before = len(cluster.written)
@@ -130,12 +115,12 @@ def test_running_it_again_changes_nothing() -> None:
 
     assert len(cluster.written) == before
     assert lines[2:] == [
-        "Retention: policy trailsink-trail is there already, 30 days.",
-        f"Index template trailsink-trail version {VERSION} is there already.",
+        "Retention: policy trailsink-trail already exists, 30 days.",
+        f"Index template trailsink-trail version {VERSION} already exists.",
     ]
 
 
-def test_another_number_of_days_changes_the_policy_that_is_there_and_no_other() -> None:
+def test_another_number_of_days_changes_the_existing_policy_and_no_other() -> None:
     """Without its sequence number ISM refuses a change; with it, nobody else's change is lost."""
     cluster = FakeCluster()
     run(cluster)
@@ -149,18 +134,18 @@ def test_another_number_of_days_changes_the_policy_that_is_there_and_no_other() 
     }
 
 
-def test_without_retention_no_policy_is_made() -> None:
+def test_without_retention_no_policy_is_created() -> None:
     """Deleting is never the default."""
     cluster = FakeCluster()
 
     lines = run(cluster, retention_days=0)
 
     assert cluster.written == [TEMPLATE]
-    assert lines[2] == "Retention: none asked for; indices are kept."
+    assert lines[2] == "Retention: not configured; indices are kept."
 
 
-def test_a_server_without_ism_gets_its_template_all_the_same() -> None:
-    """The plugin is missing from minimal builds; the operator is told, and can go on."""
+def test_a_server_without_ism_still_gets_its_template() -> None:
+    """The plugin is missing from minimal builds; a line says so, and setup goes on."""
     cluster = FakeCluster(ism=False)
 
     lines = run(cluster)
@@ -169,14 +154,14 @@ def test_a_server_without_ism_gets_its_template_all_the_same() -> None:
     assert "no ISM plugin" in lines[2]
 
 
-def test_a_serverless_collection_is_asked_neither_what_it_is_nor_for_ism() -> None:
+def test_a_serverless_collection_is_asked_neither_for_its_version_nor_for_ism() -> None:
     """It answers neither."""
     cluster = FakeCluster(ism=False)
 
     lines = run(cluster, serverless=True)
 
     assert cluster.written == [TEMPLATE]
-    assert "/" not in [path for _, path, _, _ in cluster.asked]
+    assert "/" not in [path for _, path, _, _ in cluster.requests]
     assert cluster.templates["trailsink-trail"]["_meta"]["mapping"] == "compatibility"
     assert "Serverless has no ISM" in lines[2]
 
@@ -196,7 +181,7 @@ def test_a_serverless_collection_is_asked_neither_what_it_is_nor_for_ism() -> No
         ({"distribution": "opensearch", "number": "4.0.0"}, False),
     ],
 )
-def test_a_server_gets_the_mapping_that_it_can_be_trusted_with(*, version: dict[str, Any], compatible: bool) -> None:
+def test_a_server_gets_the_mapping_that_is_safe_on_it(*, version: dict[str, Any], compatible: bool) -> None:
     """Before 2.18 a value in a flat_object could hang a node; Elasticsearch has none at all."""
     cluster = FakeCluster(version=version)
 
@@ -208,10 +193,10 @@ def test_a_server_gets_the_mapping_that_it_can_be_trusted_with(*, version: dict[
 
 
 def test_a_template_that_is_not_ours_is_left_alone() -> None:
-    """Somebody made it for a purpose; the operator has to decide."""
+    """Somebody created it for a purpose, so the operator must decide."""
     cluster = FakeCluster(templates={"trailsink-trail": {"index_patterns": ["other-*"], "template": {}}})
 
-    with pytest.raises(SetupError, match="trailsink did not make"):
+    with pytest.raises(SetupError, match="trailsink did not create it"):
         run(cluster)
 
     assert TEMPLATE not in cluster.written
@@ -231,11 +216,11 @@ def test_a_template_that_is_not_ours_is_left_alone() -> None:
     ],
 )
 def test_a_template_that_would_win_over_ours_is_refused(*, pattern: list[str], priority: int, refused: bool) -> None:
-    """Then events would be indexed with a mapping that loses a third of them, and all would look well."""
-    cluster = FakeCluster(templates={"theirs": {"index_patterns": pattern, "priority": priority}})
+    """Events would get a mapping that loses a third of them, and nothing would show it."""
+    cluster = FakeCluster(templates={"other": {"index_patterns": pattern, "priority": priority}})
 
     if refused:
-        with pytest.raises(SetupError, match="theirs"):
+        with pytest.raises(SetupError, match="template other also matches"):
             run(cluster)
     else:
         run(cluster)
@@ -243,28 +228,28 @@ def test_a_template_that_would_win_over_ours_is_refused(*, pattern: list[str], p
     assert (TEMPLATE in cluster.written) is not refused
 
 
-def ours(version: int, digest: str = "another") -> dict[str, Any]:
+def own_template(version: int, digest: str = "another") -> dict[str, Any]:
     template = index_template("trail")
     template["_meta"] |= {"version": version, "digest": digest}
     return template
 
 
 @pytest.mark.parametrize(
-    ("version", "said"), [(0, f"upgraded from version 0 to {VERSION}"), (VERSION, "trailsink-trail changed")]
+    ("version", "text"), [(0, f"upgraded from version 0 to {VERSION}"), (VERSION, "trailsink-trail changed")]
 )
-def test_an_older_template_of_ours_is_upgraded(version: int, said: str) -> None:
-    """Old indices keep their mapping; new ones get the new."""
-    cluster = FakeCluster(templates={"trailsink-trail": ours(version)})
+def test_an_older_template_of_ours_is_upgraded(version: int, text: str) -> None:
+    """Existing indices keep their mapping, later ones get the new one."""
+    cluster = FakeCluster(templates={"trailsink-trail": own_template(version)})
 
     lines = run(cluster)
 
-    assert said in lines[-1]
+    assert text in lines[-1]
     assert cluster.templates["trailsink-trail"]["_meta"]["digest"] != "another"
 
 
 def test_a_template_of_a_newer_trailsink_is_left_alone() -> None:
-    """A rollback of the function must not roll the mapping back."""
-    cluster = FakeCluster(templates={"trailsink-trail": ours(VERSION + 1)})
+    """A rollback of the function must not roll back the mapping."""
+    cluster = FakeCluster(templates={"trailsink-trail": own_template(VERSION + 1)})
 
     with pytest.raises(SetupError, match="newer trailsink"):
         run(cluster)
@@ -275,7 +260,7 @@ def test_a_template_of_a_newer_trailsink_is_left_alone() -> None:
 @pytest.mark.parametrize("status", [401, 403])
 @pytest.mark.parametrize("path", ["/", POLICY, "/_index_template", TEMPLATE])
 def test_a_refusal_is_one_sentence(path: str, status: int) -> None:
-    """The operator has to change a role, not to read a stack trace."""
+    """The operator has to change a role, not read a stack trace."""
     cluster = FakeCluster(refuse={path: status})
 
     with pytest.raises(SetupError, match=f"refuses with {status}.*may not do this") as caught:
@@ -285,17 +270,52 @@ def test_a_refusal_is_one_sentence(path: str, status: int) -> None:
 
 
 @pytest.mark.parametrize("info", [{}, {"number": 3}, None])
-def test_what_is_no_opensearch_is_told_so(info: Any) -> None:
-    """An address of something else, a load balancer say, is the commonest mistake."""
+def test_a_server_that_is_not_opensearch_is_refused(info: Any) -> None:
+    """The address of something else, such as a load balancer, is the most common mistake."""
     with pytest.raises(SetupError, match="does not speak OpenSearch"):
         run(FakeCluster(version=info))
 
 
-def test_a_server_that_does_not_answer_is_told_so() -> None:
-    """One sentence again."""
-    with listening(FakeCluster()) as url:
-        pass
-    client = Client(url, sign_in=lambda: None, ca_file=None, seconds=5).connect()
-
-    with pytest.raises(SetupError, match="does not answer: no connection"):
+def test_a_server_that_does_not_answer_is_one_sentence() -> None:
+    """Without a stack trace, too."""
+    with disconnected() as client, pytest.raises(SetupError, match="does not answer: no connection"):
         list(install(client, SetupOptions("trail")))
+
+
+def test_an_existing_template_is_enough_to_load() -> None:
+    """`trailsink run` checks it before the first batch."""
+    with connected(FakeCluster(templates={"trailsink-trail": own_template(VERSION)}).answer) as client:
+        check_template(client, "trail")
+
+
+def test_a_missing_template_stops_the_loader_before_the_first_index() -> None:
+    """Its fields would be guessed, and a third of the events lost."""
+    with (
+        connected(FakeCluster().answer) as client,
+        pytest.raises(SetupError, match="no index template trailsink-trail: run `trailsink setup` first"),
+    ):
+        check_template(client, "trail")
+
+
+def test_a_role_that_may_not_read_templates_may_still_load() -> None:
+    """The smallest role of a loader has no such permission."""
+    with connected(FakeCluster(refuse={"/_index_template/trailsink-trail": 403}).answer) as client:
+        check_template(client, "trail")
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "text"),
+    [
+        (401, SetupError, "OpenSearch refuses with 401: security_exception; the user or role may not do this."),
+        (503, IndexUnavailable, "OpenSearch refuses with 503: security_exception"),
+    ],
+)
+def test_only_a_cluster_that_may_recover_is_waited_for(status: int, error: type[Exception], text: str) -> None:
+    """The loader starts while the cluster is down, and does not start with a wrong password."""
+    with (
+        connected(FakeCluster(refuse={"/_index_template/trailsink-trail": status}).answer) as client,
+        pytest.raises(error) as caught,
+    ):
+        check_template(client, "trail")
+
+    assert str(caught.value) == text

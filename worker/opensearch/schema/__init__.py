@@ -1,4 +1,4 @@
-"""Index template and retention policy as data, for OpenSearch 2.19 and newer, and the form for other servers."""
+"""Index template and retention policy as JSON, for OpenSearch 2.19 and newer, with a form for other servers."""
 
 from __future__ import annotations
 
@@ -7,24 +7,24 @@ from typing import Any
 
 import msgspec
 
-# Raised whenever the template changes; `trailsink setup` upgrades an older one and leaves a newer one alone.
+# Incremented with each change of the template. `trailsink setup` upgrades an older one and leaves a newer one alone.
 VERSION = 1
 
-POLICIES = "/_plugins/_ism/policies"  # where a cluster keeps retention policies
+POLICIES = "/_plugins/_ism/policies"  # the path of retention policies
 
 
 def name_of(prefix: str) -> str:
-    """Return the name of both in a cluster, index template and retention policy, for indices `{prefix}-*`."""
+    """Return the name of the index template, which is also the retention policy's, for the indices `{prefix}-*`."""
     return f"trailsink-{prefix}"
 
 
 def index_template(prefix: str, *, compatible: bool = False, replicas: int | None = None) -> dict[str, Any]:
-    """Return the body of the index template for indices `{prefix}-*`.
+    """Return the body of the index template for the indices `{prefix}-*`.
 
-    `compatible` is the form for servers without a trustworthy `flat_object`: free-form fields are stored and shown, but
-    cannot be searched.
+    `compatible` is the form for servers on which `flat_object` is missing or unsafe: free-form fields are stored and
+    shown, but cannot be searched.
     """
-    template: dict[str, Any] = msgspec.json.decode(_text("index_template.json").replace("{prefix}", prefix))
+    template: dict[str, Any] = msgspec.json.decode(_read("index_template.json").replace("{prefix}", prefix))
     if compatible:
         template["template"]["mappings"]["properties"] = _compatible(template["template"]["mappings"]["properties"])
         template["_meta"]["mapping"] = "compatibility"
@@ -49,11 +49,11 @@ def _compatible(properties: dict[str, Any]) -> dict[str, Any]:
 
 
 def retention_policy(prefix: str, days: int) -> dict[str, Any]:
-    """Return the body of the policy that deletes indices `{prefix}-*` `days` days after their creation."""
-    text = _text("retention_policy.json").replace("{prefix}", prefix).replace("{days}", str(days))
+    """Return the body of the policy that deletes the indices `{prefix}-*`, each `days` days after its creation."""
+    text = _read("retention_policy.json").replace("{prefix}", prefix).replace("{days}", str(days))
     policy: dict[str, Any] = msgspec.json.decode(text)
     return policy
 
 
-def _text(name: str) -> str:
+def _read(name: str) -> str:
     return files(__name__).joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,52 @@
+"""Promises about printed events: safe in a spreadsheet, and counted in a sentence."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+from opensearchpy import OpenSearch
+
+from worker.cli.search import _print_csv, _summary
+from worker.opensearch.search import Hit, Search, SearchSession
+
+
+def test_a_spreadsheet_runs_nothing_from_an_event(capsys: pytest.CaptureFixture[str]) -> None:
+    """Spreadsheets run a text that starts with =, +, - or @; numbers stay numbers, and each event is one row."""
+    values = {
+        "a": '=HYPERLINK("http://x")',
+        "b": "@SUM(1)",
+        "c": -5,
+        "d": "-x",
+        "e": "two\nlines, and a comma",
+        "f": [],
+    }
+
+    _print_csv([Hit("i", "1", values)], (*values, "g"), True)
+
+    rows = list(csv.reader(io.StringIO(capsys.readouterr().out)))
+    assert rows == [
+        [*"abcdefg"],
+        ['\'=HYPERLINK("http://x")', "'@SUM(1)", "-5", "'-x", r"two\nlines, and a comma", "", ""],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("limit", "shown", "total", "capped", "sentence"),
+    [
+        (None, 1, 1, False, "1 event."),
+        (None, 20_300, 10_000, True, "20,300 events."),
+        (100, 100, 100, False, "100 events."),
+        (2, 2, 3, False, "2 of 3 events; --limit or --all shows more."),
+        (100, 100, 10_000, True, "100 of more than 10,000 events; --limit or --all shows more."),
+        (100, 0, 0, False, "No events found."),
+    ],
+)
+def test_the_summary_counts_the_events(
+    *, limit: int | None, shown: int, total: int, capped: bool, sentence: str
+) -> None:
+    """Nobody may take the first hundred for all of them."""
+    session = SearchSession(OpenSearch(), Search("trail", limit=limit), total=total, is_total_capped=capped)
+
+    assert _summary(session, shown) == sentence

@@ -1,0 +1,90 @@
+"""Promises about the inventory: which files are indexed, which of them incompletely, and no guess when it fails."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.opensearch_server import connected
+from worker.errors import IndexUnavailable, SetupError
+from worker.opensearch.inventory import IndexedFile, IndexInventory
+
+
+class FakeIndex:
+    """A cluster that counts the documents of files by their positions."""
+
+    def __init__(self, positions: dict[str, list[int | None]], shards: dict[str, int] | None = None) -> None:
+        self.positions, self.shards = positions, shards or {"total": 1, "failed": 0}
+        self.paths: list[str] = []
+
+    def answer(self, _method: str, path: str, _query: dict[str, list[str]], body: Any) -> tuple[int, Any]:
+        self.paths.append(path)
+        uris = body["query"]["terms"]["trailsink.object"]
+        assert body["aggs"]["files"]["terms"]["size"] == len(uris)
+        buckets = []
+        for uri in uris:
+            if positions := self.positions.get(uri):
+                last = max((position for position in positions if position is not None), default=None)
+                buckets.append({"key": uri, "doc_count": len(positions), "last": {"value": last}})
+        return 200, {"_shards": self.shards, "aggregations": {"files": {"buckets": buckets}}}
+
+
+def test_a_file_is_incomplete_when_a_position_before_its_last_is_missing() -> None:
+    """A file that ends early cannot be recognised: nothing says how many records it had."""
+    index = FakeIndex(
+        {
+            "s3://b/whole": [0, 1, 2],
+            "s3://b/gap": [0, 2],
+            "s3://b/no-start": [1],
+            "s3://b/without-position": [None],
+        }
+    )
+
+    with connected(index.answer) as client:
+        indexed = IndexInventory(client, "trail", "b").lookup(["whole", "gap", "no-start", "without-position", "none"])
+
+    assert indexed == {
+        "whole": IndexedFile(incomplete=False),
+        "gap": IndexedFile(incomplete=True),
+        "no-start": IndexedFile(incomplete=True),
+        "without-position": IndexedFile(incomplete=False),
+    }
+    assert index.paths == ["/trail-*/_search"]
+
+
+def test_an_empty_cluster_has_no_files() -> None:
+    """Without any index, the response has no aggregations."""
+    with connected(lambda *_: (200, {"_shards": {"total": 0, "failed": 0}})) as client:
+        assert IndexInventory(client, "trail", "b").lookup(["a"]) == {}
+
+
+def test_half_an_answer_is_no_answer() -> None:
+    """Files of the other half would be loaded again, or be called incomplete."""
+    index = FakeIndex({"s3://b/a": [0]}, {"total": 2, "failed": 1})
+
+    with (
+        connected(index.answer) as client,
+        pytest.raises(IndexUnavailable, match="could not search all of its indices"),
+    ):
+        IndexInventory(client, "trail", "b").lookup(["a"])
+
+
+@pytest.mark.parametrize(("status", "error"), [(403, SetupError), (500, IndexUnavailable)])
+def test_a_refusal_says_whether_waiting_helps(status: int, error: type[Exception]) -> None:
+    """A backfill can be started again after an outage; a missing permission is the operator's."""
+    body = {"error": {"type": "some_exception", "reason": "no"}, "status": status}
+
+    with (
+        connected(lambda *_: (status, body)) as client,
+        pytest.raises(error, match=f"OpenSearch refuses with {status}: some_exception"),
+    ):
+        IndexInventory(client, "trail", "b").lookup(["a"])
+
+
+def test_a_busy_cluster_is_asked_again() -> None:
+    """A backfill of hours must not end with one refused page."""
+    index, refusals = FakeIndex({"s3://b/a": [0]}), [(429, {"error": {"type": "busy", "reason": "x"}})]
+
+    with connected(lambda *request: refusals.pop() if refusals else index.answer(*request)) as client:
+        assert IndexInventory(client, "trail", "b").lookup(["a"]) == {"a": IndexedFile(incomplete=False)}
