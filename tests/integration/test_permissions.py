@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
+from infra.generate.permissions import NEEDS
 from tests.support.event_files import event, log_file
 from tests.support.http_server import Service, listening
 from tests.unit.test_template import RESOURCES
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from tests.conftest import Bench
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 CALL = """
 import importlib, json, sys, time
@@ -227,10 +226,12 @@ def test_the_installers_role_is_what_the_set_up_calls(bench: Bench, recorded: Re
     assert allowed("ClusterSetupRole") - recorded.permissions == LOGS | SERVERLESS | {"kms:Decrypt"}
 
 
-def test_the_readme_lists_what_a_consumer_may() -> None:
-    """Who writes the role by hand reads it there."""
-    paragraph = README[README.index("**Permissions** of the consumer") :].partition("In the cluster")[0]
+def test_the_documents_list_what_a_consumer_may() -> None:
+    """Whoever writes the role by hand copies it from there."""
+    (run,) = (need for need in NEEDS if need.command == "run")
 
-    listed = set(re.findall(r"`((?:s3|sqs|kms):\w+)`", paragraph))
+    listed = {action for actions in run.aws.values() for action in actions}
 
-    assert listed == {one for one in allowed("LoaderRole") if one.startswith(("s3:", "sqs:"))} | {"kms:Decrypt"}
+    assert listed == {action for action in allowed("LoaderRole") if action.startswith(("s3:", "sqs:"))} | {
+        "kms:Decrypt"
+    }

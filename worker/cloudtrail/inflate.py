@@ -86,11 +86,11 @@ def _inflate_member(stored: memoryview, content: bytes | bytearray, limit: int) 
     return content, offset - len(stream.unused_data), bool(stream.eof)
 
 
-def _append(content: bytes | bytearray, more: bytes) -> bytes | bytearray:
+def _append(content: bytes | bytearray, chunk: bytes) -> bytes | bytearray:
     """Append without a copy where there is nothing to append to, and in place where there is."""
     if not content:
-        return more
+        return chunk
     if isinstance(content, bytes):
         content = bytearray(content)
-    content += more
+    content += chunk
     return content

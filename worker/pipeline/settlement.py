@@ -112,8 +112,8 @@ def _dead_letter(file: FileTally, message: Message) -> DeadLetter:
         reason, detail = file.problem.reason, file.problem.detail
     else:
         listed = ", ".join(f"{position} {reason}" for position, reason in file.rejections[:_SHOWN_REJECTIONS])
-        more = ", ..." if file.rejected > _SHOWN_REJECTIONS else ""
+        ellipsis = ", ..." if file.rejected > _SHOWN_REJECTIONS else ""
         reason = Reason.RECORDS_REJECTED
-        detail = f"{file.rejected} of {file.read} records were rejected, by position: {listed}{more}"
+        detail = f"{file.rejected} of {file.read} records were rejected, by position: {listed}{ellipsis}"
     body = s3_notification(file.ref)
     return DeadLetter(body, reason, detail, message.id, message.receive_count, tuple(file.rejections))

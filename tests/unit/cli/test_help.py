@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
 from contextlib import suppress
@@ -11,11 +12,13 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from worker.cli.backfill_options import BackfillOptions
+from worker.cli.dlq.context import build_filter
 from worker.cli.main import main
-from worker.cli.options import DURATION, TIMESTAMP
+from worker.cli.options import DURATION, TIMESTAMP, Implementation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 COLUMNS = 80
 
@@ -50,6 +53,28 @@ every_option = pytest.mark.parametrize(
 every_value = pytest.mark.parametrize(
     ("name", "option"), WITH_A_VALUE, ids=[f"{name} {option.opts[0]}" for name, option in WITH_A_VALUE]
 )
+
+
+# What an implementation that takes `**options` hands them to.
+TAKES_THE_REST: dict[str, Callable[..., object]] = {"trailsink backfill": BackfillOptions}
+TAKES_A_FILTER = {"trailsink dlq list", "trailsink dlq redrive", "trailsink dlq discard", "trailsink dlq export"}
+TAKES_THE_REST |= dict.fromkeys(TAKES_A_FILTER, build_filter)
+
+
+@pytest.mark.parametrize("name", [name for name, command in ALL.items() if not isinstance(command, click.Group)])
+def test_a_command_and_its_implementation_take_the_same(name: str) -> None:
+    """They are in two modules, and only a call would show that one of them lacks an option."""
+    callback = ALL[name].callback
+    assert isinstance(callback, Implementation)
+    parameters = inspect.signature(callback.load()).parameters
+    named = {parameter.name for parameter in parameters.values() if parameter.kind is not parameter.VAR_KEYWORD}
+    rest = inspect.signature(TAKES_THE_REST[name]).parameters if len(named) < len(parameters) else {}
+
+    declared = {str(parameter.name) for parameter in ALL[name].params} - ADDED
+
+    assert declared - named <= set(rest)
+    assert named <= declared
+    assert {key for key, parameter in rest.items() if parameter.default is parameter.empty} <= declared
 
 
 def page(name: str) -> str:

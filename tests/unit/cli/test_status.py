@@ -11,7 +11,7 @@ from worker.cli.main import main
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--last", "2h", "--since", "2026-01-01"), "--last and --since both say where to begin"),
+        (("--last", "2h", "--since", "2026-01-01"), "--last and --since both set the start"),
         (("--limit", "5", "--all"), "--limit and --all exclude each other"),
         (("--fields", "eventName,"), "separate names by commas"),
         (("--fields", "user*"), "separate names by commas"),

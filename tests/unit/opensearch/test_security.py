@@ -1,10 +1,8 @@
-"""Promises about access: the smallest roles, as the README lists them, and granting them changes nothing else."""
+"""Promises about access: the smallest roles, and granting them changes nothing else."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,37 +19,27 @@ from worker.opensearch.security import (
     roles_mapped_to,
 )
 
-README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
 
-# Loading does not need it. With it, an operator can read the cluster's version with the loader's own password.
-VERSION_PERMISSION = "cluster:monitor/main"
-
-
-def listed(beginning: str, end: str) -> set[str]:
-    """The permissions that the README lists in between; `/put` is short for the one before, with another end."""
-    text = README[README.index(beginning) :]
-    names: list[str] = []
-    for name in re.findall(r"`((?:cluster:|indices:|/)[\w/:\[\]]+)`", text[: text.index(end)]):
-        names.append(names[-1].rpartition("/")[0] + name if name.startswith("/") else name)
-    return set(names)
-
-
-def test_the_readme_lists_what_the_loader_is_granted() -> None:
-    """Operators who manage roles by hand copy them from there."""
-    role = loader_role("cloudtrail")
-
-    granted = {*role["cluster_permissions"], *role["index_permissions"][0]["allowed_actions"]}
-
-    assert listed("In the cluster:", "`trailsink setup` needs") - {VERSION_PERMISSION} == granted - {VERSION_PERMISSION}
+def test_the_loader_may_only_write() -> None:
+    """Whoever takes over the function can add events, and neither read nor delete one."""
+    assert loader_role("cloudtrail") == {
+        "cluster_permissions": ["cluster:monitor/main", "indices:data/write/bulk"],
+        "index_permissions": [
+            {
+                "index_patterns": ["cloudtrail-*"],
+                "allowed_actions": ["indices:admin/create", "indices:data/write/bulk[s]", "indices:data/write/index"],
+            }
+        ],
+    }
 
 
-def test_the_readme_lists_what_the_installer_needs() -> None:
-    """For the index template alone, and with a retention policy."""
-    plain = set(installer_role(retention=False)["cluster_permissions"])
-    whole = set(installer_role(retention=True)["cluster_permissions"])
+def test_the_installer_puts_templates_and_policies_and_touches_no_index() -> None:
+    """With a retention policy two permissions more than without."""
+    template = ["cluster:monitor/main", "indices:admin/index_template/get", "indices:admin/index_template/put"]
+    policy = ["cluster:admin/opendistro/ism/policy/get", "cluster:admin/opendistro/ism/policy/write"]
 
-    assert listed("`trailsink setup` needs", "with retention") == plain
-    assert listed("`trailsink setup` needs", "`trailsink dlq`") == whole
+    assert installer_role(retention=False) == {"cluster_permissions": template, "index_permissions": []}
+    assert installer_role(retention=True) == {"cluster_permissions": policy + template, "index_permissions": []}
 
 
 GROUPS = {
