@@ -30,7 +30,7 @@ VERSION = os.environ.get("TRAILSINK_TEST_OPENSEARCH_VERSION", DEFAULT_VERSION)
 
 
 # These look at the machine's own ports and at the checkout's .local folder, so never two of them at a time.
-MACHINE = ("test_local_stack.py", "test_commands_of_the_readme.py")
+MACHINE = ("test_local_stack.py", "test_documented_commands.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,0 +1,70 @@
+"""docs/demo.md, the output of `make demo`: `python -m infra.local.demo_page` runs the demo and writes it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "demo.md"
+
+_INTRODUCTION = """<!-- Written by `python -m infra.local.demo_page`, which runs the demo. -->
+
+# What `make demo` prints
+
+The demo starts a real OpenSearch node and a stand-in for AWS, and deploys the template. It loads 55 real
+files with 2,900 events, and makes trouble on purpose. Every count is checked: one that is wrong fails
+the demo.
+
+"""
+_SECONDS = 280
+
+# What differs from run to run and from machine to machine.
+_VARIABLE_PARTS = (
+    (r"127\.0\.0\.1:\d+", "127.0.0.1:PORT"),
+    (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "UUID"),
+    (r"-[0-9A-F]{13}\b", "-SUFFIX"),
+    (r"\b(x86_64|arm64)\b", "ARCHITECTURE"),
+    (r"\b(py3|python3\.)\d+", "PYTHON"),
+    (r"\b\d+\.\d+\.\d+\b(?!\.)", "VERSION"),
+    (r"\b[\d,.]+ ?(s|h)\b", "TIME"),
+    (r"\b[\d,]+ events per second", "N events per second"),
+    (r" +", " "),
+)
+# The bundle is built once. Of equal search results, any may come first.
+_VARIABLE_LINES = re.compile(r"Building the|user/|(Get|Put|List|Head|Create|Delete)\w+ +\S+ +\d+$")
+
+
+def run_demo(mode: str) -> subprocess.CompletedProcess[str]:
+    """Run the demo with plain output."""
+    command = [sys.executable, "-m", "infra.local.demo", mode]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=_SECONDS, check=False)
+
+
+def page(output: str) -> str:
+    """Return the page that shows an output."""
+    lines = "\n".join(line.rstrip() for line in output.strip().splitlines())
+    return f"{_INTRODUCTION}```\n{lines}\n```\n"
+
+
+def comparable(text: str) -> Counter[str]:
+    """Return the lines of an output or a page without what differs from run to run."""
+    lines = text.partition("```\n")[2].rpartition("```")[0] if text.startswith("<!--") else text
+    kept = [line for line in lines.splitlines() if line.strip() and not _VARIABLE_LINES.match(line)]
+    return Counter(_comparable(line) for line in kept)
+
+
+def _comparable(line: str) -> str:
+    for pattern, name in _VARIABLE_PARTS:
+        line = re.sub(pattern, name, line)
+    return line.strip()
+
+
+if __name__ == "__main__":
+    demo = run_demo("function")
+    if demo.returncode:
+        sys.exit(demo.stdout + demo.stderr)
+    PAGE.write_text(page(demo.stdout), encoding="utf-8")

@@ -1,0 +1,57 @@
+"""What the documents tell a newcomer to type, typed."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from infra.local.demo_page import PAGE, comparable, run_demo
+from infra.local.stack import SERVER_VARIABLE
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("mode", ["function", "container"])
+def test_the_demo_runs_and_every_count_is_right(mode: str) -> None:
+    """`make demo` exits non-zero when one is wrong; in a pipe it prints plain lines."""
+    demo = run_demo(mode)
+
+    assert demo.returncode == 0, demo.stdout + demo.stderr
+    assert "2,901 events uploaded, 2,901 found, 0 missing, 0 twice." in demo.stdout
+    assert "\x1b" not in demo.stdout
+    if mode == "function":
+        shown, printed = comparable(PAGE.read_text(encoding="utf-8")), comparable(demo.stdout)
+        assert (shown - printed, printed - shown) == ({}, {}), "run `python -m infra.local.demo_page`"
+
+
+def test_the_readme_shows_lines_of_the_demo() -> None:
+    """An excerpt that somebody wrote by hand would soon be fiction."""
+    block = README.partition("In the middle of it:\n\n```\n")[2].partition("```")[0]
+    page = PAGE.read_text(encoding="utf-8").splitlines()
+
+    assert block
+    assert [line for line in block.splitlines() if line not in page] == []
+
+
+@pytest.mark.timeout(300)
+def test_the_commands_to_try_things_work_as_they_stand() -> None:
+    """The README's block of shell is run line by line, from the stack's start to its end."""
+    if (ROOT / ".local" / "stack.json").exists():
+        pytest.skip("a stack of yours is up here (make down)")
+    if SERVER_VARIABLE in os.environ:
+        pytest.skip(f"{SERVER_VARIABLE} is set: the commands would write into a server of others")
+    (script,) = (block for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) if "make up" in block)
+
+    shell = subprocess.run(
+        ["sh", "-e", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=280, check=False
+    )
+
+    assert shell.returncode == 0, shell.stdout + shell.stderr
+    assert "No dead letters." in shell.stdout
+    assert not (ROOT / ".local" / "env").exists()
