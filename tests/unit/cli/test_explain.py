@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
+from click.testing import CliRunner
 
 from worker.cli.explain import _document, _lines
+from worker.cli.main import main
 from worker.opensearch.explain import EventLocation
 
 EVENT_TIME = datetime(2026, 3, 1, 10, tzinfo=UTC)
@@ -93,3 +95,10 @@ def test_the_record_is_printed_only_on_request() -> None:
     document = _document(location(), with_record=True)
     assert document["record"] == {"eventName": "GetObject"}
     assert document["event_time"] == "2026-03-01T10:00:00Z"
+
+
+def test_a_missing_cluster_address_is_named() -> None:
+    """The first setting that a newcomer forgets."""
+    result = CliRunner().invoke(main, ["explain", "x"])
+
+    assert (result.exit_code, result.stderr) == (1, "Error: TRAILSINK_OPENSEARCH_URL is not set.\n")

@@ -1,4 +1,4 @@
-"""Promises about printed events: safe in a spreadsheet, and counted in a sentence."""
+"""Promises about `trailsink search`: wrong options are refused, and printed events are safe and counted."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import csv
 import io
 
 import pytest
+from click.testing import CliRunner
 from opensearchpy import OpenSearch
 
+from worker.cli.main import main
 from worker.cli.search import _print_csv, _summary
 from worker.opensearch.search import Hit, Search, SearchSession
 
@@ -50,3 +52,29 @@ def test_the_summary_counts_the_events(
     session = SearchSession(OpenSearch(), Search("trail", limit=limit), total=total, is_total_capped=capped)
 
     assert _summary(session, shown) == sentence
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("--last", "2h", "--since", "2026-01-01"), "--last and --since both set the start; pass only one"),
+        (("--limit", "5", "--all"), "--limit and --all exclude each other"),
+        (("--fields", "eventName,"), "separate names by commas"),
+        (("--fields", "user*"), "separate names by commas"),
+        (("--last", "soon"), "is not a duration"),
+        (("--limit", "0"), "0 is not in the range"),
+    ],
+)
+def test_wrong_options_are_refused_before_any_request(words: tuple[str, ...], text: str) -> None:
+    """Exit code 2 is for a wrong command line."""
+    result = CliRunner().invoke(main, ["search", *words])
+
+    assert result.exit_code == 2
+    assert text in result.stderr
+
+
+def test_a_missing_cluster_address_is_named() -> None:
+    """The first setting that a newcomer forgets."""
+    result = CliRunner().invoke(main, ["search"])
+
+    assert (result.exit_code, result.stderr) == (1, "Error: TRAILSINK_OPENSEARCH_URL is not set.\n")
