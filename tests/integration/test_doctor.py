@@ -1,4 +1,4 @@
-"""The doctor, on a pipeline that is well and on ones that are broken for real."""
+"""`trailsink doctor`, on a pipeline that is well and on ones that are really broken."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ WELL = (
     "clock",
     "bucket notification",
     "cluster",
+    "health",
     "loader's rights",
     "index template",
     "mapping",
@@ -47,15 +48,19 @@ ROLE = "arn:aws:iam::000000000000:role/loader"
 
 def examine(*words: str) -> tuple[int, dict[str, dict[str, str]]]:
     """Run the command; its exit code, and the findings by check."""
-    done = CliRunner().invoke(main, ["doctor", "--json", *words])
-    assert read(done.stdout, Finding)
-    findings = [json.loads(line) for line in done.stdout.splitlines()]
-    return done.exit_code, {one["check"]: one for one in findings}
+    result = CliRunner().invoke(main, ["doctor", "--json", *words])
+    assert read(result.stdout, Finding)
+    return result.exit_code, by_check(result.stdout)
+
+
+def by_check(stdout: str) -> dict[str, dict[str, str]]:
+    findings = [json.loads(line) for line in stdout.splitlines()]
+    return {finding["check"]: finding for finding in findings}
 
 
 def faults(found: dict[str, dict[str, str]]) -> set[str]:
-    assert all(one["fix"] for one in found.values() if one["verdict"] in ("fault", "warning"))
-    return {name for name, one in found.items() if one["verdict"] == "fault"}
+    assert all(finding["fix"] for finding in found.values() if finding["verdict"] in ("fault", "warning"))
+    return {name for name, finding in found.items() if finding["verdict"] == "fault"}
 
 
 def arn(bench: Bench, url: str) -> str:
@@ -63,19 +68,34 @@ def arn(bench: Bench, url: str) -> str:
 
 
 def test_a_pipeline_that_is_well_has_no_fault(bench: Bench) -> None:
-    """What the local stack lacks is not checked, and said so; nothing is a fault."""
+    """What the local stack lacks is not checked, and named; nothing is a fault."""
     bench.put("one.json.gz", log_file(event()))
     subprocess.run([TRAILSINK, "run", "--until-idle", "--timeout", "60"], capture_output=True, timeout=90, check=True)
     assert bench.count() == 1  # which refreshes
 
-    done = subprocess.run([TRAILSINK, "doctor", "--json"], capture_output=True, text=True, timeout=60, check=False)
-    found = {one["check"]: one for one in map(json.loads, done.stdout.splitlines())}
+    process = subprocess.run([TRAILSINK, "doctor", "--json"], capture_output=True, text=True, timeout=60, check=False)
+    found = by_check(process.stdout)
 
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (process.returncode, process.stderr) == (0, "")
     assert faults(found) == set()
     for check in WELL:
         assert found[check]["verdict"] == "ok", found[check]
     assert found["event source mapping"]["verdict"] == "not checked"
+
+
+def test_an_undated_event_is_not_the_newest(bench: Bench) -> None:
+    """An absurd time has an index of its own, and would make every pipeline look fresh until 2099."""
+    bench.put("two.json.gz", log_file(event(), event() | {"eventTime": "2099-01-01T00:00:00Z"}))
+    subprocess.run([TRAILSINK, "run", "--until-idle", "--timeout", "60"], capture_output=True, timeout=90, check=True)
+    assert bench.count() == 2  # which refreshes
+    indices = {document["_index"].removeprefix(bench.prefix) for document in bench.documents().values()}
+
+    _, found = examine()
+
+    assert indices == {"-2026-03-01", "-undated"}
+    assert found["newest event"]["verdict"] == "ok"
+    assert found["newest event"]["evidence"].startswith("newest event ")
+    assert not found["newest event"]["evidence"].startswith("newest event 0s old")
 
 
 # The queues
@@ -91,17 +111,17 @@ def hasten_redrive(bench: Bench) -> None:
     bench.sqs.set_queue_attributes(QueueUrl=bench.settings.queue_url, Attributes={"RedrivePolicy": policy})
 
 
-def shut_letters_out(bench: Bench) -> None:
+def refuse_letters(bench: Bench) -> None:
     policy = json.dumps({"redrivePermission": "byQueue", "sourceQueueArns": ["arn:aws:sqs:us-east-1:0:another"]})
     url = bench.settings.dead_letter_queue_url
     bench.sqs.set_queue_attributes(QueueUrl=url, Attributes={"RedriveAllowPolicy": policy})
 
 
-def lock_with_the_key_of_aws(bench: Bench) -> None:
+def encrypt_with_the_key_of_aws(bench: Bench) -> None:
     bench.sqs.set_queue_attributes(QueueUrl=bench.settings.queue_url, Attributes={"KmsMasterKeyId": "alias/aws/sqs"})
 
 
-def lock_with_a_key(bench: Bench) -> None:
+def encrypt_with_a_key(bench: Bench) -> None:
     key = boto3.client("kms").create_key()["KeyMetadata"]["KeyId"]
     bench.sqs.set_queue_attributes(QueueUrl=bench.settings.queue_url, Attributes={"KmsMasterKeyId": key})
 
@@ -120,11 +140,11 @@ def forget_messages(bench: Bench) -> None:
 # The bucket
 
 
-def tell_nobody(bench: Bench) -> None:
+def notify_nobody(bench: Bench) -> None:
     notify(bench)
 
 
-def tell_another(bench: Bench) -> None:
+def notify_another_queue(bench: Bench) -> None:
     other = arn(bench, bench.sqs.create_queue(QueueName="of-others")["QueueUrl"])
     notify(bench, {"Id": "siem", "QueueArn": other, "Events": ["s3:ObjectCreated:*"]})
 
@@ -138,13 +158,13 @@ def notify(bench: Bench, *queues: Any) -> None:
 # The cluster
 
 
-def take_the_template_away(bench: Bench) -> None:
+def replace_the_template(bench: Bench) -> None:
     bench.opensearch.indices.put_index_template(
         name=f"trailsink-{bench.prefix}", body={"index_patterns": [f"{bench.prefix}-*"]}
     )
 
 
-def begin_before_the_template(bench: Bench) -> None:
+def index_before_the_template(bench: Bench) -> None:
     name = f"trailsink-{bench.prefix}"
     template = bench.opensearch.indices.get_index_template(name=name)["index_templates"][0]["index_template"]
     bench.opensearch.indices.delete_index_template(name=name)
@@ -157,15 +177,19 @@ def begin_before_the_template(bench: Bench) -> None:
     [
         (break_redrive, "redrive policy", "maxReceiveCount"),
         (hasten_redrive, "redrive policy", "maxReceiveCount is 2"),
-        (shut_letters_out, "redrive allow policy", "aws sqs set-queue-attributes"),
-        (lock_with_the_key_of_aws, "queue encryption", "alias/aws/sqs"),
-        (lock_with_a_key, "queue encryption", "let s3.amazonaws.com use kms:GenerateDataKey and kms:Decrypt"),
+        (refuse_letters, "redrive allow policy", "aws sqs set-queue-attributes"),
+        (encrypt_with_the_key_of_aws, "queue encryption", "alias/aws/sqs"),
+        (encrypt_with_a_key, "queue encryption", "allow s3.amazonaws.com to use kms:GenerateDataKey and kms:Decrypt"),
         (open_to_another_bucket, "queue policy", '"aws:SourceArn":"arn:aws:s3:::trailsink-local"'),
         (forget_messages, "retention of the queues", "1209600"),
-        (tell_nobody, "bucket notification", "trailsink deploy"),
-        (tell_another, "bucket notification", "configuration siem announces s3:ObjectCreated:* under any prefix"),
-        (take_the_template_away, "index template", "trailsink setup"),
-        (begin_before_the_template, "mapping", "has other fields than the template"),
+        (notify_nobody, "bucket notification", "trailsink deploy"),
+        (
+            notify_another_queue,
+            "bucket notification",
+            "configuration siem announces s3:ObjectCreated:* under any prefix",
+        ),
+        (replace_the_template, "index template", "trailsink setup"),
+        (index_before_the_template, "mapping", "has other fields than the template"),
     ],
 )
 def test_what_is_broken_is_the_one_fault_with_its_fix(
@@ -202,7 +226,7 @@ def test_letters_that_are_kept_no_longer_than_messages_are_a_warning(bench: Benc
     assert url in found["retention of the queues"]["fix"]
 
 
-# Other ways to the queue
+# Other announcers
 
 
 def open_to(bench: Bench, service: str, source: str) -> None:
@@ -216,7 +240,7 @@ def open_to(bench: Bench, service: str, source: str) -> None:
     bench.sqs.set_queue_attributes(QueueUrl=bench.settings.queue_url, Attributes={"Policy": policy})
 
 
-def test_a_topic_that_tells_the_queue_is_a_way(bench: Bench) -> None:
+def test_a_topic_may_announce_new_files(bench: Bench) -> None:
     """S3 has one destination for each prefix; a topic has many."""
     sns = boto3.client("sns")
     topic = sns.create_topic(Name="trail")["TopicArn"]
@@ -226,17 +250,17 @@ def test_a_topic_that_tells_the_queue_is_a_way(bench: Bench) -> None:
         NotificationConfiguration={"TopicConfigurations": [{"TopicArn": topic, "Events": ["s3:ObjectCreated:*"]}]},
     )
 
-    _, shut = examine()
+    _, refused = examine()
     open_to(bench, "sns.amazonaws.com", topic)
-    _, opened = examine()
+    _, allowed = examine()
 
-    assert faults(shut) == {"queue policy"}
-    assert f"does not let SNS send for {topic}" in shut["queue policy"]["evidence"]
-    assert faults(opened) == set()
-    assert opened["bucket notification"]["evidence"] == f"by way of {topic}"
+    assert faults(refused) == {"queue policy"}
+    assert f"does not allow SNS to send for {topic}" in refused["queue policy"]["evidence"]
+    assert faults(allowed) == set()
+    assert allowed["bucket notification"]["evidence"] == f"by way of {topic}"
 
 
-def test_a_rule_of_eventbridge_is_a_way(bench: Bench) -> None:
+def test_a_rule_of_eventbridge_may_announce_new_files(bench: Bench) -> None:
     """The one that needs no change of the bucket's other notifications."""
     events = boto3.client("events")
     rule = events.put_rule(Name="files", EventPattern=json.dumps({"source": ["aws.s3"]}))["RuleArn"]
@@ -259,8 +283,8 @@ def test_a_rule_of_eventbridge_is_a_way(bench: Bench) -> None:
     ("prefix", "verdict"),
     [("", "ok"), ("acme/", "ok"), ("acme/AWSLogs/123/", "warning"), ("AWSLogs/", "fault")],
 )
-def test_a_prefix_that_misses_the_trails_files_is_told(bench: Bench, prefix: str, verdict: str) -> None:
-    """A trail with a key prefix of its own, and a notification as in the tutorial: nothing ever comes."""
+def test_a_prefix_that_misses_the_trails_files_is_reported(bench: Bench, prefix: str, verdict: str) -> None:
+    """A trail with a key prefix of its own, and a notification as in the tutorial: nothing ever arrives."""
     trails = boto3.client("cloudtrail")
     trails.create_trail(Name="main", S3BucketName=bench.settings.bucket, S3KeyPrefix="acme")
     trails.start_logging(Name="main")
@@ -275,8 +299,8 @@ def test_a_prefix_that_misses_the_trails_files_is_told(bench: Bench, prefix: str
     assert found["bucket notification"]["verdict"] == "ok"
 
 
-def test_notifications_that_overlap_are_told(bench: Bench) -> None:
-    """S3 itself refuses them; what stands in for S3 may not, and then each key is announced twice."""
+def test_notifications_that_overlap_are_reported(bench: Bench) -> None:
+    """S3 itself refuses them; a stand-in for S3 may not, and then each key is announced twice."""
     ours = arn(bench, bench.settings.queue_url)
     theirs = arn(bench, bench.sqs.create_queue(QueueName="of-others")["QueueUrl"])
     below = {"Key": {"FilterRules": [{"Name": "prefix", "Value": "AWSLogs/123/"}]}}
@@ -295,8 +319,8 @@ def test_notifications_that_overlap_are_told(bench: Bench) -> None:
     assert "ours is ours" in found["bucket notification"]["fix"]
 
 
-def test_a_trail_that_was_stopped_is_told(bench: Bench) -> None:
-    """An attacker's first step, and the reason why nothing comes."""
+def test_a_trail_that_was_stopped_is_reported(bench: Bench) -> None:
+    """An attacker's first step, and the reason why nothing arrives."""
     trails = boto3.client("cloudtrail")
     trails.create_trail(Name="main", S3BucketName=bench.settings.bucket)
     trails.stop_logging(Name="main")
@@ -310,11 +334,11 @@ def test_a_trail_that_was_stopped_is_told(bench: Bench) -> None:
 # The function
 
 
-def make_function(bench: Bench, **mapping: Any) -> str:
-    """Make a function that the queue feeds, by a mapping that is right but for what is given; returns its id."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w") as bundle:
-        bundle.writestr("f.py", "def handler(event, context): return {'batchItemFailures': []}")
+def make_function(bench: Bench, **changes: Any) -> str:
+    """Create a function that the queue feeds, by a mapping with changes; returns the mapping's id."""
+    bundle = io.BytesIO()
+    with zipfile.ZipFile(bundle, "w") as archive:
+        archive.writestr("f.py", "def handler(event, context): return {'batchItemFailures': []}")
     client = boto3.client("lambda")
     client.create_function(
         FunctionName="loader",
@@ -322,17 +346,17 @@ def make_function(bench: Bench, **mapping: Any) -> str:
         Role=ROLE,
         Handler="f.handler",
         Timeout=300,
-        Code={"ZipFile": packed.getvalue()},
+        Code={"ZipFile": bundle.getvalue()},
     )
-    good: Any = {"FunctionResponseTypes": ["ReportBatchItemFailures"], "ScalingConfig": {"MaximumConcurrency": 4}}
-    made = client.create_event_source_mapping(
-        FunctionName="loader", EventSourceArn=arn(bench, bench.settings.queue_url), **good | mapping
+    well: Any = {"FunctionResponseTypes": ["ReportBatchItemFailures"], "ScalingConfig": {"MaximumConcurrency": 4}}
+    mapping = client.create_event_source_mapping(
+        FunctionName="loader", EventSourceArn=arn(bench, bench.settings.queue_url), **well | changes
     )
-    return made["UUID"]
+    return mapping["UUID"]
 
 
 def test_a_function_that_is_well_has_no_fault(bench: Bench) -> None:
-    """What `trailsink deploy` makes is what the doctor wants to see."""
+    """What `trailsink deploy` creates has no fault for the doctor."""
     make_function(bench)
 
     _, found = examine()
@@ -342,7 +366,7 @@ def test_a_function_that_is_well_has_no_fault(bench: Bench) -> None:
         assert found[check]["verdict"] == "ok", found[check]
 
 
-def test_each_trap_of_the_mapping_is_told(bench: Bench) -> None:
+def test_each_trap_of_the_mapping_is_reported(bench: Bench) -> None:
     """Each of them loses events, or makes letters of healthy ones."""
     uuid = make_function(bench, FunctionResponseTypes=[], Enabled=False)
     boto3.client("lambda").put_function_concurrency(FunctionName="loader", ReservedConcurrentExecutions=2)
@@ -365,7 +389,7 @@ def test_each_trap_of_the_mapping_is_told(bench: Bench) -> None:
 
 
 def test_a_cluster_that_is_down_harms_no_other_check(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half a pipeline is when a doctor is called."""
+    """The doctor is called when half of the pipeline is down."""
     assert bench.prefix
     monkeypatch.setenv("TRAILSINK_OPENSEARCH_URL", "http://127.0.0.1:9")
 
@@ -384,12 +408,12 @@ def test_a_queue_that_is_missing_harms_no_other_check(bench: Bench, monkeypatch:
     _, found = examine()
 
     assert faults(found) == {"source queue"}
-    assert found["redrive policy"]["evidence"] == "the source queue cannot be asked"
+    assert found["redrive policy"]["evidence"] == "the source queue cannot be checked"
     assert found["dead letters"]["verdict"] == found["index template"]["verdict"] == "ok"
 
 
-def test_without_aws_the_cluster_is_looked_at(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And the other way round: no settings at all is many things not checked, and no traceback."""
+def test_without_aws_the_cluster_is_checked(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And without any settings, everything is not checked, and there is no traceback."""
     assert bench.prefix
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
         monkeypatch.delenv(name)
@@ -399,10 +423,10 @@ def test_without_aws_the_cluster_is_looked_at(bench: Bench, monkeypatch: pytest.
     monkeypatch.delenv("TRAILSINK_OPENSEARCH_URL")
     _, nothing = examine()
 
-    assert code == 1  # no fault was found, but whether all is well nobody can say
+    assert code == 1  # no fault was found, but that proves nothing
     assert found["source queue"]["evidence"] == "No AWS region is set: set AWS_REGION"
     assert found["index template"]["verdict"] == "ok"
-    assert {one["verdict"] for one in nothing.values()} == {"not checked"}
+    assert {finding["verdict"] for finding in nothing.values()} == {"not checked"}
 
 
 # A stack
@@ -428,8 +452,8 @@ Outputs:
 """
 
 
-def test_a_stack_says_itself_where_its_parts_are(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An operator who comes to it a year later has no variables; and sees that it is not this version's."""
+def test_a_stack_names_its_own_parts(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator who comes to it a year later has no variables, and learns that it has another version."""
     values = {
         "TrailBucketName": bench.settings.bucket,
         "TrailPrefix": "acme/AWSLogs/",

@@ -141,7 +141,7 @@ MATRIX: dict[str, Row] = {
     "template": (TEMPLATE, TEMPLATE, TEMPLATE, TEMPLATE, TEMPLATE, TEMPLATE),
     "doctor": (
         refuses(
-            "Nothing is known to be at fault, but these could not be looked at: source queue, dead-letter queue.",
+            "No fault was found, but these could not be checked: source queue, dead-letter queue.",
             "not checked  source queue: no AWS credentials were found\n*\nok           index template: *",
         ),
         *[refuses("At fault: source queue, dead-letter queue.", "fault        source queue: there is no queue *")] * 2,
@@ -192,7 +192,7 @@ MATRIX: dict[str, Row] = {
         *(SENT, SENT, SENT),
     ),
     "status": (
-        refuses("At fault: queue, dead letters.", "*\nqueue         fault    No AWS credentials were found\n*"),
+        refuses("At fault: queue, dead letters.", "*\nqueue         fault    no AWS credentials were found\n*"),
         refuses(
             "At fault: queue, dead letters.", "*\nqueue         fault    there is no queue {queue} in us-west-2\n*"
         ),

@@ -1,4 +1,4 @@
-"""`trailsink status`, on pipelines that are well, half there, and not there."""
+"""`trailsink status`, on pipelines that are well, that are half down, and that do not exist."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 from click.testing import CliRunner
+from opensearchpy.exceptions import ConnectionTimeout
 
 from infra.generate.json_documents import Status, read
 from tests.support.cli import TRAILSINK
 from tests.support.event_files import event, log_file
 from tests.support.index_documents import index
 from worker.cli.main import main
+from worker.opensearch.errors import describe_error
 
 if TYPE_CHECKING:
     from tests.conftest import Bench
@@ -28,16 +30,16 @@ if TYPE_CHECKING:
 KEY = "AWSLogs/123456789012/CloudTrail/eu-west-1/2026/03/01/123456789012_CloudTrail_eu-west-1_20260301T{}Z_abc.json.gz"
 
 
-def ask(*words: str) -> tuple[int, dict[str, Any], str]:
-    """Run the command in this process: exit code, what it says, which has its shape, and standard error."""
-    done = CliRunner().invoke(main, ["status", "--json", *words])
-    assert len(read(done.stdout, Status)) == 1
-    return done.exit_code, json.loads(done.stdout), done.stderr
+def status(*words: str) -> tuple[int, dict[str, Any], str]:
+    """Run the command in this process: exit code, the document, which has its shape, and standard error."""
+    result = CliRunner().invoke(main, ["status", "--json", *words])
+    assert len(read(result.stdout, Status)) == 1
+    return result.exit_code, json.loads(result.stdout), result.stderr
 
 
-def verdicts(told: dict[str, Any]) -> dict[str, str]:
+def verdicts(parts: dict[str, Any]) -> dict[str, str]:
     """The verdicts by part, without the disk, which is this machine's own."""
-    return {name: one["verdict"] for name, one in told.items() if isinstance(one, dict) and name != "disk"}
+    return {name: part["verdict"] for name, part in parts.items() if isinstance(part, dict) and name != "disk"}
 
 
 def load(bench: Bench, *names: str) -> None:
@@ -49,8 +51,8 @@ def load(bench: Bench, *names: str) -> None:
     bench.sqs.purge_queue(QueueUrl=bench.settings.queue_url)
 
 
-def test_a_pipeline_at_work_is_told_with_its_figures(bench: Bench) -> None:
-    """Queue, letters by reason, rates, lag, files that are not in the index, and indices, in one look."""
+def test_a_pipeline_at_work_is_reported_with_its_figures(bench: Bench) -> None:
+    """Queue, letters by reason, rates, lag, files that are not in the index, and indices, at one glance."""
     load(bench, "1000", "1005")
     bench.put(KEY.format("1010"), log_file(event()))
     for reason in ("truncated", "truncated", "corrupt"):
@@ -60,25 +62,25 @@ def test_a_pipeline_at_work_is_told_with_its_figures(bench: Bench) -> None:
             MessageAttributes={"reason": {"DataType": "String", "StringValue": reason}},
         )
 
-    code, told, _ = ask("--letters")
-    strict, again, said = ask("--letters", "--strict")
+    code, parts, _ = status("--letters")
+    strict, again, error = status("--letters", "--strict")
 
     expected = {"dead_letters": "warning", "consumer": "unknown", "trail": "unknown"}
-    parts = ("queue", "dead_letters", "consumer", "throughput", "trail", "lag", "cluster", "template", "retention")
-    assert verdicts(told) == {name: expected.get(name, "ok") for name in (*parts, "indices")}
+    names = ("queue", "dead_letters", "consumer", "throughput", "trail", "lag", "cluster", "template", "retention")
+    assert verdicts(parts) == {name: expected.get(name, "ok") for name in (*names, "indices")}
     assert (code, strict) == (0, 1)
-    assert said.startswith("Error: Not well: dead letters")
-    assert told["queue"]["waiting"] == 1
-    assert told["dead_letters"]["by_reason"] == again["dead_letters"]["by_reason"] == {"truncated": 2, "corrupt": 1}
-    assert told["throughput"] | {"verdict": "ok", "text": ""} == {
+    assert error.startswith("Error: Not well: dead letters")
+    assert parts["queue"]["waiting"] == 1
+    assert parts["dead_letters"]["by_reason"] == again["dead_letters"]["by_reason"] == {"truncated": 2, "corrupt": 1}
+    assert parts["throughput"] | {"verdict": "ok", "text": ""} == {
         "verdict": "ok", "text": "", "files_per_minute": 0.1, "records_per_minute": 0.3, "source": "the index",
     }  # fmt: skip
-    assert told["lag"]["newest_event"] == "2026-03-01T10:00:00+00:00"
-    assert told["lag"]["files_since"] == 1
-    assert [(one["name"], one["events"]) for one in told["indices"]["each"]] == [(f"{bench.prefix}-2026-03-01", 4)]
+    assert parts["lag"]["newest_event"] == "2026-03-01T10:00:00+00:00"
+    assert parts["lag"]["files_since"] == 1
+    assert [(one["name"], one["events"]) for one in parts["indices"]["each"]] == [(f"{bench.prefix}-2026-03-01", 4)]
 
 
-def test_what_cloudwatch_and_lambda_know_is_told(bench: Bench) -> None:
+def test_the_figures_of_cloudwatch_and_lambda_are_reported(bench: Bench) -> None:
     """Ages, rates and the function's errors are CloudWatch's; the mapping's state is Lambda's."""
     now = datetime.now(UTC)
     bench.sqs.purge_queue(QueueUrl=bench.settings.queue_url)  # of the bucket's test event
@@ -101,9 +103,9 @@ def test_what_cloudwatch_and_lambda_know_is_told(bench: Bench) -> None:
         }
         cloudwatch.put_metric_data(Namespace=namespace, MetricData=[one])
     mapping = mapped_function(bench)
-    before = ask()[1]
+    before = status()[1]
     boto3.client("lambda").update_event_source_mapping(UUID=mapping, Enabled=False)
-    code, after, said = ask()
+    code, after, error = status()
 
     assert before["queue"]["waiting"] + before["queue"]["in_flight"] == 1  # the function fails whenever it is called
     assert (before["queue"]["verdict"], before["queue"]["oldest_seconds"]) == ("warning", 1200.0)
@@ -112,11 +114,11 @@ def test_what_cloudwatch_and_lambda_know_is_told(bench: Bench) -> None:
     assert (before["consumer"]["function"], before["consumer"]["errors"]) == ("loader", 2)
     assert after["consumer"]["verdict"] == "fault"
     assert after["consumer"]["text"].startswith("Disab")
-    assert (code, "consumer" in said) == (1, True)
+    assert (code, "consumer" in error) == (1, True)
 
 
 def mapped_function(bench: Bench) -> str:
-    """Make a function that always fails, and map the queue to it; returns the mapping's id."""
+    """Create a function that always fails, and map the queue to it; returns the mapping's id."""
     bundle = io.BytesIO()
     with zipfile.ZipFile(bundle, "w") as archive:
         archive.writestr("f.py", "def handler(event, context):\n    raise SystemError\n")
@@ -131,15 +133,15 @@ def mapped_function(bench: Bench) -> str:
     return made["UUID"]
 
 
-def test_an_empty_pipeline_has_nothing_and_says_so(bench: Bench) -> None:
+def test_an_empty_pipeline_has_no_events(bench: Bench) -> None:
     """After `trailsink setup`, before the first file."""
     assert bench.prefix
 
-    code, told, _ = ask()
+    code, parts, _ = status()
 
     assert code == 0
-    assert (told["lag"]["verdict"], told["lag"]["text"]) == ("warning", "no event is in the index")
-    assert told["indices"]["text"] == "0 with 0 events in 0 B"
+    assert (parts["lag"]["verdict"], parts["lag"]["text"]) == ("warning", "no event is in the index")
+    assert parts["indices"]["text"] == "0 with 0 events in 0 B"
 
 
 UNREACHABLE = [
@@ -152,44 +154,44 @@ UNREACHABLE = [
 
 
 def test_what_cannot_be_reached_is_a_fault_and_harms_no_other_part(bench: Bench) -> None:
-    """Half a pipeline is when somebody looks."""
+    """Somebody looks when half of the pipeline is down."""
     endpoint = bench.sqs.meta.endpoint_url
 
-    for variable, value, part, said in UNREACHABLE:
+    for variable, value, name, words in UNREACHABLE:
         with pytest.MonkeyPatch.context() as changed:
             changed.setenv(variable, value.format(endpoint=endpoint))
-            code, told, error = ask()
+            code, parts, error = status()
 
-        assert (code, error) == (1, f"Error: At fault: {part.replace('_', ' ')}.\n")
-        assert said in told[part]["text"]
-        assert {name for name, one in verdicts(told).items() if one == "fault"} == {part}
-        assert told["queue" if part == "cluster" else "cluster"]["verdict"] == "ok"
+        assert (code, error) == (1, f"Error: At fault: {name.replace('_', ' ')}.\n")
+        assert words in parts[name]["text"]
+        assert [part for part, verdict in verdicts(parts).items() if verdict == "fault"] == [name]
+        assert parts["queue" if name == "cluster" else "cluster"]["verdict"] == "ok"
 
 
 @pytest.mark.parametrize(
-    ("gone", "said"),
+    ("missing", "words"),
     [
-        (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "No AWS credentials were found"),
+        (("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "no AWS credentials were found"),
         (("AWS_REGION", "AWS_DEFAULT_REGION"), "No AWS region is set"),
     ],
 )
-def test_without_credentials_or_region_the_cluster_is_still_looked_at(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, gone: tuple[str, str], said: str
+def test_without_credentials_or_region_the_cluster_is_still_observed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, missing: tuple[str, str], words: str
 ) -> None:
-    """Said once for each part of AWS, in a sentence."""
+    """Each part of AWS says why, in a sentence."""
     assert bench.prefix
-    for name in gone:
+    for name in missing:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/dev/null")
 
-    code, told, error = ask()
+    code, parts, error = status()
 
     assert (code, error) == (1, "Error: At fault: queue, dead letters.\n")
-    assert told["queue"]["text"].startswith(said)
-    assert told["consumer"]["verdict"] == "unknown"
-    assert told["cluster"]["verdict"] == told["template"]["verdict"] == "ok"
+    assert parts["queue"]["text"].startswith(words)
+    assert parts["consumer"]["verdict"] == "unknown"
+    assert parts["cluster"]["verdict"] == parts["template"]["verdict"] == "ok"
 
 
 def test_a_cluster_without_our_template_is_at_fault(bench: Bench) -> None:
@@ -198,40 +200,55 @@ def test_a_cluster_without_our_template_is_at_fault(bench: Bench) -> None:
         name=f"trailsink-{bench.prefix}", body={"index_patterns": [f"{bench.prefix}-*"]}
     )
 
-    code, told, error = ask()
+    code, parts, error = status()
 
     assert (code, error) == (1, "Error: At fault: template.\n")
-    assert "trailsink setup" in told["template"]["text"]
+    assert "trailsink setup" in parts["template"]["text"]
+
+
+def test_a_newer_template_is_no_reason_for_setup(bench: Bench) -> None:
+    """`trailsink setup` refuses to replace it; the advice has to be one that works."""
+    name = f"trailsink-{bench.prefix}"
+    template = bench.opensearch.indices.get_index_template(name=name)["index_templates"][0]["index_template"]
+    template["_meta"] |= {"version": template["_meta"]["version"] + 1, "digest": "another"}
+    bench.opensearch.indices.put_index_template(name=name, body=template)
+
+    code, parts, _ = status()
+    setup = CliRunner().invoke(main, ["setup"])
+
+    assert (code, parts["template"]["verdict"]) == (0, "warning")
+    assert parts["template"]["text"].endswith("; use the trailsink that made it")
+    assert (setup.exit_code, "a newer trailsink" in setup.stderr) == (1, True)
 
 
 def test_a_cluster_that_never_answers_is_waited_for_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Eight questions into the void must not make a glance last for minutes."""
+    """Eight questions without an answer must not make a glance last for minutes."""
     assert bench.prefix
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("TRAILSINK_OPENSEARCH_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
         monkeypatch.setenv("TRAILSINK_REQUEST_SECONDS", "1")
-        began = time.monotonic()
-        code, told, _ = ask()
+        started = time.monotonic()
+        code, parts, _ = status()
 
     assert code == 1
-    assert told["cluster"]["text"] == "the request timed out"
-    assert told["indices"]["text"] == "the cluster cannot be asked"
-    assert time.monotonic() - began < 8
+    assert parts["cluster"]["text"] == describe_error(ConnectionTimeout("TIMEOUT", "", None))
+    assert parts["indices"]["text"] == "the cluster cannot be checked"
+    assert time.monotonic() - started < 8
 
 
-def test_watching_shows_look_after_look_until_it_is_interrupted(bench: Bench) -> None:
+def test_watching_prints_report_after_report_until_it_is_interrupted(bench: Bench) -> None:
     """One JSON line each for programs, and the last verdict as the exit code."""
     assert bench.prefix
     command = [str(TRAILSINK), "status", "--watch", "1", "--json"]
 
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         assert running.stdout
-        looks = [json.loads(running.stdout.readline()) for _ in range(2)]
+        reports = [json.loads(running.stdout.readline()) for _ in range(2)]
         running.send_signal(signal.SIGINT)
-        _, said = running.communicate(timeout=30)
+        _, error = running.communicate(timeout=30)
 
-    assert looks[0]["at"] < looks[1]["at"]
-    assert (running.returncode, said) == (0, "")
+    assert reports[0]["at"] < reports[1]["at"]
+    assert (running.returncode, error) == (0, "")
 
 
 def test_a_screen_of_eighty_columns_has_a_line_for_each_part(bench: Bench) -> None:

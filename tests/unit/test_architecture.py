@@ -49,7 +49,7 @@ SDKS = {"boto3", "botocore", "opensearchpy", "requests", "urllib3"}
 PURE = (
     "dlq.letters", "dlq.eligibility", "dlq.redrive", "dlq.summary", "dlq.views",
     "backfill.selection", "backfill.listing", "backfill.progress", "backfill.key_ranges", "backfill.retry",
-    "health.findings", "health.status",
+    "health.findings", "health.iam", "health.rules", "health.snapshot", "health.status",
 )  # fmt: skip
 
 # What the Lambda function must not carry.

@@ -14,6 +14,7 @@ from worker.deploy.template import BUNDLE, template_text
 from worker.errors import SetupError
 from worker.health.doctor import Doctor
 from worker.health.findings import CheckStatus
+from worker.health.stack_drift import StackDrift
 from worker.settings import load_settings
 from worker.wiring import make_client, now
 
@@ -26,50 +27,52 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 
-# Who could not look at these knows nothing of the pipeline: no fault found is not "all is well" then.
+# If these cannot be checked, "no fault found" proves nothing: exit code 1.
 _VITAL = ("source queue", "dead-letter queue", "cluster")
 
 
 def doctor(*, name: str | None, loader_role: str | None, as_json: bool) -> None:
-    """Check a live pipeline, read-only: each check with its verdict, the evidence and the exact fix.
+    """Print the findings of every check, of what the settings name or of a stack.
 
-    Exit code 1 when something is at fault, or a queue or the cluster cannot be looked at. Looks at what
-    TRAILSINK_QUEUE_URL, TRAILSINK_DEAD_LETTER_QUEUE_URL, TRAILSINK_BUCKET and TRAILSINK_OPENSEARCH_URL name, or at a
-    stack, and works with whatever part can be reached.
+    Raises SetupError, for exit code 1, when there is a fault, or when a queue or the cluster cannot be checked.
     """
     role = loader_role or ""
-    findings = _of_stack(name, role) if name else _examine(load_settings(), role)
-    faults, unseen = [], []
+    findings = _check_stack(name, role) if name else _check(load_settings(), role)
+    faults, unchecked = [], []
     for finding in findings:
-        if finding.verdict is CheckStatus.FAULT:
+        if finding.status is CheckStatus.FAULT:
             faults.append(finding.check)
-        elif finding.verdict is CheckStatus.NOT_CHECKED and finding.check in _VITAL:
-            unseen.append(finding.check)
+        elif finding.status is CheckStatus.NOT_CHECKED and finding.check in _VITAL:
+            unchecked.append(finding.check)
         if as_json:
             print_json(finding)
-            continue
-        click.echo(f"{format_status(finding.verdict, 12)} {finding.check}: {finding.evidence}")
-        if finding.fix:
-            click.echo(f"{'':<12} {finding.fix}")
+        else:
+            _print(finding)
     if faults:
         raise SetupError(f"At fault: {', '.join(faults)}.")
-    if unseen:
-        raise SetupError(f"Nothing is known to be at fault, but these could not be looked at: {', '.join(unseen)}.")
+    if unchecked:
+        raise SetupError(f"No fault was found, but these could not be checked: {', '.join(unchecked)}.")
 
 
-def _of_stack(name: str, loader_role: str) -> Iterator[Finding]:
-    """Examine what a stack made."""
+def _print(finding: Finding) -> None:
+    click.echo(f"{format_status(finding.status, 12)} {finding.check}: {finding.evidence}")
+    if finding.fix:
+        click.echo(f"{'':<12} {finding.fix}")
+
+
+def _check_stack(name: str, loader_role: str) -> Iterator[Finding]:
+    """Check a stack against this trailsink, and then what it created."""
     deployed = describe_stack(open_session().client("cloudformation"), name)
     bundle = BUNDLE.read_bytes() if BUNDLE.is_file() else None
-    yield from deployed.differences(template_text(), bundle)
-    yield from _examine(settings_of(deployed), loader_role, deployed.trail_prefix)
+    key = deployed.values.get("CodeKey", "")
+    yield from StackDrift(deployed.name, deployed.template, key, template_text(), bundle).findings()
+    yield from _check(settings_of(deployed), loader_role, deployed.trail_prefix)
 
 
-def _examine(settings: Settings, loader_role: str, trail_prefix: str = "") -> Iterator[Finding]:
-    patient = settings.model_copy(update={"request_seconds": min(settings.request_seconds, CLUSTER_SECONDS)})
+def _check(settings: Settings, loader_role: str, trail_prefix: str = "") -> Iterator[Finding]:
+    bounded = settings.model_copy(update={"request_seconds": min(settings.request_seconds, CLUSTER_SECONDS)})
 
     def client() -> OpenSearch:
-        return make_client(patient).connect()
+        return make_client(bounded).connect()
 
-    physician = Doctor(settings, open_session, client, now(), trail_prefix=trail_prefix, loader_role=loader_role)
-    return physician.findings()
+    return Doctor(settings, open_session, client, now(), trail_prefix=trail_prefix, loader_role=loader_role).findings()

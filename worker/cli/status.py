@@ -1,4 +1,4 @@
-"""The operator's door to the whole at a glance: `trailsink status`."""
+"""`trailsink status`: the state of the pipeline at a glance."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from worker.dlq.sqs import make_dead_letter_queue
 from worker.errors import SetupError
 from worker.health.findings import CheckStatus
 from worker.health.probe import Probe
-from worker.health.status import Status, judge, newest_indices
+from worker.health.status import StatusReport, newest_indices, report
 from worker.humanize import format_size
 from worker.settings import load_settings
 from worker.wiring import make_client, make_store, now
@@ -32,33 +32,32 @@ if TYPE_CHECKING:
 
     from worker.settings import Settings
 
-_ANSWER_SECONDS = 10.0  # for one answer of the cluster: a glance must not take a minute
-_BAR = 20
+_CLUSTER_SECONDS = 10.0  # for one response of the cluster: a glance must not take a minute
+_BAR_WIDTH = 20
 
 
 def status(*, watch: float | None, as_json: bool, letters: bool, strict: bool) -> None:
-    """Show how the pipeline is: queue, dead letters, consumer, throughput, lag, cluster, indices.
+    """Print the state of the pipeline, once or at an interval.
 
-    Works with whatever part can be reached and says what cannot: a queue or a cluster that cannot be looked at is a
-    fault, anything else is unknown and does not count. Exit code 1 when something is at fault, for cron. Looks only.
+    Raises SetupError, for exit code 1, when there is a fault, or with `strict` a warning.
     """
     settings = load_settings()
-    looker = _looker(settings, letters=letters)
+    probe = _make_probe(settings, letters=letters)
     if watch is None:
-        found = judge(looker.look())
-        click.echo(_line(found) if as_json else _screen(found))
+        current = report(probe.collect())
+        click.echo(_format_json(current) if as_json else _format_screen(current))
     else:
-        found = _watch(lambda: judge(looker.look()), watch, as_json=as_json)
-    bad = found.named(CheckStatus.FAULT, *([CheckStatus.WARNING] if strict else []))
-    if bad:
-        raise SetupError(f"{'Not well' if strict else 'At fault'}: {', '.join(bad)}.")
+        current = _watch(lambda: report(probe.collect()), watch, as_json=as_json)
+    names = current.names(CheckStatus.FAULT, *([CheckStatus.WARNING] if strict else []))
+    if names:
+        raise SetupError(f"{'Not well' if strict else 'At fault'}: {', '.join(names)}.")
 
 
-def _looker(settings: Settings, *, letters: bool) -> Probe:
-    quick = settings.model_copy(update={"request_seconds": min(_ANSWER_SECONDS, settings.request_seconds)})
+def _make_probe(settings: Settings, *, letters: bool) -> Probe:
+    quick = settings.model_copy(update={"request_seconds": min(_CLUSTER_SECONDS, settings.request_seconds)})
 
     @cache
-    def desk() -> DeadLetterService:
+    def service() -> DeadLetterService:
         return DeadLetterService(
             make_dead_letter_queue(settings), make_store(settings), sleep=time.sleep, report_progress=lambda _: None
         )
@@ -68,52 +67,52 @@ def _looker(settings: Settings, *, letters: bool) -> Probe:
         session=open_session,
         connect=lambda: make_client(quick).connect(),
         now=now,
-        reasons=(lambda: _reasons(desk())) if letters else None,
+        reasons=(lambda: _count_reasons(service())) if letters else None,
     )
 
 
-def _reasons(desk: DeadLetterService) -> dict[str, int]:
-    return {group.reason: group.letters for group in desk.list_letters(LetterFilter()).groups}
+def _count_reasons(service: DeadLetterService) -> dict[str, int]:
+    return {group.reason: group.letters for group in service.list_letters(LetterFilter()).groups}
 
 
-def _watch(look: Callable[[], Status], seconds: float, *, as_json: bool) -> Status:
-    """Show one look after the other until Ctrl-C; returns the last."""
-    live = not as_json and sys.stdout.isatty()
-    found = look()
-    with Live(console=Console(), auto_refresh=False) if live else nullcontext() as display:
+def _watch(collect: Callable[[], StatusReport], seconds: float, *, as_json: bool) -> StatusReport:
+    """Print one report after the other until Ctrl-C; returns the last."""
+    is_live = not as_json and sys.stdout.isatty()
+    current = collect()
+    with Live(console=Console(), auto_refresh=False) if is_live else nullcontext() as display:
         try:
             while True:
                 if display:
-                    display.update(Text.from_ansi(_screen(found)), refresh=True)
+                    display.update(Text.from_ansi(_format_screen(current)), refresh=True)
                 else:
-                    click.echo(_line(found) if as_json else f"{_screen(found)}\n")
+                    click.echo(_format_json(current) if as_json else f"{_format_screen(current)}\n")
                 time.sleep(seconds)
-                found = look()
+                current = collect()
         except KeyboardInterrupt:
-            return found
+            return current
 
 
-def _screen(found: Status) -> str:
-    lines = [f"trailsink at {found.at:%Y-%m-%d %H:%M:%S} UTC: {format_status(found.verdict)}"]
-    for part in found.parts:
-        lines.append(f"{part.name:<12}  {format_status(part.verdict, 7)}  {escape_control_characters(part.text)}")
+def _format_screen(current: StatusReport) -> str:
+    lines = [f"trailsink at {current.observed_at:%Y-%m-%d %H:%M:%S} UTC: {format_status(current.status)}"]
+    for part in current.parts:
+        lines.append(f"{part.name:<12}  {format_status(part.status, 7)}  {escape_control_characters(part.text)}")
         if part.name == "indices":
-            lines += _bars(newest_indices(part))
+            lines += _format_bars(newest_indices(part))
     return "\n".join(lines)
 
 
-def _bars(indices: list[Any]) -> list[str]:
-    most = max((one["events"] for one in indices), default=0) or 1
+def _format_bars(indices: list[Any]) -> list[str]:
+    maximum = max((index["events"] for index in indices), default=0) or 1
     return [
-        f"  {escape_control_characters(one['name']):<26} {one['events']:>13,}  {format_size(one['size_bytes']):>10}  "
-        f"{'#' * round(_BAR * one['events'] / most)}".rstrip()
-        for one in indices
+        f"  {escape_control_characters(index['name']):<26} {index['events']:>13,}  "
+        f"{format_size(index['size_bytes']):>10}  {'#' * round(_BAR_WIDTH * index['events'] / maximum)}".rstrip()
+        for index in indices
     ]
 
 
-def _line(found: Status) -> str:
+def _format_json(current: StatusReport) -> str:
     parts = {
-        part.name.replace(" ", "_"): {"verdict": part.verdict, "text": part.text} | dict(part.facts)
-        for part in found.parts
+        part.name.replace(" ", "_"): {"verdict": part.status, "text": part.text} | dict(part.facts)
+        for part in current.parts
     }
-    return json.dumps({"at": found.at.isoformat(timespec="seconds"), "verdict": found.verdict, **parts})
+    return json.dumps({"at": current.observed_at.isoformat(timespec="seconds"), "verdict": current.status, **parts})

@@ -1,318 +1,149 @@
-"""The doctor's look at the source queue and the dead-letter queue, and at who may send to them."""
+"""The doctor's checks of the source queue and the dead-letter queue."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from fnmatch import fnmatchcase
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from botocore.exceptions import BotoCoreError, ClientError
 
-from worker.aws.errors import error_text, is_missing_queue
-from worker.errors import SetupError
-from worker.health.findings import fault, not_checked, ok, warning
+from worker.health.check import check
+from worker.health.findings import Judgement, worst
+from worker.health.observe import judge_unobserved, require
+from worker.health.queue_attributes import QueueAttributes
+from worker.health.rules import judge_letters, judge_oldest_letter, judge_oldest_message
+from worker.health.snapshot import Missing, Observed
+from worker.humanize import format_duration
+from worker.settings import variable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator
 
-    from worker.health.findings import Finding
-    from worker.settings import Settings
+    from worker.health.aws_facts import AwsFacts
 
-_FEWEST_RECEIVES = 5  # below it, throttling alone fills the dead-letter queue
-_RECEIVES = 40  # waits double from 30 s to 1 h, so that these outlast a day without a cluster
-_CLOCK_SECONDS = 60  # SigV4 allows five minutes; a clock that is one off goes on drifting
 _DAY = 86_400
-_LONGEST_DAYS = 14  # that SQS keeps a message
-_LATE_SECONDS = 3_600  # the longest wait of a message that went back
-_LAST_DAYS = 3  # a weekend, before letters are deleted
 
-_SERVICES = {"s3.amazonaws.com": "S3", "sns.amazonaws.com": "SNS", "events.amazonaws.com": "EventBridge"}
+# With fewer receives, throttling alone makes dead letters. With this many, messages outlast a day without a cluster:
+# waits between tries double from 30 s to 1 h.
+_MIN_RECEIVES = 5
+_RECEIVES = 40
 
-# docs.aws.amazon.com/AmazonS3/latest/userguide/grant-destinations-permissions-to-s3.html
-_KEY_ACTIONS = ("kms:GenerateDataKey", "kms:Decrypt")
+# SigV4 allows five minutes, and a clock that is a minute off goes on drifting.
+_MAX_CLOCK_SECONDS = 60
 
-# Who announces files to the queue: a service, and the ARN of the bucket, topic or rule that it does so for.
-Announcer = tuple[str, str]
-
-
-_NAMES = {"queue_url": "source queue", "dead_letter_queue_url": "dead-letter queue"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    """What SQS says of a queue, and by how many seconds its clock was off ours; `trouble` when it says nothing."""
-
-    attributes: dict[str, str] = field(default_factory=dict)
-    clock_seconds: float | None = None
-    trouble: str = ""
-    is_missing: bool = False
+_MAX_RETENTION_SECONDS = 14 * _DAY  # of SQS
 
 
 class QueueChecks:
-    """Both queues, each asked once."""
+    """What happens to messages, and to letters."""
 
-    def __init__(self, settings: Settings, aws: Callable[[str], Any], now: datetime) -> None:
-        self._settings, self._aws, self._now = settings, aws, now
-
-    @property
-    def arn(self) -> str:
-        """The source queue's; raises SetupError when the queue cannot be asked."""
-        return self._source["QueueArn"]
+    def __init__(self, facts: AwsFacts) -> None:
+        self._facts = facts
 
     @property
-    def visibility_seconds(self) -> int:
-        """How long a received message is hidden."""
-        return int(self._source["VisibilityTimeout"])
+    def _source(self) -> QueueAttributes:
+        return require(self._facts.source_queue, "the source queue cannot be checked")
 
     @property
-    def url(self) -> str:
-        """The source queue's; raises SetupError when it is not set."""
-        return self._settings.required("queue_url")
+    def _dead_letters(self) -> QueueAttributes:
+        return require(self._facts.dead_letter_queue, "the dead-letter queue cannot be checked")
 
-    @property
-    def _letters_url(self) -> str:
-        return self._settings.required("dead_letter_queue_url")
+    @check("source queue")
+    def source_queue(self) -> Iterator[Judgement]:
+        """Check that the source queue exists."""
+        yield _judge_existence(self._facts.source_queue, "queue_url")
 
-    @property
-    def _source(self) -> dict[str, str]:
-        return self._answer("queue_url").attributes
+    @check("dead-letter queue")
+    def dead_letter_queue(self) -> Iterator[Judgement]:
+        """Check that the dead-letter queue exists."""
+        yield _judge_existence(self._facts.dead_letter_queue, "dead_letter_queue_url")
 
-    @property
-    def _letters(self) -> dict[str, str]:
-        return self._answer("dead_letter_queue_url").attributes
-
-    def _answer(self, setting: str) -> _Answer:
-        answer = self._answers[setting]
-        if answer.trouble:
-            raise SetupError(f"the {_NAMES[setting]} cannot be asked")
-        return answer
-
-    @cached_property
-    def _answers(self) -> dict[str, _Answer]:
-        return {setting: self._ask(setting) for setting in _NAMES}
-
-    def _ask(self, setting: str) -> _Answer:
-        try:
-            url = self._settings.required(setting)
-            answer = self._aws("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])
-        except (ClientError, BotoCoreError) as error:
-            return _Answer(trouble=error_text(error), is_missing=is_missing_queue(error))
-        except SetupError as error:
-            return _Answer(trouble=str(error).rstrip("."))
-        told = answer["ResponseMetadata"]["HTTPHeaders"].get("date", "")
-        off = abs((datetime.now(UTC) - parsedate_to_datetime(told)).total_seconds()) if told else None
-        return _Answer(dict(answer["Attributes"]), off)
-
-    def queues(self) -> Iterator[Finding]:
-        """Say whether both queues are there."""
-        for setting, name in _NAMES.items():
-            answer = self._answers[setting]
-            if answer.is_missing:
-                evidence = f"there is no queue {getattr(self._settings, setting)}"
-                yield fault(name, evidence, f"set TRAILSINK_{setting.upper()}, and AWS_REGION to its region")
-            elif answer.trouble:
-                yield not_checked(name, answer.trouble)
-            else:
-                yield ok(name, answer.attributes["QueueArn"])
-
-    # What becomes of messages
-
-    def redrive(self) -> Iterator[Finding]:
-        """Say whether what crashes the consumer becomes a letter, and not too soon."""
-        policy = msgspec.json.decode(self._source.get("RedrivePolicy") or "{}")
+    @check("redrive policy")
+    def redrive(self) -> Iterator[Judgement]:
+        """Check that a message that crashes the consumer becomes a letter, but not too soon."""
+        policy, dead_letter_arn = self._source.policy("RedrivePolicy"), self._dead_letters.arn
         target, receives = policy.get("deadLetterTargetArn"), int(policy.get("maxReceiveCount", 0))
-        wanted = {"deadLetterTargetArn": self._letters["QueueArn"], "maxReceiveCount": _RECEIVES}
-        fix = _set(self.url, RedrivePolicy=msgspec.json.encode(wanted).decode())
-        if target != self._letters["QueueArn"]:
-            yield fault("redrive policy", f"it points to {target or 'nothing'}", fix)
-        elif receives < _FEWEST_RECEIVES:
-            yield fault("redrive policy", f"maxReceiveCount is {receives}: throttling alone makes letters", fix)
+        expected = {"deadLetterTargetArn": dead_letter_arn, "maxReceiveCount": _RECEIVES}
+        fix = set_attributes(self._source.url, RedrivePolicy=_json(expected))
+        if target != dead_letter_arn:
+            yield Judgement.fault(f"it points to {target or 'nothing'}", fix)
+        elif receives < _MIN_RECEIVES:
+            yield Judgement.fault(f"maxReceiveCount is {receives}: throttling alone makes letters", fix)
         else:
-            yield ok("redrive policy", f"to the dead-letter queue after {receives} receives")
+            yield Judgement.ok(f"to the dead-letter queue after {receives} receives")
 
-    def redrive_allow(self) -> Iterator[Finding]:
-        """Say whether the dead-letter queue takes letters of this source."""
-        allow = msgspec.json.decode(self._letters.get("RedriveAllowPolicy") or "{}")
-        permission, sources = allow.get("redrivePermission", "allowAll"), allow.get("sourceQueueArns", [])
-        if permission == "denyAll" or (permission == "byQueue" and self.arn not in sources):
-            wanted = {"redrivePermission": "byQueue", "sourceQueueArns": [*sources, self.arn]}
-            fix = _set(self._letters_url, RedriveAllowPolicy=msgspec.json.encode(wanted).decode())
-            yield fault("redrive allow policy", f"{permission}, without the source queue", fix)
+    @check("redrive allow policy")
+    def redrive_allow(self) -> Iterator[Judgement]:
+        """Check that the dead-letter queue accepts letters of the source queue."""
+        policy = self._dead_letters.policy("RedriveAllowPolicy")
+        permission, sources = policy.get("redrivePermission", "allowAll"), policy.get("sourceQueueArns", [])
+        if permission == "denyAll" or (permission == "byQueue" and self._source.arn not in sources):
+            expected = {"redrivePermission": "byQueue", "sourceQueueArns": [*sources, self._source.arn]}
+            fix = set_attributes(self._dead_letters.url, RedriveAllowPolicy=_json(expected))
+            yield Judgement.fault(f"{permission}, without the source queue", fix)
         else:
-            yield ok("redrive allow policy", permission)
+            yield Judgement.ok(permission)
 
-    def retention(self) -> Iterator[Finding]:
-        """Say how long messages and letters are kept: a letter that SQS moved has the age that it had."""
-        source, letters = (int(one.get("MessageRetentionPeriod", 0)) for one in (self._source, self._letters))
-        kept = f"messages {_days(source)}, letters {_days(letters)}"
-        longest = str(_LONGEST_DAYS * _DAY)
+    @check("retention of the queues")
+    def retention(self) -> Iterator[Judgement]:
+        """Check how long messages and letters are kept. A letter that SQS moved keeps its age as a message."""
+        source, dead_letters = self._source.retention_seconds, self._dead_letters.retention_seconds
+        evidence = f"messages {format_duration(source)}, letters {format_duration(dead_letters)}"
+        longest = str(_MAX_RETENTION_SECONDS)
         if source < _DAY:
-            evidence = f"{kept}: a cluster that is away for a day loses messages"
-            yield fault("retention of the queues", evidence, _set(self.url, MessageRetentionPeriod=longest))
-        elif letters <= source and letters < _LONGEST_DAYS * _DAY:
-            evidence = f"{kept}: a letter that SQS moves may be deleted before anybody sees it"
-            fix = _set(self._letters_url, MessageRetentionPeriod=longest)
-            yield warning("retention of the queues", evidence, fix)
+            fix = set_attributes(self._source.url, MessageRetentionPeriod=longest)
+            yield Judgement.fault(f"{evidence}: a cluster that is down for a day loses messages", fix)
+        elif dead_letters <= source and dead_letters < _MAX_RETENTION_SECONDS:
+            fix = set_attributes(self._dead_letters.url, MessageRetentionPeriod=longest)
+            yield Judgement.warning(f"{evidence}: a letter that SQS moves may be deleted before anybody sees it", fix)
         else:
-            yield ok("retention of the queues", kept)
+            yield Judgement.ok(evidence)
 
-    def letters(self) -> Iterator[Finding]:
-        """Count what could not be indexed."""
-        letters = int(self._letters.get("ApproximateNumberOfMessages", 0))
-        if letters:
-            yield warning("dead letters", f"{letters} are there", "trailsink dlq list")
-        else:
-            yield ok("dead letters", "none")
+    @check("dead letters")
+    def letters(self) -> Iterator[Judgement]:
+        """Count the dead letters."""
+        yield judge_letters(self._dead_letters.messages)
 
-    def age(self) -> Iterator[Finding]:
-        """Ask CloudWatch how old the oldest message and letter are."""
-        check = "age of the oldest message"
-        source, letters = (self._oldest(one["QueueArn"].rpartition(":")[2]) for one in (self._source, self._letters))
-        if source is None and letters is None:
-            yield not_checked(check, "CloudWatch has no number of the last quarter of an hour")
+    @check("age of the oldest message")
+    def age(self) -> Iterator[Judgement]:
+        """Check how old the oldest message and the oldest letter are."""
+        retention = self._dead_letters.retention_seconds
+        if not {"oldest_message", "oldest_letter"} & require(self._facts.figures).keys():
+            yield Judgement.not_checked("CloudWatch has no figure of the last quarter of an hour")
             return
-        ages = f"{source or 0:.0f} s in the queue, {_days(letters or 0)} in the dead-letter queue"
-        longest = int(self._letters.get("MessageRetentionPeriod", 0))
-        if letters and letters > longest - _LAST_DAYS * _DAY:
-            yield warning(check, f"{ages}: letters are deleted after {_days(longest)}", "trailsink dlq list")
-        elif source and source > _LATE_SECONDS:
-            fix = "see what the consumer logs: nobody consumes, or the cluster takes less than comes"
-            yield warning(check, ages, fix)
-        else:
-            yield ok(check, ages)
-
-    def _oldest(self, queue: str) -> float | None:
-        answer: Any = self._aws("cloudwatch").get_metric_statistics(
-            Namespace="AWS/SQS",
-            MetricName="ApproximateAgeOfOldestMessage",
-            Dimensions=[{"Name": "QueueName", "Value": queue}],
-            StartTime=self._now - timedelta(minutes=15),
-            EndTime=self._now,
-            Period=300,
-            Statistics=["Maximum"],
-        )
-        return max((float(one["Maximum"]) for one in answer["Datapoints"]), default=None)
-
-    def clock(self) -> Iterator[Finding]:
-        """Compare this machine's clock with that of SQS."""
-        off = self._answer("queue_url").clock_seconds
-        if off is None:
-            yield not_checked("clock", "SQS did not say its time")
-        elif off < _CLOCK_SECONDS:
-            yield ok("clock", f"{off:.0f} s from AWS's")
-        else:
-            yield fault(
-                "clock", f"{off:.0f} s from AWS's", "set this machine's clock, and have it kept: signatures age"
-            )
-
-    # Who may send
-
-    def policy(self, announcers: Sequence[Announcer]) -> Iterator[Finding]:
-        """Say whether those who announce files may send to the queue."""
-        statements = _statements(self._source.get("Policy"))
-        if not announcers:
-            yield not_checked("queue policy", "for whom it must be open is not known: TRAILSINK_BUCKET is not set")
-        for service, arn in announcers:
-            name = _SERVICES.get(service, service)
-            if any(_lets(one, service, "sqs:SendMessage", arn) for one in statements):
-                yield ok("queue policy", f"lets {name} send for {arn}")
-                continue
-            statement = {
-                "Effect": "Allow",
-                "Principal": {"Service": service},
-                "Action": "sqs:SendMessage",
-                "Resource": self.arn,
-                "Condition": {"ArnEquals": {"aws:SourceArn": arn}},
-            }
-            fix = f"add to the queue's Policy: {msgspec.json.encode(statement).decode()}"
-            yield fault("queue policy", f"does not let {name} send for {arn}", fix)
-
-    def encryption(self, announcers: Sequence[Announcer]) -> Iterator[Finding]:
-        """Say whether those who announce files can use the queue's key."""
-        key = self._source.get("KmsMasterKeyId", "")
-        if key:
-            yield from self._key(key, [service for service, _ in announcers] or ["s3.amazonaws.com"])
-        elif self._source.get("SqsManagedSseEnabled") == "true":
-            yield ok("queue encryption", "SSE-SQS")
-        else:
-            yield warning("queue encryption", "none", _set(self.url, SqsManagedSseEnabled="true"))
-
-    def _key(self, key: str, services: Sequence[str]) -> Iterator[Finding]:
-        names = ", ".join(_SERVICES.get(service, service) for service in services)
-        own = "use SSE-SQS, or a key of your own whose policy lets the service use it"
-        if key.endswith("alias/aws/sqs"):
-            yield fault("queue encryption", f"{names} cannot use the key alias/aws/sqs", own)
-            return
-        kms = self._aws("kms")
-        try:
-            about: Any = kms.describe_key(KeyId=key)["KeyMetadata"]
-            policy = kms.get_key_policy(KeyId=about["KeyId"], PolicyName="default")["Policy"]
-        except (ClientError, BotoCoreError) as error:
-            yield not_checked(
-                "queue encryption", f"whether {names} may use the key {key} cannot be seen: {error_text(error)}"
-            )
-            return
-        statements = _statements(policy)
-        shut_out = [
-            service
-            for service in services
-            if not all(any(_lets(one, service, action) for one in statements) for action in _KEY_ACTIONS)
+        judgements = [
+            judge_oldest_message(require(self._facts.oldest_message) or 0),
+            judge_oldest_letter(require(self._facts.oldest_letter) or 0, retention),
         ]
-        if about.get("KeyState", "Enabled") != "Enabled":
-            fix = f"aws kms enable-key --key-id {about['KeyId']}"
-            yield fault("queue encryption", f"the key {key} is {about['KeyState']}: no message gets in or out", fix)
-        elif shut_out:
-            fix = (
-                f"let {', '.join(shut_out)} use {' and '.join(_KEY_ACTIONS)} in the policy of the key {about['KeyId']}"
-            )
-            yield fault("queue encryption", f"the policy of the key {key} does not let {names} use it", fix)
+        status = worst(judgement.status for judgement in judgements)
+        evidence = ", ".join(judgement.evidence for judgement in judgements)
+        yield Judgement(status, evidence, next(judgement.fix for judgement in judgements if judgement.status is status))
+
+    @check("clock")
+    def clock(self) -> Iterator[Judgement]:
+        """Compare this machine's clock with that of SQS."""
+        seconds = self._source.clock_seconds
+        if seconds is None:
+            yield Judgement.not_checked("SQS did not report its time")
+        elif seconds < _MAX_CLOCK_SECONDS:
+            yield Judgement.ok(f"{seconds:.0f} s from AWS's")
         else:
-            yield ok("queue encryption", f"key {key}, which {names} may use")
+            fix = "set this machine's clock, and keep it synchronised: AWS refuses old signatures"
+            yield Judgement.fault(f"{seconds:.0f} s from AWS's", fix)
 
 
-def _set(url: str, **attributes: str) -> str:
-    return f"aws sqs set-queue-attributes --queue-url {url} --attributes '{msgspec.json.encode(attributes).decode()}'"
+def _judge_existence(queue: Observed[QueueAttributes], setting: str) -> Judgement:
+    match queue:
+        case QueueAttributes():
+            return Judgement.ok(queue.arn)
+        case Missing():
+            return Judgement.fault(queue.why, f"set {variable(setting)}, and AWS_REGION to its region")
+    return judge_unobserved(queue)
 
 
-def _days(seconds: float) -> str:
-    return f"{seconds / _DAY:.0f} d" if seconds >= _DAY else f"{seconds / 3600:.1f} h"
+def set_attributes(url: str, **attributes: str) -> str:
+    """Return the command that sets attributes of a queue."""
+    return f"aws sqs set-queue-attributes --queue-url {url} --attributes '{_json(attributes)}'"
 
 
-def _statements(policy: str | None) -> list[dict[str, Any]]:
-    found: Any = msgspec.json.decode(policy or "{}").get("Statement", [])
-    return found if isinstance(found, list) else [found]
-
-
-def _lets(statement: dict[str, Any], service: str, action: str, source: str = "") -> bool:
-    """Say whether a statement allows a service an action on behalf of a source; what it denies is not looked at."""
-    return (
-        statement.get("Effect") == "Allow"
-        and _is_for(statement.get("Principal"), service)
-        and any(fnmatchcase(action.lower(), one.lower()) for one in _several(statement.get("Action")))
-        and (not source or _covers(statement.get("Condition", {}), source))
-    )
-
-
-def _is_for(principal: Any, service: str) -> bool:  # noqa: ANN401 - as the policy has it
-    if not isinstance(principal, dict):
-        return bool(principal == "*")
-    return "*" in _several(principal.get("AWS")) or service in _several(principal.get("Service"))
-
-
-def _covers(conditions: dict[str, dict[str, Any]], source: str) -> bool:
-    """Say whether the conditions on the source's ARN, if there are any, hold for it."""
-    asked = [
-        _several(values)
-        for tests in conditions.values()
-        for name, values in tests.items()
-        if name.lower() == "aws:sourcearn"
-    ]
-    return all(any(fnmatchcase(source, pattern) for pattern in patterns) for patterns in asked)
-
-
-def _several(value: Any) -> list[str]:  # noqa: ANN401 - one or many, as policies allow
-    return [] if value is None else [str(one) for one in value] if isinstance(value, list) else [str(value)]
+def _json(document: dict[str, Any]) -> str:
+    return msgspec.json.encode(document).decode()

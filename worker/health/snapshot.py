@@ -1,33 +1,52 @@
-"""What was observed of a pipeline at one moment, part by part; what could not be observed, and why."""
+"""The state of a pipeline at one moment, part by part, as values; a part that could not be observed says why."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+RATE_WINDOW = timedelta(minutes=15)  # of throughput, and of the age of the oldest message
+ERROR_WINDOW = timedelta(hours=1)  # of the function's errors and throttles
+
 
 @dataclass(frozen=True, slots=True)
 class Unobserved:
-    """What could not be looked at, and why: a part of a sentence."""
+    """Something that could not be observed, and why, as a part of a sentence. `error` is the cause, where one is."""
 
     why: str
+    error: Exception | None = field(default=None, compare=False, repr=False)
+
+
+class Unreachable(Unobserved):
+    """Nothing answers at all: further questions would only wait for the same timeout."""
+
+    __slots__ = ()
+
+
+class Missing(Unobserved):
+    """AWS answers that it does not exist."""
+
+    __slots__ = ()
 
 
 T = TypeVar("T")
 
-
 Observed: TypeAlias = T | Unobserved
+
+
+# SQS
 
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """Messages of the source queue, approximately; those that wait for another try are in flight, too.
+    """Messages of the source queue, approximately. A message that waits for another try is in flight.
 
-    `oldest_seconds` is by CloudWatch, None where it has nothing.
+    `oldest_seconds` is the age of the oldest message by CloudWatch, None where it has no figure.
     """
 
     waiting: int
@@ -38,64 +57,116 @@ class QueueState:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterState:
-    """The dead-letter queue; `reasons` is None where nobody looked into the letters."""
+    """The dead-letter queue; `reasons` is None unless the letters were counted by reason."""
 
     number: int
     oldest_seconds: float | None = None
     reasons: Mapping[str, int] | None = None
 
 
+# Lambda
+
+
+@dataclass(frozen=True, slots=True)
+class EventSourceMapping:
+    """A mapping from the source queue to a function; `max_concurrency` is None where it is not limited."""
+
+    uuid: str
+    state: str
+    function_arn: str
+    max_concurrency: int | None = None
+    reports_batch_item_failures: bool = False
+
+    @property
+    def function(self) -> str:
+        """The function's name."""
+        return self.function_arn.split(":function:")[-1].split(":")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionConfiguration:
+    """A function's configuration; `vpc_id` is "" and the lists are empty outside a VPC."""
+
+    role: str
+    timeout_seconds: int
+    environment: Mapping[str, str]
+    vpc_id: str
+    subnets: Sequence[str]
+    security_groups: Sequence[str]
+
+
 @dataclass(frozen=True, slots=True)
 class ConsumerState:
-    """The event source mapping that consumes the queue; `errors` and `throttles` are the function's, of an hour."""
+    """The function that consumes the queue: its mappings and limits. `errors` and `throttles` are of the last hour.
 
-    state: str
-    function: str
-    max_concurrency: int | None
-    reserved_concurrency: int | None
+    `reserved_concurrency` is None where none is reserved, and the figures are None where CloudWatch was not readable.
+    """
+
+    mappings: Sequence[EventSourceMapping]
+    reserved_concurrency: Observed[int | None] = None
     errors: int | None = None
     throttles: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """Files and records a minute, over the last quarter of an hour, and who says so: `CloudWatch` or `the index`."""
+    """Files and records per minute over the last quarter of an hour, and the source: `CloudWatch` or `the index`."""
 
     files: float
     records: float
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class IndexFreshness:
-    """The newest searchable event and when the newest was indexed; None in an empty index."""
-
-    event: datetime | None
-    indexed: datetime | None
+# CloudTrail and S3
 
 
 @dataclass(frozen=True, slots=True)
-class BucketLag:
-    """The bucket beside the index: its newest file, and files after the newest indexed one of their folder."""
+class Trail:
+    """A trail that writes to the bucket: the prefix of its keys and its SNS topic, each "" where it has none."""
 
-    newest: datetime
-    since: int
-    oldest_since: datetime | None
+    name: str
+    arn: str
+    key_prefix: str = ""
+    topic_arn: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class TrailState:
-    """A trail that writes to the bucket; `error` is why it cannot deliver, "" when it can."""
+    """Whether a trail logs; `delivery_error` is why it cannot deliver into its bucket, "" when it can."""
 
     name: str
+    bucket: str
     logging: bool
     delivered: datetime | None
-    error: str
+    delivery_error: str
+
+
+@dataclass(frozen=True, slots=True)
+class BucketLag:
+    """How far the index lags behind the bucket: the newest file, and files newer than the last one indexed, per folder.
+
+    `oldest_unindexed` is the upload of the oldest of those `unindexed` files.
+    """
+
+    newest: datetime
+    unindexed: int
+    oldest_unindexed: datetime | None
+
+
+# OpenSearch
+
+
+@dataclass(frozen=True, slots=True)
+class ServerVersion:
+    """What `GET /` reports, "" where it does not."""
+
+    distribution: str = ""
+    number: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ClusterState:
-    """The cluster; the figures are None where it does not offer them, as Serverless does not."""
+    """The cluster's health; the figures are None where the server does not offer them, as Serverless does not."""
 
     server: str
     health: str | None
@@ -105,15 +176,50 @@ class ClusterState:
 
 @dataclass(frozen=True, slots=True)
 class DiskUsage:
-    """The fullest node's disk."""
+    """The disk of the fullest node."""
 
     used_percent: float
     free_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
+class TemplateState:
+    """The index template: its version, None when none is trailsink's, and the version of this trailsink.
+
+    `changed` names fields that the template should have, and lacks or has with another type.
+    """
+
+    name: str
+    version: int | None
+    expected: int
+    changed: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionState:
+    """Days that the settings ask for (0: for ever), and the policy of the cluster, by its description.
+
+    `policy` is "" where there is none, and None where it may not be read. `expected` is the description of the policy
+    that `trailsink setup` would create. `has_ism` is False for a server without the plugin.
+    """
+
+    days: int
+    policy: str | None
+    expected: str = ""
+    has_ism: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class IndexFreshness:
+    """The newest searchable event, and when the last event was indexed; None in an empty index."""
+
+    event: datetime | None
+    indexed: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class IndexSize:
-    """One index: its events and its size in bytes, copies included."""
+    """One index: its events, and its size in bytes with all copies."""
 
     name: str
     events: int
@@ -121,33 +227,17 @@ class IndexSize:
 
 
 @dataclass(frozen=True, slots=True)
-class TemplateState:
-    """The index template: its version, None when there is none of ours, and the version that this trailsink has."""
-
-    version: int | None
-    ours: int
-
-
-@dataclass(frozen=True, slots=True)
-class RetentionState:
-    """Days asked for (0: for ever), and what the cluster's policy says, "" where there is none."""
-
-    days: int
-    policy: str
-
-
-@dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All that was seen at one moment."""
+    """Everything that `trailsink status` shows, observed at one moment. Without a consumer, no mapping exists."""
 
-    at: datetime
+    observed_at: datetime
     queue: Observed[QueueState]
-    letters: Observed[DeadLetterState]
-    consumer: Observed[ConsumerState | None]
-    rates: Observed[Throughput]
+    dead_letters: Observed[DeadLetterState]
+    consumer: Observed[ConsumerState]
+    throughput: Observed[Throughput]
     trails: Observed[Sequence[TrailState]]
-    newest: Observed[IndexFreshness]
-    files: Observed[BucketLag | None]
+    freshness: Observed[IndexFreshness]
+    bucket_lag: Observed[BucketLag | None]
     cluster: Observed[ClusterState]
     disk: Observed[DiskUsage | None]
     template: Observed[TemplateState]

@@ -1,13 +1,28 @@
-"""How a pipeline is, judged from what was seen of it: part by part a verdict and one line, and one verdict for all."""
+"""The report of `trailsink status`: for each part its status and one line, and one status for the whole pipeline."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from worker.health.findings import CheckStatus
+from worker.health.findings import CheckStatus, worst
+from worker.health.rules import (
+    judge_bucket_lag,
+    judge_disk,
+    judge_freshness,
+    judge_function_errors,
+    judge_health,
+    judge_letters,
+    judge_mappings,
+    judge_oldest_message,
+    judge_reserved_concurrency,
+    judge_retention,
+    judge_template,
+    judge_trails,
+)
 from worker.health.snapshot import (
+    RATE_WINDOW,
     BucketLag,
     ClusterState,
     ConsumerState,
@@ -25,280 +40,225 @@ from worker.health.snapshot import (
     TrailState,
     Unobserved,
 )
+from worker.humanize import format_duration, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-
-# A message that waits longer than a consumer takes for anything it does is not being consumed.
-_OLDEST_WARNING = timedelta(minutes=15)
-
-
-_OLDEST_FAULT = timedelta(hours=1)
-
-
-# A trail delivers about every five minutes while anything is called at all.
-# docs.aws.amazon.com/awscloudtrail/latest/userguide/get-and-view-cloudtrail-log-files.html
-_STALE = timedelta(hours=2)
-
-
-_BEHIND = timedelta(minutes=15)
-
-
-# AWS recommends to act at a quarter free; a cluster stops writing at 95 percent used, a managed domain at 80.
-# docs.aws.amazon.com/opensearch-service/latest/developerguide/cloudwatch-alarms.html
-_DISK_WARNING = 75.0
-
-
-_DISK_FAULT = 90.0
-
+    from worker.health.findings import Judgement
 
 # One screen has no room for a year of days.
 _DAYS_SHOWN = 7
 
 
-_MANY = 10  # of a unit, beside which the next smaller one says nothing
-
-
-WINDOW = timedelta(minutes=15)  # over which rates are taken
-
-
-ERRORS_WINDOW = timedelta(hours=1)
-
-
-Amount = TypeVar("Amount", float, timedelta)
-
-
 @dataclass(frozen=True, slots=True)
 class StatusPart:
-    """One line of a status: `facts` are the figures in it, for programs."""
+    """One line of the report; `facts` are the figures in it, for programs."""
 
     name: str
-    verdict: CheckStatus
+    status: CheckStatus
     text: str
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Status:
-    """The whole."""
+class StatusReport:
+    """All parts, as they were observed at one moment."""
 
-    at: datetime
+    observed_at: datetime
     parts: Sequence[StatusPart]
 
     @property
-    def verdict(self) -> CheckStatus:
-        """The worst of the parts; what is unknown does not count."""
-        found = {part.verdict for part in self.parts}
-        return next((one for one in (CheckStatus.FAULT, CheckStatus.WARNING) if one in found), CheckStatus.OK)
+    def status(self) -> CheckStatus:
+        """The worst status of a part; an unknown one does not count."""
+        return worst(part.status for part in self.parts if part.status is not CheckStatus.UNKNOWN)
 
-    def named(self, *verdicts: CheckStatus) -> list[str]:
-        """Name the parts with one of these verdicts."""
-        return [part.name for part in self.parts if part.verdict in verdicts]
+    def names(self, *statuses: CheckStatus) -> list[str]:
+        """Return the names of the parts with one of these statuses."""
+        return [part.name for part in self.parts if part.status in statuses]
 
 
-def judge(sight: Snapshot) -> Status:
-    """Judge what was seen; a queue or a cluster that could not be seen is a fault, for nothing goes on without it."""
+def report(snapshot: Snapshot) -> StatusReport:
+    """Judge a snapshot. A queue or cluster that could not be observed is a fault: nothing works without it."""
+    now, fault = snapshot.observed_at, CheckStatus.FAULT
     parts = (
-        _part("queue", sight.queue, _queue, unseen=CheckStatus.FAULT),
-        _part("dead letters", sight.letters, _letters, unseen=CheckStatus.FAULT),
-        _part("consumer", sight.consumer, _consumer),
-        _part("throughput", sight.rates, _rates),
-        _part("trail", sight.trails, lambda trails: _trails(trails, sight.at)),
-        _part("lag", sight.newest, lambda newest: _lag(newest, sight.files, sight.at)),
-        _part("cluster", sight.cluster, _cluster, unseen=CheckStatus.FAULT),
-        _part("disk", sight.disk, _disk),
-        _part("template", sight.template, _template),
-        _part("retention", sight.retention, _retention),
-        _part("indices", sight.indices, _indices),
+        _part("queue", snapshot.queue, _describe_queue, unobserved=fault),
+        _part("dead letters", snapshot.dead_letters, _describe_letters, unobserved=fault),
+        _part("consumer", snapshot.consumer, _describe_consumer),
+        _part("throughput", snapshot.throughput, _describe_throughput),
+        _part("trail", snapshot.trails, lambda trails: _describe_trails(trails, now)),
+        _part("lag", snapshot.freshness, lambda freshness: _describe_lag(freshness, snapshot.bucket_lag, now)),
+        _part("cluster", snapshot.cluster, _describe_cluster, unobserved=fault),
+        _part("disk", snapshot.disk, _describe_disk),
+        _part("template", snapshot.template, _describe_template),
+        _part("retention", snapshot.retention, _describe_retention),
+        _part("indices", snapshot.indices, _describe_indices),
     )
-    return Status(sight.at, parts)
+    return StatusReport(now, parts)
 
 
-_Judged: TypeAlias = tuple[CheckStatus, str, dict[str, Any]]  # with the line and the facts
+_Line: TypeAlias = tuple[CheckStatus, str, dict[str, Any]]  # with the text and the facts
 
 
 def _part(
-    name: str, seen: Observed[T], judged: Callable[[T], _Judged], *, unseen: CheckStatus = CheckStatus.UNKNOWN
+    name: str,
+    observed: Observed[T],
+    describe: Callable[[T], _Line],
+    *,
+    unobserved: CheckStatus = CheckStatus.UNKNOWN,
 ) -> StatusPart:
-    return StatusPart(name, unseen, seen.why) if isinstance(seen, Unobserved) else StatusPart(name, *judged(seen))
+    if isinstance(observed, Unobserved):
+        return StatusPart(name, unobserved, observed.why)
+    status, text, facts = describe(observed)
+    return StatusPart(name, CheckStatus.UNKNOWN if status is CheckStatus.NOT_CHECKED else status, text, facts)
 
 
-def _over(amount: Amount, warning: Amount, fault: Amount) -> CheckStatus:
-    return CheckStatus.FAULT if amount >= fault else CheckStatus.WARNING if amount >= warning else CheckStatus.OK
+def _advice(judgement: Judgement) -> str:
+    """Return evidence and fix, for parts whose fix is short."""
+    return f"{judgement.evidence}; {judgement.fix}" if judgement.fix else judgement.evidence
 
 
-def _queue(seen: QueueState) -> _Judged:
-    oldest = timedelta(seconds=seen.oldest_seconds or 0)
-    delayed = f", {seen.delayed:,} delayed" if seen.delayed else ""
-    known = f", oldest {format_duration(oldest)}" if seen.oldest_seconds is not None else ""
+def _describe_queue(queue: QueueState) -> _Line:
+    delayed = f", {queue.delayed:,} delayed" if queue.delayed else ""
+    oldest = "" if queue.oldest_seconds is None else f", oldest {format_duration(queue.oldest_seconds)}"
     facts = {
-        "waiting": seen.waiting,
-        "in_flight": seen.in_flight,
-        "delayed": seen.delayed,
-        "oldest_seconds": seen.oldest_seconds,
+        "waiting": queue.waiting,
+        "in_flight": queue.in_flight,
+        "delayed": queue.delayed,
+        "oldest_seconds": queue.oldest_seconds,
     }
-    text = f"{seen.waiting:,} waiting, {seen.in_flight:,} in flight{delayed}{known}"
-    return _over(oldest, _OLDEST_WARNING, _OLDEST_FAULT), text, facts
+    text = f"{queue.waiting:,} waiting, {queue.in_flight:,} in flight{delayed}{oldest}"
+    return judge_oldest_message(queue.oldest_seconds or 0).status, text, facts
 
 
-def _letters(seen: DeadLetterState) -> _Judged:
-    facts = {"number": seen.number, "oldest_seconds": seen.oldest_seconds, "by_reason": seen.reasons}
-    if not seen.number:
-        return CheckStatus.OK, "none", facts
-    known = (
-        f", oldest {format_duration(timedelta(seconds=seen.oldest_seconds))}" if seen.oldest_seconds is not None else ""
+def _describe_letters(letters: DeadLetterState) -> _Line:
+    judgement = judge_letters(letters.number)
+    facts = {"number": letters.number, "oldest_seconds": letters.oldest_seconds, "by_reason": letters.reasons}
+    if not letters.number:
+        return judgement.status, judgement.evidence, facts
+    oldest = "" if letters.oldest_seconds is None else f", oldest {format_duration(letters.oldest_seconds)}"
+    reasons = ", ".join(f"{reason} {number:,}" for reason, number in sorted((letters.reasons or {}).items()))
+    details = f": {reasons}" if reasons else f"; {judgement.fix} names them"
+    return judgement.status, f"{letters.number:,}{oldest}{details}", facts
+
+
+def _describe_consumer(consumer: ConsumerState) -> _Line:
+    mappings = judge_mappings(consumer.mappings)
+    if not consumer.mappings:
+        return mappings.status, mappings.evidence, {}
+    mapping, reserved, reason = consumer.mappings[0], None, ""
+    if isinstance(consumer.reserved_concurrency, Unobserved):
+        reason = consumer.reserved_concurrency.why
+    else:
+        reserved = consumer.reserved_concurrency
+    concurrency = judge_reserved_concurrency(mapping, reserved)
+    errors = judge_function_errors(consumer.errors, consumer.throttles)
+
+    details = [errors.evidence] if consumer.errors is not None else []
+    details += [mappings.evidence] if len(consumer.mappings) > 1 else []
+    details += [f"reserved concurrency {concurrency.evidence}"] if concurrency.fix else []
+    details += [f"reserved concurrency: {reason}"] if reason else []
+    facts = {
+        "state": mapping.state,
+        "function": mapping.function,
+        "max_concurrency": mapping.max_concurrency,
+        "reserved_concurrency": reserved,
+        "errors": consumer.errors,
+        "throttles": consumer.throttles,
+    }
+    status = worst(
+        [mappings.status, concurrency.status, errors.status, CheckStatus.UNKNOWN if reason else CheckStatus.OK]
     )
-    kinds = ", ".join(f"{name} {number:,}" for name, number in sorted((seen.reasons or {}).items()))
-    what = f": {kinds}" if kinds else "; trailsink dlq list names them"
-    return CheckStatus.WARNING, f"{seen.number:,}{known}{what}", facts
+    limits = [limit for limit in (mapping.max_concurrency, reserved) if limit is not None]
+    limit = f"at most {min(limits)} at once" if limits else "as many at once as the account allows"
+    return status, "; ".join([f"{mapping.state}, {limit}", *details]), facts
 
 
-def _consumer(seen: ConsumerState | None) -> _Judged:
-    if seen is None:
-        return CheckStatus.UNKNOWN, "no event source mapping; trailsink run has to consume", {}
-    verdict = {"Enabled": CheckStatus.OK, "Disabled": CheckStatus.FAULT, "Disabling": CheckStatus.FAULT}.get(
-        seen.state, CheckStatus.WARNING
-    )
-    if verdict is CheckStatus.OK and (seen.errors or seen.throttles or seen.reserved_concurrency == 0):
-        verdict = CheckStatus.FAULT if seen.reserved_concurrency == 0 else CheckStatus.WARNING
-    limits = [number for number in (seen.max_concurrency, seen.reserved_concurrency) if number is not None]
-    most = f"at most {min(limits)} at once" if limits else "as many at once as the account has"
-    failed = "" if seen.errors is None else f"; {seen.errors:,} errors, {seen.throttles or 0:,} throttles in 1h"
+def _describe_throughput(throughput: Throughput) -> _Line:
+    text = f"{throughput.files:,.1f} files, {throughput.records:,.0f} records a minute by {throughput.source}"
     facts = {
-        "state": seen.state,
-        "function": seen.function,
-        "max_concurrency": seen.max_concurrency,
-        "reserved_concurrency": seen.reserved_concurrency,
-        "errors": seen.errors,
-        "throttles": seen.throttles,
+        "files_per_minute": throughput.files,
+        "records_per_minute": throughput.records,
+        "source": throughput.source,
     }
-    return verdict, f"{seen.state}, {most}{failed}", facts
+    return CheckStatus.OK, f"{text}, last {format_duration(RATE_WINDOW)}", facts
 
 
-def _rates(seen: Throughput) -> _Judged:
-    text = f"{seen.files:,.1f} files, {seen.records:,.0f} records a minute by {seen.source}"
-    facts = {"files_per_minute": seen.files, "records_per_minute": seen.records, "source": seen.source}
-    return CheckStatus.OK, f"{text}, last {format_duration(WINDOW)}", facts
+def _describe_trails(trails: Sequence[TrailState], now: datetime) -> _Line:
+    judgements = judge_trails(trails, now)
+    members = [
+        {
+            "name": trail.name,
+            "logging": trail.logging,
+            "delivered": _iso(trail.delivered),
+            "error": trail.delivery_error,
+        }
+        for trail in trails
+    ]
+    facts = {"trails": members} if members else {}
+    text = "; ".join(judgement.evidence for judgement in judgements)
+    return worst(judgement.status for judgement in judgements), text, facts
 
 
-def _trails(seen: Sequence[TrailState], at: datetime) -> _Judged:
-    if not seen:
-        return CheckStatus.UNKNOWN, "none of this account and region writes to the bucket", {}
-    verdict, said = CheckStatus.OK, []
-    for one in seen:
-        if not one.logging or one.error:
-            verdict = CheckStatus.FAULT
-        state = f"cannot deliver: {one.error}" if one.error else "is logging" if one.logging else "is not logging"
-        said.append(
-            f"{one.name} {state}" + (f", delivered {format_duration(at - one.delivered)} ago" if one.delivered else "")
-        )
-    facts = {
-        "trails": [
-            {"name": one.name, "logging": one.logging, "delivered": _iso(one.delivered), "error": one.error}
-            for one in seen
-        ]
-    }
-    return verdict, "; ".join(said), facts
-
-
-def _lag(seen: IndexFreshness, files: Observed[BucketLag | None], at: datetime) -> _Judged:
-    facts: dict[str, Any] = {"newest_event": _iso(seen.event), "newest_indexed": _iso(seen.indexed)}
-    if seen.event is None or seen.indexed is None:
-        return CheckStatus.WARNING, "no event is in the index", facts
-    facts["seconds"] = round((at - seen.event).total_seconds())
-    stale = at - seen.indexed > _STALE
-    verdict = CheckStatus.WARNING if stale else CheckStatus.OK
-    text = f"newest event {format_duration(at - seen.event)} old, indexed {format_duration(at - seen.indexed)} ago"
-    match files:
+def _describe_lag(freshness: IndexFreshness, lag: Observed[BucketLag | None], now: datetime) -> _Line:
+    judgement = judge_freshness(freshness, now)
+    facts: dict[str, Any] = {"newest_event": _iso(freshness.event), "newest_indexed": _iso(freshness.indexed)}
+    if freshness.event is None or freshness.indexed is None:
+        return judgement.status, judgement.evidence, facts
+    facts["seconds"] = round((now - freshness.event).total_seconds())
+    match lag:
         case BucketLag():
-            facts |= {"newest_file": _iso(files.newest), "files_since": files.since}
-            text += f"; file {format_duration(at - files.newest)} old"
-            if files.oldest_since and at - files.oldest_since > _BEHIND:
-                verdict = CheckStatus.FAULT if stale else CheckStatus.WARNING
-                text += f", {files.since:,} not in the index"
+            facts |= {"newest_file": _iso(lag.newest), "files_since": lag.unindexed}
+            bucket = judge_bucket_lag(lag, now)
+            # Nothing was indexed for hours, although there were files to index.
+            is_stuck = judgement.status is bucket.status is CheckStatus.WARNING
+            status = CheckStatus.FAULT if is_stuck else worst([judgement.status, bucket.status])
+            return status, f"{judgement.evidence}; {bucket.evidence}", facts
         case Unobserved():
-            text += f"; bucket: {files.why}"
-    return verdict, text, facts
+            return judgement.status, f"{judgement.evidence}; bucket: {lag.why}", facts
+    return judgement.status, judgement.evidence, facts
 
 
-def _cluster(seen: ClusterState) -> _Judged:
+def _describe_cluster(cluster: ClusterState) -> _Line:
     facts = {
-        "server": seen.server,
-        "health": seen.health,
-        "nodes": seen.nodes,
-        "unassigned_shards": seen.unassigned,
+        "server": cluster.server,
+        "health": cluster.health,
+        "nodes": cluster.nodes,
+        "unassigned_shards": cluster.unassigned,
     }
-    if seen.health is None:
-        return CheckStatus.OK, f"{seen.server}, which does not tell its health", facts
-    verdict = {"green": CheckStatus.OK, "yellow": CheckStatus.WARNING}.get(seen.health, CheckStatus.FAULT)
-    nodes = f"{seen.nodes} node{'' if seen.nodes == 1 else 's'}"
-    missing = f", shards without a place: {seen.unassigned:,}" if seen.unassigned else ""
-    return verdict, f"{seen.health}, {seen.server}, {nodes}{missing}", facts
+    judgement = judge_health(cluster)
+    return judgement.status, judgement.evidence, facts
 
 
-def _disk(seen: DiskUsage | None) -> _Judged:
-    if seen is None:
-        return CheckStatus.UNKNOWN, "the server does not tell", {}
-    facts = {"used_percent": seen.used_percent, "free_bytes": seen.free_bytes}
-    text = f"{seen.used_percent:.0f} % used, {format_size(seen.free_bytes)} free on the fullest node"
-    return _over(seen.used_percent, _DISK_WARNING, _DISK_FAULT), text, facts
+def _describe_disk(disk: DiskUsage | None) -> _Line:
+    facts = {"used_percent": disk.used_percent, "free_bytes": disk.free_bytes} if disk else {}
+    judgement = judge_disk(disk)
+    return judgement.status, judgement.evidence, facts
 
 
-def _template(seen: TemplateState) -> _Judged:
-    facts = {"version": seen.version, "expected": seen.ours}
-    if seen.version is None:
-        text = "there is none of ours, records will be refused; trailsink setup"
-        return CheckStatus.FAULT, text, facts
-    if seen.version != seen.ours:
-        text = f"version {seen.version}, this trailsink has {seen.ours}; trailsink setup"
-        return CheckStatus.WARNING, text, facts
-    return CheckStatus.OK, f"version {seen.version}", facts
+def _describe_template(template: TemplateState) -> _Line:
+    judgement = judge_template(template)
+    return judgement.status, _advice(judgement), {"version": template.version, "expected": template.expected}
 
 
-def _retention(seen: RetentionState | None) -> _Judged:
-    if seen is None:
-        return CheckStatus.UNKNOWN, "the server has none of its own; delete old indices yourself", {}
-    facts = {"days": seen.days, "policy": seen.policy}
-    if seen.policy:
-        return CheckStatus.OK, seen.policy, facts
-    if seen.days:
-        text = f"{seen.days} days asked for, and no policy is there; trailsink setup"
-        return CheckStatus.WARNING, text, facts
-    return CheckStatus.OK, "none asked for; indices are kept", facts
+def _describe_retention(retention: RetentionState | None) -> _Line:
+    facts = {"days": retention.days, "policy": retention.policy} if retention else {}
+    judgement = judge_retention(retention)
+    return judgement.status, _advice(judgement), facts
 
 
-def _indices(seen: Sequence[IndexSize]) -> _Judged:
-    events, total = sum(one.events for one in seen), sum(one.size_bytes for one in seen)
-    each = [{"name": one.name, "events": one.events, "size_bytes": one.size_bytes} for one in seen]
-    text = f"{len(seen):,} with {events:,} events in {format_size(total)}"
-    return CheckStatus.OK, text, {"number": len(seen), "events": events, "size_bytes": total, "each": each}
+def _describe_indices(indices: Sequence[IndexSize]) -> _Line:
+    events, size = sum(index.events for index in indices), sum(index.size_bytes for index in indices)
+    each = [{"name": index.name, "events": index.events, "size_bytes": index.size_bytes} for index in indices]
+    text = f"{len(indices):,} with {events:,} events in {format_size(size)}"
+    return CheckStatus.OK, text, {"number": len(indices), "events": events, "size_bytes": size, "each": each}
 
 
 def newest_indices(part: StatusPart) -> list[Mapping[str, Any]]:
-    """Pick the latest few of the indices that a part tells of, for one screen; the undated one is no day."""
-    dated = [one for one in part.facts.get("each", []) if not one["name"].endswith("-undated")]
-    return sorted(dated, key=lambda one: str(one["name"]), reverse=True)[:_DAYS_SHOWN]
+    """Return the newest few of the indices in a part, for one screen; the undated one is no day."""
+    dated = [index for index in part.facts.get("each", []) if not index["name"].endswith("-undated")]
+    return sorted(dated, key=lambda index: str(index["name"]), reverse=True)[:_DAYS_SHOWN]
 
 
-def format_duration(length: timedelta) -> str:
-    """Write a length of time in its largest two units, or one when that is plenty: 42s, 5m, 3h 20m, 6d 4h, 12d."""
-    seconds = max(0, int(length.total_seconds()))
-    for unit, whole, lesser, part in (("d", 86_400, "h", 3_600), ("h", 3_600, "m", 60)):
-        if seconds >= whole:
-            rest = seconds % whole // part if seconds < _MANY * whole else 0
-            return f"{seconds // whole}{unit}" + (f" {rest}{lesser}" if rest else "")
-    return f"{seconds // 60}m" if seconds >= 60 else f"{seconds}s"  # noqa: PLR2004
-
-
-def format_size(octets: float) -> str:
-    """Write a size in the unit that keeps it short."""
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if octets < 1024 or unit == "TiB":  # noqa: PLR2004
-            return f"{octets:.0f} B" if unit == "B" else f"{octets:.1f} {unit}"
-        octets /= 1024
-    raise AssertionError
-
-
-def _iso(moment: datetime | None) -> str | None:
-    return moment.astimezone(UTC).isoformat(timespec="seconds") if moment else None
+def _iso(time: datetime | None) -> str | None:
+    return time.astimezone(UTC).isoformat(timespec="seconds") if time else None

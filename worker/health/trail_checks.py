@@ -1,160 +1,152 @@
-"""The doctor's look at the trail, and at how the queue gets to know of its files."""
+"""The doctor's checks of the trail, and of how its new files are announced to the queue."""
 
 from __future__ import annotations
 
-from functools import cached_property
-from typing import TYPE_CHECKING, Any
-
-from botocore.exceptions import BotoCoreError, ClientError
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from worker.aws.bucket_notifications import OwnNotification, conflicts, entries_for_queue, key_filter
-from worker.health.findings import fault, not_checked, ok, warning
+from worker.health.check import check
+from worker.health.findings import Judgement
+from worker.health.observe import fact, require
+from worker.health.rules import judge_trails
+from worker.health.snapshot import Unobserved
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
+    from datetime import datetime
 
-    from worker.health.findings import Finding
-    from worker.health.queue_checks import Announcer, QueueChecks
+    from worker.health.aws_facts import AwsFacts
     from worker.settings import Settings
+
+# What announces files to the queue: a service, and the ARN of the bucket, topic or rule that it does so for.
+Announcer: TypeAlias = tuple[str, str]
 
 _S3, _SNS, _EVENTS = "s3.amazonaws.com", "sns.amazonaws.com", "events.amazonaws.com"
 
 
 class TrailChecks:
-    """The trail's bucket with its notifications, and the trails that write to it."""
+    """The trail's bucket with its notifications, and the trails that write to it.
 
-    def __init__(self, settings: Settings, aws: Callable[[str], Any], queues: QueueChecks, trail_prefix: str) -> None:
-        self._settings, self._aws, self._queues, self._given_prefix = settings, aws, queues, trail_prefix
+    `trail_prefix` is the prefix of the trail's keys, "" to go by the trails of this account.
+    """
+
+    def __init__(self, settings: Settings, facts: AwsFacts, now: datetime, trail_prefix: str) -> None:
+        self._settings, self._facts, self._now, self._trail_prefix = settings, facts, now, trail_prefix
 
     @property
-    def _bucket(self) -> str:
-        return self._settings.required("bucket")
+    def _queue_arn(self) -> str:
+        return require(self._facts.source_queue, "the source queue cannot be checked").arn
 
     @property
     def _bucket_arn(self) -> str:
         # The partition (aws, aws-cn, aws-us-gov) is the queue's.
-        return f"arn:{self._queues.arn.split(':')[1]}:s3:::{self._bucket}"
+        return f"arn:{self._queue_arn.split(':')[1]}:s3:::{self._facts.bucket}"
 
-    @cached_property
-    def _there(self) -> dict[str, Any]:
-        found: Any = self._aws("s3").get_bucket_notification_configuration(Bucket=self._bucket)
-        return dict(found)
+    @property
+    def _notifications(self) -> dict[str, Any]:
+        return require(self._facts.bucket_notifications)
 
-    @cached_property
-    def _trails(self) -> list[dict[str, Any]]:
-        found: Any = self._aws("cloudtrail").describe_trails()["trailList"]
-        return [one for one in found if one.get("S3BucketName") == self._bucket]
-
-    # Who tells the queue
+    # What announces new files
 
     def announcers(self) -> list[Announcer]:
-        """Name those who tell the queue; the bucket itself, where that cannot be seen or nobody does.
+        """Return what announces files to the queue; nothing where no bucket is set.
 
-        Nobody is known where no bucket is.
+        It is the bucket itself where nothing does, or where that cannot be checked.
         """
         if not self._settings.bucket:
             return []
-        try:
-            return [*self._direct(), *self._by_way()] or [(_S3, self._bucket_arn)]
-        except (ClientError, BotoCoreError):
-            return [(_S3, self._bucket_arn)]
+        bucket = (_S3, self._bucket_arn)
+        notifications, relays = self._facts.bucket_notifications, self.relays
+        if isinstance(notifications, Unobserved) or isinstance(relays, Unobserved):
+            return [bucket]
+        direct = [bucket] if entries_for_queue(notifications, self._queue_arn) else []
+        return [*direct, *relays] or [bucket]
 
-    def _direct(self) -> list[Announcer]:
-        return [(_S3, self._bucket_arn)] if entries_for_queue(self._there, self._queues.arn) else []
+    @fact
+    def relays(self) -> list[Announcer]:
+        """Read which topics of the bucket or the trail, and which EventBridge rules, announce files to the queue."""
+        return [*self._topics(), *self._rules()]
 
-    def _by_way(self) -> Iterator[Announcer]:
-        """Look who else is told, and tells the queue: topics of the bucket or of the trail, rules of EventBridge."""
-        for topic in self._topics():
-            sns: Any = self._aws("sns")
-            pages = sns.get_paginator("list_subscriptions_by_topic").paginate(TopicArn=topic)
-            subscribed = (one for page in pages for one in page["Subscriptions"])
-            if any(one.get("Endpoint") == self._queues.arn for one in subscribed):
+    def _topics(self) -> Iterator[Announcer]:
+        topics = {entry["TopicArn"] for entry in self._notifications.get("TopicConfigurations", ())}
+        trails = self._facts.trails
+        if not isinstance(trails, Unobserved):
+            topics |= {trail.topic_arn for trail in trails if trail.topic_arn}
+        for topic in topics:
+            paginator = self._facts.client("sns").get_paginator("list_subscriptions_by_topic")
+            subscriptions = (entry for page in paginator.paginate(TopicArn=topic) for entry in page["Subscriptions"])
+            if any(entry.get("Endpoint") == self._queue_arn for entry in subscriptions):
                 yield _SNS, topic
-        if "EventBridgeConfiguration" in self._there:
-            events: Any = self._aws("events")
-            for name in events.list_rule_names_by_target(TargetArn=self._queues.arn)["RuleNames"]:
-                rule = events.describe_rule(Name=name)
-                if rule.get("State") == "ENABLED":
-                    yield _EVENTS, rule["Arn"]
 
-    def _topics(self) -> set[str]:
-        of_the_bucket = {one["TopicArn"] for one in self._there.get("TopicConfigurations", ())}
-        try:
-            return of_the_bucket | {one["SnsTopicARN"] for one in self._trails if one.get("SnsTopicARN")}
-        except (ClientError, BotoCoreError):
-            return of_the_bucket
-
-    def notification(self) -> Iterator[Finding]:
-        """Say who announces new files to the queue, and who stands in the way when nobody does."""
-        check = "bucket notification"
-        entries = entries_for_queue(self._there, self._queues.arn)
-        if entries:
-            for entry in entries:
-                yield from self._overlaps(entry)
+    def _rules(self) -> Iterator[Announcer]:
+        if "EventBridgeConfiguration" not in self._notifications:
             return
-        others = list(self._by_way())
-        in_the_way = conflicts(self._there, OwnNotification("", self._queues.arn, self._given_prefix))
-        if others:
-            yield ok(check, f"by way of {', '.join(arn for _, arn in others)}")
-        elif in_the_way:
-            evidence = f"s3://{self._bucket} does not tell the queue, and {' and '.join(in_the_way)}"
+        client = self._facts.client("events")
+        for name in client.list_rule_names_by_target(TargetArn=self._queue_arn)["RuleNames"]:
+            rule = client.describe_rule(Name=name)
+            if rule.get("State") == "ENABLED":
+                yield _EVENTS, rule["Arn"]
+
+    @check("bucket notification")
+    def notification(self) -> Iterator[Judgement]:
+        """Check that new files are announced to the queue, and if not, which entries prevent it."""
+        entries = entries_for_queue(self._notifications, self._queue_arn)
+        if entries:
+            yield from map(self._judge_entry, entries)
+            return
+        relays = require(self.relays)
+        own = OwnNotification("", self._queue_arn, self._trail_prefix)
+        obstacles = conflicts(self._notifications, own)
+        evidence = f"s3://{self._facts.bucket} does not notify the queue"
+        if relays:
+            yield Judgement.ok(f"by way of {', '.join(arn for _, arn in relays)}")
+        elif obstacles:
             fix = "feed the queue by that topic or by EventBridge (`trailsink deploy --set NotificationSource=...`)"
-            yield fault(check, evidence, f"{fix}, or choose another prefix")
+            yield Judgement.fault(f"{evidence}, and {' and '.join(obstacles)}", f"{fix}, or choose another prefix")
         else:
             fix = "add a notification of s3:ObjectCreated:* to the queue; `trailsink deploy` does"
-            yield fault(check, f"s3://{self._bucket} does not tell the queue", fix)
+            yield Judgement.fault(evidence, fix)
 
-    def _overlaps(self, entry: dict[str, Any]) -> Iterator[Finding]:
+    def _judge_entry(self, entry: dict[str, Any]) -> Judgement:
         prefix, suffix = key_filter(entry)
-        where = f"s3://{self._bucket}/{prefix}*{suffix}"
-        others = conflicts(self._there, OwnNotification(entry.get("Id", ""), self._queues.arn, prefix, suffix))
-        if others:
-            fix = f"remove one of the two, or give them prefixes apart; ours is {entry.get('Id')}"
-            yield warning("bucket notification", f"{where} to the queue, but also {' and '.join(others)}", fix)
-        else:
-            yield ok("bucket notification", f"{where} to the queue")
+        files = f"s3://{self._facts.bucket}/{prefix}*{suffix}"
+        own = OwnNotification(entry.get("Id", ""), self._queue_arn, prefix, suffix)
+        if overlapping := conflicts(self._notifications, own):
+            fix = f"remove one of the two, or give them prefixes that do not overlap; ours is {entry.get('Id')}"
+            return Judgement.warning(f"{files} to the queue, but also {' and '.join(overlapping)}", fix)
+        return Judgement.ok(f"{files} to the queue")
 
-    def prefix(self) -> Iterator[Finding]:
-        """Compare what is announced with where the trail writes; the topic and the rule have filters of their own."""
-        entries = entries_for_queue(self._there, self._queues.arn)
-        if not entries:
+    @check("prefix")
+    def prefix(self) -> Iterator[Judgement]:
+        """Compare what is announced with where the trail writes; a topic or rule has filters of its own."""
+        filters = [key_filter(entry) for entry in entries_for_queue(self._notifications, self._queue_arn)]
+        if not filters:
             return
-        wanted = self._prefixes()
-        if not wanted:
-            yield not_checked("prefix", f"no trail of this account and region writes to s3://{self._bucket}")
-        for prefix in sorted(wanted):
-            yield self._covered(prefix, [key_filter(entry) for entry in entries])
+        prefixes = {self._trail_prefix} if self._trail_prefix else self._prefixes_of_trails()
+        if not prefixes:
+            yield Judgement.not_checked(f"no trail of this account and region writes to s3://{self._facts.bucket}")
+        for prefix in sorted(prefixes):
+            yield _judge_prefix(prefix, filters)
 
-    def _prefixes(self) -> set[str]:
-        if self._given_prefix:
-            return {self._given_prefix}
-        return {f"{one['S3KeyPrefix']}/AWSLogs/" if one.get("S3KeyPrefix") else "AWSLogs/" for one in self._trails}
-
-    @staticmethod
-    def _covered(prefix: str, filters: list[tuple[str, str]]) -> Finding:
-        filters = [(begins, ends) for begins, ends in filters if ".json.gz".endswith(ends)]
-        announced = ", ".join(f"{begins}*{ends}" for begins, ends in filters) or "no .json.gz"
-        fix = f"give the notification the prefix {prefix} (`trailsink deploy --set TrailPrefix={prefix}`)"
-        if any(prefix.startswith(begins) for begins, _ in filters):
-            return ok("prefix", f"the trail writes below {prefix}, announced is {announced}")
-        if any(begins.startswith(prefix) for begins, _ in filters):
-            return warning("prefix", f"the trail writes below {prefix}, and only {announced} is announced", fix)
-        return fault("prefix", f"the trail writes below {prefix}, and announced is {announced}", fix)
+    def _prefixes_of_trails(self) -> set[str]:
+        trails = require(self._facts.trails)
+        return {f"{trail.key_prefix}/AWSLogs/" if trail.key_prefix else "AWSLogs/" for trail in trails}
 
     # The trail itself
 
-    def trail(self) -> Iterator[Finding]:
-        """Say whether the trails log and deliver."""
-        if not self._trails:
-            yield not_checked("trail", f"none of this account and region writes to s3://{self._bucket}")
-        client = self._aws("cloudtrail")
-        for trail in self._trails:
-            name = trail.get("Name", "")
-            status: Any = client.get_trail_status(Name=trail["TrailARN"])
-            if not status.get("IsLogging"):
-                yield fault("trail", f"{name} is not logging", f"aws cloudtrail start-logging --name {name}")
-            elif wrong := status.get("LatestDeliveryError"):
-                fix = f"let cloudtrail.amazonaws.com s3:PutObject in the policy of s3://{self._bucket}, and use its key"
-                yield fault("trail", f"{name} cannot deliver: {wrong}", fix)
-            else:
-                yield ok("trail", f"{name} is logging, delivered {status.get('LatestDeliveryTime', 'nothing yet')}")
+    @check("trail")
+    def trail(self) -> Iterator[Judgement]:
+        """Check that the trails log and deliver."""
+        yield from judge_trails(require(self._facts.trail_states), self._now)
+
+
+def _judge_prefix(prefix: str, filters: list[tuple[str, str]]) -> Judgement:
+    """Judge whether entries with these prefixes and suffixes announce the files below a trail's prefix."""
+    of_files = [(start, suffix) for start, suffix in filters if ".json.gz".endswith(suffix)]
+    announced = ", ".join(f"{start}*{suffix}" for start, suffix in of_files) or "no .json.gz"
+    fix = f"give the notification the prefix {prefix} (`trailsink deploy --set TrailPrefix={prefix}`)"
+    if any(prefix.startswith(start) for start, _ in of_files):
+        return Judgement.ok(f"the trail writes below {prefix}, announced is {announced}")
+    if any(start.startswith(prefix) for start, _ in of_files):
+        return Judgement.warning(f"the trail writes below {prefix}, but only {announced} is announced", fix)
+    return Judgement.fault(f"the trail writes below {prefix}, but announced is {announced}", fix)

@@ -1,154 +1,84 @@
-"""The doctor on clusters that the local node cannot be: with ISM, with roles, and with servers that refuse."""
+"""The doctor on clusters that the local node cannot be: with ISM, and with servers that refuse or do not answer."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import pytest
 
 from infra.local.ports import free_port
-from tests.support.http_server import serving, told
+from tests.unit.health.fake_pipeline import (
+    INDEX,
+    ISM,
+    NOW,
+    FakeCluster,
+    FakeEvent,
+    FakePipeline,
+    make_policy,
+    make_template,
+    refusal,
+)
 from worker.errors import SetupError
 from worker.health.doctor import Doctor
 from worker.health.findings import CheckStatus, Finding
 from worker.opensearch.client import Client
-from worker.opensearch.schema import VERSION, index_template, retention_policy
-from worker.opensearch.security import loader_role
+from worker.opensearch.schema import VERSION, index_template
 from worker.settings import Settings
 
 if TYPE_CHECKING:
     from boto3 import Session
-
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-ROLE = "arn:aws:iam::123456789012:role/trailsink-loader"
-API, ISM = "/_plugins/_security/api", "/_plugins/_ism"
-INDEX = "cloudtrail-2026-03-01"
-
-
-def template(**changes: Any) -> dict[str, Any]:
-    """Our index template, as the server answers it."""
-    body = index_template("cloudtrail") | changes
-    return {"index_templates": [{"name": "trailsink-cloudtrail", "index_template": body}]}
-
-
-def latest(indexed: datetime) -> dict[str, Any]:
-    """The answer to the search for the newest event."""
-    milliseconds = indexed.timestamp() * 1000
-    aggregations = {"indexed": {"value": milliseconds}, "event": {"value": milliseconds - 300_000}}
-    return {"hits": {"hits": [{"_index": INDEX}]}, "aggregations": aggregations}
-
-
-@dataclass
-class Cluster:
-    """A server with ISM and the security plugin, where all is well; `changed` answers are by path."""
-
-    changed: dict[str, tuple[int, Any]] = field(default_factory=dict)
-    asked: list[tuple[str, str]] = field(default_factory=list)
-
-    def answer(self, method: str, path: str) -> tuple[int, Any]:
-        self.asked.append((method, path))
-        return self.changed.get(path) or (200, self._well(path))
-
-    @staticmethod
-    def _well(path: str) -> Any:
-        mappings = index_template("cloudtrail")["template"]["mappings"]
-        policy = retention_policy("cloudtrail", 90)["policy"] | {"last_updated_time": 1}
-        explained = {"index.plugins.index_state_management.policy_id": "trailsink-cloudtrail", "enabled": True}
-        return {
-            "/": {"version": {"distribution": "opensearch", "number": "3.4.0"}},
-            "/_index_template": template(),
-            "/cloudtrail-*/_search": latest(NOW - timedelta(minutes=6)),
-            f"/{INDEX}/_mapping": {INDEX: {"mappings": mappings}},
-            f"{ISM}/policies/trailsink-cloudtrail": {"_id": "trailsink-cloudtrail", "policy": policy},
-            f"{ISM}/explain/cloudtrail-*": {INDEX: explained, "total_managed_indices": 1},
-            f"{API}/roles": {"trailsink-loader-cloudtrail": loader_role("cloudtrail")},
-            f"{API}/rolesmapping": {"trailsink-loader-cloudtrail": {"backend_roles": [ROLE]}},
-            f"{API}/actiongroups": {},
-        }[path]
-
-
-def examine(cluster: Cluster, loader: str = ROLE, days: int = 90) -> dict[str, Finding]:
-    """The findings by check, with no AWS in reach."""
-
-    def no_session() -> Session:
-        raise SetupError("No AWS region is set.")
-
-    with serving(lambda method, path, *_: told(*cluster.answer(method, urlsplit(path).path))) as url:
-        settings = Settings(opensearch_url=url, retention_days=days)
-        client = Client(url, sign_in=lambda: None, ca_file=None, seconds=5).connect()
-        doctor = Doctor(settings, no_session, lambda: client, NOW, loader_role=loader)
-        found = {one.check: one for one in doctor.findings()}
-        client.close()
-    return found
-
-
-def refused(permission: str) -> tuple[int, Any]:
-    reason = f"no permissions for [{permission}] and User [name=ada, backend_roles=[x], requestedTenant=null]"
-    return 403, {"error": {"type": "security_exception", "reason": reason}, "status": 403}
-
-
-def test_a_cluster_that_is_well_has_no_fault_and_is_only_read() -> None:
-    """A doctor who changes the patient is none."""
-    cluster = Cluster()
-
-    found = examine(cluster)
-
-    checks = ("cluster", "loader's rights", "index template", "mapping", "retention", "retention of each index")
-    assert {name: found[name].verdict for name in (*checks, "newest event")} == dict.fromkeys(
-        (*checks, "newest event"), CheckStatus.OK
-    )
-    written = {(method, path) for method, path in cluster.asked if method != "GET"}
-    assert written == {("POST", "/cloudtrail-*/_search")}
-
+    from opensearchpy import OpenSearch
 
 NO_HANDLER = (400, {"error": "no handler found for uri [x] and method [GET]"})
 EXPLAIN, POLICY = f"{ISM}/explain/cloudtrail-*", f"{ISM}/policies/trailsink-cloudtrail"
+POLICY_ID = "index.plugins.index_state_management.policy_id"
+DATED_SEARCH = "/cloudtrail-*,-cloudtrail-undated*/_search"
+CHECKS = ("cluster", "health", "index template", "mapping", "retention", "retention of each index", "newest event")
+
+
+def check(cluster: FakeCluster, **settings: Any) -> dict[str, Finding]:
+    return FakePipeline(cluster=cluster, settings=settings).findings()
 
 
 @pytest.mark.parametrize(
-    ("path", "answer", "check", "verdict", "words"),
+    ("path", "answer", "name", "status", "words"),
     [
         (POLICY, (404, {"error": {"type": "status_exception"}}), "retention", "fault", "setup --retention-days 90"),
         (POLICY, NO_HANDLER, "retention", "warning", "no ISM plugin"),
-        (
-            POLICY,
-            (200, {"policy": retention_policy("cloudtrail", 30)["policy"]}),
-            "retention",
-            "fault",
-            "setup --retention-days 90",
-        ),
-        (POLICY, refused("cluster:admin/opendistro/ism/policy/get"), "retention", "not checked", "ism/policy/get"),
+        (POLICY, (200, make_policy(30)), "retention", "fault", "setup --retention-days 90"),
+        (POLICY, refusal("cluster:admin/opendistro/ism/policy/get"), "retention", "not checked", "ism/policy/get"),
         (
             EXPLAIN,
-            (200, {INDEX: {"index.plugins.index_state_management.policy_id": None}, "total_managed_indices": 0}),
+            (200, {INDEX: {POLICY_ID: None}, "total_managed_indices": 0}),
             "retention of each index",
             "fault",
             'POST /_plugins/_ism/add/cloudtrail-* {"policy_id": "trailsink-cloudtrail"}',
         ),
         (
             EXPLAIN,
-            (
-                200,
-                {INDEX: {"index.plugins.index_state_management.policy_id": "p", "action": {"failed": True}}},
-            ),
+            (200, {INDEX: {POLICY_ID: "p", "action": {"failed": True}}}),
             "retention of each index",
             "fault",
             f"POST /_plugins/_ism/retry/{INDEX}",
         ),
+        (
+            EXPLAIN,
+            refusal("cluster:admin/opendistro/ism/managedindex/explain"),
+            "retention of each index",
+            "not checked",
+            "managedindex/explain",
+        ),
         ("/_index_template", (200, {"index_templates": []}), "index template", "fault", "trailsink setup"),
         (
             "/_index_template",
-            (200, template(_meta={"owner": "trailsink", "version": VERSION + 1})),
+            (200, make_template(_meta={"owner": "trailsink", "version": VERSION + 1})),
             "index template",
             "warning",
             "use the trailsink that made it",
         ),
         (
             "/_index_template",
-            (200, template(template={"mappings": {"properties": {"eventName": {"type": "text"}}}})),
+            (200, make_template(template={"mappings": {"properties": {"eventName": {"type": "text"}}}})),
             "index template",
             "warning",
             "was changed",
@@ -160,70 +90,82 @@ EXPLAIN, POLICY = f"{ISM}/explain/cloudtrail-*", f"{ISM}/policies/trailsink-clou
             "fault",
             f"{INDEX} has other fields than the template: @timestamp",
         ),
-        ("/cloudtrail-*/_search", (200, latest(NOW - timedelta(hours=5))), "newest event", "warning", "5.0 h ago"),
-        ("/cloudtrail-*/_search", refused("indices:data/read/search"), "newest event", "not checked", "read/search"),
-        (f"{API}/roles", NO_HANDLER, "loader's rights", "ok", "no fine-grained access control"),
-        (f"{API}/rolesmapping", (200, {}), "loader's rights", "fault", f"trailsink setup --loader-role {ROLE}"),
-        ("/", (401, "Unauthorized"), "cluster", "fault", "refuses who signs in here: 401"),
+        (DATED_SEARCH, refusal("indices:data/read/search"), "newest event", "not checked", "read/search"),
+        ("/_cluster/health", refusal("cluster:monitor/health"), "health", "not checked", "cluster:monitor/health"),
+        ("/", (401, "Unauthorized"), "cluster", "fault", "refuses this sign-in: 401"),
+        ("/", (403, "Forbidden"), "cluster", "ok", "answers"),
         ("/", (503, "not yet"), "cluster", "not checked", "503"),
+        ("/", (0, ""), "cluster", "fault", "does not answer: no connection"),
+        ("/", (200, "<html>"), "cluster", "ok", "answers"),
     ],
 )
 def test_what_is_wrong_in_the_cluster_is_named_with_its_fix(
-    path: str, answer: tuple[int, Any], check: str, verdict: str, words: str
+    path: str, answer: tuple[int, Any], name: str, status: str, words: str
 ) -> None:
-    """One thing at a time, so that each verdict is its own."""
-    found = examine(Cluster({path: answer}))[check]
+    """One thing at a time, so that each status is its own."""
+    finding = check(FakeCluster({path: answer}))[name]
 
-    assert found.verdict == verdict
-    assert words in f"{found.evidence} {found.fix}"
+    assert finding.status == status
+    assert words in f"{finding.evidence} {finding.fix}"
 
 
-def test_without_a_function_our_own_role_is_looked_at() -> None:
-    """`trailsink run` signs in as whoever; the role that `trailsink setup` made says what it was meant to have."""
-    narrow = loader_role("cloudtrail") | {"cluster_permissions": []}
-    cluster = Cluster(
-        {
-            f"{API}/roles": (200, {"trailsink-loader-cloudtrail": narrow}),
-            f"{API}/rolesmapping": (200, {}),
-        }
+def test_a_cluster_that_does_not_answer_is_asked_once() -> None:
+    """Eight more questions would wait for eight timeouts, and their answers would be the same."""
+    cluster = FakeCluster({"/": (0, "")})
+
+    found = check(cluster)
+
+    assert {found[name].evidence for name in CHECKS[1:]} == {"the cluster cannot be checked"}
+    assert {path for _, path in cluster.requests} == {"/"}
+
+
+def test_the_age_of_the_newest_event_is_when_it_was_indexed() -> None:
+    """The event itself may be years old: `trailsink backfill` loads those, too."""
+    old = FakeEvent(time=NOW.replace(year=2024), indexed_at=NOW.replace(hour=7))
+
+    assert check(FakeCluster(events=[old]))["newest event"] == Finding(
+        CheckStatus.WARNING,
+        "newest event",
+        "newest event 730d old, indexed 5h ago",
+        "check whether files arrive in the bucket, messages in the queue, and what the consumer logs",
     )
 
-    found = examine(cluster, loader="")
 
-    assert found["loader's rights"].verdict is CheckStatus.FAULT
-    assert "the role trailsink-loader-cloudtrail lacks indices:data/write/bulk" in found["loader's rights"].evidence
-    assert found["mapping of the loader's role"].verdict is CheckStatus.WARNING
+def test_the_mapping_of_the_index_written_last_is_checked() -> None:
+    """An undated one counts here: it has the same template."""
+    undated = FakeEvent("cloudtrail-undated", indexed_at=NOW)
+    mappings = index_template("cloudtrail")["template"]["mappings"]
+    path = "/cloudtrail-undated/_mapping"
+    cluster = FakeCluster({path: (200, {undated.index: {"mappings": mappings}})}, [FakeEvent(), undated])
+
+    assert check(cluster)["mapping"].evidence == "cloudtrail-undated, the index written last, has the template's fields"
 
 
-def test_an_older_server_is_never_asked_to_do_what_it_would_do() -> None:
-    """Where the permission check is not known, the probe would be a request to make an index."""
-    cluster = Cluster(
-        {
-            f"{API}/roles": (403, {"status": "FORBIDDEN", "message": "No permission to access REST API"}),
-            "/cloudtrail-undated/_search": (400, {"error": {"type": "illegal_argument_exception"}}),
-        }
-    )
-
-    found = examine(cluster)["loader's rights"]
-
-    assert found.verdict is CheckStatus.NOT_CHECKED
-    assert found.fix == "run the doctor as a user that may use the security API"
-    assert {method for method, path in cluster.asked if "_search" not in path} == {"GET"}
+def test_an_empty_index_has_no_mapping_to_check() -> None:
+    """After `trailsink setup`, before the first file."""
+    assert "mapping" not in check(FakeCluster(events=[]))
 
 
 def test_no_retention_that_was_asked_for_is_no_fault() -> None:
     """Keeping events for ever is a choice."""
-    found = examine(Cluster(), days=0)
+    found = check(FakeCluster({POLICY: (404, {})}), retention_days=0)
 
     assert found["retention"] == Finding(CheckStatus.OK, "retention", "none asked for; indices are kept")
     assert "retention of each index" not in found
 
 
+def test_a_policy_that_nobody_asked_for_here_is_named() -> None:
+    """Indices are deleted all the same, so "indices are kept" would be wrong."""
+    found = check(FakeCluster(), retention_days=0)
+
+    assert found["retention"] == Finding(CheckStatus.OK, "retention", "Delete indices of trailsink after 90 days")
+
+
 @pytest.mark.parametrize(
-    ("host", "verdict"),
+    ("host", "status"),
     [("vpc-acme-ab12.eu-west-1.es.amazonaws.com", CheckStatus.NOT_CHECKED), ("search.example", CheckStatus.FAULT)],
 )
-def test_a_cluster_of_a_vpc_that_does_not_answer_here_may_answer_there(host: str, verdict: CheckStatus) -> None:
+def test_a_cluster_of_a_vpc_that_does_not_answer_here_may_answer_there(host: str, status: CheckStatus) -> None:
     """Most operators' machines are outside of it."""
     client = Client(f"http://127.0.0.1:{free_port()}", sign_in=lambda: None, ca_file=None, seconds=5).connect()
 
@@ -231,8 +173,23 @@ def test_a_cluster_of_a_vpc_that_does_not_answer_here_may_answer_there(host: str
         raise SetupError("No AWS region is set.")
 
     doctor = Doctor(Settings(opensearch_url=f"https://{host}"), no_session, lambda: client, NOW)
-    found = {one.check: one for one in doctor.findings()}
+    found = {finding.check: finding for finding in doctor.findings()}
 
-    assert found["cluster"].verdict is verdict
+    assert found["cluster"].status is status
     assert "does not answer" in found["cluster"].evidence
-    assert found["mapping"].evidence == "the cluster cannot be asked"
+    assert found["mapping"].evidence == "the cluster cannot be checked"
+
+
+def test_a_client_that_cannot_be_opened_is_named() -> None:
+    """A setting is missing, or a secret may not be read."""
+
+    def no_client() -> OpenSearch:
+        raise SetupError("TRAILSINK_OPENSEARCH_URL is not set.")
+
+    def no_session() -> Session:
+        raise SetupError("No AWS region is set.")
+
+    found = {finding.check: finding for finding in Doctor(Settings(), no_session, no_client, NOW).findings()}
+
+    assert found["cluster"] == Finding(CheckStatus.NOT_CHECKED, "cluster", "TRAILSINK_OPENSEARCH_URL is not set")
+    assert {finding.status for finding in found.values()} == {CheckStatus.NOT_CHECKED}

@@ -1,4 +1,4 @@
-"""Promises about the status: what is a fault, what is a warning, and that the unknown is neither."""
+"""The report of `trailsink status`: what is a fault, what is a warning, and that the unknown is neither."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from worker.health.snapshot import (
     ConsumerState,
     DeadLetterState,
     DiskUsage,
+    EventSourceMapping,
     IndexFreshness,
     IndexSize,
     QueueState,
@@ -25,32 +26,41 @@ from worker.health.snapshot import (
     TrailState,
     Unobserved,
 )
-from worker.health.status import judge, newest_indices
+from worker.health.status import newest_indices, report
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+MAPPING = EventSourceMapping("u", "Enabled", "arn:aws:lambda:eu-west-1:123456789012:function:loader", 10, True)
 WELL = Snapshot(
-    at=NOW,
+    observed_at=NOW,
     queue=QueueState(3, 2, 0, 40),
-    letters=DeadLetterState(0),
-    consumer=ConsumerState("Enabled", "loader", 10, None, 0, 0),
-    rates=Throughput(12.5, 3400, "CloudWatch"),
-    trails=[TrailState("acme", True, NOW - timedelta(minutes=3), "")],
-    newest=IndexFreshness(NOW - timedelta(minutes=6), NOW - timedelta(minutes=1)),
-    files=BucketLag(NOW - timedelta(minutes=2), 0, None),
+    dead_letters=DeadLetterState(0),
+    consumer=ConsumerState([MAPPING], None, 0, 0),
+    throughput=Throughput(12.5, 3400, "CloudWatch"),
+    trails=[TrailState("acme", "b", True, NOW - timedelta(minutes=3), "")],
+    freshness=IndexFreshness(NOW - timedelta(minutes=6), NOW - timedelta(minutes=1)),
+    bucket_lag=BucketLag(NOW - timedelta(minutes=2), 0, None),
     cluster=ClusterState("opensearch 3.8.0", "green", 3, 0),
     disk=DiskUsage(41.0, 34 << 30),
-    template=TemplateState(1, 1),
+    template=TemplateState("trailsink-cloudtrail", 1, 1),
     retention=RetentionState(0, ""),
     indices=[IndexSize("cloudtrail-2026-03-01", 1_203_222, 512 << 20)],
 )
 
 
-def test_a_pipeline_that_is_well_is_told_in_one_line_each() -> None:
-    """What an engineer reads in five seconds."""
-    status = judge(WELL)
+def consumer(state: str = "Enabled", maximum: int | None = 10, reserved: Any = None, *figures: int) -> ConsumerState:
+    return ConsumerState([replace(MAPPING, state=state, max_concurrency=maximum)], reserved, *figures)
 
-    assert status.verdict is CheckStatus.OK
-    assert {part.name: part.text for part in status.parts} == {
+
+def template(version: int | None, expected: int = 1, *changed: str) -> TemplateState:
+    return TemplateState("trailsink-cloudtrail", version, expected, changed)
+
+
+def test_a_pipeline_that_is_well_is_reported_in_one_line_each() -> None:
+    """What an engineer reads in five seconds."""
+    current = report(WELL)
+
+    assert current.status is CheckStatus.OK
+    assert {part.name: part.text for part in current.parts} == {
         "queue": "3 waiting, 2 in flight, oldest 40s",
         "dead letters": "none",
         "consumer": "Enabled, at most 10 at once; 0 errors, 0 throttles in 1h",
@@ -63,71 +73,113 @@ def test_a_pipeline_that_is_well_is_told_in_one_line_each() -> None:
         "retention": "none asked for; indices are kept",
         "indices": "1 with 1,203,222 events in 512.0 MiB",
     }
-    assert all(len(part.text) <= 57 for part in status.parts if part.name != "throughput")  # of 80 columns
+    assert all(len(part.text) <= 57 for part in current.parts if part.name != "throughput")  # of 80 columns
 
 
 HOURS = timedelta(hours=1)
+STALE = IndexFreshness(NOW - 9 * HOURS, NOW - 3 * HOURS)
+DENIED = Unobserved("AccessDenied")
 
 
 @pytest.mark.parametrize(
-    ("change", "part", "verdict", "said"),
+    ("change", "name", "status", "words"),
     [
         ({"queue": QueueState(9, 0, 0, 20 * 60)}, "queue", "warning", "oldest 20m"),
         ({"queue": QueueState(9, 0, 2, 7200)}, "queue", "fault", "9 waiting, 0 in flight, 2 delayed, oldest 2h"),
         ({"queue": Unobserved("There is no queue x")}, "queue", "fault", "There is no queue x"),
-        ({"letters": DeadLetterState(2, 60)}, "dead letters", "warning", "2, oldest 1m; trailsink dlq list names them"),
-        ({"letters": DeadLetterState(3, None, {"truncated": 2, "corrupt": 1})}, "dead letters", "warning", "corrupt 1"),
-        ({"letters": Unobserved("no")}, "dead letters", "fault", "no"),
-        ({"consumer": ConsumerState("Disabled", "f", None, None)}, "consumer", "fault", "Disabled"),
-        ({"consumer": ConsumerState("Enabling", "f", None, None)}, "consumer", "warning", "Enabling"),
-        ({"consumer": ConsumerState("Enabled", "f", 10, 0)}, "consumer", "fault", "at most 0 at once"),
-        ({"consumer": ConsumerState("Enabled", "f", None, None, 3, 0)}, "consumer", "warning", "3 errors"),
-        ({"consumer": ConsumerState("Enabled", "f", None, None, 0, 7)}, "consumer", "warning", "7 throttles"),
-        ({"consumer": None}, "consumer", "unknown", "trailsink run has to consume"),
-        ({"consumer": Unobserved("AccessDenied")}, "consumer", "unknown", "AccessDenied"),
-        ({"trails": [TrailState("t", False, None, "")]}, "trail", "fault", "t is not logging"),
-        ({"trails": [TrailState("t", True, None, "NoSuchBucket")]}, "trail", "fault", "t cannot deliver: NoSuchBucket"),
-        ({"trails": []}, "trail", "unknown", "none of this account"),
-        ({"newest": IndexFreshness(None, None)}, "lag", "warning", "no event is in the index"),
-        ({"newest": IndexFreshness(NOW - 9 * HOURS, NOW - 3 * HOURS)}, "lag", "warning", "indexed 3h ago"),
-        ({"files": BucketLag(NOW, 4, NOW - HOURS)}, "lag", "warning", "4 not in the index"),
-        ({"files": BucketLag(NOW, 4, NOW - HOURS / 6)}, "lag", "ok", "file 0s old"),
+        ({"dead_letters": DeadLetterState(2, 60)}, "dead letters", "warning", "2, oldest 1m; trailsink dlq list names"),
         (
-            {"files": BucketLag(NOW, 4, NOW - HOURS), "newest": IndexFreshness(NOW - 9 * HOURS, NOW - 3 * HOURS)},
+            {"dead_letters": DeadLetterState(3, None, {"truncated": 2, "corrupt": 1})},
+            "dead letters", "warning", "3: corrupt 1, truncated 2",
+        ),
+        ({"dead_letters": Unobserved("no")}, "dead letters", "fault", "no"),
+        ({"consumer": consumer("Disabled", None)}, "consumer", "fault", "Disabled"),
+        ({"consumer": consumer("Enabling", None)}, "consumer", "ok", "Enabling, as many at once as the account allows"),
+        ({"consumer": consumer("Enabled", 10, 0)}, "consumer", "fault", "at most 0 at once"),
+        ({"consumer": consumer("Enabled", 10, 2)}, "consumer", "fault", "reserved concurrency 2, less than"),
+        ({"consumer": consumer("Enabled", 2, 10)}, "consumer", "ok", "at most 2 at once"),
+        ({"consumer": consumer("Enabled", 10, DENIED)}, "consumer", "unknown", "reserved concurrency: AccessDenied"),
+        ({"consumer": consumer("Disabled", 10, DENIED)}, "consumer", "fault", "Disabled, at most 10"),
+        ({"consumer": consumer("Enabled", None, None, 3, 0)}, "consumer", "warning", "3 errors"),
+        ({"consumer": consumer("Enabled", None, None, 0, 7)}, "consumer", "warning", "7 throttles"),
+        ({"consumer": ConsumerState([MAPPING, MAPPING])}, "consumer", "warning", "2 mappings share the queue"),
+        ({"consumer": ConsumerState([])}, "consumer", "unknown", "trailsink run has to consume"),
+        ({"consumer": DENIED}, "consumer", "unknown", "AccessDenied"),
+        ({"trails": [TrailState("t", "b", False, None, "")]}, "trail", "fault", "t is not logging"),
+        (
+            {"trails": [TrailState("t", "b", True, None, "NoSuchBucket")]},
+            "trail", "fault", "t cannot deliver: NoSuchBucket",
+        ),
+        ({"trails": []}, "trail", "unknown", "none of this account"),
+        ({"freshness": IndexFreshness(None, None)}, "lag", "warning", "no event is in the index"),
+        ({"freshness": STALE}, "lag", "warning", "indexed 3h ago"),
+        ({"bucket_lag": BucketLag(NOW, 4, NOW - HOURS)}, "lag", "warning", "4 not in the index"),
+        ({"bucket_lag": BucketLag(NOW, 4, NOW - HOURS / 6)}, "lag", "ok", "file 0s old"),
+        (
+            {"bucket_lag": BucketLag(NOW, 4, NOW - HOURS), "freshness": STALE},
             "lag", "fault", "indexed 3h ago; file 0s old, 4 not in the index",
         ),
-        ({"files": Unobserved("AccessDenied")}, "lag", "ok", "bucket: AccessDenied"),
-        ({"newest": Unobserved("the cluster cannot be asked")}, "lag", "unknown", "cannot be asked"),
-        ({"cluster": ClusterState("o", "yellow", 1, 5)}, "cluster", "warning", "yellow, o, 1 node, shards without a p"),
-        ({"cluster": ClusterState("o", "red", 1, 5)}, "cluster", "fault", "red"),
-        ({"cluster": ClusterState("Serverless", None, None, None)}, "cluster", "ok", "does not tell its health"),
+        ({"bucket_lag": BucketLag(NOW, 4, NOW - HOURS / 6), "freshness": STALE}, "lag", "warning", "file 0s old"),
+        ({"bucket_lag": DENIED}, "lag", "ok", "bucket: AccessDenied"),
+        ({"bucket_lag": None}, "lag", "ok", "indexed 1m ago"),
+        ({"freshness": Unobserved("the cluster cannot be checked")}, "lag", "unknown", "cannot be checked"),
+        ({"cluster": ClusterState("o", "yellow", 1, 5)}, "cluster", "warning", "o, 1 node, 5 unassigned shards"),
+        ({"cluster": ClusterState("o", "red", 1, 1)}, "cluster", "fault", "red, o, 1 node, 1 unassigned shard"),
+        ({"cluster": ClusterState("S", None, None, None)}, "cluster", "ok", "S, which does not report its health"),
         ({"cluster": Unobserved("no connection")}, "cluster", "fault", "no connection"),
         ({"disk": DiskUsage(80, 1)}, "disk", "warning", "80 % used"),
         ({"disk": DiskUsage(93, 1)}, "disk", "fault", "93 % used"),
-        ({"disk": None}, "disk", "unknown", "does not tell"),
-        ({"template": TemplateState(None, 1)}, "template", "fault", "trailsink setup"),
-        ({"template": TemplateState(1, 2)}, "template", "warning", "version 1, this trailsink has 2"),
-        ({"retention": RetentionState(30, "")}, "retention", "warning", "30 days asked for"),
-        ({"retention": RetentionState(30, "Delete after 30 days")}, "retention", "ok", "Delete after 30 days"),
-        ({"retention": None}, "retention", "unknown", "none of its own"),
-        ({"rates": Unobserved("x")}, "throughput", "unknown", "x"),
+        ({"disk": None}, "disk", "unknown", "does not report"),
+        ({"template": template(None)}, "template", "fault", "trailsink setup"),
+        ({"template": template(1, 2)}, "template", "warning", "version 1, this trailsink has 2; trailsink setup"),
+        ({"template": template(2, 1)}, "template", "warning", "this trailsink has 1; use the trailsink that made it"),
+        ({"template": template(1, 1, "eventName")}, "template", "warning", "version 1, but it was changed: eventName"),
+        ({"retention": RetentionState(30, "", "30")}, "retention", "fault", "30 days asked for, and no policy exists"),
+        ({"retention": RetentionState(30, "", "30", has_ism=False)}, "retention", "warning", "no ISM plugin"),
+        ({"retention": RetentionState(30, "30", "30")}, "retention", "ok", "30"),
+        ({"retention": RetentionState(30, "90", "30")}, "retention", "fault", "30 days asked for, the policy says: 90"),
+        ({"retention": RetentionState(0, "30")}, "retention", "ok", "30"),
+        ({"retention": RetentionState(0, None)}, "retention", "ok", "none asked for"),
+        ({"retention": None}, "retention", "unknown", "Serverless has no ISM"),
+        ({"throughput": Unobserved("x")}, "throughput", "unknown", "x"),
         ({"indices": Unobserved("x")}, "indices", "unknown", "x"),
     ],
 )  # fmt: skip
-def test_each_trouble_has_its_verdict(change: dict[str, Any], part: str, verdict: str, said: str) -> None:
-    """Cron acts on the verdict alone: a fault is what loses time or events, the unknown is not guessed at."""
-    status = judge(replace(WELL, **change))
+def test_each_part_has_its_status(change: dict[str, Any], name: str, status: str, words: str) -> None:
+    """Cron acts on the status alone: a fault is what loses time or events, and nothing is guessed of the unknown."""
+    current = report(replace(WELL, **change))
 
-    found = {one.name: one for one in status.parts}[part]
-    assert (found.verdict, said in found.text) == (verdict, True), found.text
-    assert status.verdict == ("ok" if verdict == "unknown" else verdict)
-    assert status.named(CheckStatus.FAULT, CheckStatus.WARNING) == ([part] if verdict in ("fault", "warning") else [])
+    part = {part.name: part for part in current.parts}[name]
+    assert (part.status, words in part.text) == (status, True), part.text
+    assert current.status == ("ok" if status == "unknown" else status)
+    assert current.names(CheckStatus.FAULT, CheckStatus.WARNING) == ([name] if status in ("fault", "warning") else [])
+
+
+def test_the_figures_are_there_for_programs() -> None:
+    """Scripts must not have to read them out of a sentence."""
+    facts = {part.name: part.facts for part in report(WELL).parts}
+
+    assert facts["consumer"] == {
+        "state": "Enabled", "function": "loader", "max_concurrency": 10, "reserved_concurrency": None,
+        "errors": 0, "throttles": 0,
+    }  # fmt: skip
+    assert facts["trail"] == {
+        "trails": [{"name": "acme", "logging": True, "delivered": "2026-03-01T11:57:00+00:00", "error": ""}]
+    }
+    assert facts["lag"] == {
+        "newest_event": "2026-03-01T11:54:00+00:00", "newest_indexed": "2026-03-01T11:59:00+00:00", "seconds": 360,
+        "newest_file": "2026-03-01T11:58:00+00:00", "files_since": 0,
+    }  # fmt: skip
+    assert facts["template"] == {"version": 1, "expected": 1}
+    assert facts["retention"] == {"days": 0, "policy": ""}
 
 
 def test_one_screen_shows_the_last_days_only() -> None:
     """A year of indices is a number; the undated one is no day."""
     names = [f"cloudtrail-2026-02-{day:02}" for day in range(1, 29)]
-    part = judge(replace(WELL, indices=[IndexSize(name, 1, 1) for name in [*names, "cloudtrail-undated"]])).parts[-1]
+    indices = [IndexSize(name, 1, 1) for name in [*names, "cloudtrail-undated"]]
 
-    assert [one["name"] for one in newest_indices(part)] == names[:-8:-1]
+    part = report(replace(WELL, indices=indices)).parts[-1]
+
+    assert [index["name"] for index in newest_indices(part)] == names[:-8:-1]
     assert part.facts["number"] == 29

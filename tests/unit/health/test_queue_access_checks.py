@@ -1,0 +1,103 @@
+"""The doctor on who may send to the source queue: its policy, and its key."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.unit.health.fake_pipeline import BUCKET, Denied, FakePipeline, make_sqs
+from worker.health.findings import CheckStatus, Finding
+
+OWNER = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::123456789012:root"}, "Action": "kms:*"}
+
+
+def check(name: str, services: dict[str, Any], **settings: Any) -> Finding:
+    return FakePipeline(services, settings=settings).findings()[name]
+
+
+def for_s3(*actions: str, **members: Any) -> dict[str, Any]:
+    statement = {"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": list(actions)}
+    return statement | members
+
+
+@pytest.mark.parametrize(
+    ("statements", "status"),
+    [
+        ([for_s3("sqs:SendMessage")], "ok"),
+        ([for_s3("sqs:SendMessage", Condition={"ArnLike": {"aws:SourceArn": f"arn:aws:s3:::{BUCKET}"}})], "ok"),
+        ([for_s3("sqs:SendMessage", Condition={"ArnLike": {"aws:SourceArn": "arn:aws:s3:::another"}})], "fault"),
+        ([OWNER], "fault"),
+        ([], "fault"),
+    ],
+)
+def test_the_queue_must_allow_the_bucket_to_send(statements: list[dict[str, Any]], status: str) -> None:
+    """S3 drops its notifications silently where it may not send."""
+    sqs = make_sqs({"Policy": json.dumps({"Statement": statements})})
+
+    finding = check("queue policy", {"sqs": sqs})
+
+    assert finding.status == status
+    assert (f'"aws:SourceArn":"arn:aws:s3:::{BUCKET}"' in finding.fix) == (status == "fault")
+
+
+def test_without_a_bucket_the_senders_are_not_known() -> None:
+    """Nothing is guessed."""
+    finding = check("queue policy", {}, bucket="")
+
+    assert finding.status is CheckStatus.NOT_CHECKED
+    assert "TRAILSINK_BUCKET is not set" in finding.evidence
+
+
+@dataclass
+class Kms:
+    """One key with its policy."""
+
+    policy: list[dict[str, Any]]
+    state: str = "Enabled"
+
+    def describe_key(self, *, KeyId: str) -> dict[str, Any]:  # noqa: N803
+        assert KeyId == "alias/mine"
+        return {"KeyMetadata": {"KeyId": "1234", "KeyState": self.state}}
+
+    def get_key_policy(self, *, KeyId: str, PolicyName: str) -> dict[str, Any]:  # noqa: N803
+        assert (KeyId, PolicyName) == ("1234", "default")
+        return {"Policy": json.dumps({"Statement": self.policy})}
+
+
+@pytest.mark.parametrize(
+    ("kms", "status", "words"),
+    [
+        (Kms([OWNER, for_s3("kms:GenerateDataKey*", "kms:Decrypt")]), CheckStatus.OK, "which S3 may use"),
+        (Kms([OWNER, for_s3("kms:Decrypt")]), CheckStatus.FAULT, "does not allow S3 to use it"),
+        (Kms([OWNER]), CheckStatus.FAULT, "does not allow S3 to use it"),
+        (Kms([for_s3("kms:*")], "Disabled"), CheckStatus.FAULT, "is Disabled"),
+        (Denied(), CheckStatus.NOT_CHECKED, "cannot be checked: AccessDenied"),
+    ],
+)
+def test_s3_must_be_able_to_use_the_queues_key(kms: Any, status: CheckStatus, words: str) -> None:
+    """Otherwise S3 drops its notifications silently: the key is the owner's to open."""
+    sqs = make_sqs({"KmsMasterKeyId": "alias/mine"})
+
+    finding = check("queue encryption", {"sqs": sqs, "kms": kms})
+
+    assert finding.status is status
+    assert words in finding.evidence
+    assert bool(finding.fix) == (status is CheckStatus.FAULT)
+
+
+@pytest.mark.parametrize(
+    ("attributes", "status", "evidence"),
+    [
+        ({"SqsManagedSseEnabled": "true"}, "ok", "SSE-SQS"),
+        ({"SqsManagedSseEnabled": "false"}, "warning", "none"),
+        ({"KmsMasterKeyId": "alias/aws/sqs"}, "fault", "S3 cannot use the key alias/aws/sqs"),
+    ],
+)
+def test_a_queue_needs_an_encryption_that_s3_can_use(attributes: dict[str, str], status: str, evidence: str) -> None:
+    """The policy of AWS's own key cannot be changed."""
+    finding = check("queue encryption", {"sqs": make_sqs(attributes)})
+
+    assert (finding.status, finding.evidence) == (status, evidence)

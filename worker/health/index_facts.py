@@ -1,0 +1,93 @@
+"""Facts of the indices and of the events in them, for both `trailsink status` and `trailsink doctor`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from worker.cloudtrail.keys import region_folder
+from worker.health.observe import fact
+from worker.health.snapshot import RATE_WINDOW, IndexFreshness, IndexSize, Throughput
+
+if TYPE_CHECKING:
+    from worker.health.cluster_facts import ClusterFacts
+
+# Bounds how many recent files are read from the index to know the last one of each folder.
+_MAX_RECENT_FILES = 10_000
+
+_INDEXED_AT = "trailsink.indexed_at"
+
+
+class IndexFacts:
+    """What the cluster holds in the indices `{index_prefix}-*`."""
+
+    def __init__(self, cluster: ClusterFacts, index_prefix: str, now: datetime) -> None:
+        self._cluster, self._now = cluster, now
+        self._prefix, self._indices = index_prefix, f"{index_prefix}-*"
+
+    @fact
+    def sizes(self) -> list[IndexSize]:
+        """Read the size of each index."""
+        options = {"format": "json", "bytes": "b", "h": "index,docs.count,store.size"}
+        rows: Any = self._cluster.client.cat.indices(index=self._indices, params=options)
+        # A closed index has neither.
+        return [IndexSize(row["index"], int(row["docs.count"] or 0), int(row["store.size"] or 0)) for row in rows]
+
+    @fact
+    def freshness(self) -> IndexFreshness:
+        """Read the newest event, and when the last one was indexed."""
+        # Events with an absurd time have an index of their own, and do not measure the lag.
+        dated = f"{self._indices},-{self._prefix}-undated*"  # with a star it need not exist
+        fields = {"event": "@timestamp", "indexed": _INDEXED_AT}
+        body = {"size": 0, "aggs": {name: {"max": {"field": field}} for name, field in fields.items()}}
+        response: Any = self._cluster.client.search(index=dated, body=body)
+        times = {name: result.get("value") for name, result in response.get("aggregations", {}).items()}
+        return IndexFreshness(_timestamp(times.get("event")), _timestamp(times.get("indexed")))
+
+    @fact
+    def throughput(self) -> Throughput:
+        """Count in the index what was indexed in the rate window."""
+        body = {
+            "size": 0,
+            "track_total_hits": True,
+            "query": {"range": {_INDEXED_AT: {"gte": (self._now - RATE_WINDOW).isoformat()}}},
+            "aggs": {"files": {"cardinality": {"field": "trailsink.object"}}},
+        }
+        response: Any = self._cluster.client.search(index=self._indices, body=body)
+        files = response.get("aggregations", {}).get("files", {}).get("value", 0)
+        return Throughput(per_minute(files), per_minute(response["hits"]["total"]["value"]), "the index")
+
+    def last_files(self, since: datetime) -> dict[tuple[str, str], str]:
+        """Return the last file, by its key, of each bucket and folder that files were indexed from since then."""
+        body = {
+            "size": 0,
+            "query": {"range": {_INDEXED_AT: {"gte": since.isoformat()}}},
+            "aggs": {"files": {"terms": {"field": "trailsink.object", "size": _MAX_RECENT_FILES}}},
+        }
+        response: Any = self._cluster.client.search(index=self._indices, body=body)
+        last: dict[tuple[str, str], str] = {}
+        for entry in response.get("aggregations", {}).get("files", {}).get("buckets", []):
+            bucket, _, key = str(entry["key"]).removeprefix("s3://").partition("/")
+            if folder := region_folder(key):
+                last[bucket, folder] = max(last.get((bucket, folder), ""), key)
+        return last
+
+    @fact
+    def last_written(self) -> str | None:
+        """Return the name of the index with the event that was indexed last, None without any event."""
+        newest = {_INDEXED_AT: {"order": "desc", "unmapped_type": "date"}}
+        body = {"size": 1, "_source": False, "sort": [newest]}
+        response: Any = self._cluster.client.search(
+            index=self._indices, body=body, params={"ignore_unavailable": "true"}
+        )
+        hits = response.get("hits", {}).get("hits", [])
+        return str(hits[0]["_index"]) if hits else None
+
+
+def per_minute(number: float) -> float:
+    """Return the rate of what was counted in the rate window."""
+    return round(number / (RATE_WINDOW / timedelta(minutes=1)), 1)
+
+
+def _timestamp(milliseconds: float | None) -> datetime | None:
+    return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)

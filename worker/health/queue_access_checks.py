@@ -1,0 +1,101 @@
+"""The doctor's checks of who may send to the source queue: its policy, and the key that encrypts it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from botocore.exceptions import BotoCoreError, ClientError
+
+from worker.aws.errors import error_text
+from worker.health.check import check
+from worker.health.findings import Judgement
+from worker.health.iam import allows, parse_statements
+from worker.health.observe import require
+from worker.health.queue_checks import set_attributes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from worker.health.aws_facts import AwsFacts
+    from worker.health.queue_attributes import QueueAttributes
+    from worker.health.trail_checks import Announcer
+
+_SERVICE_NAMES = {"s3.amazonaws.com": "S3", "sns.amazonaws.com": "SNS", "events.amazonaws.com": "EventBridge"}
+
+# docs.aws.amazon.com/AmazonS3/latest/userguide/grant-destinations-permissions-to-s3.html
+_KEY_ACTIONS = ("kms:GenerateDataKey", "kms:Decrypt")
+
+
+class QueueAccessChecks:
+    """Whether everything that announces files to the source queue may send there."""
+
+    def __init__(self, facts: AwsFacts, announcers: Callable[[], Sequence[Announcer]]) -> None:
+        self._facts, self._announcers = facts, announcers
+
+    @property
+    def _source(self) -> QueueAttributes:
+        return require(self._facts.source_queue, "the source queue cannot be checked")
+
+    @check("queue policy")
+    def policy(self) -> Iterator[Judgement]:
+        """Check that each announcer may send to the queue."""
+        statements = parse_statements(self._source.attributes.get("Policy"))
+        announcers = self._announcers()
+        if not announcers:
+            yield Judgement.not_checked("TRAILSINK_BUCKET is not set, so the senders it must allow are not known")
+        for service, arn in announcers:
+            name = _SERVICE_NAMES.get(service, service)
+            if allows(statements, service, "sqs:SendMessage", arn):
+                yield Judgement.ok(f"allows {name} to send for {arn}")
+            else:
+                statement = msgspec.json.encode(self._statement(service, arn)).decode()
+                yield Judgement.fault(
+                    f"does not allow {name} to send for {arn}", f"add to the queue's Policy: {statement}"
+                )
+
+    def _statement(self, service: str, source_arn: str) -> dict[str, Any]:
+        return {
+            "Effect": "Allow",
+            "Principal": {"Service": service},
+            "Action": "sqs:SendMessage",
+            "Resource": self._source.arn,
+            "Condition": {"ArnEquals": {"aws:SourceArn": source_arn}},
+        }
+
+    @check("queue encryption")
+    def encryption(self) -> Iterator[Judgement]:
+        """Check that each announcer can use the queue's key."""
+        attributes = self._source.attributes
+        if key := attributes.get("KmsMasterKeyId", ""):
+            yield self._judge_key(key, [service for service, _ in self._announcers()] or ["s3.amazonaws.com"])
+        elif attributes.get("SqsManagedSseEnabled") == "true":
+            yield Judgement.ok("SSE-SQS")
+        else:
+            yield Judgement.warning("none", set_attributes(self._source.url, SqsManagedSseEnabled="true"))
+
+    def _judge_key(self, key: str, services: Sequence[str]) -> Judgement:
+        names = ", ".join(_SERVICE_NAMES.get(service, service) for service in services)
+        if key.endswith("alias/aws/sqs"):
+            fix = "use SSE-SQS, or a key of your own whose policy allows the service to use it"
+            return Judgement.fault(f"{names} cannot use the key alias/aws/sqs", fix)
+        kms = self._facts.client("kms")
+        try:
+            metadata: Any = kms.describe_key(KeyId=key)["KeyMetadata"]
+            policy = kms.get_key_policy(KeyId=metadata["KeyId"], PolicyName="default")["Policy"]
+        except (ClientError, BotoCoreError) as error:
+            return Judgement.not_checked(
+                f"whether {names} may use the key {key} cannot be checked: {error_text(error)}"
+            )
+        if metadata.get("KeyState", "Enabled") != "Enabled":
+            fix = f"aws kms enable-key --key-id {metadata['KeyId']}"
+            return Judgement.fault(f"the key {key} is {metadata['KeyState']}: no message gets in or out", fix)
+        statements = parse_statements(policy)
+        denied = [
+            service for service in services if not all(allows(statements, service, action) for action in _KEY_ACTIONS)
+        ]
+        if denied:
+            actions = " and ".join(_KEY_ACTIONS)
+            fix = f"allow {', '.join(denied)} to use {actions} in the policy of the key {metadata['KeyId']}"
+            return Judgement.fault(f"the policy of the key {key} does not allow {names} to use it", fix)
+        return Judgement.ok(f"key {key}, which {names} may use")

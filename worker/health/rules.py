@@ -1,0 +1,241 @@
+"""How facts are judged: one threshold and one judgement per fact, for `trailsink status` and `trailsink doctor` alike.
+
+Pure: values in, judgements out.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from worker.health.findings import Judgement
+from worker.humanize import format_duration, format_size, pluralize
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from worker.health.snapshot import (
+        BucketLag,
+        ClusterState,
+        DiskUsage,
+        EventSourceMapping,
+        IndexFreshness,
+        RetentionState,
+        TemplateState,
+        TrailState,
+    )
+
+# A consumer finishes a batch or hands it back within five minutes: an older message is not being consumed. An hour is
+# the longest wait of a message that was handed back: past it, no retry explains the age.
+OLDEST_MESSAGE_WARNING = timedelta(minutes=15)
+OLDEST_MESSAGE_FAULT = timedelta(hours=1)
+
+# Before SQS deletes a letter, a weekend must fit in.
+LETTER_EXPIRY_WARNING = timedelta(days=3)
+
+# A trail delivers about every five minutes while there is any API activity.
+# docs.aws.amazon.com/awscloudtrail/latest/userguide/get-and-view-cloudtrail-log-files.html
+STALE_INDEX = timedelta(hours=2)
+UNINDEXED_FILE = timedelta(minutes=15)
+
+# AWS recommends to act at a quarter free. A cluster stops writing at 95 percent used, a managed domain at 80.
+# docs.aws.amazon.com/opensearch-service/latest/developerguide/cloudwatch-alarms.html
+DISK_WARNING_PERCENT = 75.0
+DISK_FAULT_PERCENT = 90.0
+
+# A mapping that is being created or changed consumes in a moment, or goes on meanwhile.
+# docs.aws.amazon.com/lambda/latest/api/API_EventSourceMappingConfiguration.html
+CONSUMING_STATES = ("Enabled", "Enabling", "Updating", "Creating")
+
+NAMES_SHOWN = 3  # of a list in a sentence
+
+SETUP = "trailsink setup"
+SEE_PIPELINE = "check whether files arrive in the bucket, messages in the queue, and what the consumer logs"
+
+
+# The queues
+
+
+def judge_oldest_message(seconds: float) -> Judgement:
+    """Judge the age of the oldest message of the source queue, in seconds; 0 for an empty queue."""
+    evidence = f"{format_duration(seconds)} in the queue"
+    fix = "check the consumer's logs: nothing consumes, or the cluster accepts less than arrives"
+    if seconds >= OLDEST_MESSAGE_FAULT.total_seconds():
+        return Judgement.fault(evidence, fix)
+    if seconds >= OLDEST_MESSAGE_WARNING.total_seconds():
+        return Judgement.warning(evidence, fix)
+    return Judgement.ok(evidence)
+
+
+def judge_letters(number: int) -> Judgement:
+    """Judge the number of dead letters, those in flight included."""
+    return Judgement.warning(pluralize(number, "letter"), "trailsink dlq list") if number else Judgement.ok("none")
+
+
+def judge_oldest_letter(seconds: float, retention_seconds: int) -> Judgement:
+    """Judge the age of the oldest dead letter, 0 for no letter, against the retention period of its queue."""
+    evidence = f"{format_duration(seconds)} in the dead-letter queue"
+    if seconds and seconds > retention_seconds - LETTER_EXPIRY_WARNING.total_seconds():
+        evidence += f": letters are deleted after {format_duration(retention_seconds)}"
+        return Judgement.warning(evidence, "trailsink dlq list")
+    return Judgement.ok(evidence)
+
+
+# The consumer
+
+
+def judge_mappings(mappings: Sequence[EventSourceMapping]) -> Judgement:
+    """Judge the event source mappings of the source queue."""
+    if not mappings:
+        return Judgement.not_checked("no event source mapping; trailsink run has to consume")
+    if len(mappings) > 1:
+        evidence = f"{len(mappings)} mappings share the queue: each gets a part of the files"
+        fix = "remove all but one: aws lambda delete-event-source-mapping --uuid ..."
+        return Judgement.warning(evidence, fix)
+    mapping = mappings[0]
+    if mapping.state in CONSUMING_STATES:
+        return Judgement.ok(f"{mapping.state}, to {mapping.function_arn}")
+    return Judgement.fault(f"the mapping is {mapping.state}", f"{update_mapping(mapping)} --enabled")
+
+
+def update_mapping(mapping: EventSourceMapping) -> str:
+    """Return the command that changes a mapping, without what it changes."""
+    return f"aws lambda update-event-source-mapping --uuid {mapping.uuid}"
+
+
+def judge_reserved_concurrency(mapping: EventSourceMapping, reserved: int | None) -> Judgement:
+    """Judge the function's reserved concurrency: below the mapping's maximum, throttled receives dead-letter messages.
+
+    docs.aws.amazon.com/lambda/latest/dg/services-sqs-scaling.html
+    """
+    maximum = mapping.max_concurrency
+    if reserved is None or (maximum is not None and reserved >= maximum):
+        return Judgement.ok(f"{'none' if reserved is None else reserved}, mapping {maximum or 'any'}")
+    evidence = f"{reserved}, less than the mapping may use: throttled receives fill the dead-letter queue"
+    return Judgement.fault(evidence, f"aws lambda delete-function-concurrency --function-name {mapping.function}")
+
+
+def judge_function_errors(errors: int | None, throttles: int | None) -> Judgement:
+    """Judge the function's errors and throttles of the last hour, None where they are not known."""
+    if errors is None:
+        return Judgement.ok("not known")
+    evidence = f"{errors:,} errors, {throttles or 0:,} throttles in 1h"
+    if errors or throttles:
+        return Judgement.warning(evidence, "check the function's logs")
+    return Judgement.ok(evidence)
+
+
+# The trail
+
+
+def judge_trail(trail: TrailState, now: datetime) -> Judgement:
+    """Judge whether a trail logs, and delivers into the bucket."""
+    delivered = (
+        f"delivered {format_duration(now - trail.delivered)} ago" if trail.delivered else "delivered nothing yet"
+    )
+    if not trail.logging:
+        fix = f"aws cloudtrail start-logging --name {trail.name}"
+        return Judgement.fault(f"{trail.name} is not logging, {delivered}", fix)
+    if trail.delivery_error:
+        fix = (
+            f"allow cloudtrail.amazonaws.com s3:PutObject in the policy of s3://{trail.bucket}, and the use of its key"
+        )
+        return Judgement.fault(f"{trail.name} cannot deliver: {trail.delivery_error}, {delivered}", fix)
+    return Judgement.ok(f"{trail.name} is logging, {delivered}")
+
+
+def judge_trails(trails: Sequence[TrailState], now: datetime) -> list[Judgement]:
+    """Judge every trail. Without any, that is the only judgement."""
+    if not trails:
+        return [Judgement.not_checked("none of this account and region writes to the bucket")]
+    return [judge_trail(trail, now) for trail in trails]
+
+
+# The events in the index
+
+
+def judge_freshness(freshness: IndexFreshness, now: datetime) -> Judgement:
+    """Judge when the last event was indexed. How old the event itself is depends on what was loaded."""
+    if freshness.event is None or freshness.indexed is None:
+        return Judgement.warning("no event is in the index", SEE_PIPELINE)
+    since_event, since_indexed = (format_duration(now - time) for time in (freshness.event, freshness.indexed))
+    evidence = f"newest event {since_event} old, indexed {since_indexed} ago"
+    if now - freshness.indexed >= STALE_INDEX:
+        return Judgement.warning(evidence, SEE_PIPELINE)
+    return Judgement.ok(evidence)
+
+
+def judge_bucket_lag(lag: BucketLag, now: datetime) -> Judgement:
+    """Judge whether files wait in the bucket that should be in the index by now."""
+    evidence = f"file {format_duration(now - lag.newest)} old"
+    if lag.oldest_unindexed and now - lag.oldest_unindexed > UNINDEXED_FILE:
+        return Judgement.warning(f"{evidence}, {lag.unindexed:,} not in the index", SEE_PIPELINE)
+    return Judgement.ok(evidence)
+
+
+# The cluster
+
+
+def judge_health(cluster: ClusterState) -> Judgement:
+    """Judge the health that the cluster reports."""
+    if cluster.health is None:
+        return Judgement.ok(f"{cluster.server}, which does not report its health")
+    evidence = f"{cluster.health}, {cluster.server}, {pluralize(cluster.nodes or 0, 'node')}"
+    if cluster.unassigned:
+        evidence += f", {pluralize(cluster.unassigned, 'unassigned shard')}"
+    fix = "ask the cluster for the reason: GET /_cluster/allocation/explain"
+    if cluster.health == "green":
+        return Judgement.ok(evidence)
+    return Judgement.warning(evidence, fix) if cluster.health == "yellow" else Judgement.fault(evidence, fix)
+
+
+def judge_disk(disk: DiskUsage | None) -> Judgement:
+    """Judge the disk of the fullest node, None where the server does not report it."""
+    if disk is None:
+        return Judgement.not_checked("the server does not report it")
+    evidence = f"{disk.used_percent:.0f} % used, {format_size(disk.free_bytes)} free on the fullest node"
+    fix = "delete old indices, set a retention, or add storage"
+    if disk.used_percent >= DISK_FAULT_PERCENT:
+        return Judgement.fault(evidence, fix)
+    return Judgement.warning(evidence, fix) if disk.used_percent >= DISK_WARNING_PERCENT else Judgement.ok(evidence)
+
+
+def judge_template(template: TemplateState) -> Judgement:
+    """Judge the index template. Another version works; which side is older decides what to do."""
+    version, expected = template.version, template.expected
+    if version is None:
+        evidence = "missing, or not made by trailsink: fields are guessed, and records will be refused"
+        return Judgement.fault(evidence, SETUP)
+    if version > expected:
+        return Judgement.warning(f"version {version}, this trailsink has {expected}", "use the trailsink that made it")
+    if version < expected:
+        return Judgement.warning(f"version {version}, this trailsink has {expected}", SETUP)
+    if template.changed:
+        fix = f"DELETE /_index_template/{template.name} in the cluster, then {SETUP}"
+        return Judgement.warning(f"version {version}, but it was changed: {first_names(template.changed)}", fix)
+    return Judgement.ok(f"version {version}")
+
+
+def judge_retention(retention: RetentionState | None) -> Judgement:
+    """Judge whether the cluster's policy deletes indices as the settings ask."""
+    if retention is None:
+        return Judgement.not_checked("Serverless has no ISM; see the lifecycle policy of the collection")
+    days, policy = retention.days, retention.policy
+    if not days:
+        return Judgement.ok(policy or "none asked for; indices are kept")
+    fix = f"{SETUP} --retention-days {days}"
+    if not retention.has_ism:
+        evidence = f"{days} days asked for, and this server has no ISM plugin"
+        return Judgement.warning(evidence, "delete old indices yourself, or set TRAILSINK_RETENTION_DAYS to 0")
+    if not policy:
+        return Judgement.fault(f"{days} days asked for, and no policy exists", fix)
+    if policy != retention.expected:
+        return Judgement.fault(f"{days} days asked for, the policy says: {policy}", fix)
+    return Judgement.ok(policy)
+
+
+def first_names(names: Sequence[str]) -> str:
+    """Return the first few names of a list, and how many more there are."""
+    rest = len(names) - NAMES_SHOWN
+    return ", ".join(names[:NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
