@@ -128,7 +128,7 @@ def _read(bundle: Path) -> bytes:
         return bundle.read_bytes()
     except OSError as error:
         raise SetupError(
-            f"The bundle {bundle} cannot be read: {error.strerror}; build it with `make package`."
+            f"The bundle {bundle} cannot be read: {error.strerror}; build it with `trailsink package`."
         ) from error
 
 

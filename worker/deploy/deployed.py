@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from worker.aws.errors import error_text
 from worker.errors import SetupError
-from worker.health.findings import not_checked, ok, warning
 from worker.settings import load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from types_boto3_cloudformation import CloudFormationClient
 
-    from worker.health.findings import Finding
     from worker.settings import Settings
 
 
@@ -64,25 +60,6 @@ class DeployedStack:
     def trail_prefix(self) -> str:
         """The prefix of the trail's keys."""
         return self.values.get("TrailPrefix", "")
-
-    def differences(self, template: str, bundle: bytes | None) -> Iterator[Finding]:
-        """Compare the stack's template and bundle with those of this trailsink; `bundle` is None when none is built."""
-        upgrade = f"trailsink deploy --stack {self.name}"
-        if not self.template:
-            yield not_checked("template", f"the template of the stack {self.name} may not be read")
-        elif self.template.split() == template.split():
-            yield ok("template", f"the stack {self.name} has that of this trailsink")
-        else:
-            yield warning("template", f"the stack {self.name} was made from another than this trailsink's", upgrade)
-        key = self.values.get("CodeKey", "")
-        if not re.fullmatch(r"trailsink/[0-9a-f]{64}\.zip", key):  # Terraform's, or somebody's own
-            yield not_checked("bundle", f"the function runs {key}, which `trailsink deploy` has not put there")
-        elif bundle is None:
-            yield not_checked("bundle", f"the function runs {key}; none is built here to compare", "make package")
-        elif sha256(bundle).hexdigest() in key:
-            yield ok("bundle", "the function runs the one that is built here")
-        else:
-            yield warning("bundle", f"the function runs {key}, another than the one that is built here", upgrade)
 
 
 def describe_stack(client: CloudFormationClient, name: str) -> DeployedStack:

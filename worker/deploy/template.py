@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-# Where `make package` writes the bundle, and `trailsink deploy` reads it.
+# Where `trailsink package` writes the bundle, and `trailsink deploy` reads it.
 BUNDLE = Path("build/trailsink-arm64-py313.zip")
 
 

@@ -65,18 +65,3 @@ class Finding(msgspec.Struct, frozen=True, rename={"status": "verdict"}):
     check: str
     evidence: str
     fix: str = ""
-
-
-def ok(check: str, evidence: str) -> Finding:
-    """Return a finding without fault; only worker.deploy.deployed still calls this."""
-    return Finding(CheckStatus.OK, check, evidence)
-
-
-def warning(check: str, evidence: str, fix: str) -> Finding:
-    """Return a warning; only worker.deploy.deployed still calls this."""
-    return Finding(CheckStatus.WARNING, check, evidence, fix)
-
-
-def not_checked(check: str, evidence: str, fix: str = "") -> Finding:
-    """Return that a check was not possible; only worker.deploy.deployed still calls this."""
-    return Finding(CheckStatus.NOT_CHECKED, check, evidence, fix)

@@ -59,7 +59,7 @@ class StackDrift:
         if not _DEPLOYED_BUNDLE.fullmatch(key):  # Terraform's, or the operator's own
             yield Judgement.not_checked(f"the function runs {key}, which `trailsink deploy` did not upload")
         elif self.own_bundle is None:
-            yield Judgement.not_checked(f"the function runs {key}; none is built here to compare", "make package")
+            yield Judgement.not_checked(f"the function runs {key}; none is built here to compare", "trailsink package")
         elif sha256(self.own_bundle).hexdigest() in key:
             yield Judgement.ok("the function runs the one that is built here")
         else:

@@ -14,7 +14,7 @@ from moto import mock_aws
 
 from tests.support.factories import BUCKET, event, key, log_file, ref
 from tests.support.http_server import server
-from tests.unit.aws.test_sqs import MIB
+from tests.support.queues import MIB
 from worker.aws.s3 import S3Store
 from worker.aws.session import config
 from worker.errors import Reason, StoreUnavailable, UnreadableObject

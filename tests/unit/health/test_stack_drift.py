@@ -41,7 +41,7 @@ def test_another_template_is_a_warning(template: str, status: str, fix: str) -> 
     ("key", "bundle", "status", "fix"),
     [
         (KEY, b"another", "warning", "trailsink deploy --stack prod"),
-        (KEY, None, "not checked", "make package"),
+        (KEY, None, "not checked", "trailsink package"),
         ("modules/lambda.zip", BUNDLE, "not checked", ""),
         ("", BUNDLE, "not checked", ""),
     ],
