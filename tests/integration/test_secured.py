@@ -285,7 +285,7 @@ def test_a_missing_permission_parks_the_batch_and_giving_it_back_loads_it(admitt
         "fix": f"trailsink setup --loader-role {ROLE}",
     }
     if permission != "indices:data/write/bulk[s]":  # of which the server's own check knows nothing
-        assert told_itself["evidence"] == f"{PIPELINE}, the user of this sign-in, lacks {permission}"
+        assert told_itself["evidence"] == f"{PIPELINE}, who signs in here, lacks {permission}"
     assert admitted.found() == {good["eventID"]}
     assert admitted.letters() == 0
 
