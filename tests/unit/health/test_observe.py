@@ -38,8 +38,8 @@ def test_an_expected_error_is_why_there_is_no_fact(error: Exception, expected: s
     [
         (NoConnection("N/A", "refused", OSError()), Unreachable),
         (ConnectionTimeout("TIMEOUT", "slow", OSError()), Unreachable),
-        (TransportError(503, "busy"), Unobserved),
-        (AuthenticationException(401, "no"), Unobserved),
+        (TransportError(503, "busy", {}), Unobserved),
+        (AuthenticationException(401, "no", {}), Unobserved),
         (SerializationError("<html>"), Unobserved),
     ],
 )
