@@ -287,7 +287,7 @@ def test_a_missing_permission_hands_the_batch_back_and_restoring_it_loads_the_ba
         "fix": f"trailsink setup --loader-role {ROLE}",
     }
     if permission != "indices:data/write/bulk[s]":  # which the server's own check ignores
-        assert as_loader["evidence"] == f"{PIPELINE}, the user of this sign-in, lacks {permission}"
+        assert as_loader["evidence"] == f"{PIPELINE}, who signs in here, lacks {permission}"
     assert authorized.indexed_ids() == {good["eventID"]}
     assert authorized.dead_letters() == 0
 

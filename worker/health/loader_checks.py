@@ -98,8 +98,8 @@ class LoaderChecks:
         user = self._facts.ask("GET", "/_plugins/_security/authinfo").get("user_name", "")
         if missing:
             fix = f"add {', '.join(missing)} to a role of {user}, or map it to the role {self._role}"
-            return Judgement.fault(f"{user}, the user of this sign-in, lacks {', '.join(missing)}", fix)
-        return Judgement.ok(f"{user}, the user of this sign-in, may load, as far as it can check itself")
+            return Judgement.fault(f"{user}, who signs in here, lacks {', '.join(missing)}", fix)
+        return Judgement.ok(f"{user}, who signs in here, may load, as far as it can check itself")
 
     def _missing_privileges(self, method: str, path: str, body: Any = None) -> list[str] | None:  # noqa: ANN401
         """Return what the user lacks for a request; None when the server does not check without carrying it out."""

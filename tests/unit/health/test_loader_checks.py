@@ -83,7 +83,7 @@ def test_a_newer_server_is_asked_what_it_would_refuse() -> None:
 
     finding = check(cluster)["loader's rights"]
 
-    assert (finding.status, finding.evidence) == ("fault", "ada, the user of this sign-in, lacks indices:admin/create")
+    assert (finding.status, finding.evidence) == ("fault", "ada, who signs in here, lacks indices:admin/create")
     assert finding.fix == f"add indices:admin/create to a role of ada, or map it to the role {ROLE_NAME}"
 
 
