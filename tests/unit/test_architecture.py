@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pytest
 
-WORKER = Path(__file__).parents[2] / "worker"
+ROOT = Path(__file__).parents[2]
+WORKER, UNIT = ROOT / "worker", ROOT / "tests" / "unit"
 MODULES = sorted(WORKER.rglob("*.py"))
 
 # From the ground up. A package may import itself and the layers below it; packages of one layer do not know each other.
@@ -224,3 +225,48 @@ def test_nothing_happens_when_a_module_is_imported() -> None:
     done = subprocess.run([sys.executable, "-c", WATCH, *names], capture_output=True, text=True, check=False)
 
     assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")
+
+
+# Modules without tests of their own in tests/unit, and what tests them instead.
+TESTED_ELSEWHERE = {
+    "aws/fast_get": "tests/integration/test_fast_get.py: against boto3, on a real server and on one that misbehaves",
+    "aws/http1": "tests/integration/test_fast_get.py: its only user",
+    "aws/lambda_context": "a protocol: mypy",
+    "cli/commands/*": "tests/unit/cli/test_help.py: declarations, each held against its implementation",
+    "cli/deploy": "tests/integration/test_deploy.py: on the stand-in for AWS",
+    "cli/dlq/*": "tests/unit/cli/test_dlq.py: all commands of the group, on one queue",
+    "cli/doctor": "tests/integration/test_doctor.py: on real parts",
+    "cli/main": "tests/unit/cli/test_help.py: every command is called by way of it",
+    "cli/package": "tests/integration/test_wheel.py: from an installed wheel",
+    "cli/run": "tests/faults/test_neighbours.py: as a process that is stopped and killed",
+    "cli/setup": "tests/integration/test_pipeline.py: on a real node",
+    "cli/status": "tests/integration/test_status_command.py: on real parts",
+    "deploy/bundle": "tests/integration/test_bundle.py: builds one",
+    "deploy/bundle_wheels": "tests/integration/test_bundle.py: downloads the wheels",
+    "errors": "classes without code",
+    "opensearch/sender": "tests/faults/test_misbehaving_server.py: on a real socket server",
+    "pipeline/limits": "values without code",
+    "pipeline/ports": "protocols: mypy",
+    "poller": "tests/faults/test_neighbours.py: as a process that is stopped and killed",
+}
+
+
+def test_every_module_has_unit_tests_of_its_own_or_a_reason() -> None:
+    """Whoever changes a module finds its tests by its name."""
+    names = {path.relative_to(WORKER).with_suffix("").as_posix() for path in MODULES if path.name != "__init__.py"}
+    tested = {
+        path.relative_to(UNIT).with_name(path.name.removeprefix("test_")).with_suffix("").as_posix()
+        for path in UNIT.rglob("test_*.py")
+    }
+
+    missing = names - tested
+    excused = {name for name in names for pattern in TESTED_ELSEWHERE if PurePosixPath(name).match(pattern)}
+    stale = {pattern for pattern in TESTED_ELSEWHERE if not any(PurePosixPath(name).match(pattern) for name in missing)}
+
+    assert missing - excused == set()
+    assert stale == set()
+    assert [
+        where
+        for where in TESTED_ELSEWHERE.values()
+        if where.startswith("tests/") and not (ROOT / where.partition(":")[0]).exists()
+    ] == []

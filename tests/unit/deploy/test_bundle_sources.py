@@ -44,7 +44,9 @@ def test_the_entry_points_and_their_data_are_bundled() -> None:
     """The index template is a file, and the cluster's handler puts it there."""
     paths = bundled_sources()
 
-    assert {"worker/handler.py", "worker/deploy/cluster_handler.py", "worker/deploy/notification_handler.py"} <= set(paths)
+    assert {"worker/handler.py", "worker/deploy/cluster_handler.py", "worker/deploy/notification_handler.py"} <= set(
+        paths
+    )
     assert "worker/opensearch/schema/index_template.json" in paths
     assert set(paths) < set(all_sources())
 
