@@ -84,7 +84,7 @@ NEEDS = (
             ),
             "bucket": ("s3:GetBucketNotification",),
             "trail": ("cloudtrail:DescribeTrails", "cloudtrail:GetTrailStatus"),
-            "everything else": ("cloudwatch:GetMetricStatistics",),
+            "everything else": ("cloudwatch:GetMetricData",),
         },
         _role_permissions(examiner_role("cloudtrail", retention=True)),
         "A check that lacks its permission says so, and harms no other. The security API shows the loader's"

@@ -72,6 +72,7 @@ class Demo:
         heading("7. Is anything missing?")
         self.show_missing()
         heading("8. Check the pipeline")
+        self.pipeline.trailsink("status")
         self.pipeline.trailsink("doctor")
         heading("9. Remove everything")
         self.pipeline.remove()
@@ -185,6 +186,8 @@ class Demo:
         )
         codes = [(bucket["key"], bucket["doc_count"]) for bucket in response["aggregations"]["codes"]["buckets"]]
         show("Which errors were there?\n  terms of errorCode", ("error", "times"), codes)
+        self.pipeline.trailsink("search", "eventName:(StopLogging OR DeleteTrail)", "--limit", "3")
+        self.pipeline.trailsink("explain", min(hit["eventID"] for hit in self.hits("eventName:DeleteTrail")))
 
     def hits(self, query: str) -> list[dict[str, Any]]:
         """Return the events that a query string finds."""
@@ -213,6 +216,7 @@ class Demo:
         missing, twice = len(self.uploaded.ids - ids), len(hits) - len(ids)
         say(f"{len(self.uploaded.ids):,} events uploaded, {len(ids):,} found, {missing} missing, {twice} twice.")
         self.check("events found", ids, self.uploaded.ids)
+        self.pipeline.trailsink("backfill", "--missing", "--dry-run")
 
     def show_errors(self) -> bool:
         """Print each wrong count; returns whether there was none."""

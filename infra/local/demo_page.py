@@ -30,18 +30,24 @@ _VARIABLE_PARTS = (
     (r"\b(x86_64|arm64)\b", "ARCHITECTURE"),
     (r"\b(py3|python3\.)\d+", "PYTHON"),
     (r"\b\d+\.\d+\.\d+\b(?!\.)", "VERSION"),
-    (r"\b[\d,.]+ ?(s|h)\b", "TIME"),
-    (r"\b[\d,]+ events per second", "N events per second"),
+    (r"\b20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\b", "DATE"),
+    (r"\b[\d,.]+ ?(d|h|m|s)\b", "TIME"),
+    (r"\b[\d,.]+ [KMG]iB\b", "SIZE"),
+    (r"\b[\d,]+ (events per second|were duplicates|more lines)", r"N \1"),
     (r" +", " "),
 )
-# The bundle is built once. Of equal search results, any may come first.
-_VARIABLE_LINES = re.compile(r"Building the|user/|(Get|Put|List|Head|Create|Delete)\w+ +\S+ +\d+$")
+# The bundle is built once. Of equal search results, any may come first. Disk, throughput and lag are the machine's own.
+_VARIABLE_LINES = re.compile(
+    r"Building the|user/|(Get|Put|List|Head|Create|Delete)\w+ +\S+ +\d+$|(disk|throughput|lag) +(ok|warning|fault)"
+)
 
 
 def run_demo(mode: str) -> subprocess.CompletedProcess[str]:
-    """Run the demo with plain output."""
+    """Run the demo, with plain output and both streams in one."""
     command = [sys.executable, "-m", "infra.local.demo", mode]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    return subprocess.run(
+        command, cwd=ROOT, timeout=_SECONDS, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
 
 
 def page(output: str) -> str:
@@ -53,18 +59,18 @@ def page(output: str) -> str:
 def comparable(text: str) -> Counter[str]:
     """Return the lines of an output or a page without what differs from run to run."""
     lines = text.partition("```\n")[2].rpartition("```")[0] if text.startswith("<!--") else text
-    kept = [line for line in lines.splitlines() if line.strip() and not _VARIABLE_LINES.match(line)]
-    return Counter(_comparable(line) for line in kept)
+    stripped = (line.strip() for line in lines.splitlines())
+    return Counter(_comparable(line) for line in stripped if line and not _VARIABLE_LINES.match(line))
 
 
 def _comparable(line: str) -> str:
     for pattern, name in _VARIABLE_PARTS:
         line = re.sub(pattern, name, line)
-    return line.strip()
+    return line
 
 
 if __name__ == "__main__":
     demo = run_demo("function")
     if demo.returncode:
-        sys.exit(demo.stdout + demo.stderr)
+        sys.exit(demo.stdout)
     PAGE.write_text(page(demo.stdout), encoding="utf-8")

@@ -1,6 +1,7 @@
 """The two pipelines of the demo: a process that polls the queue, and the deployed template with its function."""
 
 import json
+import shlex
 import subprocess
 import sys
 import time
@@ -261,7 +262,7 @@ def command(*words: str) -> list[str]:
 
 def as_typed(words: tuple[str, ...]) -> str:
     """Return a command as typed: a long one with an option per line."""
-    line = f"$ trailsink {' '.join(words)}"
+    line = f"$ trailsink {shlex.join(words)}"
     return line if len(line) <= MAX_LINE_LENGTH else line.replace(" --", " \\\n    --")
 
 

@@ -376,7 +376,7 @@ def test_a_role_that_may_only_read_is_enough_for_the_doctor(authorized: Secured)
     authorized.sign_in_as(EXAMINER)
     as_examiner = run_doctor()
 
-    for check in ("cluster", "index template", "mapping", "newest event"):
+    for check in ("cluster", "health", "index template", "mapping", "newest event"):
         assert as_examiner[check]["verdict"] == "ok", as_examiner[check]
     assert as_examiner["loader's rights"]["verdict"] == "fault"  # this user cannot load
     assert as_loader["loader's rights"]["verdict"] == "ok"

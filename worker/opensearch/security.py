@@ -71,7 +71,8 @@ def installer_role(*, retention: bool) -> dict[str, Any]:
 def examiner_role(prefix: str, *, retention: bool) -> dict[str, Any]:
     """Return the smallest role with which `trailsink doctor` can check everything except the roles of others."""
     ism = ["cluster:admin/opendistro/ism/managedindex/explain", "cluster:admin/opendistro/ism/policy/get"]
-    permissions = [*(ism if retention else ()), "cluster:monitor/main", "indices:admin/index_template/get"]
+    health = ["cluster:monitor/health", "cluster:monitor/main"]
+    permissions = [*(ism if retention else ()), *health, "indices:admin/index_template/get"]
     actions = ["indices:admin/mappings/get", "indices:data/read/search"]
     return {
         "cluster_permissions": permissions,
