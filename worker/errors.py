@@ -3,7 +3,7 @@
 TrailsinkError
 ├── MalformedMessage      not a notification we know; redelivery will not help: dead letter, body verbatim
 ├── UnreadableObject      the object is not what its key promises, here and everywhere: dead letter with a reason
-├── Unavailable           a neighbour did not answer, or refuses for now: hand the message back, ask again
+├── Unavailable           a service does not answer, or refuses for now: hand the message back, try again
 │   ├── StoreUnavailable  S3
 │   ├── IndexUnavailable  OpenSearch
 │   ├── QueueUnavailable  SQS
@@ -36,7 +36,7 @@ class TrailsinkError(Exception):
     """Root of every error that trailsink raises on purpose."""
 
 
-class MalformedMessage(TrailsinkError):  # noqa: N818 - named for what was found, as in the tree above
+class MalformedMessage(TrailsinkError):  # noqa: N818 - named for what it is, as in the tree above
     """A message body that is no notification of any known shape."""
 
 
@@ -53,19 +53,19 @@ class UnreadableObject(TrailsinkError):  # noqa: N818
 
 
 class Unavailable(TrailsinkError):  # noqa: N818
-    """A neighbour did not answer, or answered that it cannot now."""
+    """A service did not answer, or answered that it cannot now."""
 
 
 class StoreUnavailable(Unavailable):
-    """S3 did not give the object, for a cause that can pass or be mended."""
+    """S3 did not return the object, for a cause that can pass or be fixed."""
 
 
 class IndexUnavailable(Unavailable):
-    """OpenSearch did not take a request, for a cause that can pass or be mended."""
+    """OpenSearch did not accept a request, for a cause that can pass or be fixed."""
 
 
 class QueueUnavailable(Unavailable):
-    """SQS did not do what was asked."""
+    """SQS did not carry out a request."""
 
 
 class OutOfTime(Unavailable):

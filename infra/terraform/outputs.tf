@@ -1,27 +1,27 @@
 # Generated from infra/template.yaml: change the template, then run `make docs`.
 
 output "opensearch_url" {
-  description = "Where events are indexed"
+  description = "Endpoint that events are indexed in"
   value       = aws_cloudformation_stack.trailsink.outputs["OpensearchUrl"]
 }
 
 output "dashboards_url" {
-  description = "OpenSearch Dashboards, where people search; null where there is none"
+  description = "Address of OpenSearch Dashboards; null where there is none"
   value       = lookup(aws_cloudformation_stack.trailsink.outputs, "DashboardsUrl", null)
 }
 
 output "master_secret_arn" {
-  description = "User and password for Dashboards, in Secrets Manager; null where there is none"
+  description = "Secret with user and password for Dashboards; null where there is none"
   value       = lookup(aws_cloudformation_stack.trailsink.outputs, "MasterSecretArn", null)
 }
 
 output "queue_url" {
-  description = "Notices of new files"
+  description = "Queue of notifications of new files"
   value       = aws_cloudformation_stack.trailsink.outputs["QueueUrl"]
 }
 
 output "dead_letter_queue_url" {
-  description = "What could not be indexed, with its reason"
+  description = "Dead-letter queue, each message with its reason"
   value       = aws_cloudformation_stack.trailsink.outputs["DeadLetterQueueUrl"]
 }
 
@@ -31,21 +31,21 @@ output "loader_function_name" {
 }
 
 output "loader_role_arn" {
-  description = "Who writes; to be let into a cluster, key or bucket that is not the stack's own"
+  description = "Role that reads files and writes events; grant it access to an existing cluster, key or bucket"
   value       = aws_cloudformation_stack.trailsink.outputs["LoaderRoleArn"]
 }
 
 output "cluster_setup_role_arn" {
-  description = "Who sets the cluster up; with domain_sign_in iam, the new domain's master; null where there is none"
+  description = "Role that sets up the cluster; with domain_sign_in iam, the new domain's master; null where there is none"
   value       = lookup(aws_cloudformation_stack.trailsink.outputs, "ClusterSetupRoleArn", null)
 }
 
 output "pipeline_dashboard" {
-  description = "The pipeline, in CloudWatch"
+  description = "CloudWatch dashboard of the pipeline"
   value       = aws_cloudformation_stack.trailsink.outputs["PipelineDashboard"]
 }
 
 output "next_commands" {
-  description = "For your shell; then trailsink doctor, trailsink dlq list"
+  description = "Commands for your shell, ending in trailsink doctor"
   value       = aws_cloudformation_stack.trailsink.outputs["NextCommands"]
 }

@@ -11,7 +11,7 @@ variable "trail_bucket_name" {
 }
 
 variable "trail_bucket_account" {
-  description = "Account that owns the bucket, when it is not this one; its bucket policy must then let LoaderRole read."
+  description = "Account that owns the bucket, if it is another one. Its bucket policy must allow LoaderRole to read."
   type        = string
   default     = null
 
@@ -22,7 +22,7 @@ variable "trail_bucket_account" {
 }
 
 variable "trail_prefix" {
-  description = "What the trail's keys begin with, up to a slash. With a trail prefix, for example acme/AWSLogs/. [default: AWSLogs/]"
+  description = "Prefix of the trail's keys, with a slash at its end; with a trail prefix for example acme/AWSLogs/. [default: AWSLogs/]"
   type        = string
   default     = null
 
@@ -38,7 +38,7 @@ variable "trail_prefix" {
 }
 
 variable "trail_kms_key_arn" {
-  description = "Key that the trail's files are encrypted with (SSE-KMS); its key policy must let LoaderRole decrypt."
+  description = "KMS key of the trail's files (SSE-KMS). Its key policy must allow LoaderRole to decrypt."
   type        = string
   default     = null
 
@@ -49,7 +49,7 @@ variable "trail_kms_key_arn" {
 }
 
 variable "notification_source" {
-  description = "Who announces new files. S3 allows one consumer of a prefix; where it is taken, use the trail's SNS topic, or EventBridge. [default: S3]"
+  description = "Who announces new files. S3 allows one consumer per prefix. If there is one already, use the trail's SNS topic or EventBridge. [default: S3]"
   type        = string
   default     = null
 
@@ -60,7 +60,7 @@ variable "notification_source" {
 }
 
 variable "trail_topic_arn" {
-  description = "The topic, for SNS (the trail's own, or one of S3 events). trail_prefix must cover all that it announces."
+  description = "The topic for SNS (the trail's own, or one of S3 events). trail_prefix must cover all that it announces."
   type        = string
   default     = null
 
@@ -82,7 +82,7 @@ variable "kms_key_arn" {
 }
 
 variable "maximum_concurrency" {
-  description = "Most functions at once, the brake that protects the cluster. [default: 4]"
+  description = "Maximum number of concurrent function invocations. It protects the cluster. [default: 4]"
   type        = number
   default     = null
 
@@ -93,7 +93,7 @@ variable "maximum_concurrency" {
 }
 
 variable "memory_megabytes" {
-  description = "Memory of the function, and with it its share of a processor. [default: 1769]"
+  description = "Memory of the function in MB. It also decides the share of a CPU. [default: 1769]"
   type        = number
   default     = null
 
@@ -104,7 +104,7 @@ variable "memory_megabytes" {
 }
 
 variable "subnet_ids" {
-  description = "Subnets for function and domain; none for a public endpoint. They need ways to S3, SQS and Secrets Manager (endpoints or NAT). For a domain, one for one node, two for two, three for more, and the service-linked role of opensearchservice.amazonaws.com must be there."
+  description = "Subnets for function and domain; empty for a public endpoint. They need access to S3, SQS and Secrets Manager (endpoints or NAT). For a domain, one for one node, two for two, three for more, and the service-linked role of opensearchservice.amazonaws.com must exist."
   type        = list(string)
   default     = null
 
@@ -115,7 +115,7 @@ variable "subnet_ids" {
 }
 
 variable "security_group_ids" {
-  description = "Security groups for function and domain. For a domain, they must let each other in on port 443."
+  description = "Security groups for function and domain. For a domain, they must allow each other on port 443."
   type        = list(string)
   default     = null
 
@@ -126,7 +126,7 @@ variable "security_group_ids" {
 }
 
 variable "log_retention_days" {
-  description = "Days that the functions' and the domain's logs are kept. [default: 30]"
+  description = "Days for which the logs of functions and domain are kept. [default: 30]"
   type        = number
   default     = null
 
@@ -137,7 +137,7 @@ variable "log_retention_days" {
 }
 
 variable "architecture" {
-  description = "Processor that the bundle was built for; arm64 costs a fifth less. [default: arm64]"
+  description = "architecture of the bundle. arm64 costs a fifth less. [default: arm64]"
   type        = string
   default     = null
 
@@ -148,7 +148,7 @@ variable "architecture" {
 }
 
 variable "runtime" {
-  description = "Python that the bundle was built for. [default: python3.13]"
+  description = "Python version of the bundle. [default: python3.13]"
   type        = string
   default     = null
 
@@ -159,7 +159,7 @@ variable "runtime" {
 }
 
 variable "destination" {
-  description = "create-domain makes an OpenSearch Service domain; domain, serverless (a collection of type search) and url (a cluster of your own) use what is there. [default: create-domain]"
+  description = "create-domain creates an OpenSearch Service domain. domain, serverless (a collection of type search) and url (your own cluster) use an existing one. [default: create-domain]"
   type        = string
   default     = null
 
@@ -170,7 +170,7 @@ variable "destination" {
 }
 
 variable "endpoint_url" {
-  description = "Address of what is there, https://host[:port][/path] without a slash at the end."
+  description = "Address of the existing endpoint, https://host[:port][/path] without a slash at the end."
   type        = string
   default     = null
 
@@ -181,7 +181,7 @@ variable "endpoint_url" {
 }
 
 variable "endpoint_arn" {
-  description = "ARN of the domain or collection that is there."
+  description = "ARN of the existing domain or collection."
   type        = string
   default     = null
 
@@ -192,7 +192,7 @@ variable "endpoint_arn" {
 }
 
 variable "collection_name" {
-  description = "Name of the collection, to have its data access policy made; without it, let both roles in yourself."
+  description = "Name of the collection, to create its data access policy. Without it, grant access to both roles yourself."
   type        = string
   default     = null
 
@@ -203,7 +203,7 @@ variable "collection_name" {
 }
 
 variable "secret_arn" {
-  description = "Secret with JSON members username and password, for basic authentication at an endpoint that is there."
+  description = "Secret with the JSON members username and password, for basic authentication at an existing endpoint."
   type        = string
   default     = null
 
@@ -214,7 +214,7 @@ variable "secret_arn" {
 }
 
 variable "secret_kms_key_arn" {
-  description = "Customer key that the secret is encrypted with, if any."
+  description = "KMS key of the secret, if it is a customer key."
   type        = string
   default     = null
 
@@ -225,7 +225,7 @@ variable "secret_kms_key_arn" {
 }
 
 variable "cluster_setup_by" {
-  description = "Who puts index template, retention policy and role mapping into the cluster; with operator, run trailsink setup before the first file comes. [default: function]"
+  description = "Who puts index template, retention policy and role mapping into the cluster. With operator, run trailsink setup before the first file arrives. [default: function]"
   type        = string
   default     = null
 
@@ -247,7 +247,7 @@ variable "index_prefix" {
 }
 
 variable "index_partition" {
-  description = "How much time one index holds; month for a small trail that is kept for years, as each index costs the cluster memory. [default: day]"
+  description = "Time that one index covers. Use month for a small trail that is kept for years, because each index costs the cluster memory. [default: day]"
   type        = string
   default     = null
 
@@ -258,7 +258,7 @@ variable "index_partition" {
 }
 
 variable "retention_days" {
-  description = "Days after which indices are deleted; 0 keeps them for ever. [default: 90]"
+  description = "Days after which indices are deleted; 0 keeps them forever. [default: 90]"
   type        = number
   default     = null
 
@@ -269,7 +269,7 @@ variable "retention_days" {
 }
 
 variable "replicas" {
-  description = "Copies of each shard; auto is none for a new domain of one node, and one elsewhere. [default: auto]"
+  description = "Copies of each shard. auto is none for a new domain of one node, and one elsewhere. [default: auto]"
   type        = string
   default     = null
 
@@ -302,7 +302,7 @@ variable "domain_engine_version" {
 }
 
 variable "domain_instance_type" {
-  description = "Data node of the new domain. r7g.medium does for a million events a day; t3.medium.search is cheaper, for 50 indices. [default: r7g.medium.search]"
+  description = "Instance type of the new domain's data nodes. r7g.medium.search is enough for a million events a day. t3.medium.search is cheaper, for up to 50 indices. [default: r7g.medium.search]"
   type        = string
   default     = null
 
@@ -313,7 +313,7 @@ variable "domain_instance_type" {
 }
 
 variable "domain_instance_count" {
-  description = "Data nodes. One has no spare, but the trail's files stay in S3 and can be announced again. [default: 1]"
+  description = "Number of data nodes. A single one has no replica, but the trail's files stay in S3 and can be loaded again. [default: 1]"
   type        = number
   default     = null
 
@@ -335,7 +335,7 @@ variable "domain_master_type" {
 }
 
 variable "domain_volume_gigabytes" {
-  description = "gp3 volume of each data node; 100 holds a million events a day for 90 days and half as many again. [default: 100]"
+  description = "Size of the gp3 volume of each data node in GB. 100 holds a million events a day for 90 days, with room to spare. [default: 100]"
   type        = number
   default     = null
 
@@ -346,7 +346,7 @@ variable "domain_volume_gigabytes" {
 }
 
 variable "domain_sign_in" {
-  description = "iam, signed requests only; password, a master user for browsers too, with a generated password. A password needs browser_cidrs or subnet_ids. [default: iam]"
+  description = "iam allows signed requests only. password also creates a master user for browsers, with a generated password. It needs browser_cidrs or subnet_ids. [default: iam]"
   type        = string
   default     = null
 
@@ -357,7 +357,7 @@ variable "domain_sign_in" {
 }
 
 variable "browser_cidrs" {
-  description = "Networks from which people may sign in by password, for example 203.0.113.0/24. In a VPC, the security groups say so."
+  description = "Networks from which people may sign in by password, for example 203.0.113.0/24. In a VPC, security groups decide that."
   type        = list(string)
   default     = null
 
@@ -368,7 +368,7 @@ variable "browser_cidrs" {
 }
 
 variable "domain_admin_arn" {
-  description = "With iam, the IAM role or user of people who may assume the domain's master role, to search and to let others in."
+  description = "With iam, the IAM role or user that may assume the domain's master role, to search and to grant access to others."
   type        = string
   default     = null
 
@@ -379,7 +379,7 @@ variable "domain_admin_arn" {
 }
 
 variable "alarm_email" {
-  description = "Address that alarms are sent to; it has to be confirmed once."
+  description = "Email address for alarms. Its owner has to confirm the subscription."
   type        = string
   default     = null
 
@@ -390,7 +390,7 @@ variable "alarm_email" {
 }
 
 variable "alarm_topic_arn" {
-  description = "SNS topic that is there, for alarms; takes the place of alarm_email."
+  description = "Existing SNS topic for alarms, in place of alarm_email."
   type        = string
   default     = null
 
@@ -401,7 +401,7 @@ variable "alarm_topic_arn" {
 }
 
 variable "quiet_hours" {
-  description = "Hours without one indexed file after which the alarm for silence is raised. [default: 6]"
+  description = "Hours without an indexed file after which the silence alarm is raised. [default: 6]"
   type        = number
   default     = null
 

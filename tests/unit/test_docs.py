@@ -90,10 +90,9 @@ def test_only_what_exists_is_named(path: Path) -> None:
     """A command, a make target or a setting in a document is one that a reader types."""
     text = text_of(path)
     targets = set(re.findall(r"^([a-z-]+):", text_of(ROOT / "Makefile"), re.MULTILINE))
-    code = " ".join(re.findall(r"`[^`\n]+`|^ *```.*?^ *```", text, re.DOTALL | re.MULTILINE))
+    code = "\n".join(re.findall(r"`[^`\n]+`|^ *```sh\n.*?^ *```|^\$ [^\n]*", text, re.DOTALL | re.MULTILINE))
+    typed = re.findall(r"(?:`|\$ |bin/|^|&& )(trailsink (?:dlq |dashboards )?[a-z]+)", code, re.MULTILINE)
 
-    assert set(re.findall(r"(?:`|\$ |bin/|^)(trailsink (?:dlq |dashboards )?[a-z]+)", code, re.MULTILINE)) <= commands(
-        main, "trailsink"
-    )
+    assert set(typed) <= commands(main, "trailsink")
     assert set(re.findall(r"\bmake ([a-z]+)", code)) <= targets
     assert set(re.findall(r"(?<!_)TRAILSINK_[A-Z_]+(?![A-Z_*])", code)) <= {*map(variable, Settings.model_fields)}

@@ -261,7 +261,7 @@ def test_what_is_made_follows_from_what_is_asked() -> None:
         ({"SubnetIds": "subnet-11111111"}, "go together"),
         ({"Destination": "url"}, "EndpointUrl"),
         ({"Destination": "serverless", "EndpointUrl": "https://a.b"}, "EndpointArn"),
-        ({"EndpointUrl": "https://a.b"}, "that is there"),
+        ({"EndpointUrl": "https://a.b"}, "existing Destination"),
         ({"ClusterSetupBy": "operator"}, "DomainAdminArn"),
         ({"DomainSignIn": "password"}, "BrowserCidrs"),
         ({"DomainSignIn": "password", "BrowserCidrs": "203.0.113.0/24"}, "operator"),

@@ -2,7 +2,7 @@
 
 Additive increase, multiplicative decrease, as in TCP (RFC 5681): one more for each full round of good responses; at the
 first overload in a round, half of what was in flight. After the first overload the increase is an eighth per round: a
-cluster at its limit is asked for more often enough, and seldom in vain.
+cluster at its limit should rarely get a request that it rejects.
 
 One at a time is still too much where twenty consumers share what takes eight. A rejected request still costs the node:
 it was read and parsed. So below one, requests go one by one with pauses between them: at a limit of a half as long as a
@@ -32,13 +32,13 @@ CAUTIOUS_STEP = 1 / 8
 FIRST_STEP, STEP_GROWTH = 1 / 32, 1.25
 
 # A response is quick, and doubles a limit below one slot, when it takes less than this part of the smoothed response
-# time, or less than this many seconds: pauses of such a length are nothing beside tenacity's waits.
+# time, or less than this many seconds: such pauses are short compared with tenacity's waits.
 QUICK_FRACTION, QUICK_SECONDS = 1 / 4, 0.05
 
 # The weight of the last response in the smoothed response time (RFC 6298). Overloads do not count.
 SRTT_WEIGHT = 1 / 8
 
-# A cluster that takes a minute to respond is not asked less often for that. Jitter makes it up to 50 % more.
+# The maximum pause, however slowly the cluster responds. Jitter adds up to 50 %.
 _MAX_PAUSE = 20.0
 
 # A consumer that is told to stop must not wait for a slow response.
@@ -64,7 +64,7 @@ class AimdWindow:
         return min(_MAX_PAUSE, self._smoothed_rtt * (1 / self._size - 1)) if self._size < 1 else 0.0
 
     def on_overload(self, sent_in: int, in_flight: int, *, over_capacity: bool = True) -> None:
-        """Decrease after an overload, in response to a request of round `sent_in` beside `in_flight` requests.
+        """Decrease after an overload, in response to a request of round `sent_in`, with `in_flight` requests in flight.
 
         Requests that were in flight together are rejected together: that is one overload, not several. `over_capacity`
         says that there was no room beside what others have in flight; only that is a reason for pauses.
