@@ -31,7 +31,7 @@ $(READY): requirements/dev.txt pyproject.toml
 
 setup: $(READY) ## Create the virtual environment.
 
-demo: $(READY) ## Deploy to a stand-in for AWS and load real files; MODE=container runs without Lambda.
+demo: $(READY) ## Deploy to a stand-in for AWS and load real files; MODE=process runs without Lambda.
 	@$(BIN)/python -m infra.local.demo $(MODE)
 
 test: $(READY) ## Run all tests; OPENSEARCH=2.19.1 runs them on the oldest supported server.

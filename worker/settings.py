@@ -29,10 +29,13 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    opensearch_url: str = Field("", description="Address of the cluster, `https://host[:port][/path]`. Required.")
+    opensearch_url: str = Field(
+        "", description="Address of the cluster, `https://host[:port][/path]`. Commands that use it require it."
+    )
     opensearch_auth: Literal["auto", "sigv4", "basic", "none"] = Field(
         "auto",
-        description="How to sign in. `auto`: basic with a user name or secret, SigV4 for `*.amazonaws.com`, else none.",
+        description="How to sign in: `basic`, `sigv4` (signed AWS requests) or `none`. `auto`: `basic` with a user name"
+        " or secret, `sigv4` for `*.amazonaws.com`, else `none`.",
     )
     opensearch_service: Literal["auto", "es", "aoss"] = Field(
         "auto", description="SigV4 service: `es` for a domain, `aoss` for Serverless; `auto` goes by the host name."
@@ -41,13 +44,14 @@ class Settings(BaseModel):
     opensearch_password_file: Path | None = Field(None, description="File that holds the password (outside Lambda).")
     opensearch_secret_arn: str = Field(
         "",
-        description="Secrets Manager secret with the JSON members `username` and `password`. Read again when refused.",
+        description="Secrets Manager secret with the JSON members `username` and `password`. If the"
+        " cluster refuses the password, the secret is read again.",
     )
     opensearch_ca_file: Path | None = Field(
         None, description="PEM file of the certificate authority to trust, for a private one."
     )
-    queue_url: str = Field("", description="URL of the source queue. Required.")
-    dead_letter_queue_url: str = Field("", description="URL of the dead-letter queue. Required.")
+    queue_url: str = Field("", description="URL of the source queue. Commands that use it require it.")
+    dead_letter_queue_url: str = Field("", description="URL of the dead-letter queue. Commands that use it require it.")
     bucket: str = Field(
         "", description="The trail's bucket, for the operator's commands. The consumer learns it from notifications."
     )
@@ -63,19 +67,20 @@ class Settings(BaseModel):
     max_inflated_bytes: int = Field(
         _LIMITS.max_inflated_bytes,
         ge=MiB,
-        description="Maximum size of a file, inflated. The default is five times CloudTrail's documented 50 MB."
+        description="Maximum size of a file, decompressed. The default is five times CloudTrail's documented 50 MB."
         " A larger file is `too_large`.",
     )
     max_depth: int = Field(
         _LIMITS.max_depth,
         ge=8,
         le=190,
-        description="Maximum nesting of a record that is indexed as it is. A node can lose a request near 1,000.",
+        description="Maximum nesting of a record that is indexed as it is. A deeper one is indexed in degraded form: a"
+        " node can fail near 1,000 levels.",
     )
     max_days_per_file: int = Field(
         _LIMITS.max_days_per_file,
         ge=1,
-        description="Maximum number of days in one file. A corrupt file must not create a thousand indices.",
+        description="Maximum number of days in one file. It protects the cluster from a corrupt file.",
     )
     bulk_bytes: int = Field(
         _LIMITS.bulk_bytes,
@@ -98,13 +103,13 @@ class Settings(BaseModel):
     bulk_in_flight_bytes: int = Field(
         _LIMITS.bulk_in_flight_bytes,
         ge=MiB,
-        description="Maximum bytes of bulk requests in flight or waiting, uncompressed. Bounds memory.",
+        description="Maximum bytes of bulk requests in flight or waiting, uncompressed. It limits memory.",
     )
     fetch_ahead: int = Field(_LIMITS.fetch_ahead, ge=1, le=64, description="Objects prefetched at once, per consumer.")
     fetch_ahead_bytes: int = Field(
         _LIMITS.fetch_ahead_bytes,
         ge=MiB,
-        description="Maximum bytes of prefetched objects. Bounds memory however large the batch.",
+        description="Maximum bytes of prefetched objects. It limits memory however large the batch.",
     )
     request_seconds: float = Field(60.0, gt=0, description="Maximum wait for one response of the cluster.")
     retry_seconds: float = Field(
@@ -116,16 +121,19 @@ class Settings(BaseModel):
     reserve_seconds: float = Field(
         _LIMITS.reserve_seconds,
         ge=1,
-        description="Time kept at the end of an invocation for handing back. Nothing is started in it.",
+        description="Time kept at the end of a batch to return messages to the queue. No new work is started in it.",
     )
     backoff_seconds: int = Field(
-        _LIMITS.backoff_seconds, ge=1, le=43_200, description="First wait of a message that goes back. It doubles."
+        _LIMITS.backoff_seconds,
+        ge=1,
+        le=43_200,
+        description="First delay of a message that goes back to the queue. It doubles with each receive.",
     )
     backoff_max_seconds: int = Field(
         _LIMITS.backoff_max_seconds,
         ge=1,
         le=43_200,
-        description="Maximum wait of a message that goes back. With the default, 40 receives last more than a day.",
+        description="Maximum delay of such a message. With the default, 40 receives last more than a day.",
     )
     batch_seconds: float = Field(
         300.0, gt=0, description="Time for one batch of `trailsink run`. The Lambda function has its own timeout."

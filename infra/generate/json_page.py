@@ -60,7 +60,11 @@ _GROUPS: dict[str, tuple[type[msgspec.Struct], ...]] = {
     "The log": (ObjectLine, MessageLine, UnsentLine, CrashLine),
 }
 
-_CONTAINERS: dict[object, str] = {list: "list of {0}", tuple: "pair of {0} and {1}", dict: "object: {1} by name"}
+_CONTAINERS: dict[object, str] = {
+    list: "list of {0}",
+    tuple: "pair of {0} and {1}",
+    dict: "object; its values are {1}s",
+}
 _NAMES: dict[object, str] = {
     Any: "anything",
     str: "string",
@@ -75,8 +79,8 @@ _NAMES: dict[object, str] = {
 def json_page() -> str:
     """Return docs/reference/json.md."""
     introduction = (
-        "With `--json`, commands print one document per line. Members are only ever added. Times are in ISO 8601."
-        " The log also has a line with the message `batch` after each batch. Its members are the"
+        "With `--json`, commands print one document per line. Existing members are not removed or renamed. Times are in"
+        " ISO 8601. The log also has a line with the message `batch` after each batch. Its members are the"
         " [metrics](metrics.md), and `ignored`: the number of messages that announce nothing, by cause."
     )
     parts = [

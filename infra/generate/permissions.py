@@ -62,8 +62,9 @@ NEEDS = (
             "the trail's key": ("kms:Decrypt",),
         },
         _role_permissions(loader_role("cloudtrail")),
-        "`s3:ListBucket` lets S3 say that an object is missing, not forbidden. `cluster:monitor/main` only lets"
-        " `trailsink doctor` run with the loader's password.",
+        "`s3:ListBucket` lets S3 say that an object is missing, not forbidden. `cluster:monitor/main` is"
+        " needed only to run `trailsink doctor` with the loader's credentials. With"
+        " `TRAILSINK_OPENSEARCH_SECRET_ARN`, `secretsmanager:GetSecretValue` on the secret is needed, too.",
     ),
     Need(
         "setup",
@@ -84,11 +85,11 @@ NEEDS = (
             ),
             "bucket": ("s3:GetBucketNotification",),
             "trail": ("cloudtrail:DescribeTrails", "cloudtrail:GetTrailStatus"),
-            "everything else": ("cloudwatch:GetMetricData",),
+            "`*`": ("cloudwatch:GetMetricData",),
         },
         _role_permissions(examiner_role("cloudtrail", retention=True)),
-        "A check that lacks its permission says so, and harms no other. The security API shows the loader's"
-        " permissions. From OpenSearch 3.2 on, the doctor can check its own without it.",
+        "A check that lacks its permission says so, and does not affect the other checks. The security API"
+        " shows the loader's permissions. From OpenSearch 3.2 on, the doctor can check its own without it.",
     ),
     Need(
         "status",
@@ -97,7 +98,7 @@ NEEDS = (
             "function": ("lambda:ListEventSourceMappings", "lambda:GetFunctionConcurrency"),
             "bucket": ("s3:ListBucket",),
             "trail": ("cloudtrail:DescribeTrails", "cloudtrail:GetTrailStatus"),
-            "everything else": ("cloudwatch:GetMetricData",),
+            "`*`": ("cloudwatch:GetMetricData",),
             "dead-letter queue, with --letters": ("sqs:ReceiveMessage", "sqs:ChangeMessageVisibility"),
         },
         (
@@ -120,7 +121,7 @@ NEEDS = (
                 )
             ),
         ),
-        "These were tried, but not minimised; the one of `ism` was not tried.",
+        "This list is sufficient, but may be longer than needed. The permission of `ism` is untested.",
     ),
     Need(
         "search",
@@ -131,8 +132,8 @@ NEEDS = (
             f"indices:data/read/point_in_time/delete {_INDICES}",
             f"indices:data/read/field_caps {_INDICES}",
         ),
-        "The first is enough. With the next two, pages come from one point in time. With the last, misspelt fields are"
-        " named.",
+        "`search` alone is enough. With the two of `point_in_time`, all pages show the same moment. With `field_caps`,"
+        " misspelt fields are named.",
     ),
     Need("explain", {}, (f"indices:data/read/search {_INDICES}",)),
     Need(
@@ -144,7 +145,8 @@ NEEDS = (
             "bucket, with --direct": _READ_OBJECTS,
         },
         (f"indices:data/read/search {_INDICES}",),
-        "`--missing` needs the search. `--direct` also needs what `run` needs of the cluster.",
+        "Only `--missing` needs the search. `--direct` also needs what `run` needs of the cluster and of the trail's"
+        " key.",
     ),
     Need(
         "dlq",
@@ -163,7 +165,8 @@ NEEDS = (
             "bucket": _READ_OBJECTS,
         },
         (),
-        "The bucket is asked whether an object was replaced.",
+        "`dlq redrive` checks in S3 whether an object was replaced. `dlq show --records` also needs `kms:Decrypt`"
+        " on the trail's key, if there is one.",
     ),
 )
 
@@ -180,7 +183,9 @@ def permissions_page() -> str:
         note = f"\n\n{need.note}" if need.note else ""
         parts.append(f"## `trailsink {need.command}`\n\n{table(('resource', 'permissions'), rows)}{note}")
     introduction = (
-        "What each part and each command may do, and nothing more. Permissions of the cluster are those of the security"
-        f' plugin. The ones marked "{_INDICES}" are for the index pattern `{{prefix}}-*`.'
+        "What the function and each command need, and nothing more. Permissions of the cluster are those of the"
+        f' security plugin. The ones marked "{_INDICES}" are for the index pattern `{{prefix}}-*`. On a managed domain,'
+        " IAM must also allow `es:ESHttpGet`, `es:ESHttpPost`, `es:ESHttpPut` and `es:ESHttpDelete`, on Serverless"
+        " `aoss:APIAccessAll`. `deploy` and `destroy` need the rights to create and delete what the template contains."
     )
     return page("Permissions", introduction, *parts)

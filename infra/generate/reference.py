@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -9,6 +11,7 @@ import click
 from infra.generate.json_page import json_page
 from infra.generate.markdown import code, page, table
 from infra.generate.permissions import permissions_page
+from infra.generate.terraform import read_template
 from worker.cli.main import main
 from worker.dlq.eligibility import REDRIVE_RULES
 from worker.dlq.reasons import MEANINGS, REASONS
@@ -23,6 +26,7 @@ def pages() -> dict[str, str]:
     """Return the text of every reference page, by its path below docs/."""
     return {
         "reference/settings.md": settings_page(),
+        "reference/parameters.md": parameters_page(),
         "reference/commands.md": commands_page(),
         "reference/reasons.md": reasons_page(),
         "reference/metrics.md": metrics_page(),
@@ -33,23 +37,64 @@ def pages() -> dict[str, str]:
 
 def settings_page() -> str:
     """Return the list of settings."""
+    template = read_template()
+    variables = template["Resources"]["LoaderFunction"]["Properties"]["Environment"]["Variables"]
     rows = []
     for name, field in Settings.model_fields.items():
-        default = getattr(field.default, "value", field.default)
-        rows.append((f"`{variable(name)}`", "" if default in ("", None) else f"`{default}`", field.description or ""))
+        in_stack = _parameter(variables.get(variable(name)), template["Parameters"])
+        rows.append((f"`{variable(name)}`", _default(field.default), in_stack, field.description or ""))
     introduction = (
-        "Settings are environment variables. Times are in seconds, sizes in bytes. An empty variable is not set."
+        "Settings are environment variables. Times are in seconds, sizes in bytes (1 MiB is 1048576). An empty variable"
+        " is not set. On Lambda, the [parameter](parameters.md) of the third column sets it; the stack sets the others"
+        " that say so."
         " Region, credentials and endpoints of AWS are boto3's own: `AWS_REGION`, `AWS_PROFILE`, `AWS_ENDPOINT_URL` and"
         " so on."
     )
-    return page("Settings", introduction, table(("variable", "default", "meaning"), rows))
+    return page("Settings", introduction, table(("variable", "default", "in the stack", "meaning"), rows))
+
+
+def _default(value: object) -> str:
+    value = getattr(value, "value", value)
+    return "" if value in ("", None) else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def _parameter(value: object, parameters: dict[str, object]) -> str:
+    """Return the parameter that a variable of the function has its value from."""
+    if value is None:
+        return ""
+    names = [name for name in parameters if f'"{name}"' in json.dumps(value)]
+    return f"`{names[0]}`" if len(names) == 1 else "set"
+
+
+def parameters_page() -> str:
+    """Return the parameters of the CloudFormation template."""
+    rows = []
+    for name, rules in read_template()["Parameters"].items():
+        values = ", ".join(f"`{value}`" for value in rules.get("AllowedValues", ()))
+        if "MaxValue" in rules:
+            values = f"{rules['MinValue']} to {rules['MaxValue']}"
+        default = rules.get("Default", "*required*")
+        rows.append(
+            (
+                f"`{name}`",
+                f"`{default}`" if default not in ("", "*required*") else default,
+                values,
+                rules["Description"],
+            )
+        )
+    introduction = (
+        "`trailsink deploy --set NAME=VALUE` sets a parameter of the CloudFormation template. `trailsink deploy` fills"
+        " in `TrailBucketName`, `CodeBucket` and `CodeKey`."
+    )
+    return page("Parameters of the stack", introduction, table(("parameter", "default", "values", "meaning"), rows))
 
 
 def commands_page() -> str:
     """Return every command with its options."""
     introduction = (
         "Each command prints this, and examples, with `--help`. Exit codes: 0 done; 1 something is wrong, and one"
-        " sentence says what; 2 the command line is wrong. Piped output is plain and never cut."
+        " sentence says what; 2 the command line is wrong, or the command cannot ask and `--yes` is missing. Output"
+        " to a pipe has no colour and is not truncated."
     )
     return page("Commands", introduction, *_commands(main, "trailsink"))
 
@@ -73,8 +118,32 @@ def _command(command: click.Command, name: str) -> str:
         for parameter in command.get_params(context)
         if "--help" not in parameter.opts
     ]
-    rows = [(f"`{record[0]}`", " ".join(record[1].split())) for record in records if record]
+    rows = [(f"`{record[0]}`", _meaning(record[1])) for record in records if record]
+    rows = [(f"`{metavar}`", _ARGUMENTS[metavar]) for metavar in _arguments(command, context)] + rows
     return "\n\n".join([*paragraphs, table(("option", "meaning"), rows)] if rows else paragraphs)
+
+
+# Click's arguments have no help of their own.
+_ARGUMENTS = {
+    "[QUERY]": "OpenSearch query string, for example `eventName:ConsoleLogin AND errorCode:*`; without it, all events.",
+    "EVENTID": "The eventID; a requestID or a sharedEventID is recognised.",
+    "ID": "The id of a dead letter, as `trailsink dlq list` shows it.",
+    "[ID]...": "Ids of dead letters, as `trailsink dlq list` shows them.",
+    "FILE": "The file; `-` is standard output, or standard input.",
+}
+
+
+def _arguments(command: click.Command, context: click.Context) -> list[str]:
+    return [
+        parameter.make_metavar(context)
+        for parameter in command.get_params(context)
+        if isinstance(parameter, click.Argument)
+    ]
+
+
+def _meaning(text: str) -> str:
+    """Return an option's help on one line, with its range in words."""
+    return re.sub(r"(\d+)<=x<=(\d+)", r"\1 to \2", " ".join(text.split()))
 
 
 def _help_text(command: click.Command) -> str:
@@ -94,7 +163,7 @@ def reasons_page() -> str:
     rows = [(f"`{reason}`", MEANINGS[reason], rules[reason]) for reason in REASONS]
     introduction = (
         "The `reason` of a dead letter is one of these codes. They are stable. The last column says when"
-        " `trailsink dlq redrive` moves a letter back to the source queue. `--force` moves it in any case."
+        " `trailsink dlq redrive` moves a dead letter back to the source queue. With `--force`, it always does."
         " [Dead letters](../dead-letters.md) explains the commands."
     )
     return page("Reasons of dead letters", introduction, table(("reason", "meaning", "redrive"), rows))
@@ -104,7 +173,7 @@ def metrics_page() -> str:
     """Return the metrics."""
     rows = [(f"`{metric.name}`", metric.unit, metric.meaning) for metric in METRICS]
     introduction = (
-        f"CloudWatch metrics in the namespace `{NAMESPACE}`, one EMF line per batch. The only dimension is"
-        f" {code([DIMENSION])}, the name of the source queue. `TRAILSINK_EMF=false` turns them off."
+        f"CloudWatch metrics in the namespace `{NAMESPACE}`, one line in Embedded Metric Format (EMF) per batch. The"
+        f" only dimension is {code([DIMENSION])}, the name of the source queue. `TRAILSINK_EMF=false` turns them off."
     )
     return page("Metrics", introduction, table(("metric", "unit", "meaning"), rows))

@@ -17,7 +17,7 @@ from opensearchpy import OpenSearch
 from rich.table import Table
 
 from infra.local.console import heading, out, say
-from infra.local.demo_pipelines import ContainerPipeline, DemoPipeline, FunctionPipeline, Totals
+from infra.local.demo_pipelines import DemoPipeline, FunctionPipeline, ProcessPipeline, Totals
 from infra.local.errors import LocalStackError
 from infra.local.stack import Stack
 from worker.pipeline.notifications import s3_notification
@@ -33,7 +33,7 @@ INDICES = f"{PREFIX}-*"
 
 SEARCHABLE_SECONDS = 60
 
-MODES: dict[str, type[DemoPipeline]] = {"function": FunctionPipeline, "container": ContainerPipeline}
+MODES: dict[str, type[DemoPipeline]] = {"function": FunctionPipeline, "process": ProcessPipeline}
 
 
 @dataclass
@@ -112,7 +112,7 @@ class Demo:
         files, events = self.uploaded.files - 3, len(self.uploaded.ids) - 1
         say(
             f"{files} files with {events:,} events, one of them cut in half;\n"
-            f"a file with a record that is not a JSON object, a digest file, a folder marker;\n"
+            f"a file with a record that is not a JSON object, a digest file, an empty folder marker;\n"
             f"{len(repeated)} files announced twice."
         )
 
@@ -202,10 +202,10 @@ class Demo:
         totals = self.pipeline.consume()
         records = json.loads(gzip.decompress(whole))["Records"]
         self.check("dead letters of the repaired file", totals["DeadLetters"], 0)
+        times = "twice" if totals["RecordsRead"] > len(records) else "once, in one batch"
         say(
-            f"The file holds {len(records)} records. {totals['RecordsIndexed']:,.0f} are new."
-            f" {totals['RecordsDuplicate']:,.0f}"
-            f" were duplicates: its first half\nwas indexed already, and both S3 and the dead letter announced it."
+            f"S3 and the dead letter both announced the repaired file. Its {len(records)} records were read {times}:\n"
+            f"{totals['RecordsIndexed']:,.0f} were new, {totals['RecordsDuplicate']:,.0f} were duplicates."
         )
 
     def show_missing(self) -> None:

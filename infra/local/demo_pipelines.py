@@ -110,8 +110,8 @@ class DemoPipeline(ABC):
         """Remove what `set_up` created."""
 
 
-class ContainerPipeline(DemoPipeline):
-    """`trailsink run`, as in a container, with existing queues."""
+class ProcessPipeline(DemoPipeline):
+    """`trailsink run` with existing queues, as in a container or any other process."""
 
     first_step = "Install the index template, before the first index"
     announced_markers = frozenset({"digest", "folder_marker"})

@@ -186,9 +186,9 @@ MATRIX: dict[str, Row] = {
         works("Exported 0 letters.\n"),
     ),
     "dlq import {letters}": (
-        refuses("The queue {dead} cannot be used: no AWS credentials were found; 0 letters were sent before that."),
-        refuses("There is no queue {dead} in us-west-2; 0 letters were sent before that."),
-        refuses("There is no queue {dead}-gone in us-east-1; 0 letters were sent before that."),
+        refuses("The queue {dead} cannot be used: no AWS credentials were found; SQS took 0 letters before that."),
+        refuses("There is no queue {dead} in us-west-2; SQS took 0 letters before that."),
+        refuses("There is no queue {dead}-gone in us-east-1; SQS took 0 letters before that."),
         *(SENT, SENT, SENT),
     ),
     "status": (

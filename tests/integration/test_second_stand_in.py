@@ -69,7 +69,7 @@ def test_files_and_dead_letters_take_the_same_road_on_another_stand_in(
     assert {letter["reason"] for letter in letters} == {"truncated"}
     assert refused.returncode == 1  # it has no move tasks
     assert refused.stderr.startswith("Error: SQS refuses to move the letters: ")
-    assert refused.stderr.endswith("; --one-by-one does without its move task.\n")
+    assert refused.stderr.endswith("; --one-by-one works without its move task.\n")
     assert moved == "Moved 1 letter back to the source queue.\n"
     assert json.loads(second.splitlines()[-1])["RecordsIndexed"] == 0
     assert {one["eventID"] for one in good} == set(bench.documents())

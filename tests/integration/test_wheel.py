@@ -122,7 +122,7 @@ def test_it_deploys_from_an_empty_folder(bench: Bench, installed: Path, tmp_path
 
     assert "The stack trailsink-wheel is ready." in created
     assert "template: the stack trailsink-wheel has that of this trailsink" in checked.stdout
-    assert "The stack trailsink-wheel is gone." in removed
+    assert "The stack trailsink-wheel is deleted." in removed
 
 
 def test_every_command_has_its_help_there(installed: Path, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
+_TEXT_CHARACTERS = 600  # a proxy's error can be a whole page of HTML
+
 
 def error_code(error: ClientError | BotoCoreError) -> str:
     """Return the code of AWS's error; "" where AWS was not even asked, "unknown" where it did not say."""
@@ -21,12 +23,13 @@ def is_missing_queue(error: ClientError | BotoCoreError) -> bool:
 
 
 def error_text(error: ClientError | BotoCoreError) -> str:
-    """Describe an SDK's error."""
-    if isinstance(error, ClientError):
-        return f"{error_code(error)}: {error.response.get('Error', {}).get('Message', '')}".rstrip(".: ")
+    """Describe an SDK's error, on one line."""
     if isinstance(error, NoCredentialsError):
         return "no AWS credentials were found"
-    return str(error).rstrip(".")
+    text = str(error)
+    if isinstance(error, ClientError):
+        text = f"{error_code(error)}: {error.response.get('Error', {}).get('Message', '')}"
+    return " ".join(text.split())[:_TEXT_CHARACTERS].rstrip(".: ")
 
 
 def queue_error_text(error: ClientError | BotoCoreError, url: str, region: str) -> str:

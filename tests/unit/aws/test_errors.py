@@ -38,3 +38,15 @@ def test_a_queue_that_does_not_exist_is_named_with_its_region(code: str) -> None
     assert queue_error_text(DENIED, "https://q", "eu-west-1").startswith(
         "The queue https://q cannot be used: AccessDenied"
     )
+
+
+def test_a_page_of_html_becomes_one_line_of_bounded_length() -> None:
+    """A proxy between us and AWS answers with whatever it likes; the operator reads one sentence."""
+    html = "<html>\n" + "<p>sorry</p>\n" * 1_000
+    error = ClientError({"Error": {"Code": "500", "Message": html}}, "ReceiveMessage")
+
+    text = error_text(error)
+
+    assert text.startswith("500: <html> <p>sorry</p>")
+    assert "\n" not in text
+    assert len(text) <= 600

@@ -55,7 +55,7 @@ def _matching(pattern: re.Pattern[str], noun: str) -> Callable[..., tuple[str, .
     metavar="PREFIX",
     example="security/",
     default_text="all that are found, down to three folders",
-    help="What comes before AWSLogs/ in the keys; may be repeated.",
+    help="Path before AWSLogs/ in the keys; may be repeated.",
 )
 @option(
     "--local",
@@ -127,7 +127,7 @@ def _matching(pattern: re.Pattern[str], noun: str) -> Callable[..., tuple[str, .
 @flag(
     "--incomplete",
     default_text="all files",
-    help="Like --missing, and also files with fewer documents than their last position tells.",
+    help="Like --missing, and also files with a gap: fewer documents than the highest position implies.",
 )
 @option(
     "--retry-failed",
@@ -144,7 +144,7 @@ def _matching(pattern: re.Pattern[str], noun: str) -> Callable[..., tuple[str, .
     example="direct",
     help="queue: announce the files to the pipeline's queue. direct: load them from here.",
 )
-@flag("--direct", help="Short for --via direct.", default_text="what --via says")
+@flag("--direct", help="Short for --via direct.", default_text="--via")
 @option(
     "--rate",
     type=click.IntRange(1, 10_000),
@@ -203,8 +203,8 @@ def _matching(pattern: re.Pattern[str], noun: str) -> Callable[..., tuple[str, .
 def backfill() -> None:
     """Load what is already in the bucket: last year's files, or those whose notifications were lost.
 
-    Shows what it will do, and asks. Loading a file again changes nothing, so any time may be loaded twice. Interrupted,
-    it resumes when the same command is run again.
+    Shows what it will do, and asks. Loading a file again changes nothing, so any time may be loaded twice. If
+    it is interrupted, run the same command again: it resumes.
 
     Days and times are those of delivery, which a file's key names. An event of 23:58 is in a file of the next day: so
     files delivered within an hour after --until are loaded too.

@@ -63,12 +63,12 @@ def template() -> None:
 def deploy() -> None:
     """Create the stack, or update it; shows what would change, and asks.
 
-    Interrupted half-way, it can be run again: it goes on watching.
+    If it is interrupted, run the same command again: it continues.
     """
 
 
 @click.command(
-    short_help="Delete the stack; the events stay unless you say so.",
+    short_help="Delete the stack, and keep the events unless you pass --delete-data.",
     epilog=examples("trailsink destroy", "trailsink destroy --stack audit-trail --delete-data"),
 )
 @_STACK

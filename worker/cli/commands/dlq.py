@@ -43,15 +43,15 @@ class _DlqGroup(click.Group):
 def dlq() -> None:
     """List dead letters, move them back, export or discard them.
 
-    Listing leaves every letter where it is. SQS can only show a message by receiving it, so each letter is hidden from
+    Listing moves no letter. SQS can only show a message by receiving it, so each letter is hidden from
     others while a command reads the queue, for a minute or so. It is handed back at the end, after an interrupt too.
-    Its receive count rises by one, and nothing acts on that: a dead-letter queue never gives up a letter.
+    Its receive count rises by one, which has no effect.
 
     \b
     Reasons: malformed_message, not_found, empty, truncated, corrupt, too_large,
     not_json, no_records, records_rejected, too_scattered and archived are the
     consumer's; max_receives is a letter that SQS moved here itself; unknown is
-    one that somebody else sent.
+    one that trailsink did not send.
     """  # noqa: D301 - click wants the character, not its name
 
 
@@ -75,7 +75,7 @@ _FILTERS: list[Callable[[Command], Command]] = [
         metavar="CODE",
         default_text="all",
         example="truncated",
-        help="Only letters with this reason, one of those that `trailsink dlq --help` lists; may be repeated.",
+        help="Only letters with this reason (see `trailsink dlq --help`); may be repeated.",
     ),
     option(
         "--object",
@@ -205,16 +205,17 @@ def redrive() -> None:
 
     \b
     A letter that would only fail again stays:
-      malformed_message                            always
+      malformed_message                       always
       empty, truncated, corrupt, not_json,
-      no_records, records_rejected                 while its object is unchanged
-      not_found, archived                          while its object cannot be read
+      no_records                              while its object is unchanged
+      records_rejected                        the same, if its records are no JSON
+      not_found, archived                     while its object cannot be read
 
-    S3 is asked. An object that was replaced is announced as it is now, so that a letter that names a broken version
-    brings the fixed one. --force moves what would stay.
+    S3 is asked. If an object was replaced, the redrive announces its current version. --force moves what would stay.
+    The command does not ask; --dry-run shows what it would do.
 
-    SQS's own message move task moves all letters, where none stays and none has to be announced again; an interrupt
-    cancels it. Others are received, sent and deleted one by one.
+    If every letter can move unchanged, SQS's own message move task moves them, and Ctrl-C cancels it. Otherwise they
+    are received, sent and deleted one by one.
     """  # noqa: D301 - click wants the character, not its name
 
 
@@ -226,7 +227,7 @@ def redrive() -> None:
     ),
 )
 @_letter_filter(by_id=True)
-@flag("--all", "everything", help="Discard all letters, when no other option selects some.", default_text="none")
+@flag("--all", "everything", help="Discard every letter; needed without an id or a filter.", default_text="none")
 @option(
     "--to",
     "path",

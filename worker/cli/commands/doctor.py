@@ -24,7 +24,7 @@ from worker.cli.options import JSON_LINES, examples, implemented_by, option
     metavar="ARN",
     default_text="the function's role",
     example="arn:aws:iam::123456789012:role/loader",
-    help="The role that loads, as the cluster knows it.",
+    help="With `trailsink run`: the role that it uses, as the cluster knows it.",
 )
 @JSON_LINES
 @implemented_by("worker.cli.doctor:doctor")

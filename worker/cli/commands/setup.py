@@ -27,9 +27,9 @@ from worker.cli.options import examples, implemented_by, option
     "--replicas",
     type=click.IntRange(0, 10),
     metavar="COPIES",
-    default_text="as it is, else 1",
+    default_text="unchanged, at first 1",
     example="0",
-    help="Copies of each shard beside the first; 0 for a cluster of one node.",
+    help="Replicas of each shard; 0 for a cluster of one node.",
 )
 @option(
     "--loader-role",
