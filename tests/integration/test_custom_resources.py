@@ -656,7 +656,7 @@ def test_a_put_that_fails_after_the_response_is_not_retried(
         return 0, b""
 
     s3_proxy.only, s3_proxy.replies = "PUT", [hang]
-    response = notify(cloudformation, "Create", trail.properties(), seconds=2)
+    response = notify(cloudformation, "Create", trail.properties(), seconds=8)
     released.set()
 
     assert not unfinished_work()
