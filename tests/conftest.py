@@ -87,7 +87,7 @@ class Bench:
         """All documents of this test's indices by id, at most 10,000: `_index` and `_source`."""
         self._refresh()
         found = self.opensearch.search(index=f"{self.prefix}-*", body={"size": 10_000, "query": {"match_all": {}}})
-        return {hit["_id"]: hit for hit in found["hits"]["hits"]}
+        return {hit["_source"].get("eventID", hit["_id"]): hit for hit in found["hits"]["hits"]}
 
     def count(self) -> int:
         """The number of documents in this test's indices."""

@@ -255,9 +255,10 @@ class Imported(Document):
 
 
 class Explained(Document):
-    """`trailsink explain --json` prints one per document of the event."""
+    """`trailsink explain --json` prints one per record of the event."""
 
     event_id: str
+    document_id: Annotated[str, _about("the digest of the record's text")]
     index: str
     object: Annotated[str, _about("the file, `s3://bucket/key`; empty in a document of another tool")]
     position: Annotated[int | None, _about("of the record in its file, from 0")]
@@ -267,6 +268,8 @@ class Explained(Document):
     lag_seconds: Annotated[float | None, _about("from the event to the index")]
     degraded: Annotated[str, _about("why the document is degraded, or empty")]
     event: Annotated[str, _about("one line about the event")]
+    unchecked: Annotated[bool, _about("whether the file ended before its checksum")]
+    conflicting: Annotated[bool, _about("whether another record with this event id has different content")]
     record: Annotated[Any, _about("the whole event, with `--record`")] = None
 
 

@@ -211,8 +211,8 @@ class Demo:
     def show_missing(self) -> None:
         """Compare the index with what was uploaded."""
         self.opensearch.indices.refresh(index=INDICES)
-        hits = self.opensearch.search(index=INDICES, body={"size": 10_000, "_source": False})["hits"]["hits"]
-        ids = {hit["_id"] for hit in hits}
+        hits = self.opensearch.search(index=INDICES, body={"size": 10_000, "_source": ["eventID"]})["hits"]["hits"]
+        ids = {hit["_source"]["eventID"] for hit in hits}
         missing, twice = len(self.uploaded.ids - ids), len(hits) - len(ids)
         say(f"{len(self.uploaded.ids):,} events uploaded, {len(ids):,} found, {missing} missing, {twice} twice.")
         self.check("events found", ids, self.uploaded.ids)

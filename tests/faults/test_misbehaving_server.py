@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 ORIGIN = Provenance("s3://b/k", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z")
-ROUTING = IndexNaming("cloudtrail", Partition.DAY, "2030", 100)
+ROUTING = IndexNaming("cloudtrail", Partition.DAY, "2013-11", "2030", 100)
 INDEXED = Outcome(Verdict.INDEXED)
 
 
 def some_actions(count: int, size: int = 1) -> list[Action]:
     raw = b'{"eventID":"%s"}' % (b"x" * size)
     return list(
-        to_actions([Record(at, str(at), "2026-01-01T00:00:00Z", raw) for at in range(count)], 0, ORIGIN, ROUTING)
+        to_actions([Record(at, b"%d" % at, "2026-01-01T00:00:00Z", raw) for at in range(count)], 0, ORIGIN, ROUTING)
     )
 
 

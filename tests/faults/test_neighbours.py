@@ -161,13 +161,13 @@ class Scene:
 def _scan(client: OpenSearch) -> Iterator[str]:
     after: list[Any] | None = None
     while True:
-        body: dict[str, Any] = {"size": 5_000, "_source": False, "sort": [{"_id": "asc"}]}
+        body: dict[str, Any] = {"size": 5_000, "_source": ["eventID"], "sort": [{"_id": "asc"}]}
         if after:
             body["search_after"] = after
         hits = client.search(index="cloudtrail-*", body=body)["hits"]["hits"]
         if not hits:
             return
-        yield from (hit["_id"] for hit in hits)
+        yield from (hit["_source"]["eventID"] for hit in hits)
         after = hits[-1]["sort"]
 
 

@@ -144,7 +144,7 @@ class Secured:
         """The ids of all events in this test's indices, refreshed."""
         self.admin.indices.refresh(index=f"{self.prefix}-*")
         hits = self.admin.search(index=f"{self.prefix}-*", body={"size": 1000})["hits"]["hits"]
-        return {hit["_id"] for hit in hits}
+        return {hit["_source"]["eventID"] for hit in hits}
 
     def dead_letters(self) -> int:
         return self.depth(self.settings.dead_letter_queue_url)

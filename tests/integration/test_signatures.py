@@ -194,9 +194,9 @@ def cloud(judge: Judge) -> AbstractContextManager[Cloud]:
 
 def some_actions(count: int) -> list[Action]:
     raw = '{"eventID":"x","note":"ünïcode + 100% ~ ok"}'.encode()
-    records = [Record(at, str(at), "2026-01-01T00:00:00Z", raw) for at in range(count)]
+    records = [Record(at, b"%d" % at, "2026-01-01T00:00:00Z", raw) for at in range(count)]
     origin = Provenance("s3://b/k", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z")
-    return list(to_actions(records, 0, origin, IndexNaming("cloudtrail", Partition.DAY, "2030", 100)))
+    return list(to_actions(records, 0, origin, IndexNaming("cloudtrail", Partition.DAY, "2013-11", "2030", 100)))
 
 
 def cluster_of(client: Client) -> BulkSender:

@@ -11,7 +11,7 @@ import msgspec
 
 from worker.cloudtrail.inflate import Inflated
 from worker.cloudtrail.records import Record, Rejection, read_record
-from worker.pipeline.documents import Action, IndexNaming, Provenance, to_actions
+from worker.pipeline.documents import FIRST_EVENT, Action, IndexNaming, Provenance, to_actions
 from worker.pipeline.limits import Partition
 from worker.pipeline.objects import ObjectRef
 from worker.pipeline.ports import Message
@@ -267,7 +267,7 @@ def message(body: str, number: int = 1, *, receive_count: int = 1) -> Message:
 
 # Documents
 
-ROUTING = IndexNaming("cloudtrail", Partition.DAY, "2026-11-24T12:00:00Z", 100)
+ROUTING = IndexNaming("cloudtrail", Partition.DAY, FIRST_EVENT, "2026-11-24T12:00:00Z", 100)
 ORIGIN = Provenance(f"s3://{BUCKET}/{key()}", "2026-11-23T10:05:00Z", "2026-11-23T12:00:00Z")
 
 

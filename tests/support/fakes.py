@@ -208,8 +208,22 @@ class MemoryIndex:
         return 201, ""
 
     @property
-    def ids(self) -> set[str]:
-        return {id_ for _, id_ in self.documents}
+    def event_ids(self) -> set[str]:
+        return {event_id_of(document, id_) for (_, id_), document in self.documents.items()}
+
+    def find(self, index: str, event_id: str) -> dict[str, Any]:
+        """The only document of an event in an index."""
+        (document,) = (
+            document
+            for (name, id_), document in self.documents.items()
+            if (name, event_id_of(document, id_)) == (index, event_id)
+        )
+        return document
+
+
+def event_id_of(document: dict[str, Any], document_id: str) -> str:
+    """The event's own id, or the document's where the record has none."""
+    return str(document.get("eventID") or document.get("eventId") or document_id)
 
 
 @dataclass

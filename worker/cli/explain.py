@@ -22,13 +22,16 @@ if TYPE_CHECKING:
 
     from opensearchpy import OpenSearch
 
-    from worker.opensearch.explain import EventLocation
+    from worker.opensearch.explain import EventLocation, Explanation
 
 _NOT_OURS = "unknown: trailsink did not write this document"
 _NO_DELIVERY = "unknown: the file's name contains no time"
 
 _REFUSED = "the cluster refused the original record"
 _DEGRADED = {
+    "reserved_field": "it has a member that trailsink adds to documents, and would forge where it came from",
+    "too_long": "longer than 1 MiB, four times CloudTrail's maximum",
+    "too_many_members": "more than 20,000 members, which could exhaust the cluster's memory",
     "too_deep": "nested deeper than TRAILSINK_MAX_DEPTH",
     "not_representable": "not JSON that OpenSearch's parser accepts",
     "event_time_missing": "the record has no time, so its file's time is used",
@@ -37,13 +40,15 @@ _DEGRADED = {
 
 
 def explain_event(*, event_id: str, as_json: bool, with_record: bool) -> None:
-    """Print each document of an event; raises SetupError with what to try when there is none."""
+    """Print each record of an event; raises SetupError with what to try when there is none."""
     settings = load_settings()
     client = make_client(settings).connect()
-    locations = explain(client, settings.index_prefix, event_id)
-    if not locations:
+    explanation = explain(client, settings.index_prefix, event_id)
+    if not explanation.locations:
         raise SetupError(_missing(client, settings.index_prefix, event_id))
-    for location in locations:
+    if not as_json and (note := _note(explanation)):
+        click.echo(note)
+    for location in explanation.locations:
         if as_json:
             click.echo(json.dumps(_document(location, with_record=with_record)))
             continue
@@ -51,6 +56,23 @@ def explain_event(*, event_id: str, as_json: bool, with_record: bool) -> None:
             click.echo(line)
         if with_record:
             click.echo(json.dumps(location.record, indent=2))
+
+
+def _note(explanation: Explanation) -> str:
+    """Return what to know when several records claim one id, "" when there is only one."""
+    locations, total = explanation.locations, explanation.total
+    if total == 1:
+        return ""
+    shown = f" The first {len(locations):,} are shown." if len(locations) < total else ""
+    if any(location.conflicting for location in locations):
+        return (
+            f"{total:,} records have this id, and their contents differ. CloudTrail gives each event an id of its own, "
+            f"so at most one of them is the event: compare the files they came from.{shown}"
+        )
+    return (
+        f"The event is indexed {total:,} times with the same content. Another tool or an older version wrote one, or "
+        f"it went to another index.{shown}"
+    )
 
 
 def _document(location: EventLocation, *, with_record: bool) -> dict[str, Any]:
@@ -62,6 +84,7 @@ def _lines(location: EventLocation) -> Iterator[str]:
     yield click.style(escape_control_characters(location.event_id), bold=True)
     yield f"  event      {escape_control_characters(location.event)}"
     yield f"  index      {escape_control_characters(location.index)}"
+    yield f"  document   {escape_control_characters(location.document_id)}"
     yield f"  file       {escape_control_characters(location.object) or _NOT_OURS}"
     if location.position is not None:
         yield f"  position   {location.position}, counted from 0"
@@ -72,6 +95,8 @@ def _lines(location: EventLocation) -> Iterator[str]:
         yield "             missing fields are in the text of trailsink.raw"
     else:
         yield "  degraded   no"
+    if location.unchecked:
+        yield "  unchecked  yes: the file ends before its checksum, so the record may have been altered"
     if location.object and location.position is not None:
         uri = shlex.quote(escape_control_characters(location.object))
         yield f"  read it    aws s3 cp {uri} - | gunzip | jq '.Records[{location.position}]'"

@@ -1,6 +1,6 @@
 """From raw slices to records: which one each is and when it happened, validated by pydantic; the rest stays bytes.
 
-The models require nothing and hold only what identifies a record: CloudTrail adds fields without notice, and documents
+The models require nothing and hold only what dates a record: CloudTrail adds fields without notice, and documents
 that its minor versions only ever add.
 docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html
 """
@@ -10,21 +10,30 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from functools import lru_cache
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import msgspec
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
-from worker.cloudtrail.lenient_json import BrokenJson, root_members, string_member
+from worker.cloudtrail.identity import content_id
+from worker.cloudtrail.lenient_json import BrokenJson, read_root, string_member
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-# OpenSearch refuses a longer _id, and with it the whole bulk request. This many characters are never more bytes.
-_MAX_ID_BYTES = 512
-_SHORT_ID = _MAX_ID_BYTES // 4
+# A record with more members or bytes is indexed in degraded form. CloudTrail's own events have at most 256 KB. The
+# fields of one document are inverted in memory: one record of 450,000 members ended a node with 512 MiB of heap.
+MAX_MEMBERS = 20_000
+MAX_BYTES = 1 << 20
+
+# A member takes at least two bytes, as in "[1,1]".
+_MANY_MEMBERS_FROM = 2 * MAX_MEMBERS
+
+# Root members that are ours in a document. To OpenSearch, a name with a dot is a path: "trailsink.object" in a record
+# would be a second value of our own field.
+_OURS = ("trailsink", "@timestamp")
+_OURS_DOTTED = "trailsink."
 
 _ISO_8601 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:?\d\d)")
 _CLOUDTRAIL_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
@@ -34,9 +43,8 @@ _TIMES_CACHED = 4_096
 
 
 class _Event(TypedDict, total=False):
-    """API, network activity and Insights events; all of it may be missing (records of version 1.0 have no eventID)."""
+    """API, network activity and Insights events; the time may be missing."""
 
-    eventID: str | None
     eventTime: str | None
 
 
@@ -45,19 +53,17 @@ class _Window(TypedDict, total=False):
 
 
 class _AggregatedEvent(TypedDict, total=False):
-    """Aggregated events: another spelling of the id, and a window in place of a time."""
+    """Aggregated events: a window in place of a time."""
 
-    eventId: str | None
     timeWindow: _Window | None
 
 
 _EVENT = TypeAdapter(_Event).validator.validate_json
-_EVENT_MEMBERS = TypeAdapter(_Event).validator.validate_python
+_EVENTS = TypeAdapter(list[_Event]).validator.validate_python
 _AGGREGATED = TypeAdapter(_AggregatedEvent).validator.validate_json
 
-
-# msgspec picks two members out of a record in half of the time in which pydantic's parser reads all of it.
-_PICK = msgspec.json.Decoder(_Event).decode
+# msgspec picks one member out of each record in half of the time in which pydantic's parser reads all of it.
+_PICK = msgspec.json.Decoder(list[_Event]).decode
 
 # This many records are examined at once: the copy that this takes stays in the processor's cache.
 _GROUP = 64
@@ -65,14 +71,14 @@ _NOT_OPENERS = bytes(set(range(256)) - set(b"[{\n"))
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
-    """One CloudTrail record: its place in the file (0-based), identity, time and text.
+    """One CloudTrail record: its place in the file (0-based), document id, time and text.
 
-    `time` is UTC as ISO 8601 text ending in Z, or None where the record has no readable time. `degrade_reason` says why
-    it must be indexed in degraded form, "" where it need not.
+    `id` is ASCII. `time` is UTC as ISO 8601 text ending in Z, or None where the record has no readable time.
+    `degrade_reason` says why it must be indexed in degraded form, "" where it need not.
     """
 
     position: int
-    id: str
+    id: bytes
     time: str | None
     raw: msgspec.Raw | bytes
     degrade_reason: str = ""
@@ -95,26 +101,48 @@ def read_records(
     """
     for start in range(0, len(raws), _GROUP):
         group = raws[start : start + _GROUP]
-        plain = _is_plain_batch(group, max_depth, max_bytes)
-        for position, raw in enumerate(group, first + start):
-            event = _pick_identity(raw) if plain else None
-            event_id, event_time = (event.get("eventID"), event.get("eventTime")) if event else (None, None)
+        times = _plain_times(group, max_depth, max_bytes)
+        for position, (raw, event_time) in enumerate(zip(group, times, strict=True), first + start):
             # The cached time in place of the record's own: a large file has few different ones.
-            if event_id and event_time and len(event_id) <= _SHORT_ID and (time := _to_utc(event_time)) == event_time:
-                yield Record(position, event_id, time, raw)
+            if event_time and (time := _to_utc(event_time)) == event_time:
+                yield Record(position, content_id(raw), time, raw)
             else:
                 yield read_record(raw, position, max_depth=max_depth, max_bytes=max_bytes)
 
 
-def _is_plain_batch(raws: Sequence[msgspec.Raw | bytes], max_depth: int, max_bytes: int) -> bool:
-    """Return whether all of these are well-formed UTF-8, shallow and short; False where each has to be examined.
+def _plain_times(raws: Sequence[msgspec.Raw | bytes], max_depth: int, max_bytes: int) -> Sequence[str | None]:
+    """Return the `eventTime` of each record, or None where the record has to be examined alone."""
+    unknown = [None] * len(raws)
+    if bytes in map(type, raws) or max(len(memoryview(raw)) for raw in raws) > min(_MANY_MEMBERS_FROM, max_bytes):
+        return unknown
+    text = b"[%b]" % b",\n".join(raws)
+    if not _is_plain(text, len(raws), max_depth):
+        return unknown
+    try:
+        return [event.get("eventTime") for event in _EVENTS(_PICK(text))]
+    except (msgspec.DecodeError, ValidationError):
+        return unknown
+
+
+def _is_plain(text: bytes, records: int, max_depth: int) -> bool:
+    """Return whether each of these records, one a line, is shallow, UTF-8 and without members of ours.
 
     Levels cannot outnumber opening brackets. One pass over all of them costs half of what counting in each does.
     """
-    text = b"\n".join(raws)
-    openers = text.translate(None, _NOT_OPENERS).split(b"\n")
-    well_formed = len(openers) == len(raws) and len(text) <= max_bytes and bytes not in map(type, raws)
-    return well_formed and len(max(openers, key=len)) <= max_depth and _is_utf8(text)
+    lines = text.translate(None, _NOT_OPENERS).split(b"\n")
+    return (
+        len(lines) == records
+        and len(max(lines, key=len)) <= max_depth
+        and not _may_have_our_members(text)
+        and _is_utf8(text)
+    )
+
+
+def _may_have_our_members(text: bytes) -> bool:
+    """Return whether a text may have a member of ours: by name, or with a letter of the name as an escape."""
+    if b'"trailsink' in text or (b"@" in text and b'"@timestamp"' in text):
+        return True
+    return b"\\" in text and b"\\u00" in text
 
 
 def _is_utf8(text: bytes) -> bool:
@@ -128,74 +156,72 @@ def _is_utf8(text: bytes) -> bool:
     return True
 
 
-def _pick_identity(raw: msgspec.Raw | bytes) -> _Event | None:
-    """Pick id and time out of well-formed UTF-8; None where the record has to be examined."""
-    try:
-        event: _Event = _EVENT_MEMBERS(_PICK(raw))
-    except (msgspec.DecodeError, ValidationError):
-        return None
-    return event
-
-
 def read_record(raw: msgspec.Raw | bytes, position: int, *, max_depth: int, max_bytes: int) -> Record | Rejection:
     """Validate one raw slice.
 
     A record nested deeper than `max_depth` levels takes the degraded form: a node of OpenSearch 2.19 can lose the whole
-    request near 1,000 levels (github.com/opensearch-project/OpenSearch/issues/15985 is a relative). One of more than
-    `max_bytes` can never be sent, in whatever form.
+    request near 1,000 levels (github.com/opensearch-project/OpenSearch/issues/15985 is a relative). So does one of more
+    than MAX_MEMBERS or MAX_BYTES, or with a member of ours. One of more than `max_bytes` can never be sent.
     """
     text = bytes(raw)
     if len(text) > max_bytes:
         return Rejection(position, "too_large")
-    if isinstance(raw, bytes):
-        return _read_odd(text, raw, position, "not_representable")
-    # Levels cannot outnumber opening brackets. Hardly any real record has so many, so few are counted exactly.
-    if text.count(b"{") + text.count(b"[") > max_depth and _depth(text) > max_depth:
-        return _read_odd(text, raw, position, "too_deep")
+    if degrade_reason := "not_representable" if isinstance(raw, bytes) else _degrade_reason(text, max_depth):
+        return _read_odd(text, raw, position, degrade_reason)
     try:
         event = _EVENT(text)
     except ValidationError as cause:
         representable = cause.errors(include_url=False, include_input=False)[0]["type"] != "json_invalid"
         return _read_odd(text, raw, position, "" if representable else "not_representable")
-    event_id, event_time = event.get("eventID"), event.get("eventTime")
-    if not event_id or not event_time:
-        return _read_rare(text, raw, position, event)
-    return _make_record(raw, position, event_id, event_time, "")
+    event_time = event.get("eventTime") or _window_start(text)
+    return _make_record(raw, position, event_time, "")
 
 
-def _read_rare(text: bytes, raw: msgspec.Raw, position: int, event: _Event) -> Record:
-    """Read a well-formed record without an `eventID` or `eventTime`: aggregated, of version 1.0, or of no family."""
-    event_id, event_time = event.get("eventID"), event.get("eventTime")
+def _degrade_reason(text: bytes, max_depth: int) -> str:
+    """Return why a well-formed record must not go to the cluster as it is, "" when it may."""
+    if len(text) > MAX_BYTES:
+        return "too_long"
+    # Hardly any real record has so many commas or brackets, so few are counted exactly.
+    if text.count(b",") + text.count(b"{") + text.count(b"[") > MAX_MEMBERS and _members(text) > MAX_MEMBERS:
+        return "too_many_members"
+    if text.count(b"{") + text.count(b"[") > max_depth and _depth(text) > max_depth:
+        return "too_deep"
+    return "reserved_field" if _may_have_our_members(text) and _has_our_members(text) else ""
+
+
+def _has_our_members(text: bytes) -> bool:
     try:
-        aggregated = _AGGREGATED(text)
+        names = read_root(text)
+    except BrokenJson:
+        return False
+    return any(name in _OURS or name.startswith(_OURS_DOTTED) for name in names)
+
+
+def _window_start(text: bytes) -> str | None:
+    """Return the start of an aggregated event's window."""
+    try:
+        window = _AGGREGATED(text).get("timeWindow")
     except ValidationError:
-        return _make_record(raw, position, event_id, event_time, "")
-    window = aggregated.get("timeWindow") or {}
-    event_id, event_time = event_id or aggregated.get("eventId"), event_time or window.get("windowStart")
-    return _make_record(raw, position, event_id, event_time, "")
+        return None
+    return window.get("windowStart") if window else None
 
 
 def _read_odd(text: bytes, raw: msgspec.Raw | bytes, position: int, degrade_reason: str) -> Record | Rejection:
-    """Read a record that pydantic's JSON parser or our models refuse: what can be read of its root is enough."""
+    """Read a record that is not indexed as it is, or that our models refuse: what can be read of its root is enough."""
     try:
-        members = root_members(text)
+        members = read_root(text)
     except BrokenJson:
         return Rejection(position, "not_a_json_object")
-    event_id = string_member(members, "eventID") or string_member(members, "eventId")
-    return _make_record(raw, position, event_id, string_member(members, "eventTime"), degrade_reason)
+    return _make_record(raw, position, string_member(members, "eventTime"), degrade_reason)
 
 
-def _make_record(
-    raw: msgspec.Raw | bytes, position: int, event_id: str | None, event_time: str | None, degrade_reason: str
-) -> Record:
+def _make_record(raw: msgspec.Raw | bytes, position: int, event_time: str | None, degrade_reason: str) -> Record:
     time = _to_utc(event_time) if event_time else None
     if not degrade_reason and (time is None or (event_time != time and not _ISO_8601.fullmatch(event_time or ""))):
         # The server refuses an eventTime that it cannot parse, and a record without a time can only be found by its
         # file's: both are worth a mark in the document.
         degrade_reason = "event_time_unreadable" if event_time else "event_time_missing"
-    if not event_id or (len(event_id) > _SHORT_ID and len(event_id.encode()) > _MAX_ID_BYTES):
-        event_id = sha256(raw).hexdigest()
-    return Record(position, event_id, time, raw, degrade_reason)
+    return Record(position, content_id(raw), time, raw, degrade_reason)
 
 
 @lru_cache(_TIMES_CACHED)
@@ -226,4 +252,11 @@ def _depth(text: bytes) -> int:
     return deepest
 
 
-_BRACKETS = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
+def _members(text: bytes) -> int:
+    """Count what a well-formed record holds: each value in an object or a list, and each of these."""
+    structure = _STRING.sub(b"", text)
+    return structure.count(b",") + structure.count(b"{") + structure.count(b"[")
+
+
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_BRACKETS = re.compile(_STRING.pattern + rb"|[\[\]{}]", re.DOTALL)

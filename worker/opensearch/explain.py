@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +22,15 @@ _RELATED = 5
 
 @dataclass(frozen=True, slots=True)
 class EventLocation:
-    """Where one event is indexed, and how it came there; unknown times are None, unknown texts "".
+    """Where one record of an event is indexed, and how it came there; unknown times are None, unknown texts "".
 
-    `delivered_at` is to the minute, because it comes from the file's name. `lag_seconds` is from the event to its
-    indexing.
+    `document_id` is the digest of the record's text. `delivered_at` is to the minute, because it comes from the file's
+    name. `lag_seconds` is from the event to its indexing. `unchecked` says that the file ended before its checksum.
+    `conflicting` says that another record with the same event id has different content.
     """
 
     event_id: str
+    document_id: str
     index: str
     object: str
     position: int | None
@@ -38,24 +41,46 @@ class EventLocation:
     degraded: str
     event: str
     record: Any
+    unchecked: bool = False
+    conflicting: bool = False
 
 
-def explain(client: OpenSearch, prefix: str, event_id: str) -> list[EventLocation]:
-    """Return the documents of an event: usually one, none when it is missing, more when other tools wrote some."""
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The records that claim to be one event, those indexed first at the top, and how many there are in all."""
+
+    locations: list[EventLocation]
+    total: int
+
+
+def explain(client: OpenSearch, prefix: str, event_id: str) -> Explanation:
+    """Return the records of an event, by its id or a document's: usually one, none when it is missing.
+
+    More than one claim the same id when somebody wrote another record under it, or another tool wrote the same one.
+    """
     clauses = [{"ids": {"values": [event_id]}}, {"term": {"eventID": event_id}}, {"term": {"eventId": event_id}}]
-    body = {"size": _MAX_DOCUMENTS, "query": {"bool": {"should": clauses, "minimum_should_match": 1}}}
+    body = {
+        "size": _MAX_DOCUMENTS,
+        "track_total_hits": True,
+        "query": {"bool": {"should": clauses, "minimum_should_match": 1}},
+        "sort": [{"trailsink.indexed_at": {"order": "asc", "unmapped_type": "date"}}],
+    }
     with translate_errors("OpenSearch cannot be asked for the event"):
-        hits = search_once(client, prefix, body)["hits"]["hits"]
-    return [_location(Hit.parse(hit)) for hit in hits]
+        response = search_once(client, prefix, body)["hits"]
+    locations = [_location(Hit.parse(hit)) for hit in response["hits"]]
+    contents = [_content(location) for location in locations]
+    if any(content != contents[0] for content in contents):
+        locations = [replace(location, conflicting=True) for location in locations]
+    return Explanation(locations, response["total"]["value"])
 
 
 def related(client: OpenSearch, prefix: str, id_: str) -> tuple[str, Sequence[str]]:
     """Return the field that has this id, `requestID` or `sharedEventID`, and up to five events with it; "" for none."""
     with translate_errors("OpenSearch cannot be asked for related events"):
         for name in ("requestID", "sharedEventID"):
-            body = {"size": _RELATED, "query": {"term": {name: id_}}, "_source": False}
+            body = {"size": _RELATED, "query": {"term": {name: id_}}, "_source": ["eventID", "eventId"]}
             if hits := search_once(client, prefix, body)["hits"]["hits"]:
-                return name, [hit["_id"] for hit in hits]
+                return name, [_event_id(Hit.parse(hit)) for hit in hits]
     return "", []
 
 
@@ -63,7 +88,8 @@ def _location(hit: Hit) -> EventLocation:
     uri, position = hit.value("trailsink.object"), hit.value("trailsink.position")
     event_time, indexed_at = parse_time(hit.value("@timestamp")), parse_time(hit.value("trailsink.indexed_at"))
     return EventLocation(
-        event_id=hit.id,
+        event_id=_event_id(hit),
+        document_id=hit.id,
         index=hit.index,
         object=uri if isinstance(uri, str) else "",
         position=position if isinstance(position, int) else None,
@@ -74,7 +100,26 @@ def _location(hit: Hit) -> EventLocation:
         degraded=str(hit.value("trailsink.degraded") or ""),
         event=" ".join(str(hit.value(name)) for name in ("eventSource", "eventName") if hit.value(name)),
         record=hit.source,
+        unchecked=hit.value("trailsink.unchecked") is True,
     )
+
+
+def _event_id(hit: Hit) -> str:
+    """Return the event's own id, or the document's where the record has none."""
+    ids = (hit.value("eventID"), hit.value("eventId"))
+    return next((id_ for id_ in ids if id_ and isinstance(id_, str)), hit.id)
+
+
+def _content(location: EventLocation) -> Any:  # noqa: ANN401 - whatever the record holds
+    """Return the record without what trailsink added."""
+    ours = location.record.get("trailsink")
+    text = ours.get("raw") if isinstance(ours, dict) else None
+    if not isinstance(text, str):
+        return {name: value for name, value in location.record.items() if name not in ("@timestamp", "trailsink")}
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
 
 
 def _delivered_at(uri: str) -> datetime | None:

@@ -93,14 +93,13 @@ def _value(node: Any, path: str) -> Any:  # noqa: ANN401
         return values or None
     if not isinstance(node, dict):
         return None
-    if path in node:
-        return node[path]
-    # Keys below requestParameters may contain dots themselves.
+    # The nested member first: a record could hold a member "trailsink.object" beside our own. Keys below
+    # requestParameters may contain dots themselves.
     for dot in (match.start() for match in re.finditer(r"\.", path)):
         value = _value(node.get(path[:dot]), path[dot + 1 :])
         if value is not None:
             return value
-    return None
+    return node.get(path)
 
 
 @dataclass(slots=True)

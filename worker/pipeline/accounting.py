@@ -47,6 +47,8 @@ class FileTally(msgspec.Struct):
     stored_bytes: int = 0
     inflated_bytes: int = 0
     oldest_event: str | None = None  # ISO 8601 in UTC
+    dated_by_name: bool = True  # whether `delivered_at` is from the key, not from S3's time of the object
+    unchecked: bool = False  # the gzip stream ended before its checksum
 
     def record(self, position: int, outcome: Outcome) -> None:
         """Count the outcome of one record."""

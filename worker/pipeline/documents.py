@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from worker.cloudtrail.lenient_json import BrokenJson, root_members, string_member
+from worker.cloudtrail.lenient_json import BrokenJson, read_root, string_member
 from worker.errors import Reason, UnreadableObject
 from worker.pipeline.limits import Partition
 
@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from worker.cloudtrail.records import Record
 
 # AWS announced CloudTrail on 2013-11-13: no event can be older.
-_FIRST_EVENTS = "2013-11"
+FIRST_EVENT = "2013-11"
+
+# Of a file whose name does not say when it was delivered, only the record itself can say what is too late: the time of
+# a copy would send the same record to another index.
+NO_EVENT = "2100"
 
 # A member longer than this is left to the full text: identity is short.
 _MAX_MEMBER_BYTES = 64 << 10
@@ -45,18 +49,19 @@ _CALLER_KEYWORDS = ("type", "principalId", "arn", "accountId", "accessKeyId", "u
 class IndexNaming(msgspec.Struct, frozen=True):
     """Which index a record belongs to: a function of the record alone, so that its duplicate in another file meets it.
 
-    `prefix` starts every index name. `latest` is the first time, as ISO 8601 text in UTC, that is too far ahead to be
-    true. One file may write to `max_indices` of them: a corrupt or hostile file must not create a thousand.
+    `prefix` starts every index name. Times from `earliest` until `latest`, ISO 8601 text in UTC, can be true. One file
+    may write to `max_indices` of them: a corrupt or hostile file must not create a thousand.
     """
 
     prefix: str
     partition: Partition
+    earliest: str
     latest: str
     max_indices: int
 
     def index_of(self, record: Record) -> str:
         """Return the name of one record's index."""
-        if record.time is None or not _FIRST_EVENTS <= record.time < self.latest:
+        if record.time is None or not self.earliest <= record.time < self.latest:
             return f"{self.prefix}-undated"
         return f"{self.prefix}-{record.time[: 10 if self.partition is Partition.DAY else 7]}"
 
@@ -70,11 +75,15 @@ class IndexNaming(msgspec.Struct, frozen=True):
 
 
 class Provenance(msgspec.Struct, frozen=True):
-    """Where a document came from: the object's URI, its delivery time and the time of indexing, as ISO 8601 text."""
+    """Where a document came from: the object's URI, its delivery time and the time of indexing, as ISO 8601 text.
+
+    `unchecked` says that the file ended before its checksum, so that nothing proves its records unaltered.
+    """
 
     uri: str
     delivered_at: str
     indexed_at: str
+    unchecked: bool = False
 
 
 class Action(msgspec.Struct, gc=False):
@@ -99,19 +108,20 @@ def to_actions(records: Sequence[Record], file: int, provenance: Provenance, nam
     """
     envelopes: dict[str | None, tuple[bytes, bytes]] = {}  # what goes before and after records of the same time
     mark = b'","trailsink":{"object":%b,"position":' % _encode(provenance.uri)
-    end = b',"indexed_at":"%b"}}\n' % provenance.indexed_at.encode()
+    unchecked = b',"unchecked":true' if provenance.unchecked else b""
+    end = b',"indexed_at":"%b"%b}}\n' % (provenance.indexed_at.encode(), unchecked)
     for record in records:
         envelope = envelopes.get(record.time)
         if envelope is None:
             if len(envelopes) == _TIMES_CACHED:
                 envelopes.clear()
             time = (record.time or provenance.delivered_at).encode()
-            head = b'{"create":{"_index":%b,"_id":' % _encode(naming.index_of(record))
+            head = b'{"create":{"_index":%b,"_id":"' % _encode(naming.index_of(record))
             envelope = envelopes[record.time] = head, b',"@timestamp":"%b%b' % (time, mark)
         head, tail = envelope
-        id_, raw = _encode(record.id), memoryview(record.raw)[:-1]
-        lines = b"".join((head, id_, b"}}\n", raw, tail, b"%d" % record.position, end))
-        start = len(head) + len(id_) + 3
+        raw = memoryview(record.raw)[:-1]
+        lines = b"".join((head, record.id, b'"}}\n', raw, tail, b"%d" % record.position, end))
+        start = len(head) + len(record.id) + 4
         action = Action(file, record.position, lines, start, start + len(raw))
         if record.degrade_reason:
             action = degrade(action, record.degrade_reason)
@@ -146,7 +156,7 @@ def degrade(action: Action, reason: str) -> Action:
 def _searchable_fields(raw: bytes) -> dict[str, object]:
     """Return the fields by which a degraded record can be found: time, name, source, account and caller."""
     try:
-        members = {name: value for name, value in root_members(raw).items() if len(value) <= _MAX_MEMBER_BYTES}
+        members = {name: value for name, value in read_root(raw).items() if len(value) <= _MAX_MEMBER_BYTES}
     except BrokenJson:  # cannot happen: it was read before; but a document without fields is better than none
         return {}
     fields: dict[str, object] = {name: value for name in _ROOT_KEYWORDS if (value := string_member(members, name))}

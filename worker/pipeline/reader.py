@@ -10,7 +10,7 @@ from worker.cloudtrail.records import Rejection, read_records
 from worker.cloudtrail.split import split_records
 from worker.errors import OutOfTime
 from worker.humanize import iso_seconds
-from worker.pipeline.documents import IndexNaming, Provenance
+from worker.pipeline.documents import FIRST_EVENT, NO_EVENT, IndexNaming, Provenance
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from worker.pipeline.objects import FetchedObject
 
 _RECORDS_PER_CLOCK_CHECK = 4_096  # some tens of milliseconds
+
+# CloudTrail delivers within minutes, and tries again for 30 days. An older event has a wrong time, if the file's name
+# says when it was delivered. Without this bound, a few made-up files could create an index for every day since 2013.
+_OLDEST_EVENT = timedelta(days=30)
 
 # CloudTrail's first month: a file name with an earlier date is not CloudTrail's.
 _FIRST_FILES = datetime(2013, 11, 1, tzinfo=UTC)
@@ -40,11 +44,12 @@ class FileReader:
         one file's text.
         """
         if not self._is_plausible(tally.delivered_at, fetched.modified_at):
-            tally.delivered_at = fetched.modified_at  # a name can say anything; S3's own time is later than the truth
+            # A name can say anything; S3's own time is later than the truth.
+            tally.delivered_at, tally.dated_by_name = fetched.modified_at, False
         tally.stored_bytes = len(fetched.content)
         text = inflate(fetched.content, self._limits.max_inflated_bytes)
         del fetched
-        tally.inflated_bytes, tally.note = len(text.content), text.note
+        tally.inflated_bytes, tally.note, tally.unchecked = len(text.content), text.note, text.truncated
         raws = split_records(text, lambda: not self._deadline.must_stop())
         tally.problem, tally.read = raws.problem, len(raws.records)
         records: list[Record] = []
@@ -69,11 +74,14 @@ class FileReader:
     def provenance(self, tally: FileTally) -> Provenance:
         """Return what the documents of a file say of where they came from."""
         now = self._now()
-        return Provenance(tally.ref.uri, iso_seconds(tally.delivered_at or now), iso_seconds(now))
+        return Provenance(tally.ref.uri, iso_seconds(tally.delivered_at or now), iso_seconds(now), tally.unchecked)
 
     def index_naming(self, tally: FileTally) -> IndexNaming:
         """Return how the indices of a file's records are named."""
+        earliest, latest = FIRST_EVENT, NO_EVENT
         # Compared with the file's own time, not the clock's: delivered again next week, a record goes where it went.
-        latest = iso_seconds((tally.delivered_at or self._now()) + timedelta(days=1))
+        if tally.delivered_at and tally.dated_by_name:
+            earliest = max(FIRST_EVENT, iso_seconds(tally.delivered_at - _OLDEST_EVENT))
+            latest = iso_seconds(tally.delivered_at + timedelta(days=1))
         limits = self._limits
-        return IndexNaming(limits.index_prefix, limits.index_partition, latest, limits.max_days_per_file)
+        return IndexNaming(limits.index_prefix, limits.index_partition, earliest, latest, limits.max_days_per_file)

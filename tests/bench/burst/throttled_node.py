@@ -20,7 +20,7 @@ from tests.bench.cluster.trail import BUCKET, File, files
 from tests.bench.support import pipeline_bench
 from worker.opensearch.sender import BULK_HEADERS, BULK_PARAMS
 from worker.opensearch.setup import SetupOptions, install
-from worker.pipeline.documents import Action, IndexNaming, Provenance
+from worker.pipeline.documents import FIRST_EVENT, Action, IndexNaming, Provenance
 from worker.pipeline.limits import Partition
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 PREFIX = "load"
 _TIME = "2023-07-10T12:00:00Z"
-_ROUTING = IndexNaming(PREFIX, Partition.DAY, "2030-01-01", pipeline_bench.LIMITS.max_days_per_file)
+_ROUTING = IndexNaming(PREFIX, Partition.DAY, FIRST_EVENT, "2030-01-01", pipeline_bench.LIMITS.max_days_per_file)
 _MOST_FILES = 60_000  # that can be counted in one answer: search.max_buckets is 65,535
 
 

@@ -210,7 +210,7 @@ def _records(events: Iterator[bytes] | Sequence[bytes], begin: int) -> Iterator[
 
 
 def _bodies(records: Sequence[Record], document: Callable[[Record], bytes]) -> list[Body]:
-    lines = [b'{"create":{"_id":%b}}\n%b\n' % (msgspec.json.encode(one.id), document(one)) for one in records]
+    lines = [b'{"create":{"_id":%b}}\n%b\n' % (msgspec.json.encode(one.id.decode()), document(one)) for one in records]
     cuts = [lines[at : at + BODY] for at in range(0, len(lines), BODY)]
     return [(compress_body(b"".join(several)), len(several)) for several in cuts]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from worker.opensearch.schema import index_template
-from worker.pipeline.documents import IndexNaming, Provenance, to_actions
+from worker.pipeline.documents import FIRST_EVENT, IndexNaming, Provenance, to_actions
 from worker.pipeline.limits import Partition
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from worker.cloudtrail.records import Record
 
-ROUTING = IndexNaming("bench", Partition.DAY, "2100-01-01", 100)
+ROUTING = IndexNaming("bench", Partition.DAY, FIRST_EVENT, "2100-01-01", 100)
 # The 55 files of tests/data hold 53 each; what a document says of its file is as long as it is in an account's bucket.
 RECORDS_OF_A_FILE = 50
 

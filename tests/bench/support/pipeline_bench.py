@@ -23,7 +23,7 @@ from worker.opensearch.client import Client
 from worker.opensearch.sender import BULK_HEADERS, BULK_PARAMS, BulkSender
 from worker.pipeline.bulk import compress_body, cut_requests
 from worker.pipeline.consumer import Consumer
-from worker.pipeline.documents import Action, IndexNaming, Provenance, to_actions
+from worker.pipeline.documents import FIRST_EVENT, Action, IndexNaming, Provenance, to_actions
 from worker.pipeline.limits import Limits, Partition
 from worker.pipeline.notifications import s3_notification
 from worker.pipeline.objects import ObjectRef
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 LIMITS = Limits()
 
 ORIGIN = Provenance("s3://bench/AWSLogs/file.json.gz", "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z")
-ROUTING = IndexNaming("cloudtrail", Partition.DAY, "2030-01-01", LIMITS.max_days_per_file)
+ROUTING = IndexNaming("cloudtrail", Partition.DAY, FIRST_EVENT, "2030-01-01", LIMITS.max_days_per_file)
 
 
 def our_actions(file: bytes, origin: Provenance = ORIGIN, routing: IndexNaming = ROUTING) -> Iterator[Action]:

@@ -6,11 +6,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
+import pytest
 from click.testing import CliRunner
 
-from worker.cli.explain import _document, _lines
+from worker.cli.explain import _document, _lines, _note
 from worker.cli.main import main
-from worker.opensearch.explain import EventLocation
+from worker.opensearch.explain import EventLocation, Explanation
 
 EVENT_TIME = datetime(2026, 3, 1, 10, tzinfo=UTC)
 
@@ -18,6 +19,7 @@ EVENT_TIME = datetime(2026, 3, 1, 10, tzinfo=UTC)
 def location(**changes: Any) -> EventLocation:
     facts: dict[str, Any] = {
         "event_id": "e1",
+        "document_id": "d1",
         "index": "trail-2026-03-01",
         "object": "s3://b/k.json.gz",
         "position": 3,
@@ -42,6 +44,7 @@ def test_a_document_of_ours_is_shown_with_the_way_to_its_record() -> None:
         "e1",
         "  event      s3.amazonaws.com GetObject",
         "  index      trail-2026-03-01",
+        "  document   d1",
         "  file       s3://b/k.json.gz",
         "  position   3, counted from 0",
         "  happened   2026-03-01 10:00:00 UTC",
@@ -56,7 +59,7 @@ def test_unknown_facts_are_called_unknown() -> None:
     """Another tool may have written the document."""
     shown = lines(object="", position=None, event_time=None, delivered_at=None, indexed_at=None, lag_seconds=None)
 
-    assert shown[3:] == [
+    assert shown[4:] == [
         "  file       unknown: trailsink did not write this document",
         "  happened   unknown",
         "  degraded   no",
@@ -66,19 +69,45 @@ def test_unknown_facts_are_called_unknown() -> None:
 
 def test_a_degraded_record_is_shown_with_its_cause() -> None:
     """Our own causes are explained; any other code is OpenSearch's."""
-    assert lines(degraded="too_deep")[8:10] == [
+    assert lines(degraded="too_deep")[9:11] == [
         "  degraded   too_deep: nested deeper than TRAILSINK_MAX_DEPTH;",
         "             missing fields are in the text of trailsink.raw",
     ]
     assert (
         "mapper_parsing_exception: the cluster refused the original record;"
-        in lines(degraded="mapper_parsing_exception")[8]
+        in lines(degraded="mapper_parsing_exception")[9]
     )
+
+
+def test_a_record_of_an_unchecked_file_is_shown_as_such() -> None:
+    """An analyst weighs it differently."""
+    assert any(line.startswith("  unchecked  yes: the file ends before its checksum") for line in lines(unchecked=True))
+    assert not any("unchecked" in line for line in lines())
+
+
+@pytest.mark.parametrize(
+    ("conflicting", "total", "note"),
+    [
+        ((False,), 1, ""),
+        ((False, False), 2, "The event is indexed 2 times with the same content."),
+        ((True, True), 2, "2 records have this id, and their contents differ."),
+        ((True, True), 1_200, "1,200 records have this id, and their contents differ."),
+    ],
+)
+def test_several_records_of_one_id_are_compared(conflicting: tuple[bool, ...], total: int, note: str) -> None:
+    """Whoever writes to the bucket chooses ids; an analyst must not take the first for the true one."""
+    locations = [location(conflicting=differs) for differs in conflicting]
+
+    shown = _note(Explanation(locations, total))
+
+    assert shown.startswith(note)
+    assert bool(shown) is bool(note)
+    assert ("The first 2 are shown." in shown) is (total > 2)
 
 
 def test_an_event_from_the_future_has_a_negative_lag() -> None:
     """A wrong clock is named, not hidden."""
-    assert lines(lag_seconds=-90.0)[7].endswith(", 1m before the event's own time")
+    assert lines(lag_seconds=-90.0)[8].endswith(", 1m before the event's own time")
 
 
 def test_no_fact_reaches_the_terminals_controls() -> None:

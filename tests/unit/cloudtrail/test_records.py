@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -14,7 +13,6 @@ from tests.support.factories import (
     aggregated,
     as_json,
     event,
-    event_id,
     file_text,
     insight,
     network_activity,
@@ -22,12 +20,11 @@ from tests.support.factories import (
     record,
     text,
 )
+from worker.cloudtrail.identity import content_id
 from worker.cloudtrail.records import Record, Rejection, read_record, read_records
 from worker.cloudtrail.split import split_records
 from worker.pipeline.documents import IndexNaming
 from worker.pipeline.limits import Partition
-
-HEX = set("0123456789abcdef")
 
 
 def in_file(raw: bytes) -> Record | Rejection:
@@ -48,50 +45,30 @@ def in_file(raw: bytes) -> Record | Rejection:
         pytest.param(network_activity(5), id="network activity event"),
     ],
 )
-def test_a_record_of_every_family_is_known_by_its_own_id_and_time(raw: dict[str, Any]) -> None:
+def test_a_record_of_every_family_is_known_by_its_content_and_time(raw: dict[str, Any]) -> None:
     """The id makes a second delivery harmless; the time says which index."""
     found = record(raw, 3)
 
-    assert (found.position, found.id, found.time, found.degrade_reason) == (3, event_id(5), "2026-11-23T10:00:00Z", "")
+    assert (found.position, found.id, found.time, found.degrade_reason) == (
+        3,
+        content_id(as_json(raw)),
+        "2026-11-23T10:00:00Z",
+        "",
+    )
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.01", "1.05", "1.08", "1.10", "1.11", "1.12", "2.0", "3", "", None, 1.08])
 def test_a_record_of_every_version_is_indexed_as_it_is(version: Any) -> None:
     """New versions add fields; a consumer that knows better than CloudTrail loses events."""
-    found = record(event(5, eventVersion=version))
-
-    assert (found.id, found.degrade_reason) == (event_id(5), "")
+    assert record(event(5, eventVersion=version)).degrade_reason == ""
 
 
 @pytest.mark.parametrize("given_id", [..., None, "", "x" * 513, "ä" * 257, 5, {"a": 1}, ["x"], True])
-def test_a_record_without_a_usable_id_is_known_by_its_bytes(given_id: Any) -> None:
-    """Records of version 1.0 have none, and OpenSearch refuses a request with an id over 512 bytes."""
-    raw = as_json(event(5, eventID=given_id))
+def test_a_record_without_a_usable_event_id_is_indexed_as_it_is(given_id: Any) -> None:
+    """Records of version 1.0 have none."""
+    found = record(event(5, eventID=given_id))
 
-    found = record(raw)
-
-    assert found.id == sha256(raw).hexdigest()
-
-
-@pytest.mark.parametrize("given_id", ["x", "x" * 512, "ä" * 256, "€" * 170, 'quote " and \\ and \n', " "])
-def test_an_id_of_up_to_512_bytes_is_kept(given_id: str) -> None:
-    """Whatever CloudTrail calls an event is its name."""
-    assert record(event(5, eventID=given_id)).id == given_id
-
-
-def test_records_without_an_id_differ_by_a_single_byte() -> None:
-    """Else one of two events would be taken for the other."""
-    one, two = event(5, eventID=...), event(5, eventID=..., eventName="PutObject")
-
-    assert record(one).id != record(two).id
-    assert record(one).id == record(one).id
-
-
-def test_the_copies_of_one_action_in_several_accounts_stay_apart() -> None:
-    """They share `sharedEventID`, and have each an `eventID` of their own."""
-    shared = event_id(99)
-
-    assert record(event(1, sharedEventID=shared)).id != record(event(2, sharedEventID=shared)).id
+    assert (found.time, found.degrade_reason) == ("2026-11-23T10:00:00Z", "")
 
 
 def test_identity_does_not_hang_on_the_neighbours() -> None:
@@ -175,7 +152,7 @@ def test_a_time_of_another_type_leaves_the_record_undated(given_time: Any) -> No
     """A number may be seconds or milliseconds: a guess would put an event into the wrong year."""
     found = record(event(5, eventTime=given_time))
 
-    assert (found.id, found.time) == (event_id(5), None)
+    assert found.time is None
     assert found.degrade_reason
 
 
@@ -213,19 +190,13 @@ def test_times_at_the_end_of_the_calendar_are_unreadable() -> None:
 
 @pytest.mark.parametrize("window", [..., None, {}, {"windowStart": None}, "PT5M", 5, {"windowStart": 5}])
 def test_an_aggregated_event_without_a_window_is_undated_but_known(window: Any) -> None:
-    """Its id is there, and a second delivery must find it."""
+    """Its file says when it was delivered."""
     raw = {name: value for name, value in aggregated(5, timeWindow=window).items() if value is not ...}
 
     found = record(raw)
 
     assert found.time is None
     assert found.degrade_reason
-
-
-@pytest.mark.parametrize("window", [None, {}, {"windowStart": None}])
-def test_an_aggregated_event_keeps_its_id_without_a_window(window: Any) -> None:
-    """The id does not hang on the time."""
-    assert record(aggregated(5, timeWindow=window)).id == event_id(5)
 
 
 # Values that surprise
@@ -257,7 +228,7 @@ def test_only_identity_and_time_are_validated(changes: dict[str, Any]) -> None:
     """CloudTrail adds and changes fields without notice: whatever else stands there is none of our business."""
     found = record(event(5, **changes))
 
-    assert (found.id, found.time, found.degrade_reason) == (event_id(5), "2026-11-23T10:00:00Z", "")
+    assert (found.time, found.degrade_reason) == ("2026-11-23T10:00:00Z", "")
 
 
 @pytest.mark.parametrize(
@@ -276,7 +247,7 @@ def test_a_record_keeps_its_bytes(raw: bytes) -> None:
     found = in_file(raw)
 
     assert isinstance(found, Record)
-    assert (bytes(found.raw), found.id, found.degrade_reason) == (raw, "1", "")
+    assert (bytes(found.raw), found.degrade_reason) == (raw, "")
 
 
 # Records that need the degraded form
@@ -295,7 +266,7 @@ def test_a_record_of_too_many_levels_takes_the_degraded_form(levels: int, odd: s
     found = in_file(nested(levels))
 
     assert isinstance(found, Record)
-    assert (found.id, found.time, found.degrade_reason) == ("deep", "2026-11-23T10:00:00Z", odd)
+    assert (found.time, found.degrade_reason) == ("2026-11-23T10:00:00Z", odd)
 
 
 @pytest.mark.parametrize("levels", [1_100, 50_000])
@@ -304,7 +275,7 @@ def test_a_record_of_more_levels_than_any_parser_takes_the_degraded_form(levels:
     found = in_file(nested(levels))
 
     assert isinstance(found, Record)
-    assert (found.id, found.time) == ("deep", "2026-11-23T10:00:00Z")
+    assert found.time == "2026-11-23T10:00:00Z"
     assert found.degrade_reason in ("too_deep", "not_representable")
 
 
@@ -333,17 +304,74 @@ def test_what_the_server_cannot_parse_takes_the_degraded_form(value: bytes) -> N
     found = in_file(b'{"eventID":"odd","eventTime":"2026-11-23T10:00:00Z","a":' + value + b"}")
 
     assert isinstance(found, Record)
-    assert (found.id, found.time, found.degrade_reason) == ("odd", "2026-11-23T10:00:00Z", "not_representable")
+    assert (found.time, found.degrade_reason) == ("2026-11-23T10:00:00Z", "not_representable")
 
 
-@pytest.mark.parametrize("raw_id", [b'"\\ud800"', b'"\xff"', b'"a\x00b"'])
-def test_an_odd_id_becomes_one_that_can_be_sent(raw_id: bytes) -> None:
-    """A lone surrogate in an id would cost the whole request."""
-    found = in_file(b'{"eventID":' + raw_id + b',"eventTime":"2026-11-23T10:00:00Z"}')
+NESTED = b'{"eventTime":"2026-11-23T10:00:00Z","a":[%b]}'
+
+
+@pytest.mark.parametrize(
+    ("raw", "odd"),
+    [
+        pytest.param(NESTED % b",".join([b"1"] * 19_996), "", id="20,000 members"),
+        pytest.param(NESTED % b",".join([b"1"] * 20_000), "too_many_members", id="elements of a list"),
+        pytest.param(NESTED % b",".join(b'{"k%d":1}' % n for n in range(10_000)), "too_many_members", id="objects"),
+        pytest.param(NESTED % (b'"' + b"," * 30_000 + b'"'), "", id="commas in a string"),
+        pytest.param(NESTED % (b'"' + b"{[," * 30_000 + b'\\"' + b"," * 9 + b'"'), "", id="structure in a string"),
+        pytest.param(NESTED % (b'"' + b"x" * ((1 << 20) - 60) + b'"'), "", id="a mebibyte"),
+        pytest.param(NESTED % (b'"' + b"x" * (1 << 20) + b'"'), "too_long", id="more than a mebibyte"),
+    ],
+)
+def test_a_record_that_could_exhaust_a_nodes_memory_takes_the_degraded_form(raw: bytes, odd: str) -> None:
+    """A record of 450,000 members ended a node, and came back to it 40 times."""
+    slices = split_records(text(file_text(raw, event(7)))).records
+    found, neighbour = read_records(slices, 0, max_depth=64, max_bytes=9 << 20)
 
     assert isinstance(found, Record)
-    assert found.id.encode("utf-8")
-    assert found.degrade_reason
+    assert isinstance(neighbour, Record)
+    assert (found.degrade_reason, neighbour.degrade_reason) == (odd, "")
+    assert found.time == "2026-11-23T10:00:00Z"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"trailsink",
+        b"@timestamp",
+        b"trailsink.object",
+        b"trailsink.position",
+        b"trailsink.anything.else",
+        b"trailsink.",
+        rb"\u0074railsink.object",
+        rb"trailsink\u002eobject",
+        rb"\u0040timestamp",
+        rb"trail\u0073ink",
+    ],
+)
+def test_a_record_with_a_member_of_ours_takes_the_degraded_form(name: bytes) -> None:
+    """As a field, it would say that the record came from another file."""
+    raw = b'{"eventTime":"2026-11-23T10:00:00Z","%b":"s3://forged/key"}' % name
+    found, neighbour = read_records([msgspec.Raw(raw), msgspec.Raw(as_json(event()))], 0, max_depth=64, max_bytes=9_999)
+
+    assert isinstance(found, Record)
+    assert isinstance(neighbour, Record)
+    assert (found.degrade_reason, neighbour.degrade_reason) == ("reserved_field", "")
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"requestParameters": {"trailsink.object": "x", "@timestamp": "y", "trailsink": 1}},
+        {"userAgent": "trailsink"},
+        {"userAgent": '"trailsink":'},
+        {"trailsinks": 1},
+        {"Trailsink": 1},
+        {"@timestamps": 1},
+    ],
+)
+def test_our_names_elsewhere_in_a_record_are_its_own(members: dict[str, Any]) -> None:
+    """The API calls of trailsink itself are in CloudTrail, too."""
+    assert record(event(5, **members)).degrade_reason == ""
 
 
 # Many at once
@@ -369,6 +397,11 @@ ODD = st.sampled_from(
         b'{\n"eventID":"1",\n"eventTime":"2026-11-23T10:00:00Z"}',
         b'{"eventID":"%b","eventTime":"2026-11-23T10:00:00Z"}' % (b"x" * 600),
         b'{"eventID":"1","eventTime":"2026-11-23T10:00:00Z","a":"%b"}' % (b"x" * 3_000),
+        b'{"eventID":"1","eventTime":"2026-11-23T10:00:00Z","trailsink.object":"s3://b/k"}',
+        rb'{"eventID":"1","eventTime":"2026-11-23T10:00:00Z","\u0074railsink.object":"s3://b/k"}',
+        rb'{"eventID":"1","eventTime":"2026-11-23T10:00:00Z","a":"\u003c@timestamp"}',
+        b'{"eventID":"1","eventTime":"2026-11-23T10:00:00Z","@timestamp":"2020-01-01T00:00:00Z"}',
+        b'{"eventTime":"2026-11-23T10:00:00Z","a":[%b]}' % b",".join([b"1"] * 20_000),
         as_json(aggregated(5)),
     ]
 )
@@ -416,7 +449,6 @@ def test_an_empty_object_is_a_record() -> None:
     found = read(b"{}")
 
     assert isinstance(found, Record)
-    assert set(found.id) <= HEX
     assert found.degrade_reason == "event_time_missing"
 
 
@@ -439,7 +471,7 @@ def test_no_bytes_are_too_strange_to_read(raw: bytes) -> None:
 )
 def test_twins_meet_in_one_index_whatever_their_file(when: str, partition: Partition) -> None:
     """The index is a function of the record alone, or a redelivery would double it."""
-    routing = IndexNaming("cloudtrail", partition, "2026-11-24T12:00:00Z", 100)
+    routing = IndexNaming("cloudtrail", partition, "2013-11", "2026-11-24T12:00:00Z", 100)
 
     one, two = record(event(5, eventTime=when), 0), record(event(5, eventTime=when), 77)
 

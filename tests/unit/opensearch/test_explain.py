@@ -16,6 +16,7 @@ KEY = (
 )
 DOCUMENT: dict[str, Any] = {
     "@timestamp": "2026-03-01T10:00:00Z",
+    "eventID": "e0",
     "eventSource": "s3.amazonaws.com",
     "eventName": "GetObject",
     "trailsink": {"object": f"s3://b/{KEY}", "position": 3, "indexed_at": "2026-03-01T10:06:30Z"},
@@ -23,13 +24,15 @@ DOCUMENT: dict[str, Any] = {
 
 
 def found(*documents: dict[str, Any]) -> dict[str, Any]:
-    hits = [{"_index": "trail-2026-03-01", "_id": f"e{n}", "_source": source} for n, source in enumerate(documents)]
-    return {"_shards": {"total": 1, "failed": 0}, "hits": {"hits": hits}}
+    hits = [{"_index": "trail-2026-03-01", "_id": f"d{n}", "_source": source} for n, source in enumerate(documents)]
+    return {"_shards": {"total": 1, "failed": 0}, "hits": {"total": {"value": len(hits)}, "hits": hits}}
 
 
 def explained(*documents: dict[str, Any]) -> list[EventLocation]:
     with connected(lambda *_: (200, found(*documents))) as client:
-        return explain(client, "trail", "e0")
+        explanation = explain(client, "trail", "e0")
+    assert explanation.total == len(documents)
+    return explanation.locations
 
 
 def test_a_document_of_ours_is_explained_with_everything_known() -> None:
@@ -38,6 +41,7 @@ def test_a_document_of_ours_is_explained_with_everything_known() -> None:
 
     assert location == EventLocation(
         event_id="e0",
+        document_id="d0",
         index="trail-2026-03-01",
         object=f"s3://b/{KEY}",
         position=3,
@@ -64,17 +68,52 @@ def test_unknown_facts_of_other_tools_documents_stay_unknown(trailsink: Any) -> 
     assert (location.lag_seconds, location.degraded, location.event) == (None, "", "GetObject")
 
 
-def test_an_event_may_be_in_several_documents_or_in_none() -> None:
-    """Another tool, or another partition, may have written it before."""
+def test_the_same_event_in_several_documents_is_no_conflict() -> None:
+    """Another tool, an older version or another partition may have written it before."""
+    degraded = {
+        "@timestamp": "2026-03-01T10:00:00Z",
+        "trailsink": {
+            "object": "s3://b/k",
+            "raw": '{"eventID": "e0", "eventSource": "s3.amazonaws.com", "eventName": "GetObject"}',
+        },
+    }
     assert explained() == []
-    assert [location.event_id for location in explained(DOCUMENT, DOCUMENT)] == ["e0", "e1"]
+    locations = explained(DOCUMENT, DOCUMENT, degraded)
+
+    assert [location.document_id for location in locations] == ["d0", "d1", "d2"]
+    assert not any(location.conflicting for location in locations)
+
+
+@pytest.mark.parametrize("change", [{"eventName": "CreateAccessKey"}, {"more": 1}, {"trailsink": {"raw": "no JSON"}}])
+def test_records_that_claim_one_id_with_different_contents_are_a_conflict(change: dict[str, Any]) -> None:
+    """At most one is CloudTrail's own; nobody may take the other for it."""
+    first, second = explained(DOCUMENT, DOCUMENT | change)
+
+    assert first.conflicting
+    assert second.conflicting
+
+
+def test_a_record_of_an_unchecked_file_says_so() -> None:
+    """Its file ended before the checksum."""
+    (location,) = explained(DOCUMENT | {"trailsink": DOCUMENT["trailsink"] | {"unchecked": True}})
+
+    assert location.unchecked
+
+
+def test_a_member_with_a_dot_does_not_say_where_a_record_came_from() -> None:
+    """A record of an older version can have one; our own member is the nested one."""
+    (location,) = explained({"trailsink.object": "s3://forged/key", "trailsink.position": 9} | DOCUMENT)
+
+    assert (location.object, location.position) == (f"s3://b/{KEY}", 3)
 
 
 def test_another_kind_of_id_is_recognised() -> None:
     """The id of a request or of a shared event leads to its events."""
 
+    events = {"eventID": "e0"}, {"eventId": "e1"}
+
     def answer(_method: str, _path: str, _query: dict[str, list[str]], body: Any) -> tuple[int, Any]:
-        return 200, found({}, {}) if body["query"]["term"] == {"sharedEventID": "known"} else found()
+        return 200, found(*events) if body["query"]["term"] == {"sharedEventID": "known"} else found()
 
     with connected(answer) as client:
         assert related(client, "trail", "known") == ("sharedEventID", ["e0", "e1"])

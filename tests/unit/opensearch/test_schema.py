@@ -49,7 +49,14 @@ def test_every_root_member_of_a_document_is_mapped(raw: dict[str, Any]) -> None:
 
 def test_the_members_that_we_add_are_mapped() -> None:
     """Otherwise nobody could search for the file of an event."""
-    assert set(properties()["trailsink"]["properties"]) == {"object", "position", "indexed_at", "degraded", "raw"}
+    assert set(properties()["trailsink"]["properties"]) == {
+        "object",
+        "position",
+        "indexed_at",
+        "degraded",
+        "unchecked",
+        "raw",
+    }
     assert properties()["@timestamp"]["type"] == "date"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import Counter
 from itertools import chain
@@ -83,7 +84,7 @@ def test_a_file_is_indexed_and_its_message_is_done(pipeline: FakePipeline) -> No
 
     assert result.failed == ()
     assert numbers(result) == [(3, 3, 0, 0, 0)]
-    assert pipeline.index.ids == {event_id(1), event_id(2), event_id(3)}
+    assert pipeline.index.event_ids == {event_id(1), event_id(2), event_id(3)}
     assert (pipeline.queue.letters, pipeline.queue.handed_back) == ([], [])
 
 
@@ -91,7 +92,7 @@ def test_a_document_says_where_it_came_from(pipeline: FakePipeline) -> None:
     """From an event back to its file, which is the evidence."""
     pipeline.consume(pipeline.announce("one", log_file(event(1), event(2))))
 
-    whole = pipeline.index.documents["cloudtrail-2026-11-23", event_id(2)]
+    whole = pipeline.index.find("cloudtrail-2026-11-23", event_id(2))
 
     assert whole["trailsink"] == {
         "object": f"s3://{BUCKET}/{key('one')}",
@@ -215,7 +216,7 @@ def test_a_malformed_message_costs_only_itself(pipeline: FakePipeline) -> None:
     result = pipeline.consume(message("{}", 1), pipeline.announce("two", log_file(event(1)), 2))
 
     assert result.failed == ()
-    assert pipeline.index.ids == {event_id(1)}
+    assert pipeline.index.event_ids == {event_id(1)}
     assert pipeline.queue.reasons == {"malformed_message": 1}
 
 
@@ -226,7 +227,7 @@ def test_a_message_of_which_a_part_is_malformed_loses_only_that_part(pipeline: F
     result = pipeline.consume(message(body))
 
     assert result.failed == ()
-    assert pipeline.index.ids == {event_id(1)}
+    assert pipeline.index.event_ids == {event_id(1)}
     assert [(letter.body, letter.reason) for letter in pipeline.queue.letters] == [(body, Reason.MALFORMED_MESSAGE)]
 
 
@@ -258,7 +259,7 @@ def test_one_failing_key_of_cloudtrails_notice_brings_back_the_message(pipeline:
     result = pipeline.consume(message(cloudtrail_notice(key("one"), key("two"))))
 
     assert result.failed == ("message-1",)
-    assert pipeline.index.ids == {event_id(1)}
+    assert pipeline.index.event_ids == {event_id(1)}
 
 
 def test_a_message_that_goes_back_sends_no_letters_yet(pipeline: FakePipeline) -> None:
@@ -369,11 +370,6 @@ def test_nothing_is_carried_from_one_batch_to_the_next(pipeline: FakePipeline) -
         pytest.param(packed(bytes(3 << 20)), Reason.TOO_LARGE, id="bomb"),
         pytest.param(b"version account-id", Reason.NOT_JSON, id="words"),
         pytest.param(packed(b'{"logFiles":[]}'), Reason.NO_RECORDS, id="no records"),
-        pytest.param(
-            log_file(*(event(n, eventTime=f"2026-{1 + n // 28:02}-{1 + n % 28:02}T00:00:00Z") for n in range(101))),
-            Reason.TOO_SCATTERED,
-            id="too many days",
-        ),
     ],
 )
 def test_an_unreadable_object_goes_to_the_dead_letters_with_its_reason(content: Any, reason: Reason) -> None:
@@ -402,7 +398,7 @@ def test_a_letter_that_is_moved_back_is_the_redrive(pipeline: FakePipeline) -> N
     result = pipeline.consume(message(letter.body, 2))
 
     assert result.failed == ()
-    assert pipeline.index.ids == {event_id(1)}
+    assert pipeline.index.event_ids == {event_id(1)}
 
 
 def test_an_unreadable_object_costs_only_itself(pipeline: FakePipeline) -> None:
@@ -416,8 +412,75 @@ def test_an_unreadable_object_costs_only_itself(pipeline: FakePipeline) -> None:
     result = pipeline.consume(message(s3_notice(*entries), 1), pipeline.announce("four", log_file(event(4)), 2))
 
     assert result.failed == ()
-    assert pipeline.index.ids == {event_id(1), event_id(3), event_id(4)}
+    assert pipeline.index.event_ids == {event_id(1), event_id(3), event_id(4)}
     assert pipeline.queue.reasons == {"not_json": 1}
+
+
+def test_a_copy_of_too_many_days_goes_to_the_dead_letters(pipeline: FakePipeline) -> None:
+    """Its name says no time, so every day would be an index."""
+    days = log_file(*(event(n, eventTime=f"2026-{1 + n // 28:02}-{1 + n % 28:02}T00:00:00Z") for n in range(101)))
+    pipeline.store.put("copy.json.gz", days)
+
+    pipeline.consume(message(cloudtrail_notice("copy.json.gz")))
+
+    assert pipeline.queue.reasons == {"too_scattered": 1}
+    assert pipeline.index.documents == {}
+
+
+def test_old_events_in_a_file_of_today_share_one_index(pipeline: FakePipeline) -> None:
+    """A few made-up files could otherwise fill a cluster with indices, so that no new day has room."""
+    old = [event(n, eventTime=f"20{15 + n % 10}-{1 + n // 28:02}-{1 + n % 28:02}T00:00:00Z") for n in range(300)]
+
+    result = pipeline.consume(pipeline.announce("one", log_file(event(999), *old)))
+
+    assert (result.failed, pipeline.queue.letters) == ((), [])
+    assert len(pipeline.index.documents) == 301
+    assert len({index for index, _ in pipeline.index.documents}) == 2
+
+
+@given(
+    files=st.lists(
+        st.lists(st.tuples(st.integers(0, 2), st.sampled_from(["a", "b", "c"]), st.booleans()), max_size=6),
+        max_size=5,
+    )
+)
+def test_every_content_is_found_once_whatever_the_records_call_themselves(
+    files: list[list[tuple[int, str, bool]]],
+) -> None:
+    """A record under a true `eventID` adds a document; it never keeps the true one out."""
+    with make_pipeline() as pipeline:
+        for number, file in enumerate(files):
+            raws = [
+                json.dumps(event(id_, eventName=name), indent=2 if printed else None).encode()
+                for id_, name, printed in file
+            ]
+            result = pipeline.consume(pipeline.announce(f"file-{number}", log_file(*raws), number))
+            assert result.failed == ()
+
+        documents = pipeline.index.documents.values()
+
+    contents = {(event_id(id_), name) for file in files for id_, name, _ in file}
+    assert sorted((document["eventID"], document["eventName"]) for document in documents) == sorted(contents)
+
+
+@given(
+    name=st.text(max_size=12)
+    | st.sampled_from(["trailsink", "@timestamp"])
+    | st.text(max_size=5).map("trailsink.{}".format)
+)
+def test_no_root_member_says_where_a_document_came_from(name: str) -> None:
+    """Only trailsink does, whatever a record holds."""
+    with make_pipeline() as pipeline:
+        raw = json.dumps(event(1) | {name: "s3://forged/key"}).encode()
+        pipeline.consume(pipeline.announce("one", log_file(raw)))
+
+        (document,) = pipeline.index.documents.values()
+
+    forged = {"trailsink", "@timestamp"} & {name} or name.startswith("trailsink.")
+    assert document["trailsink"]["object"] == f"s3://{BUCKET}/{key('one')}"
+    assert ("degraded" in document["trailsink"]) == bool(forged)
+    assert document["@timestamp"] == "2026-11-23T10:00:00Z"
+    assert not any(member.startswith("trailsink.") for member in document)
 
 
 @pytest.mark.parametrize("lost", [1, 8, 9, 60])
@@ -432,6 +495,21 @@ def test_of_a_truncated_file_the_complete_records_are_indexed(pipeline: FakePipe
     assert pipeline.queue.reasons == {"truncated": 1}
     assert file.read == file.indexed == len(split_records(inflate(content, 1 << 20)).records)
     assert file.read > 0
+    assert all(document["trailsink"]["unchecked"] for document in pipeline.index.documents.values())
+
+
+def test_an_altered_record_of_a_truncated_file_does_not_keep_the_true_one_out(pipeline: FakePipeline) -> None:
+    """Without its end nothing checks a file; the whole file comes later."""
+    altered = log_file(event(1, eventName="DescribeRegions"), event(2))[:-8]
+    true = log_file(event(1, eventName="CreateAccessKey"), event(2))
+
+    pipeline.consume(pipeline.announce("one", altered))
+    result = pipeline.consume(pipeline.announce("one", true))
+
+    (file,) = result.files
+    assert (file.indexed, file.duplicate) == (1, 1)
+    names = {document["eventName"] for document in pipeline.index.documents.values()}
+    assert {"DescribeRegions", "CreateAccessKey"} <= names
 
 
 def test_a_folder_marker_whose_notice_says_no_size_is_ignored_by_name(pipeline: FakePipeline) -> None:
@@ -453,7 +531,7 @@ def test_a_name_from_the_end_of_the_calendar_dates_no_record_wrongly(pipeline: F
     result = pipeline.consume(message(s3_notice(name)))
 
     assert (result.failed, result.crashes, pipeline.queue.letters) == ((), (), [])
-    assert pipeline.index.ids == {event_id(1), event_id(2)}
+    assert pipeline.index.event_ids == {event_id(1), event_id(2)}
 
 
 def test_a_rejected_record_costs_only_itself(pipeline: FakePipeline) -> None:
@@ -485,7 +563,7 @@ def test_a_record_that_the_mapping_cannot_hold_is_indexed_in_degraded_form(pipel
 
     result = pipeline.consume(pipeline.announce("one", log_file(event(0), event(1, additionalEventData="a sentence"))))
 
-    whole = pipeline.index.documents["cloudtrail-2026-11-23", event_id(1)]
+    whole = pipeline.index.find("cloudtrail-2026-11-23", event_id(1))
     assert numbers(result) == [(2, 1, 0, 1, 0)]
     assert (result.failed, pipeline.queue.letters) == ((), [])
     assert whole["trailsink"]["degraded"] == MAPPING
@@ -516,7 +594,7 @@ def test_an_odd_record_is_indexed_and_its_neighbours_as_they_are(pipeline: FakeP
 
     assert (result.failed, result.crashes, pipeline.queue.letters) == ((), (), [])
     assert numbers(result) == [(3, 2, 0, 1, 0)]
-    assert pipeline.index.ids == {event_id(1), event_id(2), "odd"}
+    assert pipeline.index.event_ids == {event_id(1), event_id(2), "odd"}
     days = ("2026-11-23", "2014-03-06", "2025-11-17", "undated")
     assert {index for index, _ in pipeline.index.documents} <= {f"cloudtrail-{day}" for day in days}
 
@@ -554,7 +632,7 @@ def test_an_index_that_is_down_or_closed_dead_letters_nothing(pipeline: FakePipe
     result = pipeline.consume(one)
 
     assert result.failed == ()
-    assert pipeline.index.ids == {event_id(1), event_id(2)}
+    assert pipeline.index.event_ids == {event_id(1), event_id(2)}
     assert pipeline.queue.letters == []
 
 
@@ -709,7 +787,7 @@ def test_a_crash_in_one_file_costs_only_that_file(pipeline: FakePipeline) -> Non
     result = pipeline.consume(*batch)
 
     assert result.failed == ("message-2",)
-    assert pipeline.index.ids == {event_id(1), event_id(3)}
+    assert pipeline.index.event_ids == {event_id(1), event_id(3)}
     assert pipeline.queue.letters == []
     (crash,) = result.crashes
     assert crash.startswith("ZeroDivisionError at tests.support.fakes:")
@@ -731,7 +809,7 @@ def test_a_crash_while_sending_costs_only_the_files_of_that_request() -> None:
         result = pipeline.consume(*batch)
 
         assert result.failed == ("message-1",)
-        assert pipeline.index.ids == {event_id(0), event_id(2)}
+        assert pipeline.index.event_ids == {event_id(0), event_id(2)}
         assert len(result.crashes) == 1
 
 
@@ -862,7 +940,7 @@ def test_a_notice_from_the_end_of_the_calendar_costs_only_itself(pipeline: FakeP
 
     result = pipeline.consume(message(s3_notice(entry), 1), pipeline.announce("two", log_file(event(2)), 2))
 
-    assert event_id(2) in pipeline.index.ids
+    assert event_id(2) in pipeline.index.event_ids
     assert "message-2" not in result.failed
 
 
@@ -874,6 +952,6 @@ def test_a_notice_of_an_absurd_size_costs_only_itself(pipeline: FakePipeline, si
 
     result = pipeline.consume(message(s3_notice(entry), 1), pipeline.announce("two", log_file(event(2)), 2))
 
-    assert pipeline.index.ids == {event_id(2)}
+    assert pipeline.index.event_ids == {event_id(2)}
     assert result.failed == ()
     assert sum(pipeline.queue.reasons.values()) == 1

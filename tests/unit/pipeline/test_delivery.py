@@ -29,7 +29,7 @@ def items(*several: tuple[int, str]) -> BulkResponse:
 def ids(body: bytes | None) -> list[int]:
     """Which of `bulk_actions` a body holds, by number."""
     assert body is not None
-    return [int(line.split(b'"_id":"')[1].split(b'"')[0][-12:]) for line in body.split(b"\n")[:-1:2]]
+    return [int(line.split(b'"eventID":"')[1].split(b'"')[0][-12:]) for line in body.split(b"\n")[1::2]]
 
 
 def test_outcomes_are_paired_with_actions_by_position() -> None:

@@ -27,6 +27,7 @@ from tests.support.factories import (
     record,
     text,
 )
+from worker.cloudtrail.identity import content_id
 from worker.cloudtrail.records import Record, read_record
 from worker.cloudtrail.split import split_records
 from worker.errors import Reason, UnreadableObject
@@ -111,12 +112,22 @@ def test_every_record_comes_back_out_of_its_document(members: dict[str, Any], in
     assert one.lines.count(b"\n") == 2
 
 
-@pytest.mark.parametrize("given_id", ['quote " here', "back\\slash", "line\nbreak", "ä€🐝", " "])
-def test_an_odd_id_is_written_as_json(given_id: str) -> None:
-    """An id that breaks out of its quotes would choose another index, or break the request."""
-    one = action(event(5, eventID=given_id))
+def test_a_document_is_addressed_by_its_content() -> None:
+    """An `eventID` is a claim: two records that make the same one are two documents."""
+    one, two = event(5, eventName="CreateAccessKey"), event(5, eventName="DescribeInstances")
 
-    assert address(one) == {"_index": "cloudtrail-2026-11-23", "_id": given_id}
+    assert address(action(one)) == {"_index": "cloudtrail-2026-11-23", "_id": content_id(as_json(one)).decode()}
+    assert address(action(one)) != address(action(two))
+
+
+def test_a_record_of_a_file_without_a_checksum_says_so() -> None:
+    """Nothing proves that it was not altered."""
+    unchecked = msgspec.structs.replace(ORIGIN, unchecked=True)
+    (one,) = to_actions([record()], 0, unchecked, ROUTING)
+
+    assert document(one)["trailsink"]["unchecked"] is True
+    assert document(degrade(one, "x"))["trailsink"]["unchecked"] is True
+    assert "unchecked" not in document(action())["trailsink"]
 
 
 def test_an_object_with_odd_characters_is_named_as_it_is() -> None:
@@ -135,7 +146,7 @@ def test_actions_keep_the_order_and_the_places_of_the_records() -> None:
     made = list(to_actions(records, 6, ORIGIN, ROUTING))
 
     assert [(one.file, one.position) for one in made] == [(6, 4), (6, 2), (6, 9)]
-    assert [address(one)["_id"] for one in made] == [event_id(4), event_id(2), event_id(9)]
+    assert [document(one)["eventID"] for one in made] == [event_id(4), event_id(2), event_id(9)]
 
 
 # Routing
@@ -162,8 +173,8 @@ def test_an_index_is_named_after_the_day_or_month_of_the_record(given_time: str,
     """A time that cannot be true would create indices in other centuries."""
     one = record(event(eventTime=given_time))
 
-    by_day = IndexNaming("trail", Partition.DAY, "2026-11-24T12:00:00Z", 100).index_of(one)
-    by_month = IndexNaming("trail", Partition.MONTH, "2026-11-24T12:00:00Z", 100).index_of(one)
+    by_day = IndexNaming("trail", Partition.DAY, "2013-11", "2026-11-24T12:00:00Z", 100).index_of(one)
+    by_month = IndexNaming("trail", Partition.MONTH, "2013-11", "2026-11-24T12:00:00Z", 100).index_of(one)
 
     assert (by_day, by_month) == (f"trail-{day}", f"trail-{month}")
 
@@ -205,7 +216,7 @@ def test_days_that_share_an_index_are_not_scattered() -> None:
     year = [record(event(n, eventTime=f"{first + timedelta(days=n):%Y-%m-%dT%H:%M:%SZ}"), n) for n in range(365)]
     ancient = [record(event(n, eventTime=f"{1500 + n}-01-01T00:00:00Z"), n) for n in range(300)]
 
-    IndexNaming("trail", Partition.MONTH, "2026-11-24T12:00:00Z", 12).check(year)
+    IndexNaming("trail", Partition.MONTH, "2013-11", "2026-11-24T12:00:00Z", 12).check(year)
     ROUTING.check(ancient)
 
 
@@ -298,13 +309,15 @@ def test_a_degraded_record_without_a_time_is_dated_by_its_file() -> None:
 
 
 def test_a_record_that_uses_our_names_keeps_its_own() -> None:
-    """Two members of one name are refused by the server; the degraded form keeps both sides apart."""
-    raw = as_json(event(5) | {"@timestamp": "theirs", "trailsink": {"object": "theirs"}})
+    """The degraded form keeps both sides apart."""
+    raw = as_json(event(5) | {"@timestamp": "theirs", "trailsink": {"object": "theirs"}, "trailsink.position": 7})
 
-    whole = document(degrade(action(raw), "mapper_parsing_exception"))
+    whole = document(action(raw))
 
     assert whole["@timestamp"] == "2026-11-23T10:00:00Z"
     assert whole["trailsink"]["object"] == ORIGIN.uri
+    assert whole["trailsink"]["degraded"] == "reserved_field"
+    assert "trailsink.position" not in whole
     assert json.loads(whole["trailsink"]["raw"])["trailsink"] == {"object": "theirs"}
 
 
@@ -370,7 +383,7 @@ def test_every_field_of_the_degraded_form_is_mapped() -> None:
     names = set(document(degrade(action(event(5)), "x")))
 
     assert names <= set(ours)
-    assert {"object", "position", "indexed_at", "degraded", "raw"} == set(ours["trailsink"]["properties"])
+    assert {"object", "position", "indexed_at", "degraded", "unchecked", "raw"} == set(ours["trailsink"]["properties"])
 
 
 @given(value=st.text() | st.binary().map(lambda raw: raw.decode("latin-1")))

@@ -32,7 +32,7 @@ def test_small_objects_are_requested_ahead_and_read_in_order(pending: FakePipeli
 
     result = pending.consume(*batch)
 
-    assert (result.failed, len(pending.index.ids)) == ((), 20)
+    assert (result.failed, len(pending.index.event_ids)) == ((), 20)
     assert pending.store.started == pending.store.finished == keys
     assert pending.store.fetched == pending.store.cancelled == []
 
@@ -47,7 +47,7 @@ def test_a_pending_get_that_failed_is_fetched_again(pending: FakePipeline) -> No
     result = pending.consume(*batch, gone, down)
 
     assert result.failed == ("message-4",)
-    assert pending.index.ids == {event_id(n) for n in range(3)}
+    assert pending.index.event_ids == {event_id(n) for n in range(3)}
     assert pending.queue.reasons == {"not_found": 1}
     assert pending.store.fetched == [key("file-1"), key("file-1-gone"), key("file-1-down")]
 
@@ -64,7 +64,7 @@ def test_pending_gets_that_failed_are_fetched_in_parallel(pending: FakePipeline)
 
     result = pending.consume(*(pending.announce(f"file-{n}", log_file(event(n)), n) for n in range(8)))
 
-    assert (result.failed, result.crashes, len(pending.index.ids)) == ((), (), 8)
+    assert (result.failed, result.crashes, len(pending.index.event_ids)) == ((), (), 8)
 
 
 def test_a_get_that_no_thread_has_started_to_read_is_cancelled(pending: FakePipeline) -> None:
@@ -102,7 +102,7 @@ def test_an_object_larger_than_its_notice_said_is_fetched_whole() -> None:
         result = pipeline.consume(message(s3_notice(entry)))
 
         assert result.failed == ()
-        assert len(pipeline.index.ids) == 50
+        assert len(pipeline.index.event_ids) == 50
         assert (pipeline.store.finished, pipeline.store.fetched) == ([], [key("one")] * 2)
 
 
@@ -159,7 +159,7 @@ def test_an_error_while_starting_a_get_is_reported_and_the_object_fetched(pendin
 
     result = pending.consume(*(pending.announce(f"file-{n}", log_file(event(n)), n) for n in range(3)))
 
-    assert (result.failed, len(pending.index.ids)) == ((), 3)
+    assert (result.failed, len(pending.index.event_ids)) == ((), 3)
     assert [fault.partition(" ")[0] for fault in result.crashes] == ["ZeroDivisionError"] * 3
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.factories import NOW, event, log_file, packed, ref
 from worker.errors import OutOfTime, Reason, UnreadableObject
+from worker.humanize import iso_seconds
 from worker.pipeline.accounting import FileTally
 from worker.pipeline.deadline import Deadline
 from worker.pipeline.limits import Limits
@@ -77,3 +78,36 @@ def test_a_file_over_the_limit_is_not_inflated_further() -> None:
         )
 
     assert error.value.reason is Reason.TOO_LARGE
+
+
+@pytest.mark.parametrize(
+    ("delivered_at", "earliest", "latest"),
+    [
+        (NOW, NOW - timedelta(days=30), NOW + timedelta(days=1)),
+        (datetime.fromisoformat("2013-11-20T00:00:00Z"), None, datetime.fromisoformat("2013-11-21T00:00:00Z")),
+        (NOW + timedelta(days=9), None, None),
+        (None, None, None),
+    ],
+)
+def test_events_are_dated_by_the_time_in_the_name_and_by_no_other(
+    delivered_at: datetime | None, earliest: datetime | None, latest: datetime | None
+) -> None:
+    """S3's own time is another for each copy: a record must go where its copy went."""
+    tally, files = FileTally(ref(), delivered_at), reader()
+    files.read(tally, FetchedObject(log_file(event(1)), NOW))
+
+    naming = files.index_naming(tally)
+
+    assert naming.earliest == (iso_seconds(earliest) if earliest else "2013-11")
+    assert naming.latest == (iso_seconds(latest) if latest else "2100")
+
+
+@pytest.mark.parametrize("lost", [0, 1, 8, 20])
+def test_a_file_that_ends_before_its_checksum_is_unchecked(lost: int) -> None:
+    """An altered record would look like any other."""
+    content = log_file(*map(event, range(50)))
+    tally, files = FileTally(ref(), NOW), reader()
+
+    files.read(tally, FetchedObject(content[: len(content) - lost], NOW))
+
+    assert files.provenance(tally).unchecked is bool(lost)
