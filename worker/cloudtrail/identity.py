@@ -6,11 +6,14 @@ from a damaged file, keep the true one out of the index for ever.
 
 from __future__ import annotations
 
-import re
 from binascii import b2a_base64
 from hashlib import sha256
+from typing import TYPE_CHECKING
 
 import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 # OpenSearch packs an id of 22 base64url characters into 16 bytes; the text of a UUID takes 37.
 # github.com/opensearch-project/OpenSearch/blob/main/server/src/main/java/org/opensearch/index/mapper/Uid.java
@@ -18,20 +21,30 @@ _DIGEST_BYTES = 16
 _ID_CHARACTERS = 22
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
-# Writers of JSON use the same white space throughout. No space around the first member means a compact record, and
-# CloudTrail begins each with this member, so most records need no parser.
-_STARTS_COMPACT = re.compile(rb'\{"\w++":"[^"\\]*+","')
+# Digests are encoded in one go, each padded to whole groups of three bytes.
+_PADDING = b"\0\0"
+_PADDED_CHARACTERS = 24
+
+# How CloudTrail's own records start. A writer that puts white space between tokens puts some after the first colon.
+COMPACT_START = b'{"eventVersion":"'
 
 
 def content_id(raw: msgspec.Raw | bytes) -> bytes:
     """Return the id of a record: the first 16 bytes of the SHA-256 of its text, as 22 base64url characters.
 
-    A record that does not start as compact JSON is compacted first: the same record, printed for people or copied by
-    another tool, has the same id.
+    A record that does not start as CloudTrail writes it is compacted first: the same record, printed for people or
+    copied by another tool, has the same id.
     """
-    text = raw if _STARTS_COMPACT.match(raw) else _compact(raw)
-    digest = b2a_base64(sha256(text).digest()[:_DIGEST_BYTES], newline=False)
-    return digest[:_ID_CHARACTERS].translate(_URL_SAFE)
+    starts_compact = memoryview(raw)[: len(COMPACT_START)] == COMPACT_START
+    (id_,) = compact_ids([raw if starts_compact else _compact(raw)])
+    return id_
+
+
+def compact_ids(raws: Iterable[msgspec.Raw | bytes]) -> list[bytes]:
+    """Return the ids of records that start with COMPACT_START, in half of the time that `content_id` takes."""
+    digests = [sha256(raw).digest()[:_DIGEST_BYTES] for raw in raws]
+    text = b2a_base64(_PADDING.join(digests) + _PADDING, newline=False).translate(_URL_SAFE)
+    return [text[at : at + _ID_CHARACTERS] for at in range(0, len(digests) * _PADDED_CHARACTERS, _PADDED_CHARACTERS)]
 
 
 def _compact(raw: msgspec.Raw | bytes) -> msgspec.Raw | bytes:

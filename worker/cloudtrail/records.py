@@ -10,17 +10,17 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Protocol, cast
 
 import msgspec
 from pydantic import TypeAdapter, ValidationError
 from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
-from worker.cloudtrail.identity import content_id
+from worker.cloudtrail.identity import COMPACT_START, compact_ids, content_id
 from worker.cloudtrail.lenient_json import BrokenJson, read_root, string_member
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 # A record with more members or bytes is indexed in degraded form. CloudTrail's own events have at most 256 KB. The
 # fields of one document are inverted in memory: one record of 450,000 members ended a node with 512 MiB of heap.
@@ -32,8 +32,8 @@ _MANY_MEMBERS_FROM = 2 * MAX_MEMBERS
 
 # Root members that are ours in a document. To OpenSearch, a name with a dot is a path: "trailsink.object" in a record
 # would be a second value of our own field.
-_OURS = ("trailsink", "@timestamp")
-_OURS_DOTTED = "trailsink."
+OURS = ("object", "position", "indexed_at", "degraded", "unchecked", "raw")
+_RESERVED = frozenset({"@timestamp", "trailsink", *map("trailsink.{}".format, OURS)})
 
 _ISO_8601 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:?\d\d)")
 _CLOUDTRAIL_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
@@ -48,6 +48,10 @@ class _Event(TypedDict, total=False):
     eventTime: str | None
 
 
+class _Timed(Protocol):
+    eventTime: str | None  # noqa: N815 - CloudTrail's name
+
+
 class _Window(TypedDict, total=False):
     windowStart: str | None
 
@@ -59,14 +63,23 @@ class _AggregatedEvent(TypedDict, total=False):
 
 
 _EVENT = TypeAdapter(_Event).validator.validate_json
-_EVENTS = TypeAdapter(list[_Event]).validator.validate_python
+_TIMES = TypeAdapter(list[str | None]).validator.validate_python
 _AGGREGATED = TypeAdapter(_AggregatedEvent).validator.validate_json
 
-# msgspec picks one member out of each record in half of the time in which pydantic's parser reads all of it.
-_PICK = msgspec.json.Decoder(list[_Event]).decode
+# msgspec picks some members out of each record in half of the time in which pydantic's parser reads all of it. It knows
+# their names with and without escapes, and no value is a number between 1 and 0.
+_NoValue = Annotated[int, msgspec.Meta(ge=1, le=0)]
+_Members = msgspec.defstruct(
+    "_Members",
+    [("eventTime", str | None, None), *((f"reserved_{number}", _NoValue, 0) for number in range(len(_RESERVED)))],
+    rename={f"reserved_{number}": name for number, name in enumerate(sorted(_RESERVED))},
+    gc=False,
+)
+_PICK = cast("Callable[[bytes], list[_Timed]]", msgspec.json.Decoder(_Members).decode_lines)
 
 # This many records are examined at once: the copy that this takes stays in the processor's cache.
 _GROUP = 64
+_COMPACT_LINE = b"\n" + COMPACT_START
 _NOT_OPENERS = bytes(set(range(256)) - set(b"[{\n"))
 
 
@@ -102,47 +115,44 @@ def read_records(
     for start in range(0, len(raws), _GROUP):
         group = raws[start : start + _GROUP]
         times = _plain_times(group, max_depth, max_bytes)
-        for position, (raw, event_time) in enumerate(zip(group, times, strict=True), first + start):
+        if not times:
+            for position, raw in enumerate(group, first + start):
+                yield read_record(raw, position, max_depth=max_depth, max_bytes=max_bytes)
+            continue
+        for position, (raw, id_, event_time) in enumerate(
+            zip(group, compact_ids(group), times, strict=True), first + start
+        ):
             # The cached time in place of the record's own: a large file has few different ones.
             if event_time and (time := _to_utc(event_time)) == event_time:
-                yield Record(position, content_id(raw), time, raw)
+                yield Record(position, id_, time, raw)
             else:
                 yield read_record(raw, position, max_depth=max_depth, max_bytes=max_bytes)
 
 
 def _plain_times(raws: Sequence[msgspec.Raw | bytes], max_depth: int, max_bytes: int) -> Sequence[str | None]:
-    """Return the `eventTime` of each record, or None where the record has to be examined alone."""
-    unknown = [None] * len(raws)
-    if bytes in map(type, raws) or max(len(memoryview(raw)) for raw in raws) > min(_MANY_MEMBERS_FROM, max_bytes):
-        return unknown
-    text = b"[%b]" % b",\n".join(raws)
-    if not _is_plain(text, len(raws), max_depth):
-        return unknown
-    try:
-        return [event.get("eventTime") for event in _EVENTS(_PICK(text))]
-    except (msgspec.DecodeError, ValidationError):
-        return unknown
+    """Return the `eventTime` of each of these records, or () where each has to be examined alone.
 
-
-def _is_plain(text: bytes, records: int, max_depth: int) -> bool:
-    """Return whether each of these records, one a line, is shallow, UTF-8 and without members of ours.
-
-    Levels cannot outnumber opening brackets. One pass over all of them costs half of what counting in each does.
+    The records are then well-formed, written as CloudTrail writes them, small, shallow and without members of ours.
     """
-    lines = text.translate(None, _NOT_OPENERS).split(b"\n")
-    return (
-        len(lines) == records
-        and len(max(lines, key=len)) <= max_depth
-        and not _may_have_our_members(text)
-        and _is_utf8(text)
-    )
-
-
-def _may_have_our_members(text: bytes) -> bool:
-    """Return whether a text may have a member of ours: by name, or with a letter of the name as an escape."""
-    if b'"trailsink' in text or (b"@" in text and b'"@timestamp"' in text):
-        return True
-    return b"\\" in text and b"\\u00" in text
+    if bytes in map(type, raws) or max(len(memoryview(raw)) for raw in raws) > min(_MANY_MEMBERS_FROM, max_bytes):
+        return ()
+    text = b"\n".join(raws)
+    # Levels cannot outnumber opening brackets. One pass over all costs half of what counting in each does.
+    openers = text.translate(None, _NOT_OPENERS).split(b"\n")
+    if (
+        len(openers) != len(raws)
+        or len(max(openers, key=len)) > max_depth
+        or not text.startswith(COMPACT_START)
+        or text.count(_COMPACT_LINE) != len(raws) - 1
+        or b'"trailsink' in text
+        or not _is_utf8(text)
+    ):
+        return ()
+    try:
+        times: list[str | None] = _TIMES([members.eventTime for members in _PICK(text)])
+    except (msgspec.DecodeError, ValidationError):
+        return ()
+    return times
 
 
 def _is_utf8(text: bytes) -> bool:
@@ -186,15 +196,19 @@ def _degrade_reason(text: bytes, max_depth: int) -> str:
         return "too_many_members"
     if text.count(b"{") + text.count(b"[") > max_depth and _depth(text) > max_depth:
         return "too_deep"
-    return "reserved_field" if _may_have_our_members(text) and _has_our_members(text) else ""
+    return "reserved_field" if _has_reserved_member(text) else ""
 
 
-def _has_our_members(text: bytes) -> bool:
+def _has_reserved_member(text: bytes) -> bool:
+    """Return whether a well-formed record has a member of ours at its root, or another one that begins as ours do."""
+    is_dotted = b'"trailsink.' in text
+    if not (is_dotted or b"trailsink" in text or b"@timestamp" in text or b"\\u00" in text):
+        return False
     try:
         names = read_root(text)
     except BrokenJson:
         return False
-    return any(name in _OURS or name.startswith(_OURS_DOTTED) for name in names)
+    return any(name in _RESERVED or (is_dotted and name.startswith("trailsink.")) for name in names)
 
 
 def _window_start(text: bytes) -> str | None:

@@ -109,7 +109,6 @@ def test_a_member_with_a_dot_does_not_say_where_a_record_came_from() -> None:
 
 def test_another_kind_of_id_is_recognised() -> None:
     """The id of a request or of a shared event leads to its events."""
-
     events = {"eventID": "e0"}, {"eventId": "e1"}
 
     def answer(_method: str, _path: str, _query: dict[str, list[str]], body: Any) -> tuple[int, Any]:
