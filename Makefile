@@ -16,7 +16,7 @@ ifdef OPENSEARCH
 export TRAILSINK_TEST_OPENSEARCH_VERSION := $(OPENSEARCH)
 endif
 
-.PHONY: help setup demo test unit check lint up down status bench bench-check coldstart docs pictures package lock clean
+.PHONY: help setup demo test unit check lint fuzz up down status bench bench-check coldstart docs pictures package lock clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
@@ -46,6 +46,9 @@ lint: $(READY) ## Run ruff and mypy.
 	$(BIN)/mypy
 
 check: lint test ## Run everything that CI runs.
+
+fuzz: $(READY) ## Run a million changed inputs through the consumer; CASES=1000 runs fewer. About half an hour.
+	@$(BIN)/python -m tests.fuzz $(if $(CASES),--cases $(CASES))
 
 up: $(READY) ## Start OpenSearch, S3 and SQS in the background; then run `. .local/env`.
 	@$(BIN)/python -m infra.local up

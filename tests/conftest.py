@@ -83,11 +83,19 @@ class Bench:
         """Upload an object; the bucket announces it to the queue."""
         self.s3.put_object(Bucket=bucket or self.settings.bucket, Key=key, Body=body)
 
-    def documents(self) -> dict[str, dict[str, Any]]:
-        """All documents of this test's indices by id, at most 10,000: `_index` and `_source`."""
+    def hits(self) -> list[dict[str, Any]]:
+        """All documents of this test's indices, at most 10,000: `_index`, `_id` and `_source`."""
         self._refresh()
         found = self.opensearch.search(index=f"{self.prefix}-*", body={"size": 10_000, "query": {"match_all": {}}})
-        return {hit["_source"].get("eventID", hit["_id"]): hit for hit in found["hits"]["hits"]}
+        hits: list[dict[str, Any]] = found["hits"]["hits"]
+        return hits
+
+    def documents(self) -> dict[str, dict[str, Any]]:
+        """The same by event id, of which none may be there twice; by document id where a record has none."""
+        hits = self.hits()
+        documents = {hit["_source"].get("eventID", hit["_id"]): hit for hit in hits}
+        assert len(documents) == len(hits)
+        return documents
 
     def count(self) -> int:
         """The number of documents in this test's indices."""
