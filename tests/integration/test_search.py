@@ -144,10 +144,9 @@ def test_a_query_that_cannot_be_parsed_is_one_sentence(bench: Bench) -> None:
         result = run_command("search", query)
 
         assert (result.exit_code, result.stdout) == (1, "")
-        assert result.stderr == (
-            f"Error: The query cannot be parsed: Failed to parse query [{query}]. "
-            'Values that contain : / ( or spaces need quotes, as in arn:"a:b/c".\n'
-        )
+        assert result.stderr.startswith("Error: The query cannot be parsed: ")
+        assert result.stderr.endswith('Values that contain : / ( or spaces need quotes, as in arn:"a:b/c".\n')
+        assert result.stderr.count("\n") == 1
 
 
 def test_a_field_that_no_index_has_is_named(bench: Bench) -> None:
@@ -156,8 +155,8 @@ def test_a_field_that_no_index_has_is_named(bench: Bench) -> None:
 
     result = run_command("search", 'eventNam:x AND requestParameters.bucketName:"none:here" AND _exists_:awsRegion')
 
-    assert (result.exit_code, result.stdout) == (0, "")
-    assert result.stderr == "No events found. No index has a field eventNam; names are case-sensitive.\n"
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "Error: No index has a field eventNam; names are case-sensitive.\n"
 
 
 def test_an_empty_cluster_has_no_events(bench: Bench) -> None:

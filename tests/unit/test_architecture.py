@@ -244,6 +244,7 @@ TESTED_ELSEWHERE = {
     "deploy/bundle": "tests/integration/test_bundle.py: builds one",
     "deploy/bundle_wheels": "tests/integration/test_bundle.py: downloads the wheels",
     "errors": "classes without code",
+    "opensearch/query_values": "tests/unit/opensearch/test_query.py: every form of value, as part of a query",
     "opensearch/sender": "tests/faults/test_misbehaving_server.py: on a real socket server",
     "pipeline/limits": "values without code",
     "pipeline/ports": "protocols: mypy",

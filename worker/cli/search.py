@@ -13,12 +13,13 @@ import click
 from worker.cli.commands.search import DEFAULT_FIELDS
 from worker.cli.output import escape_control_characters, print_table
 from worker.humanize import pluralize
-from worker.opensearch.search import Search, SearchSession, unknown_fields
+from worker.opensearch.counts import EventCounts
+from worker.opensearch.search import Search, SearchSession
 from worker.settings import load_settings
 from worker.wiring import make_client, now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime, timedelta
 
     from worker.opensearch.search import Hit
@@ -37,33 +38,70 @@ def search(  # noqa: PLR0913 - one per option
     since: datetime | None,
     until: datetime | None,
     fields: tuple[str, ...] | None,
+    count_by: tuple[str, ...] | None,
     form: str,
     limit: int | None,
     everything: bool,
     oldest_first: bool,
+    ignore_case: bool,
 ) -> None:
     """Print the events that a query finds, in memory that does not grow with their number."""
     if last and since:
         raise click.UsageError("--last and --since both set the start; pass only one.")
     if limit and everything:
         raise click.UsageError("--limit and --all exclude each other.")
+    if count_by and fields:
+        raise click.UsageError("--count-by and --fields exclude each other: groups have no other fields.")
     settings = load_settings()
     request = Search(
         settings.index_prefix,
         query,
         since=now() - last if last else since,
         until=until,
-        fields=fields or (() if form == "json" else DEFAULT_FIELDS),
-        limit=None if everything else limit or _DEFAULT_LIMIT,
+        fields=("@timestamp", *count_by) if count_by else fields or (() if form == "json" else DEFAULT_FIELDS),
+        limit=None if everything or count_by else limit or _DEFAULT_LIMIT,
         oldest_first=oldest_first,
+        ignore_case=ignore_case,
     )
     session = SearchSession(make_client(settings).connect(), request, use_pit=not settings.is_serverless)
+    if count_by:
+        _print_counts(session, count_by, form, None if everything else limit or _DEFAULT_LIMIT)
+        return
     shown = 0
     with closing(session.pages()) as pages:
         for number, page in enumerate(pages):
             _PRINTERS[form](page, request.fields, number == 0)
             shown += len(page)
     click.echo(_summary(session, shown), err=True)
+
+
+def _print_counts(session: SearchSession, paths: tuple[str, ...], form: str, limit: int | None) -> None:
+    counts, events = EventCounts(paths), 0
+    with closing(session.pages()) as pages:
+        for page in pages:
+            events += len(page)
+            for hit in page:
+                counts.add(hit)
+    names = ("count", *paths, "first", "last")
+    groups = counts.most_common(limit)
+    rows = [(str(group.count), *key, group.first, group.last) for key, group in groups]
+    if form == "json":
+        for key, group in groups:
+            values = dict(zip(paths, key, strict=True))
+            click.echo(json.dumps({"count": group.count, "values": values, "first": group.first, "last": group.last}))
+    elif form == "csv":
+        _print_rows([names, *rows])
+    elif rows:
+        print_table(names, ([escape_control_characters(text) for text in row] for row in rows), heading=True)
+    shown = f"{len(groups):,} of " if len(groups) < len(counts.groups) else ""
+    without = f" {pluralize(counts.without, 'event')} without a value." if counts.without else ""
+    click.echo(f"{shown}{pluralize(len(counts.groups), 'group')} of {pluralize(events, 'event')}.{without}", err=True)
+
+
+def _print_rows(rows: Iterable[Sequence[str]]) -> None:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows([_cell(text) for text in row] for row in rows)
+    click.echo(buffer.getvalue(), nl=False)
 
 
 def _summary(session: SearchSession, shown: int) -> str:
@@ -79,9 +117,7 @@ def _nothing_found(session: SearchSession) -> str:
     search = session.search
     if session.no_index:
         return f"No events found: there is no index {search.prefix}-* (TRAILSINK_INDEX_PREFIX), or none yet."
-    unknown = unknown_fields(session.client, search.prefix, search.query)
-    hint = f" No index has a field {', '.join(unknown)}; names are case-sensitive." if unknown else ""
-    return f"No events found.{hint}"
+    return "No events found."
 
 
 def _print_table(page: list[Hit], fields: tuple[str, ...], first: bool) -> None:  # noqa: FBT001

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from opensearchpy.exceptions import NotFoundError, OpenSearchException, RequestError, TransportError
+from opensearchpy.exceptions import NotFoundError, RequestError, TransportError
 
 from worker.errors import SetupError
 from worker.opensearch.errors import first_cause, translate_errors
+from worker.opensearch.field_kinds import read_field_kinds
 from worker.opensearch.retry import retry_while_busy
 
 if TYPE_CHECKING:
@@ -31,17 +32,14 @@ _MAX_COUNTED = 10_000  # beyond it, a server only reports that there are more
 # (opensearch.org/docs/latest/field-types/metadata-fields/id: fielddata of _id), `_shard_doc` is new in OpenSearch 3.
 _TIEBREAKERS = ("trailsink.object", "trailsink.position")
 
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
-_FIELD = re.compile(r"(?<![\w.:@*\\-])([A-Za-z_@][\w.@-]*)\s*:")
-_OPERATORS = ("_exists_",)
-
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """A query in OpenSearch's query string syntax over `{prefix}-*`, for events from `since` until `until`.
+    """A query in Lucene's syntax over `{prefix}-*`, for events from `since` until `until`.
 
-    `fields` are dotted paths of the members to return of each event, () for the whole event. `limit` is the maximum
-    number of events, None for all: the newest first, unless `oldest_first`.
+    With `ignore_case`, letters are equal in any case. `fields` are dotted paths of the members to return of each event,
+    () for the whole event. `limit` is the maximum number of events, None for all: the newest first, unless
+    `oldest_first`.
     """
 
     prefix: str
@@ -51,11 +49,21 @@ class Search:
     fields: tuple[str, ...] = ()
     limit: int | None = None
     oldest_first: bool = False
+    ignore_case: bool = False
 
-    def body(self) -> dict[str, Any]:
-        """Return the body of the search, without paging."""
+    def clause(self, client: OpenSearch) -> dict[str, Any]:
+        """Return the query in the DSL; raises SetupError for one that cannot be answered."""
+        if self.query.strip() in ("", "*"):
+            return {"match_all": {}}
+        # Imported when needed: a grammar takes milliseconds to build, and a search for everything has no use for it.
+        from worker.opensearch.query import translate  # noqa: PLC0415
+
+        return translate(self.query, read_field_kinds(client, self.prefix), ignore_case=self.ignore_case)
+
+    def body(self, clause: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the body of the search for this clause, without paging."""
         bounds = {name: time.isoformat() for name, time in (("gte", self.since), ("lt", self.until)) if time}
-        filters: list[dict[str, Any]] = [{"query_string": {"query": self.query}}]
+        filters = [clause]
         if bounds:
             filters.append({"range": {"@timestamp": bounds}})
         order = "asc" if self.oldest_first else "desc"
@@ -132,7 +140,7 @@ class SearchSession:
                 self._delete_pit()
 
     def _read_pages(self, limit: int | None) -> Generator[list[Hit]]:
-        body: dict[str, Any] = self.search.body() | {"track_total_hits": _MAX_COUNTED}
+        body: dict[str, Any] = self.search.body(self.search.clause(self.client)) | {"track_total_hits": _MAX_COUNTED}
         while limit is None or limit > 0:
             body["size"] = PAGE if limit is None else min(PAGE, limit)
             response = self._fetch_page(body)
@@ -210,29 +218,11 @@ def _refused_query(error: RequestError) -> str:
     kind, reason = first_cause(error.info)
     if kind == "illegal_argument_exception" and "sorting" in reason:
         return "The indices were created without trailsink's index template, so their events cannot be sorted."
-    if kind in ("query_shard_exception", "parse_exception", "token_mgr_error"):
-        return (
-            f'The query cannot be parsed: {reason}. Values that contain : / ( or spaces need quotes, as in arn:"a:b/c".'
-        )
     return f"The cluster refuses the query: {reason or error.error}."
 
 
 def _indices(prefix: str) -> str:
     return f"{prefix}-*"
-
-
-def unknown_fields(client: OpenSearch, prefix: str, query: str) -> list[str]:
-    """Return the fields of a query that no index has: a misspelt name finds nothing, without an error."""
-    names = {name for name in _FIELD.findall(_QUOTED.sub('""', query)) if name not in _OPERATORS}
-    if not names:
-        return []
-    try:
-        # Every index of ours has the timestamp. Without it there is no index, so nothing is known about fields.
-        params = {"fields": ",".join(sorted(names | {"@timestamp"}))}
-        mapped = client.field_caps(index=_indices(prefix), params=params).get("fields", {})
-    except OpenSearchException:  # the search has succeeded; this is only a hint, and may need another permission
-        return []
-    return sorted(names - mapped.keys()) if "@timestamp" in mapped else []
 
 
 def parse_time(value: Any) -> datetime | None:  # noqa: ANN401

@@ -29,6 +29,7 @@ class _FieldNames(click.ParamType[tuple[str, ...]]):
         "trailsink search 'eventName:AssumeRole AND errorCode:*' --last 2h",
         """trailsink search 'userIdentity.arn:"arn:aws:iam::123456789012:user/ada"'""",
         "trailsink search requestParameters.bucketName:acme --all --format csv",
+        "trailsink search 'requestParameters.bucketName:*prod*' --count-by eventName",
     ),
 )
 @click.argument("query", default="*", metavar="[QUERY]")
@@ -65,6 +66,15 @@ class _FieldNames(click.ParamType[tuple[str, ...]]):
     help="What to show of each event: dotted paths separated by commas; _id and _index, too.",
 )
 @option(
+    "--count-by",
+    type=_FieldNames(),
+    metavar="NAMES",
+    example="requestParameters.bucketName",
+    default_text="events are shown, not counted",
+    help="Count the events by the values of these fields, any path, in place of showing them; with the times of the "
+    "first and the last.",
+)
+@option(
     "--format",
     "form",
     type=click.Choice(["table", "json", "csv"]),
@@ -79,13 +89,14 @@ class _FieldNames(click.ParamType[tuple[str, ...]]):
     metavar="EVENTS",
     default_text="100",
     example="1000",
-    help="Maximum events shown, the newest ones.",
+    help="Maximum events shown, the newest ones; with --count-by, the largest groups.",
 )
 @flag("--all", "everything", help="Show all events, however many.", default_text="--limit")
 @flag("--oldest-first", help="Start with the oldest event.", default_text="the newest first")
+@flag("--ignore-case", help="Treat letters as equal in any case.", default_text="case matters, except in errorMessage")
 @implemented_by("worker.cli.search:search")
 def search() -> None:
-    """Find events by a QUERY in OpenSearch's query string syntax; without one, every event.
+    """Find events by a QUERY in Lucene's syntax; without one, every event.
 
     Fields have CloudTrail's own names, and a value with : / or spaces needs quotes. Times are the events' own. Pages
     through any number of events in memory that does not grow.
