@@ -31,6 +31,7 @@ class Reason(StrEnum):
     RECORDS_REJECTED = "records_rejected"
     TOO_SCATTERED = "too_scattered"
     ARCHIVED = "archived"
+    FOREIGN_BUCKET = "foreign_bucket"
 
 
 class TrailsinkError(Exception):

@@ -40,8 +40,9 @@ def make_store(settings: Settings) -> S3Store:
     client = session.client("s3", config=config(connections=settings.fetch_ahead))
     credentials = session.get_credentials()
     if credentials is None:
-        return S3Store(client)  # its first request names the error
-    return S3Store(client, FastGetObject(client, credentials, connections=settings.fetch_ahead))
+        return S3Store(client, buckets=settings.allowed_buckets)  # its first request names the error
+    fast_get = FastGetObject(client, credentials, connections=settings.fetch_ahead)
+    return S3Store(client, fast_get, buckets=settings.allowed_buckets)
 
 
 def make_queue(settings: Settings) -> SqsQueue:

@@ -12,6 +12,7 @@ from moto import mock_aws
 from tests.support.factories import BUCKET, configuration_test_event, event, key, log_file, s3_notice
 from worker import handler as door
 from worker.errors import SetupError
+from worker.pipeline.notifications import parse_notification
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -108,6 +109,24 @@ def test_the_messages_that_stay_are_named_as_lambda_wants_it() -> None:
 
     assert answer == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
     assert json.loads(json.dumps(answer)) == answer
+
+
+@pytest.mark.usefixtures("_aws")
+@pytest.mark.parametrize("bucket", ["other-bucket", "arn:aws:s3:eu-central-1:666666666666:accesspoint/evil"])
+def test_a_file_of_another_bucket_is_not_read(monkeypatch: pytest.MonkeyPatch, bucket: str) -> None:
+    """Its siblings are; and the letter announces it, so that it can be moved back when the bucket is allowed."""
+    monkeypatch.setenv("TRAILSINK_BUCKET", BUCKET)
+    sqs = boto3.client("sqs")
+    letters = sqs.create_queue(QueueName="DEAD_LETTER_QUEUE_URL")["QueueUrl"]
+    foreign = unversioned("empty")
+    foreign["s3"]["bucket"]["name"] = bucket
+
+    answer = door.handler(sqs_event(s3_notice(foreign, unversioned("empty"))), Context())
+
+    (letter,) = sqs.receive_message(QueueUrl=letters, MessageAttributeNames=["All"])["Messages"]
+    assert answer == {"batchItemFailures": []}
+    assert letter["MessageAttributes"]["reason"]["StringValue"] == "foreign_bucket"
+    assert [(one.bucket, one.key) for one in parse_notification(letter["Body"]).objects] == [(bucket, key("empty"))]
 
 
 @pytest.mark.usefixtures("_aws")

@@ -128,6 +128,11 @@ class BackfillCommand:
         Returns the inventory of the index where --missing or --incomplete needs it.
         """
         options = self._options
+        if not options.loads_directly and self._settings.allowed_buckets.refusal(self._bucket):
+            raise SetupError(
+                f"The pipeline does not read the bucket {self._bucket}: add it to TRAILSINK_BUCKETS, here and in the"
+                " consumer's environment, or load the files with --direct."
+            )
         if not (options.loads_directly or options.dry_run):
             self._queue.check()
         needs_inventory = options.scope is not Scope.ALL
@@ -219,8 +224,11 @@ class BackfillCommand:
             limiter = RateLimiter(options.rate, QueueLoader.batch_size)
             return QueueLoader(self._queue, self._bucket, limiter, options.max_depth)
 
+        # The operator has named this bucket, so it may be read.
+        own = settings.model_copy(update={"buckets": self._bucket})
+
         def make(letters: InMemoryDeadLetters) -> Consumer:
-            return make_consumer(settings, store=self._source.tree, queue=letters)
+            return make_consumer(own, store=self._source.tree, queue=letters)
 
         loader = DirectLoader(
             make, self._bucket, workers=options.workers, batch_seconds=settings.batch_seconds, stop=self._stop
