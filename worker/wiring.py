@@ -18,6 +18,7 @@ from worker.errors import SetupError
 from worker.opensearch.client import Client
 from worker.opensearch.sender import BulkSender
 from worker.pipeline.consumer import Consumer
+from worker.settings import variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,6 +28,14 @@ if TYPE_CHECKING:
 
 # Receiving waits 20 s on the server's side, so the response may be that late.
 _LONG_POLL_SECONDS = 30.0
+
+
+# docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html
+FIFO_SUFFIX = ".fifo"
+# docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-event-types-and-destinations.html
+FIFO_ADVICE = (
+    "is a FIFO queue, to which S3 cannot send and where one failed message stops others: use a standard queue."
+)
 
 
 def now() -> datetime:
@@ -48,7 +57,14 @@ def make_store(settings: Settings) -> S3Store:
 def make_queue(settings: Settings) -> SqsQueue:
     """Build the SQS adapter."""
     client = open_session().client("sqs", config=config(connections=8, read_seconds=_LONG_POLL_SECONDS))
-    return SqsQueue(client, settings.required("queue_url"), settings.required("dead_letter_queue_url"))
+    return SqsQueue(client, _standard_queue(settings, "queue_url"), _standard_queue(settings, "dead_letter_queue_url"))
+
+
+def _standard_queue(settings: Settings, name: str) -> str:
+    url = settings.required(name)
+    if url.endswith(FIFO_SUFFIX):
+        raise SetupError(f"{variable(name)} {FIFO_ADVICE}")
+    return url
 
 
 def make_client(settings: Settings) -> Client:

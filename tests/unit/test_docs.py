@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import click
@@ -83,6 +84,16 @@ def commands(group: click.Group, prefix: str) -> set[str]:
         names |= {f"{prefix} {word}"}
         names |= commands(command, f"{prefix} {word}") if isinstance(command, click.Group) else set()
     return names
+
+
+@pytest.mark.parametrize(("target", "module"), [("up", "infra.local"), ("demo", "infra.local.demo")])
+def test_make_starts_the_server_that_is_named(target: str, module: str) -> None:
+    """Another version than the one that was typed would be tried, without a word."""
+    command = ["make", "--dry-run", "--always-make", target, "OPENSEARCH=2.19.1"]
+
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    assert re.search(rf"-m {re.escape(module)} --version 2\.19\.1\b", printed)
 
 
 @pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.name)

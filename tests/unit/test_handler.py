@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from hypothesis import given
 from moto import mock_aws
 
 from tests.support.factories import BUCKET, configuration_test_event, event, key, log_file, s3_notice
+from tests.support.json_strategies import values
 from worker import handler as door
 from worker.errors import SetupError
 from worker.pipeline.notifications import parse_notification
@@ -74,10 +76,66 @@ def _aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("nothing", [{"Records": []}, {}, {"Records": None}])
-def test_an_event_of_no_messages_is_answered_in_the_usual_shape(nothing: dict[str, Any]) -> None:
-    """Event source mappings and people who try the function send them: no error, and no neighbour is asked."""
-    assert door.handler(nothing, Context()) == {"batchItemFailures": []}
+def test_an_event_of_no_messages_is_answered_in_the_usual_shape() -> None:
+    """An empty batch announces nothing: no error, and no neighbour is asked."""
+    assert door.handler({"Records": []}, Context()) == {"batchItemFailures": []}
+
+
+OBJECT = {"bucket": {"name": BUCKET}, "object": {"key": "k"}}
+
+
+@pytest.mark.parametrize(
+    ("event", "source"),
+    [
+        pytest.param(
+            {"version": "0", "detail-type": "Object Created", "source": "aws.s3", "detail": OBJECT},
+            "EventBridge",
+            id="EventBridge",
+        ),
+        pytest.param({"awslogs": {"data": "H4sIAAAA"}}, "CloudWatch Logs", id="CloudWatch Logs"),
+        pytest.param({"Records": [{"eventSource": "aws:s3", "s3": OBJECT}]}, "S3", id="S3"),
+        pytest.param({"Records": [{"EventSource": "aws:sns", "Sns": {"Message": "{}"}}]}, "SNS", id="SNS"),
+        pytest.param([{"messageId": "m", "receiptHandle": "r", "body": "{}"}], "something else", id="a pipe"),
+        pytest.param({"key1": "value1", "key2": "value2"}, "something else", id="the console's test event"),
+        pytest.param({}, "something else", id="an empty test event"),
+        pytest.param({"Records": None}, "something else", id="null"),
+        pytest.param({"Records": "text"}, "something else", id="text"),
+        pytest.param({"Records": [None]}, "something else", id="a null record"),
+        pytest.param({"Records": [sqs_event("{}")["Records"][0], {"messageId": "m"}]}, "something else", id="mixed"),
+        pytest.param(None, "something else", id="nothing"),
+    ],
+)
+def test_a_function_that_its_queue_did_not_invoke_says_so(event: object, source: str) -> None:
+    """As a success it would lose the file without a line; raised, Lambda counts an error."""
+    with pytest.raises(SetupError, match=f"invoked by {source}, not by its queue.*ReportBatchItemFailures"):
+        door.handler(event, Context())
+
+
+@given(event=values.map(json.loads))
+def test_no_event_of_another_shape_is_a_success(event: object) -> None:
+    """Whatever invokes the function: only a batch of SQS messages can be done."""
+    with pytest.raises(SetupError, match="not by its queue"):
+        door.handler({"Records": [event]}, Context())
+
+
+@pytest.mark.usefixtures("_aws")
+@pytest.mark.parametrize("name", ["TRAILSINK_QUEUE_URL", "TRAILSINK_DEAD_LETTER_QUEUE_URL"])
+def test_a_fifo_queue_is_refused_at_the_first_invocation(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """S3 cannot send to it, a dead letter needs a group there, and one message holds up its group."""
+    monkeypatch.setenv(name, "https://sqs.eu-central-1.amazonaws.com/123456789012/trail.fifo")
+
+    with pytest.raises(SetupError, match=f"{name} is a FIFO queue.*use a standard queue"):
+        door.handler(sqs_event(configuration_test_event()), Context())
+
+
+@pytest.mark.usefixtures("_aws")
+def test_messages_of_a_fifo_queue_are_refused() -> None:
+    """The function may be tied to another queue than its settings name."""
+    event_ = sqs_event(configuration_test_event())
+    event_["Records"][0]["eventSourceARN"] += ".fifo"
+
+    with pytest.raises(SetupError, match="event source is a FIFO queue"):
+        door.handler(event_, Context())
 
 
 @pytest.mark.usefixtures("_aws")
