@@ -26,6 +26,7 @@ _PREFIX_RULE = "lower-case letters, digits, - and _, starting with a letter or d
 # Old buckets may have names that S3 does not allow any more; an ARN or an address is none.
 # docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 _BUCKET = re.compile(r"[A-Za-z0-9._-]{0,255}")
+_ROLE_ARN = re.compile(r"arn:[a-z-]+:iam::[0-9]{12}:role/[!-~]+")
 
 _LIMITS = Limits()  # the one source of its defaults
 
@@ -44,6 +45,21 @@ class StoreSettings(BaseModel):
         description="Buckets that may be read, separated by commas; `*` allows all. The default is `TRAILSINK_BUCKET`,"
         " and all where that is not set. A notification of another bucket becomes a dead letter.",
     )
+
+    s3_role_arn: str = Field(
+        "",
+        description="ARN of a role that reads the bucket, for a bucket of an account that allows no bucket policy.",
+    )
+    s3_external_id: str = Field("", description="External id that the role's trust policy requires.")
+    request_payer: bool = Field(False, description="Pay for requests to a bucket with Requester Pays.")
+
+    @model_validator(mode="after")
+    def _check_role(self) -> Self:
+        if self.s3_external_id and not self.s3_role_arn:
+            raise ValueError("TRAILSINK_S3_EXTERNAL_ID is set, TRAILSINK_S3_ROLE_ARN is not")
+        if self.s3_role_arn and not _ROLE_ARN.fullmatch(self.s3_role_arn):
+            raise ValueError("TRAILSINK_S3_ROLE_ARN: not the ARN of a role")
+        return self
 
     @model_validator(mode="after")
     def _check_buckets(self) -> Self:

@@ -12,7 +12,7 @@ from requests_aws4auth import AWS4Auth
 from worker.aws.fast_get import FastGetObject
 from worker.aws.s3 import S3Store
 from worker.aws.secrets import read_secret
-from worker.aws.session import config, open_session
+from worker.aws.session import accept_charges, config, open_role_session, open_session
 from worker.aws.sqs import SqsQueue
 from worker.errors import SetupError
 from worker.opensearch.client import Client
@@ -22,6 +22,9 @@ from worker.settings import variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from boto3 import Session
+    from types_boto3_s3 import S3Client
 
     from worker.pipeline.ports import Queue, Store
     from worker.settings import Settings
@@ -43,10 +46,25 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def open_s3_session(settings: Settings) -> Session:
+    """Open the session that reads S3: of the environment's credentials, or of a role."""
+    if settings.s3_role_arn:
+        return open_role_session(settings.s3_role_arn, settings.s3_external_id)
+    return open_session()
+
+
+def make_s3_client(settings: Settings, session: Session, *, connections: int) -> S3Client:
+    """Build a client of S3."""
+    client: S3Client = session.client("s3", config=config(connections=connections))
+    if settings.request_payer:
+        accept_charges(client)
+    return client
+
+
 def make_store(settings: Settings) -> S3Store:
     """Build the S3 adapter."""
-    session = open_session()
-    client = session.client("s3", config=config(connections=settings.fetch_ahead))
+    session = open_s3_session(settings)
+    client = make_s3_client(settings, session, connections=settings.fetch_ahead)
     credentials = session.get_credentials()
     if credentials is None:
         return S3Store(client, buckets=settings.allowed_buckets)  # its first request names the error

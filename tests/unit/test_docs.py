@@ -106,4 +106,4 @@ def test_only_what_exists_is_named(path: Path) -> None:
 
     assert set(typed) <= commands(main, "trailsink")
     assert set(re.findall(r"\bmake ([a-z]+)", code)) <= targets
-    assert set(re.findall(r"(?<!_)TRAILSINK_[A-Z_]+(?![A-Z_*])", code)) <= {*map(variable, Settings.model_fields)}
+    assert set(re.findall(r"(?<!_)TRAILSINK_[A-Z0-9_]+(?![A-Z0-9_*])", code)) <= {*map(variable, Settings.model_fields)}

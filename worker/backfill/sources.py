@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from worker.aws.errors import error_code, error_text
+from worker.aws.errors import error_code, error_text, is_role_refusal
 from worker.backfill.listing import ListedKey, Page
 from worker.errors import Reason, SetupError, StoreUnavailable, UnreadableObject
 from worker.pipeline.objects import FetchedObject
@@ -58,6 +58,8 @@ class BucketLister:
 
     def _fault(self, error: ClientError | BotoCoreError) -> SetupError:
         code = error_code(error)
+        if is_role_refusal(error):
+            return SetupError(f"The role of TRAILSINK_S3_ROLE_ARN cannot be assumed: {error_text(error)}.")
         if code == "NoSuchBucket":
             return SetupError(f"There is no bucket {self.name}.")
         if code in ("AccessDenied", "403"):

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from worker.aws.session import config, open_session
 from worker.backfill.checkpoint import Checkpoint, CheckpointFile, state_folder, state_path
 from worker.backfill.job import BackfillJob, run_job
 from worker.backfill.listing import LISTINGS, find_roots, list_files
@@ -44,7 +43,7 @@ from worker.opensearch.inventory import IndexInventory
 from worker.opensearch.setup import check_template
 from worker.pipeline.objects import ObjectRef
 from worker.settings import load_settings
-from worker.wiring import make_client, make_consumer, make_queue, now
+from worker.wiring import make_client, make_consumer, make_queue, make_s3_client, now, open_s3_session
 
 if TYPE_CHECKING:
     from worker.aws.sqs import SqsQueue
@@ -82,7 +81,7 @@ def _open_source(options: BackfillOptions, settings: Settings) -> FileSource:
     if options.local:
         tree = LocalTree(options.local)
         return FileSource(bucket, f"{options.local}/", tree, tree)
-    client = open_session().client("s3", config=config(connections=LISTINGS))
+    client = make_s3_client(settings, open_s3_session(settings), connections=LISTINGS)
     return FileSource(bucket, ObjectRef(bucket, "").uri, BucketLister(client, bucket), None)
 
 
