@@ -19,10 +19,11 @@ from worker.errors import Reason, SetupError, StoreUnavailable, UnreadableObject
 from worker.pipeline.objects import FetchedObject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from types_boto3_s3 import S3Client
+    from types_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
 
     from worker.pipeline.objects import ObjectRef
 
@@ -42,6 +43,28 @@ class BucketLister:
         try:
             pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=prefix, Delimiter="/")
             return sorted(folder["Prefix"] for page in pages for folder in page.get("CommonPrefixes", []))
+        except (ClientError, BotoCoreError) as error:
+            raise self._fault(error) from error
+
+    def survey(self, folder: str, is_match: Callable[[str], bool]) -> tuple[list[str], bool]:
+        """List the folders in a folder, and return whether a key directly in it is a match; raises SetupError."""
+        folders: list[str] = []
+        has_match = False
+        for page in self._delimited_pages(folder, ""):
+            folders += [entry["Prefix"] for entry in page.get("CommonPrefixes", [])]
+            has_match = has_match or any(is_match(entry["Key"]) for entry in page.get("Contents", []))
+        return sorted(folders), has_match
+
+    def files(self, folder: str, after: str) -> Iterator[ListedKey]:
+        """Yield the keys directly in a folder that are greater than `after`; raises SetupError."""
+        for page in self._delimited_pages(folder, after):
+            yield from (ListedKey(entry["Key"], entry["Size"]) for entry in page.get("Contents", []))
+
+    def _delimited_pages(self, folder: str, after: str) -> Iterator[ListObjectsV2OutputTypeDef]:
+        try:
+            yield from self._s3.get_paginator("list_objects_v2").paginate(
+                Bucket=self.name, Prefix=folder, Delimiter="/", StartAfter=after
+            )
         except (ClientError, BotoCoreError) as error:
             raise self._fault(error) from error
 
@@ -91,6 +114,16 @@ class LocalTree:
         keys = list(islice(self._files(parent, prefix, after), _TREE_PAGE + 1))
         return Page(keys[:_TREE_PAGE], len(keys) > _TREE_PAGE)
 
+    def files(self, folder: str, after: str) -> Iterator[ListedKey]:
+        """Yield the files directly in a folder that are greater than `after`; raises SetupError."""
+        return (self._listed(name) for name in self._names(folder) if name > after and not name.endswith("/"))
+
+    def survey(self, folder: str, is_match: Callable[[str], bool]) -> tuple[list[str], bool]:
+        """List the folders in a folder, and return whether a file directly in it is a match; raises SetupError."""
+        names = self._names(folder)
+        folders = [name for name in names if name.endswith("/")]
+        return folders, any(is_match(name) for name in names if not name.endswith("/"))
+
     # A store
 
     def fetch(self, ref: ObjectRef, limit: int) -> FetchedObject:
@@ -124,7 +157,10 @@ class LocalTree:
             if name.endswith("/"):
                 yield from self._files(name, prefix, after)
             else:
-                yield ListedKey(name, os.path.getsize(os.path.join(self._top, name)))  # noqa: PTH118, PTH202 - as above
+                yield self._listed(name)
+
+    def _listed(self, name: str) -> ListedKey:
+        return ListedKey(name, os.path.getsize(os.path.join(self._top, name)))  # noqa: PTH118, PTH202 - as above
 
     def _names(self, folder: str) -> list[str]:
         """List the entries of a folder as keys. Folders get a slash before the sort: that is the order of a bucket."""

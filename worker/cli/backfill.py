@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from worker.backfill.checkpoint import Checkpoint, CheckpointFile, state_folder, state_path
 from worker.backfill.job import BackfillJob, run_job
-from worker.backfill.listing import LISTINGS, find_roots, list_files
+from worker.backfill.listing import LISTINGS, KeySource, is_root, list_files
 from worker.backfill.loaders import DirectLoader, QueueLoader
 from worker.backfill.progress import LoadOutcome, OrderedProgress
 from worker.backfill.report import FailureReport, read_report
 from worker.backfill.retry import RateLimiter
 from worker.backfill.runner import BackfillRun
+from worker.backfill.search import find_sources
 from worker.backfill.selection import nested_root, root_of, time_range
 from worker.backfill.sources import BucketLister, LocalTree
 from worker.cli.backfill_options import BackfillOptions, Scope
@@ -147,7 +149,7 @@ class BackfillCommand:
             return BackfillJob(lambda _: (failed.to_selected() for failed in read_report(report, self._bucket)))
         selection = options.selection(checkpoint.since, checkpoint.until)
         return BackfillJob(
-            lambda cursor: list_files(self._source.lister, self._pool, selection, checkpoint.roots, cursor),
+            lambda cursor: list_files(self._source.lister, self._pool, selection, checkpoint.sources, cursor),
             inventory.lookup if inventory else None,
             load_incomplete=options.incomplete,
         )
@@ -257,27 +259,32 @@ def _new_checkpoint(options: BackfillOptions, fingerprint: dict[str, str], sourc
         raise SetupError(f"{options.report} already exists and is not overwritten: name another --report.")
     started = now()
     since, until = time_range(started, since=options.since, until=options.until, last=options.last)
-    roots = [] if options.retry_failed else _choose_roots(options, source)
+    sources = set() if options.retry_failed else _choose_sources(options, source)
+    trees = {key_source.folder for key_source in sources if is_root(key_source)}
     default_report = state_folder(os.environ) / f"failed-{started:%Y%m%dT%H%M%S}-{os.getpid()}.jsonl"
     return Checkpoint(
         fingerprint=fingerprint,
         started_at=started,
         since=since,
         until=until,
-        roots=roots,
+        roots=sorted(tree.removesuffix(ROOT) for tree in trees),
+        others=sorted(key_source for key_source in sources if not is_root(key_source)) or msgspec.UNSET,
         report=str((options.report or default_report).absolute()),
     )
 
 
-def _choose_roots(options: BackfillOptions, source: FileSource) -> list[str]:
-    """Return what comes before each AWSLogs/: from --prefix, or searched; raises SetupError when none is found."""
-    if options.prefix:
-        roots = {root_of(prefix) for prefix in options.prefix}
-        if nested := nested_root(roots):
-            raise click.UsageError(f"--prefix {nested} is below the {ROOT} of another prefix.")
-        return sorted(roots)
-    if not (searched := find_roots(source.lister)):
+def _choose_sources(options: BackfillOptions, source: FileSource) -> set[KeySource]:
+    """Return where the files are: below --prefix, or searched; raises SetupError when nothing is found."""
+    roots = {root_of(prefix) for prefix in options.prefix}
+    if nested := nested_root(roots):
+        raise click.UsageError(f"--prefix {nested} is below the {ROOT} of another prefix.")
+    results = [find_sources(source.lister, root) for root in sorted(roots or {""})]
+    if not all(result.complete for result in results):
+        click.echo("Warning: not every folder was searched for files: name the others with --prefix.", err=True)
+    sources = {key_source for result in results for key_source in result.sources}
+    if not (sources or roots):
         raise SetupError(
-            f"No {ROOT} was found in {source.location} within three folders: pass what comes before it as --prefix."
+            f"No {ROOT} was found in {source.location} within three folders, and no file that is named like"
+            " CloudTrail's: pass what comes before it as --prefix."
         )
-    return searched
+    return sources | {KeySource(root + ROOT) for root in roots}

@@ -24,10 +24,11 @@ ORGANISATION = re.compile(r"o-[a-z0-9]{10,32}")
 # Organisation trails insert the organisation's id; the part after the account is the kind of file.
 _TREE = rf"AWSLogs/(?:(?P<org>{ORGANISATION.pattern})/)?"
 _LAYOUT = rf"{_TREE}(?P<account>{ACCOUNT.pattern})/(?P<kind>[^/]+)/"
+_BELOW_TREE = rf"(?:(?P<org>{ORGANISATION.pattern})/)?(?P<account>{ACCOUNT.pattern})/(?P<kind>[^/]+)/"
 # The last match counts: a copy may lie below a folder of the same layout.
 _BELOW_ANY_PREFIX = re.compile(rf"(?:.*/)?{_LAYOUT}", re.DOTALL)
 _LOG_FILE = re.compile(
-    rf"{_LAYOUT}(?P<region>[^/]+)/(?P<year>[0-9]{{4}})/(?P<month>[0-9]{{2}})/(?P<day>[0-9]{{2}})/.*[^/]", re.DOTALL
+    rf"{_BELOW_TREE}(?P<region>[^/]+)/(?P<year>[0-9]{{4}})/(?P<month>[0-9]{{2}})/(?P<day>[0-9]{{2}})/.*[^/]", re.DOTALL
 )
 _DAY_FOLDER = re.compile(r"(?P<folder>.*/)[0-9]{4}/[0-9]{2}/[0-9]{2}/[^/]+", re.DOTALL)
 _DELIVERED = re.compile(r"_([0-9]{8}T[0-9]{4})Z_[^/]+$")
@@ -132,16 +133,26 @@ def is_query_result(key: str) -> bool:
     return layout is not None and layout["kind"] == _LAKE
 
 
-def parse_key(key: str, root: str) -> FileKey | None:
-    """Parse a key below `root` (what stands before AWSLogs/); None when it is not a CloudTrail log file."""
-    match = _LOG_FILE.fullmatch(key, len(root)) if key.startswith(root) else None
+def parse_key(key: str, tree: str) -> FileKey | None:
+    """Parse a key below `tree`, the folder of the accounts; None when it is not a CloudTrail log file."""
+    match = _LOG_FILE.fullmatch(key, len(tree)) if key.startswith(tree) else None
     if match is None or match["kind"] not in KINDS:
         return None
+    return _file_key(match, match["org"] or "", key)
+
+
+def parse_name(key: str) -> FileKey | None:
+    """Parse the name that CloudTrail gave a file, in whatever folder it lies; None when it is not a log file's."""
+    match = _LOG_FILE_NAME.fullmatch(key)
+    return _file_key(match, "", key) if match else None
+
+
+def _file_key(match: re.Match[str], org: str, key: str) -> FileKey | None:
     try:
         day = date(int(match["year"]), int(match["month"]), int(match["day"]))
     except ValueError:  # digits that are not a date
         return None
-    return FileKey(match["org"] or "", match["account"], match["kind"], match["region"], day, delivered_at(key))
+    return FileKey(org, match["account"], match["kind"], match["region"], day, delivered_at(key))
 
 
 def delivered_at(key: str) -> datetime | None:

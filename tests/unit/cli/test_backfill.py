@@ -141,6 +141,30 @@ def test_a_tree_without_awslogs_names_the_option(tmp_path: Path) -> None:
     assert "pass what comes before it as --prefix" in result.stderr
 
 
+def test_copies_are_selected_by_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plan names the folder of each, and a resume finds them in its state file."""
+    monkeypatch.setenv("TRAILSINK_OPENSEARCH_URL", "https://search.example.com")
+    name = log_key("", "", ACCOUNTS[0], "CloudTrail", "eu-west-1", START).rpartition("/")[2]
+    for folder in ("", "copies"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / name).write_bytes(b"x")
+
+    result = plan(tmp_path, "--until", "2024-12-01")
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[:3:2] == [f"from      {tmp_path}/, {tmp_path}/copies/", "files     2"]
+
+
+def test_a_bucket_that_the_pipeline_does_not_read_is_not_announced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of its files would become a dead letter."""
+    monkeypatch.setenv("TRAILSINK_BUCKET", "acme-trail")
+
+    result = invoke("--bucket", "other-trail", "--yes")
+
+    assert result.exit_code == 1
+    assert "The pipeline does not read the bucket other-trail: add it to TRAILSINK_BUCKETS" in result.stderr
+
+
 def test_an_interrupted_run_is_resumed_after_its_cursor(tree: Path, tmp_path: Path) -> None:
     """Its time range and its counts are those of the first run."""
     state = tmp_path / "january.json"
