@@ -52,6 +52,13 @@ def find_sources(lister: Lister, start: str = "") -> SearchResult:
     return SearchResult(sorted(search.sources))
 
 
+def find_sources_at(lister: Lister, folder: str) -> SearchResult:
+    """Find the sources of a folder that an operator has named: its own, or else those below it."""
+    search = _SourceSearch(lister)
+    search.visit(folder)
+    return SearchResult(sorted(search.sources)) if search.sources else find_sources(lister, folder)
+
+
 class _TooManyRequestsError(Exception):
     """The search has used up its requests."""
 

@@ -23,7 +23,7 @@ from worker.backfill.progress import LoadOutcome, OrderedProgress
 from worker.backfill.report import FailureReport, read_report
 from worker.backfill.retry import RateLimiter
 from worker.backfill.runner import BackfillRun
-from worker.backfill.search import find_sources
+from worker.backfill.search import find_sources, find_sources_at
 from worker.backfill.selection import nested_root, root_of, time_range
 from worker.backfill.sources import BucketLister, LocalTree
 from worker.cli.backfill_options import BackfillOptions, Scope
@@ -278,7 +278,8 @@ def _choose_sources(options: BackfillOptions, source: FileSource) -> set[KeySour
     roots = {root_of(prefix) for prefix in options.prefix}
     if nested := nested_root(roots):
         raise click.UsageError(f"--prefix {nested} is below the {ROOT} of another prefix.")
-    results = [find_sources(source.lister, root) for root in sorted(roots or {""})]
+    lister = source.lister
+    results = [find_sources_at(lister, root) for root in sorted(roots)] or [find_sources(lister)]
     if not all(result.complete for result in results):
         click.echo("Warning: not every folder was searched for files: name the others with --prefix.", err=True)
     sources = {key_source for result in results for key_source in result.sources}

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests.support.fake_backfill import ACCOUNTS, START, log_key
 from tests.support.fakes import MemoryBucket
 from worker.backfill.listing import KeySource, SourceLayout
-from worker.backfill.search import find_sources
+from worker.backfill.search import find_sources, find_sources_at
 
 KEY = log_key("", "", ACCOUNTS[0], "CloudTrail", "eu-west-1", START, 0)
 BELOW = KEY.removeprefix("AWSLogs/")
@@ -89,6 +89,23 @@ def test_a_search_below_a_prefix_looks_nowhere_else() -> None:
 
     assert find_sources(bucket, "b/").sources == [folder("b/"), KeySource("b/AWSLogs/")]
     assert all(requested.startswith("b/") for requested in bucket.requested)
+
+
+@pytest.mark.parametrize(
+    ("start", "sources"),
+    [
+        ("a/", [KeySource("a/AWSLogs/")]),
+        ("b/", [prefix("b/c/d/e/f/")]),
+        ("b/c/d/e/f/g/", [folder("b/c/d/e/f/g/")]),
+        (f"AWSLogs/{ACCOUNTS[0]}/mine/", [folder(f"AWSLogs/{ACCOUNTS[0]}/mine/")]),
+        ("none/", []),
+    ],
+)
+def test_a_folder_that_is_named_is_searched_before_those_below_it(start: str, sources: list[KeySource]) -> None:
+    """`--prefix` is what saves the search in a large bucket."""
+    bucket = MemoryBucket([f"a/{KEY}", f"a/x/y/{NAME}", f"b/c/d/e/f/g/{NAME}", f"AWSLogs/{ACCOUNTS[0]}/mine/{NAME}"])
+
+    assert find_sources_at(bucket, start).sources == sources
 
 
 def test_the_search_ends_in_a_bucket_of_many_folders() -> None:
