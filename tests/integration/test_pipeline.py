@@ -224,7 +224,7 @@ def test_what_other_services_and_tools_write_into_the_bucket_is_no_dead_letter(b
     totals = consume()
 
     assert bench.letters() == []
-    assert totals["ignored"] == {
+    assert {name: number for name, number in totals["ignored"].items() if name != "test_event"} == {
         "digest": 4,
         "folder_marker": 3,
         "service_BedrockModelInvocationLogs": 1,
@@ -297,7 +297,7 @@ def test_a_file_of_another_bucket_is_a_letter_that_stays_until_the_bucket_is_all
 
     refused = consume()
     listed = json.loads(trailsink("dlq", "list", "--json").stdout)
-    stays = trailsink("dlq", "redrive").stdout
+    stays = trailsink("dlq", "redrive").stderr
     monkeypatch.setenv("TRAILSINK_BUCKETS", f"{bench.settings.bucket},{other}")
     moved = trailsink("dlq", "redrive").stdout
     loaded = consume()

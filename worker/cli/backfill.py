@@ -117,6 +117,11 @@ class BackfillCommand:
         self._print_plan(plan, checkpoint)
         if options.dry_run or not (plan.files or checkpoint.cursor):
             return
+        if not options.loads_directly and self._settings.allowed_buckets.refusal(self._bucket):
+            raise SetupError(
+                f"The pipeline does not read the bucket {self._bucket}: add it to TRAILSINK_BUCKETS, here and in the"
+                " consumer's environment, or load the files with --direct."
+            )
         if plan.files and not confirm("Continue?", yes=options.yes):
             raise SetupError("Nothing was done.")
         self._load(job, plan, checkpoint, state)
@@ -129,11 +134,6 @@ class BackfillCommand:
         Returns the inventory of the index where --missing or --incomplete needs it.
         """
         options = self._options
-        if not options.loads_directly and self._settings.allowed_buckets.refusal(self._bucket):
-            raise SetupError(
-                f"The pipeline does not read the bucket {self._bucket}: add it to TRAILSINK_BUCKETS, here and in the"
-                " consumer's environment, or load the files with --direct."
-            )
         if not (options.loads_directly or options.dry_run):
             self._queue.check()
         needs_inventory = options.scope is not Scope.ALL
