@@ -148,7 +148,7 @@ def _other_service(document: object) -> str:
         # The sources of AWS's services begin with "aws.": nobody else can send such an event.
         # docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-structure.html
         case {"detail-type": str(), "source": str(source), "detail": _} if _SOURCE.fullmatch(source):
-            return "" if source == "aws.s3" else f"event_{source}"
+            return f"event_{source}"
     return ""
 
 
