@@ -265,7 +265,7 @@ def test_every_family_of_records_is_cut_alike() -> None:
     assert found(split_records(text(file_text(*records)))) == records
 
 
-DIGEST = {
+DIGEST: dict[str, object] = {
     "awsAccountId": "123456789012",
     "digestStartTime": "2026-11-23T06:00:00Z",
     "digestEndTime": "2026-11-23T07:00:00Z",
