@@ -188,6 +188,22 @@ def test_a_file_of_another_bucket_is_not_read(monkeypatch: pytest.MonkeyPatch, b
 
 
 @pytest.mark.usefixtures("_aws")
+def test_a_delivery_of_config_into_its_own_bucket_is_ignored(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It shares the trail's topic: its key says whose it is, so its bucket does not matter."""
+    monkeypatch.setenv("TRAILSINK_BUCKET", BUCKET)
+    name = "AWSLogs/123456789012/Config/eu-west-1/2026/11/23/ConfigHistory/x.json.gz"
+    notice = {"s3Bucket": "config-bucket", "s3ObjectKey": name, "messageType": "ConfigurationHistoryDeliveryCompleted"}
+
+    answer = door.handler(sqs_event(json.dumps(notice)), Context())
+
+    summary, _ = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert answer == {"batchItemFailures": []}
+    assert (summary["ignored"], summary["DeadLetters"]) == ({"service_Config": 1}, 0)
+
+
+@pytest.mark.usefixtures("_aws")
 def test_a_warm_invocation_forgets_the_failures_of_the_one_before() -> None:
     """A peer answered with the last batch's failures, and Lambda retried what was done."""
     first = door.handler(sqs_event(s3_notice(unversioned("one"))), Context())
