@@ -11,10 +11,11 @@ INTERPRETER := $(if $(filter 3.%,$(PYTHON)),$(FOUND),$(PYTHON))
 BIN := .venv/bin
 READY := .venv/.ready
 
-# `make test OPENSEARCH=2.19.1` runs against another server than the newest.
+# `make test OPENSEARCH=2.19.1` runs against another server than the newest; `make up` and `make demo` start it.
 ifdef OPENSEARCH
 export TRAILSINK_TEST_OPENSEARCH_VERSION := $(OPENSEARCH)
 endif
+VERSION_OPTION := $(if $(OPENSEARCH),--version $(OPENSEARCH))
 
 .PHONY: help setup demo test unit check lint fuzz up down status bench bench-check coldstart docs pictures package lock clean
 
@@ -32,7 +33,7 @@ $(READY): requirements/dev.txt pyproject.toml
 setup: $(READY) ## Create the virtual environment.
 
 demo: $(READY) ## Deploy to a stand-in for AWS and load real files; MODE=process runs without Lambda.
-	@$(BIN)/python -m infra.local.demo $(MODE)
+	@$(BIN)/python -m infra.local.demo $(VERSION_OPTION) $(MODE)
 
 test: $(READY) ## Run all tests; OPENSEARCH=2.19.1 runs them on the oldest supported server.
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
@@ -51,7 +52,7 @@ fuzz: $(READY) ## Run a million changed inputs through the consumer; CASES=1000 
 	@$(BIN)/python -m tests.fuzz $(if $(CASES),--cases $(CASES))
 
 up: $(READY) ## Start OpenSearch, S3 and SQS in the background; then run `. .local/env`.
-	@$(BIN)/python -m infra.local up
+	@$(BIN)/python -m infra.local $(VERSION_OPTION) up
 
 down: $(READY) ## Stop them.
 	@$(BIN)/python -m infra.local down

@@ -3,6 +3,7 @@
 TrailsinkError
 ├── MalformedMessage      not a notification we know; redelivery will not help: dead letter, body verbatim
 ├── UnreadableObject      the object is not what its key promises, here and everywhere: dead letter with a reason
+├── NoEvents              the object is no log file, by its content: ignored, and counted by name
 ├── Unavailable           a service does not answer, or refuses for now: hand the message back, try again
 │   ├── StoreUnavailable  S3
 │   ├── IndexUnavailable  OpenSearch
@@ -30,6 +31,7 @@ class Reason(StrEnum):
     RECORDS_REJECTED = "records_rejected"
     TOO_SCATTERED = "too_scattered"
     ARCHIVED = "archived"
+    FOREIGN_BUCKET = "foreign_bucket"
 
 
 class TrailsinkError(Exception):
@@ -50,6 +52,14 @@ class UnreadableObject(TrailsinkError):  # noqa: N818
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+class NoEvents(TrailsinkError):  # noqa: N818
+    """An object whose content shows that it holds no events; `name` is what it is counted as."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
 
 
 class Unavailable(TrailsinkError):  # noqa: N818

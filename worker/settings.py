@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path  # noqa: TC003 - pydantic needs it at runtime
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from worker.errors import SetupError
+from worker.pipeline.buckets import ANY_BUCKET, AllowedBuckets
 from worker.pipeline.limits import Limits, MiB, Partition
 
 if TYPE_CHECKING:
@@ -21,13 +23,60 @@ if TYPE_CHECKING:
 _Prefix = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,99}$")]
 _PREFIX_RULE = "lower-case letters, digits, - and _, starting with a letter or digit"
 
+# Old buckets may have names that S3 does not allow any more; an ARN or an address is none.
+# docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+_BUCKET = re.compile(r"[A-Za-z0-9._-]{0,255}")
+_ROLE_ARN = re.compile(r"arn:[a-z-]+:iam::[0-9]{12}:role/[!-~]+")
+
 _LIMITS = Limits()  # the one source of its defaults
 
 
-class Settings(BaseModel):
-    """Settings of every entry point. Passwords are never among them: only where to find them."""
+class StoreSettings(BaseModel):
+    """Settings of what is read in S3."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bucket: str = Field(
+        "",
+        description="The trail's bucket. Files of another one are not read, unless `TRAILSINK_BUCKETS` allows it.",
+    )
+    buckets: str = Field(
+        "",
+        description="Buckets that may be read, separated by commas; `*` allows all. The default is `TRAILSINK_BUCKET`,"
+        " and all where that is not set. A notification of another bucket becomes a dead letter.",
+    )
+
+    s3_role_arn: str = Field(
+        "",
+        description="ARN of a role that reads the bucket, for a bucket of an account that allows no bucket policy.",
+    )
+    s3_external_id: str = Field("", description="External id that the role's trust policy requires.")
+    request_payer: bool = Field(False, description="Pay for requests to a bucket with Requester Pays.")
+
+    @model_validator(mode="after")
+    def _check_role(self) -> Self:
+        if self.s3_external_id and not self.s3_role_arn:
+            raise ValueError("TRAILSINK_S3_EXTERNAL_ID is set, TRAILSINK_S3_ROLE_ARN is not")
+        if self.s3_role_arn and not _ROLE_ARN.fullmatch(self.s3_role_arn):
+            raise ValueError("TRAILSINK_S3_ROLE_ARN: not the ARN of a role")
+        return self
+
+    @model_validator(mode="after")
+    def _check_buckets(self) -> Self:
+        for name, buckets in (("bucket", {self.bucket}), ("buckets", self.allowed_buckets.names - {ANY_BUCKET})):
+            if not all(_BUCKET.fullmatch(bucket) for bucket in buckets):
+                raise ValueError(f"{variable(name)}: not the name of a bucket")
+        return self
+
+    @property
+    def allowed_buckets(self) -> AllowedBuckets:
+        """The buckets that may be read."""
+        names = (name.strip() for name in (self.buckets or self.bucket).split(","))
+        return AllowedBuckets(frozenset(name for name in names if name))
+
+
+class Settings(StoreSettings):
+    """Settings of every entry point. Passwords are never among them: only where to find them."""
 
     opensearch_url: str = Field(
         "", description="Address of the cluster, `https://host[:port][/path]`. Commands that use it require it."
@@ -52,10 +101,6 @@ class Settings(BaseModel):
     )
     queue_url: str = Field("", description="URL of the source queue. Commands that use it require it.")
     dead_letter_queue_url: str = Field("", description="URL of the dead-letter queue. Commands that use it require it.")
-    bucket: str = Field(
-        "", description="The trail's bucket, for the operator's commands. The consumer learns it from notifications."
-    )
-
     index_prefix: _Prefix = Field(_LIMITS.index_prefix, description="Indices are named `{prefix}-YYYY-MM-DD`.")
     index_partition: Partition = Field(
         _LIMITS.index_partition, description="`day` or `month`: how much time one index holds."

@@ -123,7 +123,7 @@ def log_lines(result: BatchResult) -> Iterator[str]:
     for id_, detail in result.malformed:
         yield _line(result, "ERROR", "message is malformed", message_id=id_, reason="malformed_message", detail=detail)
     for file in result.files:
-        if file.outcome is not FileOutcome.INDEXED or file.note:
+        if file.outcome not in (FileOutcome.INDEXED, FileOutcome.IGNORED) or file.note:
             yield _file_line(result, file)
     for cause in result.dead_letters_unsent:
         yield _line(result, "ERROR", "dead letter not sent", detail=cause)
@@ -132,7 +132,12 @@ def log_lines(result: BatchResult) -> Iterator[str]:
     yield _line(result, "INFO", "batch", ignored=dict(result.ignored), **counts(result))
 
 
-_LEVELS = {FileOutcome.INDEXED: "INFO", FileOutcome.HANDED_BACK: "WARNING", FileOutcome.DEAD_LETTER: "ERROR"}
+_LEVELS = {
+    FileOutcome.INDEXED: "INFO",
+    FileOutcome.IGNORED: "INFO",
+    FileOutcome.HANDED_BACK: "WARNING",
+    FileOutcome.DEAD_LETTER: "ERROR",
+}
 
 
 def _file_line(result: BatchResult, file: FileTally) -> str:

@@ -282,7 +282,7 @@ class ObjectLine(Document, tag_field="message", tag="object"):
     timestamp: datetime
     level: Literal["INFO", "WARNING", "ERROR"]
     object: Annotated[str, _about("the address, `s3://bucket/key`")]
-    outcome: Literal["indexed", "handed_back", "dead_letter"]
+    outcome: Literal["indexed", "handed_back", "dead_letter", "ignored"]
     read: Annotated[int, _about("records that were read")]
     version: Annotated[str | None, _about("the S3 version, if known")] = None
     reason: Annotated[str | None, _about("the reason code, or S3's or the cluster's error code")] = None

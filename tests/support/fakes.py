@@ -309,6 +309,13 @@ class MemoryBucket:
         suffixes = (key.removeprefix(prefix) for key in self._keys if key.startswith(prefix))
         return sorted({prefix + suffix.partition("/")[0] + "/" for suffix in suffixes if "/" in suffix})
 
+    def survey(self, folder: str, is_match: Callable[[str], bool]) -> tuple[list[str], bool]:
+        return self.folders(folder), any(is_match(listed.key) for listed in self.files(folder, ""))
+
+    def files(self, folder: str, after: str) -> Iterator[ListedKey]:
+        keys = (key for key in self._keys if key.startswith(folder) and key > after)
+        return (ListedKey(key, len(key)) for key in keys if "/" not in key.removeprefix(folder))
+
     def page(self, prefix: str, after: str) -> Page:
         self.requested.append(prefix)
         start = bisect_left(self._keys, prefix) if prefix > after else bisect_right(self._keys, after)

@@ -232,6 +232,7 @@ TESTED_ELSEWHERE = {
     "aws/fast_get": "tests/integration/test_fast_get.py: against boto3, on a real server and on one that misbehaves",
     "aws/http1": "tests/integration/test_fast_get.py: its only user",
     "aws/lambda_context": "a protocol: mypy",
+    "pipeline/notification_models": "tests/unit/pipeline/test_notifications.py: its only user",
     "cli/commands/*": "tests/unit/cli/test_help.py: declarations, each held against its implementation",
     "cli/deploy": "tests/integration/test_deploy.py: on the stand-in for AWS",
     "cli/dlq/*": "tests/unit/cli/test_dlq.py: all commands of the group, on one queue",

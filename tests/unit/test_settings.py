@@ -47,8 +47,40 @@ def test_a_setting_is_an_environment_variable(
 
 
 @pytest.mark.parametrize(
+    ("bucket", "buckets", "allowed", "refused"),
+    [
+        ("", "", ["trail", "other"], ["arn:aws:s3:::trail"]),
+        ("trail", "", ["trail"], ["other"]),
+        ("trail", "other", ["other"], ["trail"]),
+        ("trail", "trail, other ,", ["trail", "other"], ["third"]),
+        ("trail", "*", ["trail", "other"], ["evil--use1-az4--x-s3"]),
+        ("Old_Trail", "", ["Old_Trail"], ["trail"]),
+    ],
+)
+def test_the_trails_bucket_is_the_only_one_unless_others_are_named(
+    monkeypatch: pytest.MonkeyPatch, bucket: str, buckets: str, allowed: list[str], refused: list[str]
+) -> None:
+    """Whoever may send to the queue can name any bucket."""
+    monkeypatch.setenv("TRAILSINK_BUCKET", bucket)
+    monkeypatch.setenv("TRAILSINK_BUCKETS", buckets)
+
+    rule = load_settings().allowed_buckets
+
+    assert [name for name in [*allowed, *refused] if not rule.refusal(name)] == allowed
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("TRAILSINK_BUCKET", "s3://trail"),
+        ("TRAILSINK_BUCKET", "arn:aws:s3:::trail"),
+        ("TRAILSINK_BUCKET", "trail/AWSLogs"),
+        ("TRAILSINK_BUCKETS", "trail, arn:aws:s3:::trail"),
+        ("TRAILSINK_BUCKETS", "trail;other"),
+        ("TRAILSINK_S3_ROLE_ARN", "read-trail"),
+        ("TRAILSINK_S3_ROLE_ARN", "arn:aws:iam::123456789012:user/ada"),
+        ("TRAILSINK_S3_EXTERNAL_ID", "without a role"),
+        ("TRAILSINK_REQUEST_PAYER", "perhaps"),
         ("TRAILSINK_INDEX_PREFIX", "Trail"),
         ("TRAILSINK_INDEX_PREFIX", "trail*"),
         ("TRAILSINK_INDEX_PREFIX", "-trail"),

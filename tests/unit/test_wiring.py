@@ -6,6 +6,8 @@ import pytest
 
 from worker.aws.session import open_session
 from worker.errors import SetupError
+from worker.settings import load_settings
+from worker.wiring import make_queue
 
 
 @pytest.mark.parametrize("name", ["AWS_REGION", "AWS_DEFAULT_REGION"])
@@ -26,3 +28,14 @@ def test_no_region_is_said_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> 
 
     with pytest.raises(SetupError, match="set AWS_REGION"):
         open_session()
+
+
+@pytest.mark.parametrize("name", ["TRAILSINK_QUEUE_URL", "TRAILSINK_DEAD_LETTER_QUEUE_URL"])
+def test_a_fifo_queue_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Each dead letter would fail there, and everything behind it would wait for a day."""
+    for one in ("TRAILSINK_QUEUE_URL", "TRAILSINK_DEAD_LETTER_QUEUE_URL"):
+        monkeypatch.setenv(one, "https://sqs.eu-central-1.amazonaws.com/123456789012/trail")
+    monkeypatch.setenv(name, "https://sqs.eu-central-1.amazonaws.com/123456789012/trail.fifo")
+
+    with pytest.raises(SetupError, match=f"{name} is a FIFO queue.*use a standard queue"):
+        make_queue(load_settings())

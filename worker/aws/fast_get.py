@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 from botocore.auth import EMPTY_SHA256_HASH, S3SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import RefreshableCredentials
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 from botocore.httpsession import get_cert_path
 from botocore.session import get_session
 from botocore.utils import get_environ_proxies
@@ -52,7 +52,8 @@ _PLAIN: Final = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]*(?:/[A-Za-z0-9_-][A-Za-
 _SCOPE: Final = re.compile(r"AWS4-HMAC-SHA256 Credential=[^/,]+/\d{8}/(?P<region>[a-z0-9-]+)/s3/aws4_request,")
 
 # What every signed request has. One with more was changed by somebody's configuration, and is left to boto3.
-_SIGNED_HEADERS: Final = frozenset({"x-amz-content-sha256", "x-amz-date", "x-amz-security-token"})
+_REQUEST_PAYER: Final = "x-amz-request-payer"
+_SIGNED_HEADERS: Final = frozenset({"x-amz-content-sha256", "x-amz-date", "x-amz-security-token", _REQUEST_PAYER})
 
 # After this many consecutive fallbacks the fast path is disabled for ten minutes: a network outage or SlowDown looks
 # the same.
@@ -62,7 +63,8 @@ _DISABLED_SECONDS: Final = 600.0
 # How a connection fails that was closed meanwhile: nothing is wrong, but another one has to be opened.
 _STALE = (ConnectionError, ssl.SSLError)
 # A year of twenty digits in Last-Modified is an OverflowError, and a request for another protocol no HttpParserError.
-_FAILURES = (OSError, HttpParserError, HttpParserUpgrade, BotoCoreError, ValueError, OverflowError)
+# A ClientError comes from STS, where the credentials of a role are refreshed.
+_FAILURES = (OSError, HttpParserError, HttpParserUpgrade, BotoCoreError, ClientError, ValueError, OverflowError)
 
 
 class FastGetObject:
@@ -132,6 +134,8 @@ class FastGetObject:
         target, authority = endpoint.path + _target(ref), endpoint.authority
         url = f"{endpoint.scheme}://{authority}{target}"
         request = AWSRequest("GET", url, headers={"host": authority})  # without it, botocore would parse the URL twice
+        if endpoint.request_payer:
+            request.headers[_REQUEST_PAYER] = endpoint.request_payer
         _SignedGet(self._credentials.get_frozen_credentials(), "s3", endpoint.region).add_auth(request)
         headers = [f"{name}: {value}" for name, value in request.headers.items()]
         lines = [f"GET {target} HTTP/1.1", *headers, f"User-Agent: {endpoint.user_agent}", "", ""]
@@ -235,6 +239,7 @@ def _learn_endpoint(sent: AWSPreparedRequest, ref: ObjectRef) -> Endpoint | None
         path=path,
         region=scope["region"],
         user_agent=headers.get("user-agent", ""),
+        request_payer=headers.get(_REQUEST_PAYER, ""),
         ca_bundle=_ca_bundle(),
     )
 

@@ -34,7 +34,10 @@ T = TypeVar("T", int, bytes)
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """Where a bucket is reached. `path` goes before the key; `ca_bundle` is the file of trusted authorities."""
+    """Where a bucket is reached. `path` goes before the key; `ca_bundle` is the file of trusted authorities.
+
+    `request_payer` is who pays, "" for the bucket's owner.
+    """
 
     scheme: str
     host: str
@@ -43,6 +46,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     region: str
     user_agent: str
     ca_bundle: str
+    request_payer: str = ""
 
     @classmethod
     def of(cls, scheme: str, host: str, port: int | None, **others: str) -> Endpoint:

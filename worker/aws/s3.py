@@ -5,11 +5,21 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    ParamValidationError,
+    UnsupportedOutpostResourceError,
+    UnsupportedS3AccesspointConfigurationError,
+    UnsupportedS3ArnError,
+    UnsupportedS3ConfigurationError,
+)
 from urllib3.exceptions import HTTPError
 
 from worker.aws.errors import error_cause, error_code
 from worker.errors import Reason, StoreUnavailable, UnreadableObject
+from worker.pipeline.buckets import NOT_ALLOWED, AllowedBuckets
 from worker.pipeline.objects import FetchedObject, ObjectHead
 
 if TYPE_CHECKING:
@@ -22,26 +32,53 @@ if TYPE_CHECKING:
 # before it is complete.
 _BODY_ATTEMPTS = 3
 
+# botocore refuses these without asking S3: the names are wrong, and stay so.
+_REFUSED_NAMES = (
+    ParamValidationError,
+    UnsupportedOutpostResourceError,
+    UnsupportedS3AccesspointConfigurationError,
+    UnsupportedS3ArnError,
+    UnsupportedS3ConfigurationError,
+)
+
+# docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+_NOT_FOUND = ("NoSuchKey", "NoSuchVersion", "KeyTooLongError")
+# For a request with a version: it is a delete marker, or no version of S3's.
+_NO_SUCH_VERSION = ("MethodNotAllowed", "InvalidArgument")
+
 
 class S3Store:
-    """Objects in S3, read by `client`, or where possible by the `fast_get` that has learned from it."""
+    """Objects in S3, read by `client`, or where possible by the `fast_get` that has learned from it.
 
-    def __init__(self, client: S3Client, fast_get: FastGetObject | None = None) -> None:
-        self._s3, self._fast_get = client, fast_get
+    S3 is never asked about a bucket that `buckets` does not allow.
+    """
+
+    def __init__(
+        self,
+        client: S3Client,
+        fast_get: FastGetObject | None = None,
+        *,
+        buckets: AllowedBuckets = AllowedBuckets(),  # noqa: B008 - frozen
+    ) -> None:
+        self._s3, self._fast_get, self._buckets = client, fast_get, buckets
 
     def fetch(self, ref: ObjectRef, limit: int) -> FetchedObject:
         """Read one object of at most `limit` bytes, the version that was announced.
 
-        Raises UnreadableObject `not_found`, `archived` or `too_large`. Raises StoreUnavailable for everything that time
-        or an operator can fix: refused access, a disabled key, throttling, a connection that breaks off.
+        Raises UnreadableObject `not_found`, `archived`, `too_large`, `foreign_bucket` or `malformed_message`. Raises
+        StoreUnavailable for everything that time or an operator can fix: refused access, a disabled key, throttling, a
+        connection that breaks off.
         """
+        self._buckets.check(ref.bucket)
         if self._fast_get:
             return self._fast_get.read(ref, limit, partial(self._fetch, ref, limit))
         return self._fetch(ref, limit)
 
     def start_get(self, ref: ObjectRef, limit: int) -> SentGet | None:
         """Send the GET for an object without waiting for it; None where it has to be fetched."""
-        return self._fast_get.start(ref, limit, partial(self._fetch, ref, limit)) if self._fast_get else None
+        if self._fast_get is None or self._buckets.refusal(ref.bucket):
+            return None
+        return self._fast_get.start(ref, limit, partial(self._fetch, ref, limit))
 
     def _fetch(self, ref: ObjectRef, limit: int) -> FetchedObject:
         cause: Exception | None = None
@@ -49,9 +86,11 @@ class S3Store:
             try:
                 return self._read(ref, limit)
             except ClientError as error:
-                raise _store_error(error) from error
+                raise _store_error(error, ref) from error
             except (HTTPClientError, HTTPError) as error:
                 cause = error
+            except _REFUSED_NAMES as error:
+                raise UnreadableObject(Reason.MALFORMED_MESSAGE, f"no such request: {type(error).__name__}") from error
             except BotoCoreError as error:
                 raise StoreUnavailable(error_cause("s3", error)) from error
         raise StoreUnavailable(f"s3:{type(cause).__name__}") from cause
@@ -69,6 +108,8 @@ class S3Store:
 
     def head(self, ref: ObjectRef) -> ObjectHead | None:
         """Describe the newest version of a key, None when there is none; raises StoreUnavailable."""
+        if self._buckets.refusal(ref.bucket):
+            raise StoreUnavailable(NOT_ALLOWED)
         try:
             response = self._s3.head_object(Bucket=ref.bucket, Key=ref.key)
         except (ClientError, BotoCoreError) as error:
@@ -86,9 +127,14 @@ class S3Store:
         )
 
 
-def _store_error(error: ClientError) -> StoreUnavailable | UnreadableObject:
+def _store_error(error: ClientError, ref: ObjectRef) -> StoreUnavailable | UnreadableObject:
+    """Return what an error of S3 means for an object.
+
+    NoSuchBucket is not `not_found`. A wrong endpoint or partition causes it for every file, and a bucket of a
+    notification is known to be allowed. Messages go back, so that nothing is lost by such a mistake.
+    """
     code = error_code(error)
-    if code in ("NoSuchKey", "NoSuchVersion"):
+    if code in _NOT_FOUND or (ref.version_id and code in _NO_SUCH_VERSION):
         return UnreadableObject(Reason.NOT_FOUND, f"S3 says {code}")
     if code == "InvalidObjectState":
         return UnreadableObject(Reason.ARCHIVED, "the object is archived; restore it, then redrive")

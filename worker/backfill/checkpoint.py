@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from worker.atomicfile import write_atomically
+from worker.backfill.listing import KeySource
 from worker.backfill.progress import LoadTally
+from worker.cloudtrail.keys import ROOT
 from worker.errors import SetupError
 
 if TYPE_CHECKING:
@@ -31,8 +33,9 @@ _VERSION = 1
 class Checkpoint(msgspec.Struct, kw_only=True):
     """How far a run has come: all files up to the key `cursor` are committed.
 
-    `fingerprint` identifies the backfill. `since`, `until` and `roots` are what the first run resolved, and a resume
-    uses them again. `report` is the path of the report, `report_bytes` its length at the cursor.
+    `fingerprint` identifies the backfill. `since`, `until`, `roots` and `others` are what the first run resolved, and a
+    resume uses them again. `roots` is what comes before each AWSLogs/, and `others` are other sources. `report` is the
+    path of the report, `report_bytes` its length at the cursor.
     """
 
     version: int = _VERSION
@@ -41,11 +44,18 @@ class Checkpoint(msgspec.Struct, kw_only=True):
     since: datetime | None
     until: datetime
     roots: list[str]
+    others: list[KeySource] | msgspec.UnsetType = msgspec.UNSET  # absent in most state files
     cursor: str = msgspec.field(default="", name="mark")
     days: dict[str, dict[str, int]] = {}
     records: dict[str, int] = {}
     report: str
     report_bytes: int = 0
+
+    @property
+    def sources(self) -> list[KeySource]:
+        """Where the files are."""
+        others = self.others or []
+        return [*(KeySource(root + ROOT) for root in self.roots), *others]
 
     def tally(self) -> LoadTally:
         """Return the counts of the committed files."""

@@ -205,6 +205,8 @@ def _finished(tally: FileTally, letter: DeadLetter | None) -> Finished:
     if tally.outcome is FileOutcome.DEAD_LETTER:
         detail = letter.detail if letter else ""
         return Finished(LoadOutcome.FAILED, records, tally.reason, detail, tuple(tally.rejections))
+    if tally.outcome is FileOutcome.IGNORED:
+        return Finished(LoadOutcome.EMPTY, detail=f"ignored: {tally.ignored}")
     if not tally.read:
         return Finished(LoadOutcome.EMPTY, records)
     new = tally.indexed + tally.degraded

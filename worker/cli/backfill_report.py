@@ -27,7 +27,6 @@ from worker.backfill.report import read_report
 from worker.backfill.selection import ALLOWED_LATENESS
 from worker.cli.backfill_options import Scope
 from worker.cli.output import print_json, print_table
-from worker.cloudtrail.keys import ROOT
 from worker.humanize import format_minute, format_size, pluralize
 
 if TYPE_CHECKING:
@@ -71,11 +70,11 @@ def plan_document(plan: BackfillPlan, checkpoint: Checkpoint) -> dict[str, objec
 
 
 def plan_lines(plan: BackfillPlan, checkpoint: Checkpoint, options: BackfillOptions, location: str) -> Iterator[str]:
-    """Yield what is loaded, as text: the files of a plan that has any. `location` comes before the roots."""
+    """Yield what is loaded, as text: the files of a plan that has any. `location` comes before the folders."""
     if options.retry_failed:
         yield f"from      {options.retry_failed}"
     else:
-        yield f"from      {', '.join(f'{location}{root}{ROOT}' for root in checkpoint.roots)}"
+        yield f"from      {', '.join(f'{location}{source.folder}' for source in checkpoint.sources)}"
         start = format_minute(checkpoint.since) if checkpoint.since else "any time"
         yield f"delivered {start} to {format_minute(checkpoint.until + ALLOWED_LATENESS)} UTC"
     yield f"files     {plan.files:,}"

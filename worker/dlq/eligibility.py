@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
-from worker.dlq.reasons import MAX_RECEIVES, UNKNOWN
+from worker.dlq.reasons import MAX_RECEIVES, UNDELIVERED, UNKNOWN
 from worker.errors import Reason
+from worker.pipeline.buckets import NOT_ALLOWED
 from worker.pipeline.notifications import s3_notification
 from worker.pipeline.objects import ObjectHead
 
@@ -23,7 +24,7 @@ _FAULT_IN_BYTES = frozenset(
 # A limit that the operator can raise. Nothing in S3 or in the letter shows whether that happened.
 _OVER_A_LIMIT = frozenset({Reason.TOO_LARGE, Reason.TOO_SCATTERED})
 
-_COULD_NOT_BE_READ = frozenset({Reason.NOT_FOUND, Reason.ARCHIVED})
+_COULD_NOT_BE_READ = frozenset({Reason.NOT_FOUND, Reason.ARCHIVED, Reason.FOREIGN_BUCKET})
 
 _DECIDED_BY_S3 = _FAULT_IN_BYTES | _OVER_A_LIMIT | _COULD_NOT_BE_READ
 
@@ -51,8 +52,12 @@ REDRIVE_RULES: tuple[tuple[tuple[str, ...], str], ...] = (
         (Reason.TOO_LARGE, Reason.TOO_SCATTERED),
         "Moved when the object can be read, or cannot be checked in S3: the limit may have been raised.",
     ),
+    (
+        (Reason.FOREIGN_BUCKET,),
+        "Moved when the settings of the command allow the bucket and the object exists, or cannot be checked in S3.",
+    ),
     ((MAX_RECEIVES,), "Always moved."),
-    ((UNKNOWN,), "Moved when the body announces an object."),
+    ((UNDELIVERED, UNKNOWN), "Moved when the body announces an object."),
     ((Reason.MALFORMED_MESSAGE,), "Never moved."),
 )
 
@@ -139,6 +144,8 @@ def _by_object(letter: Letter, ref: ObjectRef, state: ObjectState) -> Assessment
 
 def _unchecked(letter: Letter, error: StoreError) -> Assessment:
     """Decide without an answer from S3."""
+    if error.cause == NOT_ALLOWED:
+        return _stays(letter, "TRAILSINK_BUCKETS does not allow its bucket")
     why = f"the object cannot be checked in S3 ({error.cause})"
     if letter.reason in _COULD_NOT_BE_READ:
         return _as_it_is(letter, why)

@@ -19,6 +19,7 @@ from worker.health.loader_checks import LoaderChecks
 from worker.health.network_checks import NetworkChecks
 from worker.health.queue_access_checks import QueueAccessChecks
 from worker.health.queue_checks import QueueChecks
+from worker.health.store_checks import StoreChecks
 from worker.health.trail_checks import TrailChecks
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Doctor:
         self._queues, self._function = QueueChecks(aws), FunctionChecks(aws)
         self._trail = TrailChecks(settings, aws, now, trail_prefix)
         self._access = QueueAccessChecks(aws, self._trail.announcers)
+        self._store = StoreChecks(settings, aws)
         self._network = NetworkChecks(settings, aws, self._function.role)
         self._cluster = ClusterChecks(settings, cluster, indices, now)
         self._loader = LoaderChecks(settings, cluster, lambda: loader_role or self._function.role())
@@ -91,6 +93,7 @@ class Doctor:
             function.concurrency,
             self._network.network,
             self._network.data_access,
+            self._store.role,
             trail.notification,
             trail.prefix,
             trail.trail,

@@ -133,6 +133,9 @@ class QueueChecks:
 
 def _judge_existence(queue: Observed[QueueAttributes], setting: str) -> Judgement:
     match queue:
+        case QueueAttributes() if queue.attributes.get("FifoQueue") == "true":
+            fix = f"create a standard queue, and set {variable(setting)} to it"
+            return Judgement.fault(f"{queue.arn} is a FIFO queue: S3 cannot send to it", fix)
         case QueueAttributes():
             return Judgement.ok(queue.arn)
         case Missing():

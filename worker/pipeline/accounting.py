@@ -26,6 +26,7 @@ class FileOutcome(StrEnum):
     INDEXED = "indexed"
     HANDED_BACK = "handed_back"
     DEAD_LETTER = "dead_letter"
+    IGNORED = "ignored"  # its content is no log file's, and holds no events
 
 
 class FileTally(msgspec.Struct):
@@ -41,6 +42,7 @@ class FileTally(msgspec.Struct):
     complete: bool = False  # all its records are read, and handed on
     problem: UnreadableObject | None = None
     unavailable: str = ""  # why it has to go back
+    ignored: str = ""  # the name under which it is ignored
     note: str = ""
     rejections: list[tuple[int, str]] = msgspec.field(default_factory=list)
     fetch_seconds: float = 0.0
@@ -75,6 +77,10 @@ class FileTally(msgspec.Struct):
         self.problem, self.read, self.rejected = problem, 0, 0
         self.rejections.clear()
 
+    def ignore(self, name: str) -> None:
+        """Count the object as one that holds no events."""
+        self.ignored, self.complete = name, True
+
     @property
     def is_balanced(self) -> bool:
         """Whether every record has an outcome: the invariant."""
@@ -85,6 +91,8 @@ class FileTally(msgspec.Struct):
         """How the object ended, as far as is known now: handed back unless all of it is accounted for."""
         if self.unavailable or not (self.is_balanced or (self.problem and not self.read)):
             return FileOutcome.HANDED_BACK
+        if self.ignored:
+            return FileOutcome.IGNORED
         return FileOutcome.DEAD_LETTER if self.problem or self.rejected else FileOutcome.INDEXED
 
     @property

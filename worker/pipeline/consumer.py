@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from worker.cloudtrail.keys import Ignored, classify
-from worker.errors import MalformedMessage, Reason, Unavailable, UnreadableObject
+from worker.cloudtrail.keys import Ignored, classify, is_marker, is_query_result
+from worker.errors import MalformedMessage, NoEvents, Reason, Unavailable, UnreadableObject
 from worker.pipeline.accounting import BatchResult, BatchStats, FileOutcome, FileTally
 from worker.pipeline.bulk import cut_requests
 from worker.pipeline.deadline import Deadline
@@ -42,6 +42,9 @@ if TYPE_CHECKING:
     Notifications = Mapping[str, Notification | MalformedMessage]  # by message id
 
 _CRASH = "crash"
+
+# A whole file of another format, not a damaged log file.
+_NO_LOG_FILE = (Reason.EMPTY, Reason.NOT_JSON, Reason.NO_RECORDS)
 
 
 class Consumer:
@@ -156,19 +159,20 @@ class Batch:
         except Unavailable as cause:
             tally.unavailable = str(cause)
             return
-        except UnreadableObject as cause:
+        except (NoEvents, UnreadableObject) as cause:
             self._refuse(tally, cause)
             return
         self._stats.read_seconds += self._consumer.monotonic() - started
         yield from to_actions(records, file, reader.provenance(tally), naming)
         tally.complete = True
 
-    def _refuse(self, tally: FileTally, problem: UnreadableObject) -> None:
-        if problem.reason is Reason.EMPTY and tally.ref.key.endswith("/"):
-            self._ignored["folder_marker"] += 1  # its notification did not say that it is empty
-            tally.complete = True
-        else:
-            tally.refuse(problem)
+    def _refuse(self, tally: FileTally, cause: NoEvents | UnreadableObject) -> None:
+        match _no_events(tally.ref.key, cause):
+            case NoEvents(name=name):
+                self._ignored[name] += 1
+                tally.ignore(name)
+            case UnreadableObject() as problem:
+                tally.refuse(problem)
 
     # Actions to outcomes
 
@@ -235,6 +239,16 @@ class Batch:
     def _malformed(self, notifications: Notifications) -> tuple[tuple[str, str], ...]:
         details = ((id_, malformed_detail(notifications.get(id_))) for id_ in self._messages)
         return tuple((id_, detail) for id_, detail in details if detail)
+
+
+def _no_events(key: str, cause: NoEvents | UnreadableObject) -> NoEvents | UnreadableObject:
+    """Return NoEvents where the key of an unreadable object shows that it was never a log file."""
+    if isinstance(cause, UnreadableObject):
+        if cause.reason is Reason.EMPTY and is_marker(key):
+            return NoEvents("folder_marker")  # its notification did not say that it is empty
+        if cause.reason in _NO_LOG_FILE and is_query_result(key):
+            return NoEvents("query_result")
+    return cause
 
 
 def _origin_of(fault: Exception) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from worker.backfill.checkpoint import Checkpoint, CheckpointFile, state_path
+from worker.backfill.listing import KeySource, SourceLayout
 from worker.backfill.progress import LoadTally
 from worker.errors import SetupError
 
@@ -65,6 +66,23 @@ def test_a_state_file_of_an_earlier_release_is_resumed(tmp_path: Path) -> None:
     assert checkpoint.roots == ["", "prod/"]
     assert checkpoint.tally().days == {"2025-01-31": {"loaded": 3, "failed": 1}}
     assert checkpoint.tally().records == {"read": 8, "indexed": 7}
+
+
+def test_sources_of_another_layout_are_resumed(tmp_path: Path) -> None:
+    """A resume lists what the first run found, whatever was added since."""
+    file, checkpoint = CheckpointFile(tmp_path / "state.json"), new_checkpoint()
+    checkpoint.others = [KeySource("copies/", SourceLayout.FOLDER), KeySource("")]
+    file.save(checkpoint)
+
+    resumed = file.load(FINGERPRINT)
+
+    assert resumed
+    assert resumed.sources == [
+        KeySource("AWSLogs/"),
+        KeySource("prod/AWSLogs/"),
+        KeySource("copies/", SourceLayout.FOLDER),
+        KeySource(""),
+    ]
 
 
 def test_a_state_of_another_backfill_is_refused_by_name(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from worker.dlq.eligibility import (
 from worker.dlq.letters import Attribute
 from worker.dlq.reasons import REASONS
 from worker.errors import Reason
+from worker.pipeline.buckets import NOT_ALLOWED
 from worker.pipeline.objects import ObjectHead
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ UNCHECKED = StoreError("s3:403")
 
 def letter_of(reason: str) -> Letter:
     """A letter with this reason, however that comes about."""
+    if reason == "undelivered":
+        return replace(letter(1, ""), attributes={"ERROR_CODE": Attribute("String", "NO_PERMISSIONS")})
     return letter(1, "" if reason == "unknown" else reason, source="arn:q" if reason == "max_receives" else "")
 
 
@@ -56,9 +59,11 @@ def test_a_fault_in_the_bytes_stays_until_the_object_is_replaced(reason: str) ->
     [
         ("not_found", RedriveAction.AS_IT_IS, RedriveAction.STAYS, RedriveAction.AS_IT_IS),
         ("archived", RedriveAction.AS_IT_IS, RedriveAction.STAYS, RedriveAction.AS_IT_IS),
+        ("foreign_bucket", RedriveAction.AS_IT_IS, RedriveAction.STAYS, RedriveAction.AS_IT_IS),
         ("too_large", RedriveAction.AS_IT_IS, RedriveAction.STAYS, RedriveAction.AS_IT_IS),
         ("too_scattered", RedriveAction.AS_IT_IS, RedriveAction.STAYS, RedriveAction.AS_IT_IS),
         ("max_receives", RedriveAction.AS_IT_IS, RedriveAction.AS_IT_IS, RedriveAction.AS_IT_IS),
+        ("undelivered", RedriveAction.AS_IT_IS, RedriveAction.AS_IT_IS, RedriveAction.AS_IT_IS),
         ("unknown", RedriveAction.AS_IT_IS, RedriveAction.AS_IT_IS, RedriveAction.AS_IT_IS),
         ("malformed_message", RedriveAction.STAYS, RedriveAction.STAYS, RedriveAction.STAYS),
     ],
@@ -73,9 +78,19 @@ def test_other_reasons_depend_on_whether_the_object_can_be_read(
     assert [assess(letter, state).action for state in (UNCHANGED, None, UNCHECKED)] == [unchanged, missing, unchecked]
 
 
+@pytest.mark.parametrize("reason", ["foreign_bucket", "not_found", "archived", "too_large"])
+def test_a_letter_about_a_bucket_that_is_not_allowed_stays(reason: str) -> None:
+    """The consumer would refuse it again, and S3 must not be asked about a bucket that anybody can name."""
+    assessment = assess(letter_of(reason), StoreError(NOT_ALLOWED))
+
+    assert assessment.action is RedriveAction.STAYS
+    assert "TRAILSINK_BUCKETS" in assessment.why
+
+
 def test_every_reason_is_assessed() -> None:
     """A reason that is added must be assigned on purpose."""
-    assessed = {*FAULT_IN_BYTES, "not_found", "archived", "too_large", "too_scattered", "malformed_message"}
+    limits = {"too_large", "too_scattered"}
+    assessed = {*FAULT_IN_BYTES, *limits, "not_found", "archived", "foreign_bucket", "malformed_message"}
 
     assert assessed == {reason.value for reason in Reason}
 

@@ -47,6 +47,24 @@ def test_a_missing_queue_is_a_fault_that_names_the_setting() -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "name", "setting"),
+    [
+        (QUEUE_URL, "source queue", "TRAILSINK_QUEUE_URL"),
+        (DEAD_LETTER_URL, "dead-letter queue", "TRAILSINK_DEAD_LETTER_QUEUE_URL"),
+    ],
+)
+def test_a_fifo_queue_is_a_fault(url: str, name: str, setting: str) -> None:
+    """S3 cannot send to one, so nothing would ever arrive."""
+    sqs = make_sqs()
+    sqs.queues[url]["FifoQueue"] = "true"
+
+    found = check(name, sqs)
+
+    assert (found.status, found.fix) == (CheckStatus.FAULT, f"create a standard queue, and set {setting} to it")
+    assert "is a FIFO queue" in found.evidence
+
+
+@pytest.mark.parametrize(
     ("target", "receives", "status", "evidence"),
     [
         (DEAD_LETTER_ARN, 40, "ok", "to the dead-letter queue after 40 receives"),
