@@ -7,7 +7,15 @@ from pathlib import Path  # noqa: TC003 - pydantic needs it at runtime
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from worker.errors import SetupError
 from worker.pipeline.limits import Limits, MiB, Partition
@@ -21,6 +29,35 @@ if TYPE_CHECKING:
 _Prefix = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,99}$")]
 _PREFIX_RULE = "lower-case letters, digits, - and _, starting with a letter or digit"
 
+_NO_USER = "it must not hold a user or password"
+_SIGN_IN = (
+    f"{_NO_USER}: set TRAILSINK_OPENSEARCH_SECRET_ARN, or"
+    " TRAILSINK_OPENSEARCH_USERNAME with TRAILSINK_OPENSEARCH_PASSWORD_FILE"
+)
+
+
+def _check_url(url: str, with_user: str = _NO_USER) -> str:
+    """Refuse what is no address, and a password in one: addresses are printed, logged and kept in state files."""
+    try:
+        address = urlsplit(url)
+        _ = address.port
+    except ValueError:
+        raise ValueError("not a URL") from None  # the error's own text may quote a password
+    if "@" in address.netloc:
+        raise ValueError(with_user)
+    return url
+
+
+def _check_cluster_url(url: str) -> str:
+    address = urlsplit(_check_url(url, _SIGN_IN))
+    if url and not (address.scheme in ("http", "https") and address.hostname):
+        raise ValueError("it must start with http:// or https://, and name a host")
+    return url
+
+
+_Url = Annotated[str, AfterValidator(_check_url)]
+_ClusterUrl = Annotated[str, AfterValidator(_check_cluster_url)]
+
 _LIMITS = Limits()  # the one source of its defaults
 
 
@@ -29,8 +66,10 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    opensearch_url: str = Field(
-        "", description="Address of the cluster, `https://host[:port][/path]`. Commands that use it require it."
+    opensearch_url: _ClusterUrl = Field(
+        "",
+        description="Address of the cluster, `https://host[:port][/path]`, without a user or password. Commands that"
+        " use it require it. `http://` with a sign-in is refused, except on this machine.",
     )
     opensearch_auth: Literal["auto", "sigv4", "basic", "none"] = Field(
         "auto",
@@ -50,8 +89,10 @@ class Settings(BaseModel):
     opensearch_ca_file: Path | None = Field(
         None, description="PEM file of the certificate authority to trust, for a private one."
     )
-    queue_url: str = Field("", description="URL of the source queue. Commands that use it require it.")
-    dead_letter_queue_url: str = Field("", description="URL of the dead-letter queue. Commands that use it require it.")
+    queue_url: _Url = Field("", description="URL of the source queue. Commands that use it require it.")
+    dead_letter_queue_url: _Url = Field(
+        "", description="URL of the dead-letter queue. Commands that use it require it."
+    )
     bucket: str = Field(
         "", description="The trail's bucket, for the operator's commands. The consumer learns it from notifications."
     )
@@ -148,8 +189,6 @@ class Settings(BaseModel):
             raise ValueError("TRAILSINK_RESERVE_SECONDS leaves nothing of TRAILSINK_BATCH_SECONDS")
         if self.opensearch_password_file and not self.opensearch_username:
             raise ValueError("TRAILSINK_OPENSEARCH_PASSWORD_FILE is set, TRAILSINK_OPENSEARCH_USERNAME is not")
-        if self.opensearch_url and urlsplit(self.opensearch_url).scheme not in ("http", "https"):
-            raise ValueError("TRAILSINK_OPENSEARCH_URL must start with http:// or https://")
         return self
 
     def required(self, name: str) -> str:

@@ -21,8 +21,10 @@ def install_dashboards(*, url: str | None, tenant: str | None) -> None:
     """Import the saved objects into a running OpenSearch Dashboards."""
     settings = load_settings()
     address = (url or _default_address(settings.required("opensearch_url"))).rstrip("/")
-    if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
-        raise click.UsageError(f"--url must be an address like https://host/_dashboards, not {address}.")
+    if url and (
+        "@" in urlsplit(url).netloc or urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname
+    ):
+        raise click.UsageError("--url must be an address like https://host/_dashboards, without a user or password.")
     client = make_client(settings.model_copy(update={"opensearch_url": address})).connect()
     for title in install(client, settings.index_prefix, tenant or ""):
         click.echo(f"Dashboard {escape_control_characters(title)} is available at {address}/app/dashboards.")

@@ -254,6 +254,7 @@ def _put(pool: urllib3.PoolManager, url: str, body: bytes, timeout: float) -> st
             headers={"content-type": ""},  # the signature covers an empty content type
             timeout=urllib3.Timeout(total=timeout),
             retries=False,
+            redirect=False,
         )
     except urllib3.exceptions.HTTPError as error:
         return type(error).__name__
