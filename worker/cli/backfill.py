@@ -36,7 +36,7 @@ from worker.cli.backfill_report import (
     plan_lines,
     resume_advice,
 )
-from worker.cli.output import confirm, graceful_shutdown, print_json
+from worker.cli.output import confirm, graceful_shutdown, print_json, print_line
 from worker.cloudtrail.keys import ROOT
 from worker.errors import SetupError, TrailsinkError
 from worker.humanize import format_minute, pluralize
@@ -154,16 +154,16 @@ class BackfillCommand:
             print_json(plan_document(plan, checkpoint))
         elif plan.files:
             for line in plan_lines(plan, checkpoint, options, self._source.location):
-                click.echo(line)
+                print_line(line)
             for line in destination_lines(options, self._settings):
-                click.echo(line)
+                print_line(line)
         if plan.files or checkpoint.cursor:
             return
         if not plan.present:
             raise SetupError(
                 f"Nothing is selected: no CloudTrail log file in {self._source.location} matches these options."
             )
-        click.echo(nothing_missing(plan), err=True)
+        print_line(nothing_missing(plan), err=True)
 
     # The load
 
@@ -237,7 +237,7 @@ def _load_checkpoint(
     if checkpoint is None:
         return None
     started, files = format_minute(checkpoint.started_at), pluralize(checkpoint.tally().files, "file")
-    click.echo(f"Resuming the run of {started} UTC: {files} done.", err=True)
+    print_line(f"Resuming the run of {started} UTC: {files} done.", err=True)
     if options.report and options.report.absolute() != Path(checkpoint.report):
         raise SetupError(
             f"The interrupted run has its report in {checkpoint.report}: leave out --report, or pass --restart."

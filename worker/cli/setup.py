@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import click
-
+from worker.cli.output import print_line
 from worker.opensearch.security import grant_loader_access
 from worker.opensearch.setup import SetupOptions, install
 from worker.settings import load_settings
@@ -16,10 +15,10 @@ def setup(*, retention_days: int | None, replicas: int | None, loader_role: str 
     days = settings.retention_days if retention_days is None else retention_days
     options = SetupOptions(settings.index_prefix, days, replicas, settings.is_serverless)
     address = settings.required("opensearch_url")
-    click.echo(f"Connecting to {address} (for up to {settings.request_seconds:.0f} s) ...", err=True)
+    print_line(f"Connecting to {address} (for up to {settings.request_seconds:.0f} s) ...", err=True)
     client = make_client(settings).connect()
     for line in install(client, options):
-        click.echo(line)
+        print_line(line)
     if loader_role:
         for line in grant_loader_access(client, options.prefix, loader_role):
-            click.echo(line)
+            print_line(line)

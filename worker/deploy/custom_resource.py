@@ -23,6 +23,7 @@ import urllib3
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from worker.errors import OutOfTime, SetupError, TrailsinkError, Unavailable
+from worker.humanize import ascii_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -226,7 +227,7 @@ def _log(event: Mapping[str, Any], response: CustomResourceResponse) -> None:
         "status": response.status,
         "reason": response.reason,
     }
-    sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
+    sys.stdout.write(ascii_json(msgspec.json.encode(line).decode()) + "\n")
 
 
 def _send(event: Mapping[str, Any], response: CustomResourceResponse, clock: InvocationClock) -> None:

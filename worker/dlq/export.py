@@ -16,7 +16,7 @@ from worker.atomicfile import write_atomically
 from worker.dlq.letters import Attribute, Letter
 from worker.dlq.reasons import MAX_RECEIVES
 from worker.errors import SetupError
-from worker.humanize import iso_epoch
+from worker.humanize import ascii_json, iso_epoch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,7 +46,7 @@ _DECODER = msgspec.json.Decoder(ExportedLetter)
 
 
 def encode_line(letter: Letter) -> bytes:
-    """Return a letter as one line of JSON."""
+    """Return a letter as one line of JSON, which is ASCII: the file may be shown on a terminal."""
     exported = ExportedLetter(
         letter.body,
         dict(letter.attributes),
@@ -56,7 +56,7 @@ def encode_line(letter: Letter) -> bytes:
         letter.receives,
         letter.source,
     )
-    return msgspec.json.encode(exported) + b"\n"
+    return f"{ascii_json(msgspec.json.encode(exported).decode())}\n".encode()
 
 
 def decode_line(line: bytes, number: int) -> ExportedLetter:
