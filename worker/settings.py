@@ -104,6 +104,9 @@ class Settings(BaseModel):
     retention_days: int = Field(
         0, ge=0, description="Days after which indices are deleted, by a policy of `trailsink setup`. 0 keeps them."
     )
+    read_only_days: int = Field(
+        0, ge=0, description="Days after which indices accept no more writes, by the same policy. 0 never blocks them."
+    )
 
     max_inflated_bytes: int = Field(
         _LIMITS.max_inflated_bytes,
@@ -182,13 +185,8 @@ class Settings(BaseModel):
     emf: bool = Field(True, description="Print CloudWatch EMF metrics, one line per batch.")
 
     @model_validator(mode="after")
-    def _check_combinations(self) -> Self:
-        if self.bulk_bytes > self.bulk_max_bytes:
-            raise ValueError("TRAILSINK_BULK_BYTES is above TRAILSINK_BULK_MAX_BYTES")
-        if self.reserve_seconds >= self.batch_seconds:
-            raise ValueError("TRAILSINK_RESERVE_SECONDS leaves nothing of TRAILSINK_BATCH_SECONDS")
-        if self.opensearch_password_file and not self.opensearch_username:
-            raise ValueError("TRAILSINK_OPENSEARCH_PASSWORD_FILE is set, TRAILSINK_OPENSEARCH_USERNAME is not")
+    def _check(self) -> Self:
+        _check_combinations(self)
         return self
 
     def required(self, name: str) -> str:
@@ -219,6 +217,18 @@ class Settings(BaseModel):
     def limits(self) -> Limits:
         """The part that bounds the consumer."""
         return Limits(**{name: getattr(self, name) for name in Limits.__struct_fields__})
+
+
+def _check_combinations(settings: Settings) -> None:
+    """Raise ValueError for settings that contradict each other."""
+    if settings.bulk_bytes > settings.bulk_max_bytes:
+        raise ValueError("TRAILSINK_BULK_BYTES is above TRAILSINK_BULK_MAX_BYTES")
+    if settings.reserve_seconds >= settings.batch_seconds:
+        raise ValueError("TRAILSINK_RESERVE_SECONDS leaves nothing of TRAILSINK_BATCH_SECONDS")
+    if 0 < settings.retention_days <= settings.read_only_days:
+        raise ValueError("TRAILSINK_READ_ONLY_DAYS is not below TRAILSINK_RETENTION_DAYS")
+    if settings.opensearch_password_file and not settings.opensearch_username:
+        raise ValueError("TRAILSINK_OPENSEARCH_PASSWORD_FILE is set, TRAILSINK_OPENSEARCH_USERNAME is not")
 
 
 def variable(name: str) -> str:

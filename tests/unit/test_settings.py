@@ -73,6 +73,7 @@ def test_a_setting_is_an_environment_variable(
         ("TRAILSINK_RETRY_SECONDS", "-1"),
         ("TRAILSINK_RESERVE_SECONDS", "0"),
         ("TRAILSINK_RETENTION_DAYS", "forever"),
+        ("TRAILSINK_READ_ONLY_DAYS", "-1"),
     ],
 )
 def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -80,6 +81,16 @@ def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, va
     monkeypatch.setenv(name, value)
 
     with pytest.raises(SetupError, match=name):
+        load_settings()
+
+
+def test_an_index_is_read_only_before_it_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other order is a typing error."""
+    monkeypatch.setenv("TRAILSINK_READ_ONLY_DAYS", "30")
+    assert load_settings().read_only_days == 30
+    monkeypatch.setenv("TRAILSINK_RETENTION_DAYS", "30")
+
+    with pytest.raises(SetupError, match="READ_ONLY_DAYS is not below TRAILSINK_RETENTION_DAYS"):
         load_settings()
 
 

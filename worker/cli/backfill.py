@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from worker.atomicfile import make_private_folders
 from worker.aws.session import config, open_session
-from worker.backfill.checkpoint import Checkpoint, CheckpointFile, state_folder, state_path
+from worker.backfill.checkpoint import Checkpoint, CheckpointFile, state_folder, state_path, translate_disk_errors
 from worker.backfill.job import BackfillJob, run_job
 from worker.backfill.listing import LISTINGS, find_roots, list_files
 from worker.backfill.loaders import DirectLoader, QueueLoader
@@ -192,7 +193,8 @@ class BackfillCommand:
         """Build the run that resumes at the checkpoint, and what reports on it."""
         options, started_at = self._options, time.monotonic()
         report = FailureReport(Path(checkpoint.report), checkpoint.report_bytes)
-        report.path.parent.mkdir(parents=True, exist_ok=True)
+        with translate_disk_errors(report.path):
+            make_private_folders(report.path.parent)
         loader = self._loader()
         progress = OrderedProgress(checkpoint.tally(), checkpoint.cursor)
         run = BackfillRun(

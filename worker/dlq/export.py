@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import shutil
 import sys
 import tempfile
@@ -109,7 +110,7 @@ def create_export(path: Path) -> Iterator[Callable[[bytes], object]]:
         yield sys.stdout.buffer.write
         sys.stdout.buffer.flush()
         return
-    if path.exists():
+    if os.path.lexists(path):
         raise SetupError(f"The file {path} already exists; give the name of a new one.")
     try:
         with write_atomically(path) as file:

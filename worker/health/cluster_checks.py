@@ -132,7 +132,7 @@ class ClusterChecks:
     def attached_policies(self) -> Iterator[Judgement]:
         """Check that a policy is attached to each index: it attaches only to indices that are created after it."""
         retention = require(self.facts.retention)
-        if retention is None or not retention.days or not retention.policy:
+        if retention is None or not retention.request or not retention.policy:
             return
         prefix = self.settings.index_prefix
         response = self.facts.ask("GET", f"{_ISM}/explain/{prefix}-*")
