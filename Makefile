@@ -47,8 +47,8 @@ lint: $(READY) ## Run ruff and mypy.
 
 check: lint test ## Run everything that CI runs.
 
-up: $(READY) ## Start OpenSearch, S3 and SQS in the background; then run `. .local/env`.
-	@$(BIN)/python -m infra.local up
+up: $(READY) ## Start OpenSearch, S3 and SQS in the background; then run `. .local/env`. PORT=9200 names OpenSearch's port.
+	@$(BIN)/python -m infra.local $(if $(OPENSEARCH),--version $(OPENSEARCH)) up $(if $(PORT),--port $(PORT))
 
 down: $(READY) ## Stop them.
 	@$(BIN)/python -m infra.local down

@@ -86,6 +86,7 @@ class Doctor:
             queues.redrive_allow,
             access.encryption,
             access.policy,
+            access.access,
             queues.retention,
             queues.letters,
             queues.age,

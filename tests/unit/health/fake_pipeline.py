@@ -83,7 +83,11 @@ def make_sqs(source: dict[str, str] | None = None, dead_letters: dict[str, str] 
     """Both queues as `trailsink deploy` creates them, with changed attributes."""
     redrive = json.dumps({"deadLetterTargetArn": DEAD_LETTER_ARN, "maxReceiveCount": 40})
     statement = {"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sqs:SendMessage"}
-    policy = json.dumps({"Statement": [statement]})
+    condition = {
+        "ArnEquals": {"aws:SourceArn": f"arn:aws:s3:::{BUCKET}"},
+        "StringEquals": {"aws:SourceAccount": "123456789012"},
+    }
+    policy = json.dumps({"Statement": [statement | {"Condition": condition}]})
     retention = {"MessageRetentionPeriod": "1209600", "SqsManagedSseEnabled": "true"}
     queue = {"QueueArn": QUEUE_ARN, "VisibilityTimeout": "1800", "RedrivePolicy": redrive, "Policy": policy} | retention
     letters = {"QueueArn": DEAD_LETTER_ARN} | retention

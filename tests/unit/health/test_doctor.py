@@ -24,6 +24,7 @@ CHECKS = [
     "redrive allow policy",
     "queue encryption",
     "queue policy",
+    "queue access",
     "retention of the queues",
     "dead letters",
     "age of the oldest message",

@@ -116,9 +116,16 @@ def test_an_index_that_somebody_created_first_is_a_fault(changes: dict[str, Any]
 
 def test_an_index_without_any_mapping_is_a_fault() -> None:
     """Events in it are stored, and found by nothing."""
-    cluster = FakeCluster({MAPPINGS: (200, {INDEX: {"mappings": {}}})})
+    foreign = "cloudtrail-2026-03-02"
+    both = {INDEX: {"mappings": {}}, foreign: {"mappings": {}}}
+    cluster = FakeCluster({MAPPINGS: (200, both), f"/{INDEX}/_mapping": (200, {INDEX: {"mappings": {}}})})
 
-    assert check(cluster, "mapping of each index").status is CheckStatus.FAULT
+    findings = FakePipeline(cluster=cluster).findings()
+
+    # The index that was written last is reported by the check that names it.
+    assert findings["mapping"].status is CheckStatus.FAULT
+    assert findings["mapping of each index"].status is CheckStatus.FAULT
+    assert INDEX not in findings["mapping of each index"].evidence
 
 
 def test_an_index_of_an_earlier_template_is_well() -> None:
