@@ -71,7 +71,8 @@ def installer_role(*, retention: bool) -> dict[str, Any]:
 def examiner_role(prefix: str, *, retention: bool) -> dict[str, Any]:
     """Return the smallest role with which `trailsink doctor` can check everything except the roles of others."""
     ism = ["cluster:admin/opendistro/ism/managedindex/explain", "cluster:admin/opendistro/ism/policy/get"]
-    health = ["cluster:monitor/health", "cluster:monitor/main", "cluster:monitor/state"]
+    # The heap of a managed domain's nodes, by nodes/stats, limits its shards.
+    health = ["cluster:monitor/health", "cluster:monitor/main", "cluster:monitor/nodes/stats", "cluster:monitor/state"]
     permissions = [*(ism if retention else ()), *health, "indices:admin/index_template/get"]
     monitoring = ["indices:monitor/settings/get", "indices:monitor/stats"]
     actions = ["indices:admin/mappings/get", "indices:data/read/search", *monitoring]
