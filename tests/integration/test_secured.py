@@ -34,7 +34,7 @@ from worker.opensearch.setup import SetupOptions, install
 from worker.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from types_boto3_s3 import S3Client
     from types_boto3_sqs import SQSClient
@@ -398,14 +398,15 @@ def test_the_doctor_sees_what_a_stolen_loader_credential_did(authorized: Secured
     with logged_in(authorized.node, PIPELINE) as thief:
         thief.index(index=index, id=stolen_id, body={"eventName": "Nothing"})
         thief.indices.create(index=foreign, body=hidden | {"settings": {"index.blocks.write": True}})
-        for refused in (
+        refused: list[Callable[[], object]] = [
             lambda: thief.delete(index=index, id=stolen_id),
             lambda: thief.indices.delete(index=index),
             lambda: thief.search(index=index),
             lambda: thief.indices.put_settings(index=index, body={"index.hidden": True}),
-        ):
+        ]
+        for request in refused:
             with pytest.raises(TransportError, match="403"):
-                refused()
+                request()
     authorized.indexed_ids()
     authorized.sign_in_as(EXAMINER)
     found = run_doctor()

@@ -117,7 +117,7 @@ def test_an_index_that_somebody_created_first_is_a_fault(changes: dict[str, Any]
 def test_an_index_without_any_mapping_is_a_fault() -> None:
     """Events in it are stored, and found by nothing."""
     foreign = "cloudtrail-2026-03-02"
-    both = {INDEX: {"mappings": {}}, foreign: {"mappings": {}}}
+    both: dict[str, Any] = {INDEX: {"mappings": {}}, foreign: {"mappings": {}}}
     cluster = FakeCluster({MAPPINGS: (200, both), f"/{INDEX}/_mapping": (200, {INDEX: {"mappings": {}}})})
 
     findings = FakePipeline(cluster=cluster).findings()
