@@ -51,8 +51,8 @@ check: lint test ## Run everything that CI runs.
 fuzz: $(READY) ## Run a million changed inputs through the consumer; CASES=1000 runs fewer. About half an hour.
 	@$(BIN)/python -m tests.fuzz $(if $(CASES),--cases $(CASES))
 
-up: $(READY) ## Start OpenSearch, S3 and SQS in the background; then run `. .local/env`.
-	@$(BIN)/python -m infra.local $(VERSION_OPTION) up
+up: $(READY) ## Start OpenSearch, S3 and SQS in the background; then run `. .local/env`. PORT=9200 names OpenSearch's port.
+	@$(BIN)/python -m infra.local $(VERSION_OPTION) up $(if $(PORT),--port $(PORT))
 
 down: $(READY) ## Stop them.
 	@$(BIN)/python -m infra.local down

@@ -10,6 +10,7 @@ TrailsinkError
 │   ├── QueueUnavailable  SQS
 │   └── OutOfTime         the invocation's clock
 └── SetupError            the operator must change something; the text is one sentence that says what
+    └── UnsafeAddress     credentials would leave this machine in clear text
 """
 
 from __future__ import annotations
@@ -84,3 +85,11 @@ class OutOfTime(Unavailable):
 
 class SetupError(TrailsinkError):
     """Something the operator has to change; the text is one sentence and says what."""
+
+
+class UnsafeAddress(SetupError):  # noqa: N818
+    """An address to which credentials would be sent in clear text: why, and what to do."""
+
+    def __init__(self, why: str, fix: str) -> None:
+        super().__init__(f"{why}: {fix}.")
+        self.why, self.fix = why, fix

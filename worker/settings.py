@@ -8,9 +8,17 @@ from pathlib import Path  # noqa: TC003 - pydantic needs it at runtime
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
 from worker.errors import SetupError
+from worker.pipeline.addresses import ClusterUrl, Url  # noqa: TC001 - pydantic needs them at runtime
 from worker.pipeline.buckets import ANY_BUCKET, AllowedBuckets
 from worker.pipeline.limits import Limits, MiB, Partition
 
@@ -78,8 +86,10 @@ class StoreSettings(BaseModel):
 class Settings(StoreSettings):
     """Settings of every entry point. Passwords are never among them: only where to find them."""
 
-    opensearch_url: str = Field(
-        "", description="Address of the cluster, `https://host[:port][/path]`. Commands that use it require it."
+    opensearch_url: ClusterUrl = Field(
+        "",
+        description="Address of the cluster, `https://host[:port][/path]`, without a user or password. Commands that"
+        " use it require it. `http://` with a sign-in is refused, except on this machine.",
     )
     opensearch_auth: Literal["auto", "sigv4", "basic", "none"] = Field(
         "auto",
@@ -99,14 +109,17 @@ class Settings(StoreSettings):
     opensearch_ca_file: Path | None = Field(
         None, description="PEM file of the certificate authority to trust, for a private one."
     )
-    queue_url: str = Field("", description="URL of the source queue. Commands that use it require it.")
-    dead_letter_queue_url: str = Field("", description="URL of the dead-letter queue. Commands that use it require it.")
+    queue_url: Url = Field("", description="URL of the source queue. Commands that use it require it.")
+    dead_letter_queue_url: Url = Field("", description="URL of the dead-letter queue. Commands that use it require it.")
     index_prefix: _Prefix = Field(_LIMITS.index_prefix, description="Indices are named `{prefix}-YYYY-MM-DD`.")
     index_partition: Partition = Field(
         _LIMITS.index_partition, description="`day` or `month`: how much time one index holds."
     )
     retention_days: int = Field(
         0, ge=0, description="Days after which indices are deleted, by a policy of `trailsink setup`. 0 keeps them."
+    )
+    read_only_days: int = Field(
+        0, ge=0, description="Days after which indices accept no more writes, by the same policy. 0 never blocks them."
     )
 
     max_inflated_bytes: int = Field(
@@ -186,15 +199,8 @@ class Settings(StoreSettings):
     emf: bool = Field(True, description="Print CloudWatch EMF metrics, one line per batch.")
 
     @model_validator(mode="after")
-    def _check_combinations(self) -> Self:
-        if self.bulk_bytes > self.bulk_max_bytes:
-            raise ValueError("TRAILSINK_BULK_BYTES is above TRAILSINK_BULK_MAX_BYTES")
-        if self.reserve_seconds >= self.batch_seconds:
-            raise ValueError("TRAILSINK_RESERVE_SECONDS leaves nothing of TRAILSINK_BATCH_SECONDS")
-        if self.opensearch_password_file and not self.opensearch_username:
-            raise ValueError("TRAILSINK_OPENSEARCH_PASSWORD_FILE is set, TRAILSINK_OPENSEARCH_USERNAME is not")
-        if self.opensearch_url and urlsplit(self.opensearch_url).scheme not in ("http", "https"):
-            raise ValueError("TRAILSINK_OPENSEARCH_URL must start with http:// or https://")
+    def _check(self) -> Self:
+        _check_combinations(self)
         return self
 
     def required(self, name: str) -> str:
@@ -225,6 +231,18 @@ class Settings(StoreSettings):
     def limits(self) -> Limits:
         """The part that bounds the consumer."""
         return Limits(**{name: getattr(self, name) for name in Limits.__struct_fields__})
+
+
+def _check_combinations(settings: Settings) -> None:
+    """Raise ValueError for settings that contradict each other."""
+    if settings.bulk_bytes > settings.bulk_max_bytes:
+        raise ValueError("TRAILSINK_BULK_BYTES is above TRAILSINK_BULK_MAX_BYTES")
+    if settings.reserve_seconds >= settings.batch_seconds:
+        raise ValueError("TRAILSINK_RESERVE_SECONDS leaves nothing of TRAILSINK_BATCH_SECONDS")
+    if 0 < settings.retention_days <= settings.read_only_days:
+        raise ValueError("TRAILSINK_READ_ONLY_DAYS is not below TRAILSINK_RETENTION_DAYS")
+    if settings.opensearch_password_file and not settings.opensearch_username:
+        raise ValueError("TRAILSINK_OPENSEARCH_PASSWORD_FILE is set, TRAILSINK_OPENSEARCH_USERNAME is not")
 
 
 def variable(name: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from worker.humanize import ascii_json
 from worker.pipeline.accounting import FileOutcome
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def metrics_line(result: BatchResult, queue: str) -> str:
         "Timestamp": int(result.ended_at.timestamp() * 1000),
         "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": [[DIMENSION]], "Metrics": definitions}],
     }
-    return msgspec.json.encode({"_aws": head, DIMENSION: queue, **values}).decode()
+    return ascii_json(msgspec.json.encode({"_aws": head, DIMENSION: queue, **values}).decode())
 
 
 def log_lines(result: BatchResult) -> Iterator[str]:
@@ -157,4 +158,4 @@ def _file_line(result: BatchResult, file: FileTally) -> str:
 
 def _line(result: BatchResult, level: str, message: str, **members: Any) -> str:  # noqa: ANN401 - JSON values
     head = {"timestamp": result.ended_at.isoformat(timespec="milliseconds"), "level": level, "message": message}
-    return msgspec.json.encode(head | members).decode()
+    return ascii_json(msgspec.json.encode(head | members).decode())

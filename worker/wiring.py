@@ -15,6 +15,7 @@ from worker.aws.secrets import read_secret
 from worker.aws.session import accept_charges, config, open_role_session, open_session
 from worker.aws.sqs import SqsQueue
 from worker.errors import SetupError
+from worker.opensearch.address import proxy_for, refuse_clear_text
 from worker.opensearch.client import Client
 from worker.opensearch.sender import BulkSender
 from worker.pipeline.consumer import Consumer
@@ -86,14 +87,19 @@ def _standard_queue(settings: Settings, name: str) -> str:
 
 
 def make_client(settings: Settings) -> Client:
-    """Build what opens connections to the cluster."""
+    """Build what opens connections to the cluster; raises SetupError for an address that is not safe."""
+    url = settings.required("opensearch_url")
+    proxy = proxy_for(url)
+    if _auth_method(settings) != "none":
+        refuse_clear_text(url, proxy)
     if settings.opensearch_ca_file and not settings.opensearch_ca_file.is_file():
         raise SetupError(f"TRAILSINK_OPENSEARCH_CA_FILE: there is no file {settings.opensearch_ca_file}.")
     return Client(
-        settings.required("opensearch_url"),
+        url,
         sign_in=_sign_in(settings),
         ca_file=settings.opensearch_ca_file,
         seconds=settings.request_seconds,
+        proxy=proxy,
     )
 
 

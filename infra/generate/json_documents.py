@@ -178,6 +178,15 @@ class Disk(Part):
     free_bytes: int | None = None
 
 
+class Shards(Part):
+    """The shards of all indices of the cluster, and the most that it may hold."""
+
+    used: int | None = None
+    limit: int | None = None
+    per_day: Annotated[float | None, _about("new shards a day, over the last week")] = None
+    days_left: Annotated[float | None, _about("until no index can be created; null where that is not in sight")] = None
+
+
 class Template(Part):
     """The index template."""
 
@@ -222,6 +231,7 @@ class Status(Document):
     lag: Lag
     cluster: Cluster
     disk: Disk
+    shards: Shards
     template: Template
     retention: Retention
     indices: Indices

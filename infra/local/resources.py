@@ -82,7 +82,10 @@ def _open_to_the_bucket(queue_arn: str) -> str:
         "Principal": {"Service": "s3.amazonaws.com"},
         "Action": "sqs:SendMessage",
         "Resource": queue_arn,
-        "Condition": {"ArnEquals": {"aws:SourceArn": f"arn:aws:s3:::{BUCKET}"}},
+        "Condition": {
+            "ArnEquals": {"aws:SourceArn": f"arn:aws:s3:::{BUCKET}"},
+            "StringEquals": {"aws:SourceAccount": queue_arn.split(":")[4]},
+        },
     }
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 

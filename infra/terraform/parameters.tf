@@ -26,6 +26,7 @@ locals {
     IndexPrefix           = var.index_prefix
     IndexPartition        = var.index_partition
     RetentionDays         = var.retention_days
+    ReadOnlyDays          = var.read_only_days
     Replicas              = var.replicas
     DomainName            = var.domain_name
     DomainEngineVersion   = var.domain_engine_version

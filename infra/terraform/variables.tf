@@ -268,6 +268,17 @@ variable "retention_days" {
   }
 }
 
+variable "read_only_days" {
+  description = "Days after which indices accept no more writes, below retention_days; 0 never blocks them. [default: 0]"
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.read_only_days == null ? true : var.read_only_days >= 0 && var.read_only_days <= 36500 && floor(var.read_only_days) == var.read_only_days
+    error_message = "read_only_days must be a whole number from 0 to 36500."
+  }
+}
+
 variable "replicas" {
   description = "Copies of each shard. auto is none for a new domain of one node, and one elsewhere. [default: auto]"
   type        = string

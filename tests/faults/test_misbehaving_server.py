@@ -186,6 +186,10 @@ PARKED = {
     "404": http("404 Not Found", ""),
     "a redirect": http("302 Found", "", "text/html"),
     "400 of something else": http("400 Bad Request", "<html>plain HTTP sent to HTTPS port</html>", "text/html"),
+    "400 because bulk requests may name no index": http(
+        "400 Bad Request",
+        '{"error":{"type":"illegal_argument_exception","reason":"explicit index in bulk is not allowed"},"status":400}',
+    ),
     "items refused by permission": bulk(403, 403, 403),
 }
 

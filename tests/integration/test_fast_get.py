@@ -17,7 +17,8 @@ import pytest
 from botocore.config import Config
 from botocore.credentials import Credentials, RefreshableCredentials
 
-from tests.integration.test_signatures import REGION, Judge, Key, make_authority
+from tests.integration.test_signatures import REGION, Judge, Key
+from tests.support.certificates import make_authority
 from worker.aws.fast_get import FastGetObject
 from worker.aws.s3 import S3Store
 from worker.aws.session import config

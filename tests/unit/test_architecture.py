@@ -229,6 +229,7 @@ def test_nothing_happens_when_a_module_is_imported() -> None:
 
 # Modules without tests of their own in tests/unit, and what tests them instead.
 TESTED_ELSEWHERE = {
+    "pipeline/addresses": "tests/unit/test_settings.py: as settings",
     "aws/fast_get": "tests/integration/test_fast_get.py: against boto3, on a real server and on one that misbehaves",
     "aws/http1": "tests/integration/test_fast_get.py: its only user",
     "aws/lambda_context": "a protocol: mypy",

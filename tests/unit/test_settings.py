@@ -91,6 +91,10 @@ def test_the_trails_bucket_is_the_only_one_unless_others_are_named(
         ("TRAILSINK_OPENSEARCH_AUTH", "magic"),
         ("TRAILSINK_OPENSEARCH_URL", "search.example.com"),
         ("TRAILSINK_OPENSEARCH_URL", "ftp://search.example.com"),
+        ("TRAILSINK_OPENSEARCH_URL", "https://"),
+        ("TRAILSINK_OPENSEARCH_URL", "https:///path"),
+        ("TRAILSINK_OPENSEARCH_URL", "https://search.example.com:port"),
+        ("TRAILSINK_OPENSEARCH_URL", "https://[::1"),
         ("TRAILSINK_BULK_BYTES", "1"),
         ("TRAILSINK_BULK_BYTES", "10000000"),
         ("TRAILSINK_BULK_ACTIONS", "0"),
@@ -101,6 +105,7 @@ def test_the_trails_bucket_is_the_only_one_unless_others_are_named(
         ("TRAILSINK_RETRY_SECONDS", "-1"),
         ("TRAILSINK_RESERVE_SECONDS", "0"),
         ("TRAILSINK_RETENTION_DAYS", "forever"),
+        ("TRAILSINK_READ_ONLY_DAYS", "-1"),
     ],
 )
 def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -108,6 +113,16 @@ def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, va
     monkeypatch.setenv(name, value)
 
     with pytest.raises(SetupError, match=name):
+        load_settings()
+
+
+def test_an_index_is_read_only_before_it_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other order is a typing error."""
+    monkeypatch.setenv("TRAILSINK_READ_ONLY_DAYS", "30")
+    assert load_settings().read_only_days == 30
+    monkeypatch.setenv("TRAILSINK_RETENTION_DAYS", "30")
+
+    with pytest.raises(SetupError, match="READ_ONLY_DAYS is not below TRAILSINK_RETENTION_DAYS"):
         load_settings()
 
 
@@ -128,6 +143,39 @@ def test_what_is_said_of_a_wrong_setting_does_not_quote_it(monkeypatch: pytest.M
         load_settings()
 
     assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["OPENSEARCH_URL", "QUEUE_URL", "DEAD_LETTER_QUEUE_URL"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://ada:S3CRET@host",
+        "http://ada:S3CRET@host:9200/x",
+        "https://S3CRET@host",
+        "https://:S3CRET@host",
+        "https://ada:S3CRET@[::1",
+        "https://ada:S3CRET@host:port",
+        "https://ada:S3CRET@ho\u2100st",
+    ],
+)
+def test_an_address_with_a_password_is_refused_and_not_quoted(
+    monkeypatch: pytest.MonkeyPatch, name: str, url: str
+) -> None:
+    """Addresses are printed, logged, and kept in state files."""
+    monkeypatch.setenv(f"TRAILSINK_{name}", url)
+
+    with pytest.raises(SetupError, match=f"TRAILSINK_{name}: ") as caught:
+        load_settings()
+
+    assert "S3CRET" not in str(caught.value)
+
+
+def test_a_refused_password_comes_with_the_proper_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever wrote it there needs to know where it belongs."""
+    monkeypatch.setenv("TRAILSINK_OPENSEARCH_URL", "https://ada:S3CRET@host")
+
+    with pytest.raises(SetupError, match=r"_SECRET_ARN, or TRAILSINK_OPENSEARCH_USERNAME with .*_PASSWORD_FILE\."):
+        load_settings()
 
 
 @pytest.mark.parametrize("name", ["opensearch_url", "queue_url", "dead_letter_queue_url"])

@@ -9,6 +9,7 @@ off the lines that the state does not count.
 from __future__ import annotations
 
 import fcntl
+import os
 from collections import Counter
 from contextlib import contextmanager
 from datetime import datetime  # noqa: TC003 - msgspec needs it at runtime
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from worker.atomicfile import write_atomically
+from worker.atomicfile import make_private_folders, open_private, write_atomically
 from worker.backfill.listing import KeySource
 from worker.backfill.progress import LoadTally
 from worker.cloudtrail.keys import ROOT
@@ -90,8 +91,8 @@ class CheckpointFile:
         """Keep a second run of the same backfill out."""
         lock = self.path.with_name(self.path.name + ".lock")
         with translate_disk_errors(lock):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            file = lock.open("w")
+            make_private_folders(self.path.parent)
+            file = open_private(lock, os.O_CREAT)
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

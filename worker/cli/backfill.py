@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from worker.backfill.checkpoint import Checkpoint, CheckpointFile, state_folder, state_path
+from worker.atomicfile import make_private_folders
+from worker.backfill.checkpoint import Checkpoint, CheckpointFile, state_folder, state_path, translate_disk_errors
 from worker.backfill.job import BackfillJob, run_job
 from worker.backfill.listing import LISTINGS, KeySource, is_root, list_files
 from worker.backfill.loaders import DirectLoader, QueueLoader
@@ -37,7 +38,7 @@ from worker.cli.backfill_report import (
     plan_lines,
     resume_advice,
 )
-from worker.cli.output import confirm, graceful_shutdown, print_json
+from worker.cli.output import confirm, graceful_shutdown, print_json, print_line
 from worker.cloudtrail.keys import ROOT
 from worker.errors import SetupError, TrailsinkError
 from worker.humanize import format_minute, pluralize
@@ -160,16 +161,16 @@ class BackfillCommand:
             print_json(plan_document(plan, checkpoint))
         elif plan.files:
             for line in plan_lines(plan, checkpoint, options, self._source.location):
-                click.echo(line)
+                print_line(line)
             for line in destination_lines(options, self._settings):
-                click.echo(line)
+                print_line(line)
         if plan.files or checkpoint.cursor:
             return
         if not plan.present:
             raise SetupError(
                 f"Nothing is selected: no CloudTrail log file in {self._source.location} matches these options."
             )
-        click.echo(nothing_missing(plan), err=True)
+        print_line(nothing_missing(plan), err=True)
 
     # The load
 
@@ -198,7 +199,8 @@ class BackfillCommand:
         """Build the run that resumes at the checkpoint, and what reports on it."""
         options, started_at = self._options, time.monotonic()
         report = FailureReport(Path(checkpoint.report), checkpoint.report_bytes)
-        report.path.parent.mkdir(parents=True, exist_ok=True)
+        with translate_disk_errors(report.path):
+            make_private_folders(report.path.parent)
         loader = self._loader()
         progress = OrderedProgress(checkpoint.tally(), checkpoint.cursor)
         run = BackfillRun(
@@ -246,7 +248,7 @@ def _load_checkpoint(
     if checkpoint is None:
         return None
     started, files = format_minute(checkpoint.started_at), pluralize(checkpoint.tally().files, "file")
-    click.echo(f"Resuming the run of {started} UTC: {files} done.", err=True)
+    print_line(f"Resuming the run of {started} UTC: {files} done.", err=True)
     if options.report and options.report.absolute() != Path(checkpoint.report):
         raise SetupError(
             f"The interrupted run has its report in {checkpoint.report}: leave out --report, or pass --restart."
@@ -281,7 +283,7 @@ def _choose_sources(options: BackfillOptions, source: FileSource) -> set[KeySour
     lister = source.lister
     results = [find_sources_at(lister, root) for root in sorted(roots)] or [find_sources(lister)]
     if not all(result.complete for result in results):
-        click.echo("Warning: not every folder was searched for files: name the others with --prefix.", err=True)
+        print_line("Warning: not every folder was searched for files: name the others with --prefix.", err=True)
     sources = {key_source for result in results for key_source in result.sources}
     if not (sources or roots):
         raise SetupError(

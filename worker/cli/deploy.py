@@ -10,7 +10,7 @@ import click
 from opensearchpy.exceptions import OpenSearchException
 
 from worker.aws.session import open_session
-from worker.cli.output import confirm
+from worker.cli.output import confirm, print_line
 from worker.deploy.account import Account
 from worker.deploy.deployed import describe_stack, settings_of
 from worker.deploy.stack import IN_REVIEW, Stack, is_in_progress
@@ -210,4 +210,4 @@ def _print_events(events: Generator[StackEvent, None, None]) -> None:
     with closing(events):
         for event in events:
             reason = f": {event.reason}" if event.reason and not event.reason.startswith("User Initiated") else ""
-            click.echo(f"  {event.status:<28} {event.logical_id}{reason}")
+            print_line(f"  {event.status:<28} {event.logical_id}{reason}")

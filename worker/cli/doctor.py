@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from worker.aws.session import open_session
 from worker.cli.deploy import CLUSTER_SECONDS
-from worker.cli.output import format_status, print_json
+from worker.cli.output import format_status, print_json, print_line
 from worker.deploy.deployed import describe_stack, settings_of
 from worker.deploy.template import BUNDLE, template_text
 from worker.errors import SetupError
@@ -55,9 +53,9 @@ def doctor(*, name: str | None, loader_role: str | None, as_json: bool) -> None:
 
 
 def _print(finding: Finding) -> None:
-    click.echo(f"{format_status(finding.status, 12)} {finding.check}: {finding.evidence}")
+    print_line(format_status(finding.status, 12), f" {finding.check}: {finding.evidence}")
     if finding.fix:
-        click.echo(f"{'':<12} {finding.fix}")
+        print_line(f"{'':<12} {finding.fix}")
 
 
 def _check_stack(name: str, loader_role: str) -> Iterator[Finding]:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from worker.cli.commands.search import DEFAULT_FIELDS
-from worker.cli.output import escape_control_characters, print_table
-from worker.humanize import pluralize
+from worker.cli.output import print_document, print_line, print_table
+from worker.humanize import ascii_json, escape_control_characters, pluralize
 from worker.opensearch.search import Search, SearchSession, unknown_fields
 from worker.settings import load_settings
 from worker.wiring import make_client, now
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 _DEFAULT_LIMIT = 100
 
-# A spreadsheet takes a cell that starts with one of these for a formula and runs it.
+# A spreadsheet takes a cell that starts with one of these for a formula and runs it; in some locales, in full width.
 # owasp.org/www-community/attacks/CSV_Injection
-_FORMULA_PREFIXES = ("=", "+", "-", "@")
+_FORMULA_PREFIXES = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def search(  # noqa: PLR0913 - one per option
@@ -63,7 +63,7 @@ def search(  # noqa: PLR0913 - one per option
         for number, page in enumerate(pages):
             _PRINTERS[form](page, request.fields, number == 0)
             shown += len(page)
-    click.echo(_summary(session, shown), err=True)
+    print_line(_summary(session, shown), err=True)
 
 
 def _summary(session: SearchSession, shown: int) -> str:
@@ -85,23 +85,22 @@ def _nothing_found(session: SearchSession) -> str:
 
 
 def _print_table(page: list[Hit], fields: tuple[str, ...], first: bool) -> None:  # noqa: FBT001
-    rows = ([escape_control_characters(_text(hit.value(name))) for name in fields] for hit in page)
-    print_table(fields, rows, heading=first)
+    print_table(fields, ([_text(hit.value(name)) for name in fields] for hit in page), heading=first)
 
 
 def _print_json(page: list[Hit], fields: tuple[str, ...], _first: bool) -> None:  # noqa: FBT001
     for hit in page:
-        # ASCII only: a terminal obeys some characters beyond it.
-        click.echo(json.dumps({name: hit.value(name) for name in fields} if fields else hit.source))
+        document = {name: hit.value(name) for name in fields} if fields else hit.source
+        print_document(f"{ascii_json(json.dumps(document))}\n")
 
 
 def _print_csv(page: list[Hit], fields: tuple[str, ...], first: bool) -> None:  # noqa: FBT001
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     if first:
-        writer.writerow(fields)
+        writer.writerow(map(_cell, fields))
     writer.writerows([_cell(hit.value(name)) for name in fields] for hit in page)
-    click.echo(buffer.getvalue(), nl=False)
+    print_document(buffer.getvalue())
 
 
 _PRINTERS: dict[str, Callable[[list[Hit], tuple[str, ...], bool], None]] = {

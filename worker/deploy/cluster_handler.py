@@ -38,7 +38,8 @@ def cluster_setup(event: Mapping[str, Any], context: LambdaContext) -> None:
     """Set up a cluster and give the loader its access: `Custom::ClusterSetup`.
 
     Properties: `OpensearchUrl`, `OpensearchAuth`, `OpensearchService`, `OpensearchSecretArn`, `IndexPrefix`,
-    `RetentionDays`, `Replicas`, `LoaderRoleArn`, and `Mapping`, which changes when there is a new index template.
+    `RetentionDays`, `ReadOnlyDays`, `Replicas`, `LoaderRoleArn`, and `Mapping`, which changes when there is a new index
+    template.
     A deletion sends nothing to the cluster: events, template, policy and role stay.
     """
     serve(event, context, _apply)
@@ -53,6 +54,7 @@ class ClusterProperties(msgspec.Struct, frozen=True, rename="pascal"):
     opensearch_secret_arn: str = ""
     index_prefix: str = "cloudtrail"
     retention_days: int = 0
+    read_only_days: int = 0
     replicas: int | None = None
     loader_role_arn: str = ""
 
@@ -87,7 +89,11 @@ def _set_up(properties: ClusterProperties, clock: InvocationClock) -> Iterator[s
     clock.check()
     settings = load_settings(**properties.settings, request_seconds=min(_MAX_REQUEST_SECONDS, clock.remaining()))
     options = SetupOptions(
-        properties.index_prefix, properties.retention_days, properties.replicas, settings.is_serverless
+        properties.index_prefix,
+        properties.retention_days,
+        properties.replicas,
+        settings.is_serverless,
+        properties.read_only_days,
     )
     client = make_client(settings).connect()
     try:

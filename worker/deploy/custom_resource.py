@@ -23,6 +23,7 @@ import urllib3
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from worker.errors import OutOfTime, SetupError, TrailsinkError, Unavailable
+from worker.humanize import ascii_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -226,7 +227,7 @@ def _log(event: Mapping[str, Any], response: CustomResourceResponse) -> None:
         "status": response.status,
         "reason": response.reason,
     }
-    sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
+    sys.stdout.write(ascii_json(msgspec.json.encode(line).decode()) + "\n")
 
 
 def _send(event: Mapping[str, Any], response: CustomResourceResponse, clock: InvocationClock) -> None:
@@ -254,6 +255,7 @@ def _put(pool: urllib3.PoolManager, url: str, body: bytes, timeout: float) -> st
             headers={"content-type": ""},  # the signature covers an empty content type
             timeout=urllib3.Timeout(total=timeout),
             retries=False,
+            redirect=False,
         )
     except urllib3.exceptions.HTTPError as error:
         return type(error).__name__

@@ -28,6 +28,7 @@ _SETTINGS = {
     "index_prefix": "IndexPrefix",
     "index_partition": "IndexPartition",
     "retention_days": "RetentionDays",
+    "read_only_days": "ReadOnlyDays",
 }
 
 _SECRETS = ("MasterSecretArn", "SecretArn")

@@ -18,6 +18,7 @@ from worker.health.rules import (
     judge_oldest_message,
     judge_reserved_concurrency,
     judge_retention,
+    judge_shards,
     judge_template,
     judge_trails,
 )
@@ -33,6 +34,7 @@ from worker.health.snapshot import (
     Observed,
     QueueState,
     RetentionState,
+    ShardUsage,
     Snapshot,
     T,
     TemplateState,
@@ -90,6 +92,7 @@ def report(snapshot: Snapshot) -> StatusReport:
         _part("lag", snapshot.freshness, lambda freshness: _describe_lag(freshness, snapshot.bucket_lag, now)),
         _part("cluster", snapshot.cluster, _describe_cluster, unobserved=fault),
         _part("disk", snapshot.disk, _describe_disk),
+        _part("shards", snapshot.shards, _describe_shards),
         _part("template", snapshot.template, _describe_template),
         _part("retention", snapshot.retention, _describe_retention),
         _part("indices", snapshot.indices, _describe_indices),
@@ -233,6 +236,15 @@ def _describe_cluster(cluster: ClusterState) -> _Line:
 def _describe_disk(disk: DiskUsage | None) -> _Line:
     facts = {"used_percent": disk.used_percent, "free_bytes": disk.free_bytes} if disk else {}
     judgement = judge_disk(disk)
+    return judgement.status, judgement.evidence, facts
+
+
+def _describe_shards(shards: ShardUsage | None) -> _Line:
+    judgement = judge_shards(shards)
+    facts: dict[str, Any] = {}
+    if shards:
+        days = None if shards.days_left is None else round(shards.days_left, 1)
+        facts = {"used": shards.used, "limit": shards.limit, "per_day": shards.per_day, "days_left": days}
     return judgement.status, judgement.evidence, facts
 
 

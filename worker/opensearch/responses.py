@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from worker.pipeline.bulk import CREATED, THROTTLED_BY_AWS, BulkResponse, is_overload
+from worker.pipeline.bulk import CREATED, NO_EXPLICIT_INDEX, THROTTLED_BY_AWS, BulkResponse, is_overload
 
 if TYPE_CHECKING:
     from opensearchpy.exceptions import TransportError
@@ -40,6 +40,8 @@ def parse_error(error: TransportError) -> BulkResponse:
         except (msgspec.DecodeError, RecursionError):
             info = None
     match info:
+        case {"error": {"reason": "explicit index in bulk is not allowed"}}:
+            return BulkResponse(error.status_code, NO_EXPLICIT_INDEX)
         case {"error": {"type": str(kind), "reason": str(reason)}}:
             return BulkResponse(error.status_code, kind, memory=_request_memory(reason))
         case {"error": {"type": str(kind)}}:

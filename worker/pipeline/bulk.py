@@ -98,6 +98,8 @@ THROTTLED = 429
 TOO_LARGE = "too_large"
 TLS_FAILURE = "tls_failure"
 THROTTLED_BY_AWS = "throttled"  # docs.aws.amazon.com/opensearch-service/latest/developerguide/handling-errors.html
+# By the node setting rest.action.multi.allow_explicit_index; its error type is that of many faulty records.
+NO_EXPLICIT_INDEX = "explicit_index_not_allowed"
 
 # Conditions of the cluster or its set-up that arrive with a status that could mean the record.
 _CLUSTER_CONDITIONS = frozenset(
@@ -107,6 +109,7 @@ _CLUSTER_CONDITIONS = frozenset(
         "index_not_found_exception",  # auto-create is off
         "invalid_index_name_exception",  # our set-up: the prefix
         "security_exception",
+        NO_EXPLICIT_INDEX,
         "validation_exception",  # maximum shards open
         TLS_FAILURE,  # the operator has to provide the right certificate
     }

@@ -52,9 +52,16 @@ def test_credentials_are_retried_for_a_minute(cause: BaseException) -> None:
 def test_properties_are_settings_by_the_same_name() -> None:
     """All but two, which are options of the set-up alone."""
     properties = parse_properties(
-        {"OpensearchUrl": "https://cluster", "Replicas": "", "RetentionDays": "30", "Mapping": "1"}, ClusterProperties
+        {
+            "OpensearchUrl": "https://cluster",
+            "Replicas": "",
+            "RetentionDays": "30",
+            "ReadOnlyDays": "7",
+            "Mapping": "1",
+        },
+        ClusterProperties,
     )
 
-    assert (properties.replicas, properties.retention_days) == (None, 30)
+    assert (properties.replicas, properties.retention_days, properties.read_only_days) == (None, 30, 7)
     assert set(properties.settings) <= set(Settings.model_fields)
     assert not {"replicas", "loader_role_arn"} & set(properties.settings)

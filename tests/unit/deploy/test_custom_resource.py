@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.http_server import serving
 from worker.deploy.custom_resource import (
     CustomResourceRequest,
     CustomResourceResponse,
@@ -230,3 +231,20 @@ def test_an_unknown_request_is_refused(capfd: pytest.CaptureFixture[str]) -> Non
 
     assert line["status"] == "FAILED"
     assert line["reason"].startswith("This is not a request of CloudFormation: ")
+
+
+def test_a_response_follows_no_redirect(capfd: pytest.CaptureFixture[str]) -> None:
+    """Its URL is a credential, and CloudFormation's own host answers without detours."""
+    elsewhere: list[str] = []
+
+    def answer(_method: str, path: str, *_: object) -> tuple[int, bytes, dict[str, str]]:
+        elsewhere.append(path)
+        return 200, b"", {}
+
+    with serving(answer) as other, serving(lambda *_: (307, b"", {"Location": f"{other}/taken"})) as url:
+        event = {"RequestType": "Delete", "ResponseURL": f"{url}/answer"}
+        with pytest.raises(Unavailable, match="307"):
+            serve(event, FakeContext(1), lambda *_: WorkResult("x", "done"))
+
+    assert elsewhere == []
+    assert capfd.readouterr().out

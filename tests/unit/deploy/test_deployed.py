@@ -20,6 +20,7 @@ VALUES = {
     "IndexPrefix": "audit",
     "IndexPartition": "month",
     "RetentionDays": "90",
+    "ReadOnlyDays": "7",
     "Destination": "url",
 }
 
@@ -42,6 +43,7 @@ def test_settings_are_read_from_outputs_and_parameters() -> None:
     assert settings.opensearch_url == VALUES["OpensearchUrl"]
     assert (settings.queue_url, settings.dead_letter_queue_url) == (VALUES["QueueUrl"], VALUES["DeadLetterQueueUrl"])
     assert (settings.bucket, settings.index_prefix, settings.retention_days) == ("acme-trail", "audit", 90)
+    assert settings.read_only_days == 7
     assert settings.index_partition == "month"
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.factories import action, aggregated, document, event, insight, network_activity
-from worker.opensearch.schema import VERSION, index_template, retention_policy
+from worker.opensearch.schema import VERSION, index_policy, index_template, retention_policy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -147,6 +147,12 @@ def test_each_template_is_a_copy() -> None:
     template["template"]["mappings"]["properties"].clear()
 
     assert index_template("x")["template"]["mappings"]["properties"]
+
+
+def test_a_read_only_step_of_no_days_is_none() -> None:
+    """The default: a late file of an old day still finds its index open."""
+    assert index_policy("trail", 30, 0) == retention_policy("trail", 30)
+    assert index_policy("trail", 0, 0) is None
 
 
 def test_the_retention_policy_deletes_our_indices_after_its_days() -> None:

@@ -134,6 +134,42 @@ def test_another_number_of_days_changes_the_existing_policy_and_no_other() -> No
     }
 
 
+def test_indices_become_read_only_before_they_are_deleted() -> None:
+    """What is older than any late file cannot be overwritten any more, not even with the loader's credentials."""
+    cluster = FakeCluster()
+
+    lines = run(cluster, retention_days=90, read_only_days=7)
+
+    policy = cluster.policies[POLICY][0]["policy"]
+    assert lines[2] == "Retention: policy trailsink-trail created, 90 days, read-only after 7 days."
+    assert [(state["name"], [list(action)[-1] for action in state["actions"]]) for state in policy["states"]] == [
+        ("kept", []),
+        ("read_only", ["read_only"]),
+        ("deleted", ["delete"]),
+    ]
+    transitions = [step for state in policy["states"] for step in state["transitions"]]
+    assert transitions == [
+        {"state_name": "read_only", "conditions": {"min_index_age": "7d"}},
+        {"state_name": "deleted", "conditions": {"min_index_age": "90d"}},
+    ]
+    assert run(cluster, retention_days=90, read_only_days=7)[2].endswith(
+        "already exists, 90 days, read-only after 7 days."
+    )
+    assert "changed to 90 days;" in run(cluster, retention_days=90)[2]
+
+
+def test_indices_that_are_kept_for_ever_can_be_read_only() -> None:
+    """Nothing is deleted by that policy."""
+    cluster = FakeCluster()
+
+    lines = run(cluster, retention_days=0, read_only_days=7)
+
+    policy = cluster.policies[POLICY][0]["policy"]
+    assert lines[2] == "Retention: policy trailsink-trail created, read-only after 7 days."
+    assert [state["name"] for state in policy["states"]] == ["kept", "read_only"]
+    assert policy["states"][1]["transitions"] == []
+
+
 def test_without_retention_no_policy_is_created() -> None:
     """Deleting is never the default."""
     cluster = FakeCluster()

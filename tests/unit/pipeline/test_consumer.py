@@ -565,7 +565,7 @@ def test_query_results_of_cloudtrail_lake_are_ignored_by_their_content(
     result = pipeline.consume(message(cloudtrail_notice(LAKE + name)))
 
     assert result.failed == ()
-    assert (result.ignored, pipeline.queue.reasons, len(pipeline.index.ids)) == expected
+    assert (result.ignored, pipeline.queue.reasons, len(pipeline.index.event_ids)) == expected
 
 
 @pytest.mark.parametrize("delivered", ["99991231T2359Z", "00010101T0000Z", "09991231T2359Z"])

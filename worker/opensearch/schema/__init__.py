@@ -55,5 +55,36 @@ def retention_policy(prefix: str, days: int) -> dict[str, Any]:
     return policy
 
 
+def index_policy(prefix: str, retention_days: int, read_only_days: int) -> dict[str, Any] | None:
+    """Return the body of the policy for these numbers of days, of which 0 means never; None when both are 0."""
+    if retention_days:
+        return add_read_only_step(retention_policy(prefix, retention_days), read_only_days)
+    return read_only_policy(prefix, read_only_days) if read_only_days else None
+
+
+def add_read_only_step(policy: dict[str, Any], days: int) -> dict[str, Any]:
+    """Return a retention policy that also blocks writes to each index, `days` days after its creation; 0 adds nothing.
+
+    docs.opensearch.org/latest/im-plugin/ism/policies/#read_only
+    """
+    if not days:
+        return policy
+    body = policy["policy"]
+    first, *others = body["states"]
+    retry = {"count": 3, "backoff": "exponential", "delay": "1m"}
+    transition = {"state_name": "read_only", "conditions": {"min_index_age": f"{days}d"}}
+    block = {"name": "read_only", "actions": [{"retry": retry, "read_only": {}}], "transitions": first["transitions"]}
+    states = [first | {"transitions": [transition]}, block, *others]
+    return {"policy": body | {"description": f"{body['description']}, read-only after {days} days", "states": states}}
+
+
+def read_only_policy(prefix: str, days: int) -> dict[str, Any]:
+    """Return the body of a policy that only blocks writes, and deletes nothing."""
+    body = retention_policy(prefix, days)["policy"]
+    kept = body["states"][0] | {"transitions": []}
+    body |= {"description": "Keep indices of trailsink", "states": [kept]}
+    return add_read_only_step({"policy": body}, days)
+
+
 def _read(name: str) -> str:
     return files(__name__).joinpath(name).read_text(encoding="utf-8")
