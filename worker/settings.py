@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
+from worker.aws.partitions import opensearch_service
 from worker.errors import SetupError
 from worker.pipeline.limits import Limits, MiB, Partition
 
@@ -35,7 +36,8 @@ class Settings(BaseModel):
     opensearch_auth: Literal["auto", "sigv4", "basic", "none"] = Field(
         "auto",
         description="How to sign in: `basic`, `sigv4` (signed AWS requests) or `none`. `auto`: `basic` with a user name"
-        " or secret, `sigv4` for `*.amazonaws.com`, else `none`.",
+        " or secret, `sigv4` for a host of AWS (`*.amazonaws.com`, `*.amazonaws.com.cn`, `*.on.aws` and the like), else"
+        " `none`.",
     )
     opensearch_service: Literal["auto", "es", "aoss"] = Field(
         "auto", description="SigV4 service: `es` for a domain, `aoss` for Serverless; `auto` goes by the host name."
@@ -169,7 +171,7 @@ class Settings(BaseModel):
         """Whether the cluster is a Serverless collection, which only its address can tell."""
         if self.opensearch_service != "auto":
             return self.opensearch_service == "aoss"
-        return self.opensearch_host.endswith(".aoss.amazonaws.com")
+        return opensearch_service(self.opensearch_host) == "aoss"
 
     @property
     def metrics_queue(self) -> str | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from requests_aws4auth import AWS4Auth
 
 from worker.aws.fast_get import FastGetObject
+from worker.aws.partitions import is_aws_host
 from worker.aws.s3 import S3Store
 from worker.aws.secrets import read_secret
 from worker.aws.session import config, open_session
@@ -93,7 +94,7 @@ def make_consumer(
 
 
 def _sign_in(settings: Settings) -> Callable[[], AWS4Auth | tuple[str, str] | None]:
-    match _auth_method(settings):
+    match auth_method(settings):
         case "basic":
             return lambda: _read_password(settings)
         case "sigv4":
@@ -111,12 +112,13 @@ def _sign_in(settings: Settings) -> Callable[[], AWS4Auth | tuple[str, str] | No
             return lambda: None
 
 
-def _auth_method(settings: Settings) -> str:
+def auth_method(settings: Settings) -> str:
+    """Return how requests to the cluster are authenticated: "basic", "sigv4" or "none"."""
     if settings.opensearch_auth != "auto":
         return settings.opensearch_auth
     if settings.opensearch_username or settings.opensearch_secret_arn:
         return "basic"
-    return "sigv4" if settings.opensearch_host.endswith(".amazonaws.com") else "none"
+    return "sigv4" if is_aws_host(settings.opensearch_host) else "none"
 
 
 def _read_password(settings: Settings) -> tuple[str, str]:

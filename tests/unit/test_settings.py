@@ -143,6 +143,9 @@ def test_the_longest_wait_gives_a_day_of_outage_before_sqs_gives_up() -> None:
     [
         ("https://abc.eu-west-1.aoss.amazonaws.com", "auto", True),
         ("https://vpc-a-b.eu-west-1.es.amazonaws.com", "auto", False),
+        ("https://abc.aoss.eu-west-1.on.aws", "auto", True),
+        ("https://abc.cn-north-1.aoss.amazonaws.com.cn", "auto", True),
+        ("https://vpc-a-b.aos.eu-west-1.on.aws", "auto", False),
         ("https://behind.example:9200/path", "aoss", True),
         ("https://abc.eu-west-1.aoss.amazonaws.com", "es", False),
         ("", "auto", False),
