@@ -33,6 +33,7 @@ locals {
     DomainInstanceCount   = var.domain_instance_count
     DomainMasterType      = var.domain_master_type
     DomainVolumeGigabytes = var.domain_volume_gigabytes
+    DomainKey             = var.domain_key
     DomainSignIn          = var.domain_sign_in
     BrowserCidrs          = var.browser_cidrs == null ? null : join(",", var.browser_cidrs)
     DomainAdminArn        = var.domain_admin_arn

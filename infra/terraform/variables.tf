@@ -345,6 +345,17 @@ variable "domain_volume_gigabytes" {
   }
 }
 
+variable "domain_key" {
+  description = "Who encrypts the new domain. customer is kms_key_arn, if there is one; aws is AWS's own key. It cannot be changed later. [default: customer]"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.domain_key == null ? true : contains(["customer", "aws"], var.domain_key)
+    error_message = "domain_key must be one of customer, aws."
+  }
+}
+
 variable "domain_sign_in" {
   description = "iam allows signed requests only. password also creates a master user for browsers, with a generated password. It needs browser_cidrs or subnet_ids. [default: iam]"
   type        = string
