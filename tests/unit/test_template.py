@@ -12,6 +12,9 @@ from cfnlint.api import lint
 from cfnlint.decode.cfn_yaml import loads
 
 from infra.local import resources as local
+from worker.deploy.cluster_handler import ClusterVariables
+from worker.deploy.custom_resource import LOOPBACK_VARIABLE
+from worker.deploy.notification_handler import NotificationVariables
 from worker.deploy.template import parameter_names
 from worker.opensearch import schema
 from worker.settings import Settings, load_settings
@@ -412,17 +415,50 @@ def test_every_handler_is_a_function_of_ours(name: str) -> None:
     assert re.search(rf"^def {function}\(event\b", source, re.MULTILINE)
 
 
-def test_the_custom_resources_are_given_what_their_code_takes() -> None:
-    """A property that is misspelt is refused, or worse, its default is used."""
-    modules = [ROOT / "worker" / "deploy" / f"{name}_handler.py" for name in ("notification", "cluster")]
-    source = "".join(module.read_text(encoding="utf-8") for module in modules)
-    ours = {name: one for name, one in RESOURCES.items() if one["Type"].startswith("Custom::")}
+CUSTOM = {"BucketNotification": NotificationVariables, "ClusterSetup": ClusterVariables}
 
-    assert {one["Type"] for one in ours.values()} == set(re.findall(r"`(Custom::\w+)`", source))
-    for one in ours.values():
-        [text] = re.findall(rf"`{one['Type']}`\.\n\n(.*?)\"\"\"", source, re.DOTALL)
-        known = set(re.findall(r"`(\w+)`", text))
-        assert set(one["Properties"]) - {"ServiceToken", "ServiceTimeout"} == known
+
+def test_each_custom_resource_has_a_handler_that_names_it() -> None:
+    """CloudFormation waits for an hour for the answer of a function that does not know it."""
+    types = {name: resource["Type"] for name, resource in RESOURCES.items() if resource["Type"].startswith("Custom::")}
+
+    assert types == {name: f"Custom::{name}" for name in CUSTOM}
+    for name in CUSTOM:
+        module = properties(f"{name}Function")["Handler"].rpartition(".")[0]
+        assert f"`Custom::{name}`" in (ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", sorted(CUSTOM))
+def test_the_functions_of_custom_resources_are_told_by_their_environment(name: str) -> None:
+    """It cannot be forged by whoever may invoke them. A variable that is misspelt would leave its default."""
+    variables = properties(f"{name}Function")["Environment"]["Variables"]
+    fields = {f"TRAILSINK_{field.upper()}" for field in CUSTOM[name].__struct_fields__}
+    settings = {f"TRAILSINK_{field.upper()}" for field in Settings.model_fields}
+
+    assert variables["TRAILSINK_STACK_ID"] == {"Ref": "AWS::StackId"}
+    assert fields <= set(variables)
+    assert set(variables) - fields - {"TRAILSINK_STACK_ID"} <= (settings if name == "ClusterSetup" else set())
+    assert LOOPBACK_VARIABLE not in TEXT
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS.values(), ids=DEPLOYMENTS)
+@pytest.mark.parametrize("name", sorted(CUSTOM))
+def test_a_change_of_a_function_s_environment_invokes_it(name: str, deployment: dict[str, str]) -> None:
+    """CloudFormation calls a custom resource only when one of its properties changes: each value has to be there."""
+    resources = deployed(deployment)
+    if name not in resources:
+        return
+    variables = resources[f"{name}Function"]["Properties"]["Environment"]["Variables"]
+    triggers = [json.dumps(value) for value in resources[name]["Properties"].values()]
+    constant = ("TRAILSINK_STACK_ID", "TRAILSINK_BUCKET_ACCOUNT")
+
+    missing = [
+        variable
+        for variable, value in variables.items()
+        if value not in ("", "auto") and variable not in constant and json.dumps(value) not in triggers
+    ]
+
+    assert [variable for variable in missing if variable != "TRAILSINK_QUEUE_ARN"] == []
 
 
 def test_a_custom_resource_waits_a_little_longer_than_its_function_may_take() -> None:
@@ -560,7 +596,9 @@ def test_the_custom_resources_may_do_what_they_do_and_nothing_else() -> None:
     """They run for a minute in a year, with rights that stay."""
     logs = {"logs:CreateLogStream", "logs:PutLogEvents"}
 
-    assert rights("BucketNotificationRole", {}) == logs | {"s3:GetBucketNotification", "s3:PutBucketNotification"}
+    assert rights("BucketNotificationRole", {}) == logs | {
+        *("s3:GetBucketNotification", "s3:PutBucketNotification", "cloudformation:DescribeStacks")
+    }
     assert rights("ClusterSetupRole", {}) == logs | {"es:ESHttpGet", "es:ESHttpPut"}
 
 
