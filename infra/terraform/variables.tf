@@ -27,8 +27,8 @@ variable "trail_prefix" {
   default     = null
 
   validation {
-    condition     = var.trail_prefix == null ? true : can(regex("^([A-Za-z0-9!_.'()=-]+/)+$", var.trail_prefix))
-    error_message = "trail_prefix must match ^([A-Za-z0-9!_.'()=-]+/)+$."
+    condition     = var.trail_prefix == null ? true : can(regex("^([A-Za-z0-9 !_.'()=+,:;@&~\\xC0-\\xFF-]+/)+$", var.trail_prefix))
+    error_message = "trail_prefix must match ^([A-Za-z0-9 !_.'()=+,:;@&~\\xC0-\\xFF-]+/)+$."
   }
 
   validation {

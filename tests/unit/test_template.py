@@ -279,6 +279,26 @@ def test_a_wrong_combination_is_refused_before_anything_is_made(wrong: dict[str,
     assert any(word in sentence for sentence in broken_rules(wrong))
 
 
+@pytest.mark.parametrize(
+    ("prefix", "valid"),
+    [
+        ("AWSLogs/", True),
+        ("org=acme/AWSLogs/", True),
+        ("two words/AWSLogs/", True),
+        ("Büro/AWSLogs/", True),
+        ("a*b/", False),
+        ("a?b/", False),
+        ("a${b}/", False),
+        ("漢/", False),
+        ("AWSLogs", False),
+        ("/AWSLogs/", False),
+    ],
+)
+def test_a_prefix_may_be_what_a_trail_s_prefix_is(*, prefix: str, valid: bool) -> None:
+    """But no wildcard in an ARN, and nothing that IAM does not take."""
+    assert bool(re.fullmatch(PARAMETERS["TrailPrefix"]["AllowedPattern"], prefix)) is valid
+
+
 # The queues
 
 

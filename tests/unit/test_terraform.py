@@ -31,7 +31,7 @@ PLAIN = hcl2.SerializationOptions(with_comments=False, explicit_blocks=False, st
 GIVEN = {
     "TrailBucketName": "acme-trail",
     "TrailBucketAccount": "123456789012",
-    "TrailPrefix": "acme/it's=(1)!/AWSLogs/",
+    "TrailPrefix": "acme/it's=(1)! & Büro/AWSLogs/",
     "TrailKmsKeyArn": "arn:aws:kms:eu-central-1:123456789012:key/4f1d",
     "TrailTopicArn": "arn:aws:sns:us-east-1:123456789012:trail",
     "KmsKeyArn": "arn:aws-us-gov:kms:us-gov-west-1:123456789012:key/4f1d",
