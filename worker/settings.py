@@ -63,7 +63,10 @@ class Settings(BaseModel):
         _LIMITS.index_partition, description="`day` or `month`: how much time one index holds."
     )
     retention_days: int = Field(
-        0, ge=0, description="Days after which indices are deleted, by a policy of `trailsink setup`. 0 keeps them."
+        0,
+        ge=0,
+        description="Days for which events are kept at least, by a policy of `trailsink setup`. An index is deleted"
+        " when its last events are that old. 0 keeps all.",
     )
 
     max_inflated_bytes: int = Field(

@@ -258,7 +258,7 @@ variable "index_partition" {
 }
 
 variable "retention_days" {
-  description = "Days after which indices are deleted; 0 keeps them forever. [default: 90]"
+  description = "Days for which events are kept at least. An index is deleted when its last events are that old; 0 keeps all forever. [default: 90]"
   type        = number
   default     = null
 

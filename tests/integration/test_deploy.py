@@ -195,7 +195,7 @@ def test_the_data_are_deleted_on_request_only_and_nothing_else_with_them(bench: 
     bench.opensearch.index(
         index=f"{bench.prefix}-insights-2026-01-31", body={"of": "others"}, params={"refresh": "true"}
     )
-    for index in ("2026-01-31", "2026-01", "undated"):
+    for index in ("2026-01-31", "2026-01", "undated-2026-01-31"):
         bench.opensearch.index(index=f"{bench.prefix}-{index}", body={"eventName": "A"}, params={"refresh": "true"})
 
     destroyed = trailsink("destroy", "--stack", STACK, "--delete-data", "--yes")

@@ -14,7 +14,7 @@ def setup(*, retention_days: int | None, replicas: int | None, loader_role: str 
     """Set the cluster up; raises SetupError."""
     settings = load_settings()
     days = settings.retention_days if retention_days is None else retention_days
-    options = SetupOptions(settings.index_prefix, days, replicas, settings.is_serverless)
+    options = SetupOptions(settings.index_prefix, days, replicas, settings.is_serverless, settings.index_partition)
     address = settings.required("opensearch_url")
     click.echo(f"Connecting to {address} (for up to {settings.request_seconds:.0f} s) ...", err=True)
     client = make_client(settings).connect()

@@ -73,7 +73,13 @@ def _set_up(variables: ClusterVariables, clock: InvocationClock) -> Iterator[str
     """Run all steps, yielding a line for each; a step that was done before changes nothing."""
     clock.check()
     settings = load_settings(request_seconds=min(_MAX_REQUEST_SECONDS, clock.remaining()))
-    options = SetupOptions(settings.index_prefix, settings.retention_days, variables.replicas, settings.is_serverless)
+    options = SetupOptions(
+        settings.index_prefix,
+        settings.retention_days,
+        variables.replicas,
+        settings.is_serverless,
+        settings.index_partition,
+    )
     client = make_client(settings).connect()
     try:
         for line in chain(install(client, options), _grant_access(client, options, variables.loader_role_arn)):

@@ -138,8 +138,8 @@ class ClusterFacts:
         """Read the retention policy, None on Serverless, which has none of this kind."""
         if self._settings.is_serverless:
             return None
-        days = self._settings.retention_days
-        expected = retention_policy(self._prefix, days)["policy"]["description"] if days else ""
+        days, partition = self._settings.retention_days, self._settings.index_partition
+        expected = retention_policy(self._prefix, days, partition)["policy"]["description"] if days else ""
         try:
             response = self.ask("GET", f"{POLICIES}/{name_of(self._prefix)}")
         except TransportError as error:

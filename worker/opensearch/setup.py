@@ -19,6 +19,7 @@ from opensearchpy.exceptions import NotFoundError, OpenSearchException, Transpor
 from worker.errors import SetupError
 from worker.opensearch.errors import NOT_OPENSEARCH, classify_error, translate_errors
 from worker.opensearch.schema import POLICIES, VERSION, index_template, name_of, retention_policy
+from worker.pipeline.limits import Partition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,6 +52,8 @@ SERVERLESS = Server("OpenSearch Serverless", "", True, "it is not known to suppo
 class SetupOptions:
     """What to set up. `replicas` are copies of each shard, `retention_days` 0 keeps indices for ever.
 
+    One index holds a `partition` of time, which retention adds to the days.
+
     Without `replicas`, those of an existing template are kept.
     """
 
@@ -58,6 +61,7 @@ class SetupOptions:
     retention_days: int = 0
     replicas: int | None = None
     serverless: bool = False
+    partition: Partition = Partition.DAY
 
 
 def check_template(client: OpenSearch, index_prefix: str) -> None:
@@ -108,7 +112,8 @@ def find_server(client: OpenSearch) -> Server:
 
 
 def _put_policy(client: OpenSearch, options: SetupOptions) -> str:
-    name, policy = name_of(options.prefix), retention_policy(options.prefix, options.retention_days)
+    name = name_of(options.prefix)
+    policy = retention_policy(options.prefix, options.retention_days, options.partition)
     path = f"{POLICIES}/{name}"
     if options.serverless:
         return "Retention: Serverless has no ISM; set a lifecycle policy on the collection."
@@ -131,8 +136,18 @@ def _put_policy(client: OpenSearch, options: SetupOptions) -> str:
 
 
 def _is_same_policy(existing: dict[str, Any], expected: dict[str, Any]) -> bool:
-    # The server adds defaults of its own to states and templates. The description contains the days, so it decides.
-    return bool(existing.get("description") == expected["description"])
+    # The server adds defaults of its own to states and templates. The description contains the days, and the age what
+    # they mean.
+    return bool(existing.get("description") == expected["description"]) and _age(existing) == _age(expected)
+
+
+def _age(policy: dict[str, Any]) -> str:
+    """Return the age at which a policy deletes an index, "" where it is no policy of ours."""
+    match policy:
+        case {"states": [{"transitions": [{"conditions": {"min_index_age": str(age)}}, *_]}, *_]}:
+            return age
+        case _:
+            return ""
 
 
 def _put_template(client: OpenSearch, options: SetupOptions, server: Server) -> str:

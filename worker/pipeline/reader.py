@@ -74,6 +74,12 @@ class FileReader:
     def index_naming(self, tally: FileTally) -> IndexNaming:
         """Return how the indices of a file's records are named."""
         # Compared with the file's own time, not the clock's: delivered again next week, a record goes where it went.
-        latest = iso_seconds((tally.delivered_at or self._now()) + timedelta(days=1))
+        delivered = tally.delivered_at or self._now()
         limits = self._limits
-        return IndexNaming(limits.index_prefix, limits.index_partition, latest, limits.max_days_per_file)
+        return IndexNaming(
+            limits.index_prefix,
+            limits.index_partition,
+            latest=iso_seconds(delivered + timedelta(days=1)),
+            max_indices=limits.max_days_per_file,
+            delivered=iso_seconds(delivered),
+        )
