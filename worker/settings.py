@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 # What OpenSearch allows in an index name, less what would need escaping in a pattern.
 _Prefix = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,99}$")]
-_PREFIX_RULE = "lower-case letters, digits, - and _, starting with a letter or digit"
+_AccountId = Annotated[str, StringConstraints(pattern=r"^([0-9]{12})?$")]
+
+# The patterns of settings, in words.
+_RULES: dict[int | str, str] = {
+    "index_prefix": "lower-case letters, digits, - and _, starting with a letter or digit",
+    "bucket_account": "the 12 digits of an account",
+}
 
 _LIMITS = Limits()  # the one source of its defaults
 
@@ -36,8 +42,7 @@ class Settings(BaseModel):
     opensearch_auth: Literal["auto", "sigv4", "basic", "none"] = Field(
         "auto",
         description="How to sign in: `basic`, `sigv4` (signed AWS requests) or `none`. `auto`: `basic` with a user name"
-        " or secret, `sigv4` for a host of AWS (`*.amazonaws.com`, `*.amazonaws.com.cn`, `*.on.aws` and the like), else"
-        " `none`.",
+        " or secret, `sigv4` for a host of AWS such as `*.amazonaws.com` or `*.on.aws`, else `none`.",
     )
     opensearch_service: Literal["auto", "es", "aoss"] = Field(
         "auto", description="SigV4 service: `es` for a domain, `aoss` for Serverless; `auto` goes by the host name."
@@ -58,15 +63,14 @@ class Settings(BaseModel):
         "", description="The trail's bucket, for the operator's commands. The consumer learns it from notifications."
     )
 
+    bucket_account: _AccountId = Field("", description="Account that must own the bucket; S3 refuses another's.")
+
     index_prefix: _Prefix = Field(_LIMITS.index_prefix, description="Indices are named `{prefix}-YYYY-MM-DD`.")
     index_partition: Partition = Field(
         _LIMITS.index_partition, description="`day` or `month`: how much time one index holds."
     )
     retention_days: int = Field(
-        0,
-        ge=0,
-        description="Days for which events are kept at least, by a policy of `trailsink setup`. An index is deleted"
-        " when its last events are that old. 0 keeps all.",
+        0, ge=0, description="Days for which events are kept at least, by a policy of `trailsink setup`. 0 keeps all."
     )
 
     max_inflated_bytes: int = Field(
@@ -221,7 +225,7 @@ def load_settings(**overrides: object) -> Settings:
 
 def _describe(error: ErrorDetails) -> str:
     """Describe one error of validation, with the variable's name where it is of one setting."""
-    is_prefix = error["type"] == "string_pattern_mismatch"
-    text = _PREFIX_RULE if is_prefix else error["msg"].removeprefix("Value error, ")
+    is_pattern = error["type"] == "string_pattern_mismatch"
+    text = _RULES[error["loc"][0]] if is_pattern else error["msg"].removeprefix("Value error, ")
     names = [variable(str(part)) for part in error["loc"][:1]]
     return ": ".join([*names, text])

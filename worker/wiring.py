@@ -13,7 +13,7 @@ from worker.aws.fast_get import FastGetObject
 from worker.aws.partitions import is_aws_host
 from worker.aws.s3 import S3Store
 from worker.aws.secrets import read_secret
-from worker.aws.session import config, open_session
+from worker.aws.session import config, expect_bucket_owner, open_session
 from worker.aws.sqs import SqsQueue
 from worker.errors import SetupError
 from worker.opensearch.client import Client
@@ -39,10 +39,13 @@ def make_store(settings: Settings) -> S3Store:
     """Build the S3 adapter."""
     session = open_session()
     client = session.client("s3", config=config(connections=settings.fetch_ahead))
+    expect_bucket_owner(client, settings.bucket_account)
     credentials = session.get_credentials()
     if credentials is None:
         return S3Store(client)  # its first request names the error
-    return S3Store(client, FastGetObject(client, credentials, connections=settings.fetch_ahead))
+    return S3Store(
+        client, FastGetObject(client, credentials, connections=settings.fetch_ahead, owner=settings.bucket_account)
+    )
 
 
 def make_queue(settings: Settings) -> SqsQueue:

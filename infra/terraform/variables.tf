@@ -70,6 +70,17 @@ variable "trail_topic_arn" {
   }
 }
 
+variable "trail_topic_service" {
+  description = "Service principal of trail_topic_arn. If the topic is in another region than the stack, and one of the two is an opt-in region, sns.OPT-IN-REGION.amazonaws.com. [default: sns.amazonaws.com]"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.trail_topic_service == null ? true : can(regex("^sns\\.([a-z0-9-]+\\.)?amazonaws\\.com$", var.trail_topic_service))
+    error_message = "trail_topic_service must match ^sns\\.([a-z0-9-]+\\.)?amazonaws\\.com$."
+  }
+}
+
 variable "kms_key_arn" {
   description = "Customer key for what the stack keeps (queues, logs, alarm topic, new domain); without one, AWS's own keys. Its key policy must let logs, cloudwatch and the notifying service (s3, sns or events) use kms:GenerateDataKey* and kms:Decrypt."
   type        = string
@@ -175,8 +186,8 @@ variable "endpoint_url" {
   default     = null
 
   validation {
-    condition     = var.endpoint_url == null ? true : can(regex("^(https?://[A-Za-z0-9.:\\[\\]-]+(/[^\\s/]+)*)?$", var.endpoint_url))
-    error_message = "endpoint_url must match ^(https?://[A-Za-z0-9.:\\[\\]-]+(/[^\\s/]+)*)?$."
+    condition     = var.endpoint_url == null ? true : can(regex("^(https?://[A-Za-z0-9.:\\[\\]-]+(/[A-Za-z0-9._~%+@:=,-]+)*)?$", var.endpoint_url))
+    error_message = "endpoint_url must match ^(https?://[A-Za-z0-9.:\\[\\]-]+(/[A-Za-z0-9._~%+@:=,-]+)*)?$."
   }
 }
 
@@ -342,6 +353,17 @@ variable "domain_volume_gigabytes" {
   validation {
     condition     = var.domain_volume_gigabytes == null ? true : var.domain_volume_gigabytes >= 10 && var.domain_volume_gigabytes <= 24576 && floor(var.domain_volume_gigabytes) == var.domain_volume_gigabytes
     error_message = "domain_volume_gigabytes must be a whole number from 10 to 24576."
+  }
+}
+
+variable "domain_shards_per_node" {
+  description = "Shards that one data node may hold, for the alarm. 250 is right for DomainInstanceTypes of 8 GiB of memory, 500 for 16 GiB, 1000 for 32 GiB and more. [default: 250]"
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.domain_shards_per_node == null ? true : var.domain_shards_per_node >= 50 && var.domain_shards_per_node <= 4000 && floor(var.domain_shards_per_node) == var.domain_shards_per_node
+    error_message = "domain_shards_per_node must be a whole number from 50 to 4000."
   }
 }
 

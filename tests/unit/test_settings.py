@@ -165,3 +165,17 @@ def test_a_collection_is_told_by_its_address_unless_the_service_is_named(
 def test_a_queue_is_named_by_the_end_of_its_url(url: str) -> None:
     """Metrics are written and read under that name."""
     assert queue_name(url) == "trail"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [("BUCKET_ACCOUNT", "acme", "the 12 digits of an account"), ("INDEX_PREFIX", "A b", "lower-case letters, digits")],
+)
+def test_a_value_that_does_not_match_is_refused_with_its_rule(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, rule: str
+) -> None:
+    """A pattern says nothing to most people."""
+    monkeypatch.setenv(f"TRAILSINK_{name}", value)
+
+    with pytest.raises(SetupError, match=f"TRAILSINK_{name}: {rule}"):
+        load_settings()

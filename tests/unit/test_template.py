@@ -12,6 +12,7 @@ from cfnlint.api import lint
 from cfnlint.decode.cfn_yaml import loads
 
 from infra.local import resources as local
+from worker.aws.partitions import PARTITIONS
 from worker.deploy.cluster_handler import ClusterVariables
 from worker.deploy.custom_resource import LOOPBACK_VARIABLE
 from worker.deploy.notification_handler import NotificationVariables
@@ -265,6 +266,7 @@ def test_what_is_made_follows_from_what_is_asked() -> None:
     ("wrong", "word"),
     [
         ({"NotificationSource": "SNS"}, "TrailTopicArn"),
+        ({"NotificationSource": "EventBridge", "TrailBucketAccount": "210987654321"}, "another account's bucket"),
         ({"SubnetIds": "subnet-11111111"}, "go together"),
         ({"Destination": "url"}, "EndpointUrl"),
         ({"Destination": "serverless", "EndpointUrl": "https://a.b"}, "EndpointArn"),
@@ -402,6 +404,8 @@ def test_the_code_takes_the_environment(deployment: dict[str, str], monkeypatch:
         match value:
             case {"Fn::FindInMap": [kind, key, member]}:
                 text = TEMPLATE["Mappings"][kind][key][member]
+            case {"Ref": "AWS::AccountId"}:
+                text = "123456789012"
             case dict():
                 text = "https://made.by.aws/queue"
             case _:
@@ -720,3 +724,127 @@ def test_a_domain_has_as_many_zones_as_subnets() -> None:
     assert config["ZoneAwarenessConfig"] == {"AvailabilityZoneCount": 3}
     assert config["DedicatedMasterCount"] == 3
     assert deployed({})["Domain"]["Properties"]["ClusterConfig"]["ZoneAwarenessEnabled"] is False
+
+
+@pytest.mark.parametrize("name", ["Domain", "DomainSecret", "DomainLogs", "DomainLogsPolicy"])
+def test_what_a_domain_needs_stays_with_it(name: str) -> None:
+    """Its logs say who has read the events; without their policy it could not write them any more."""
+    assert RESOURCES[name]["DeletionPolicy"] == "RetainExceptOnCreate"
+    assert RESOURCES[name]["UpdateReplacePolicy"] == "Retain"
+
+
+# Partitions, regions and shells
+
+
+def test_the_console_s_hosts_are_those_of_the_code() -> None:
+    """A key that is missing fails the stack, because the dashboard's address is an output."""
+    hosts = {name: entry["Host"] for name, entry in TEMPLATE["Mappings"]["Console"].items()}
+
+    assert hosts == {partition.name: partition.console for partition in PARTITIONS}
+    text, own = TEMPLATE["Outputs"]["PipelineDashboard"]["Value"]["Fn::Sub"]
+    assert text.startswith("https://${AWS::Region}.${Host}/cloudwatch/")
+    assert own["Host"] == {"Fn::FindInMap": ["Console", {"Ref": "AWS::Partition"}, "Host"]}
+
+
+def test_nothing_but_a_service_principal_names_a_domain_of_one_partition() -> None:
+    """Elsewhere, AWS::URLSuffix or a mapping says it."""
+    texts = [text for text in everything_in([RESOURCES, TEMPLATE["Outputs"]]) if isinstance(text, str)]
+    domains = {domain for text in texts for domain in re.findall(r"[\w.*-]*\.amazon(?:aws)?\.com[\w.-]*", text)}
+
+    assert domains
+    assert {domain for domain in domains if not re.fullmatch(r"[a-z0-9]+\.amazonaws\.com", domain)} == set()
+
+
+@pytest.mark.parametrize(
+    ("deployment", "auth"),
+    [
+        ("a new domain", "sigv4"),
+        ("a new domain for people with passwords", "basic"),
+        ("a domain that is there, told by SNS", "sigv4"),
+        ("a cluster of one's own", "basic"),
+    ],
+)
+def test_the_next_commands_say_how_to_sign_in(deployment: str, auth: str) -> None:
+    """By its host name, an endpoint of one's own would be asked unsigned."""
+    text, own = TEMPLATE["Outputs"]["NextCommands"]["Value"]["Fn::Sub"]
+    given = values_of(DEPLOYMENTS[deployment])
+    true = {name: truth(condition, given) for name, condition in TEMPLATE["Conditions"].items()}
+
+    value = resolve(own["Auth"], given, true)
+
+    match value:
+        case {"Fn::FindInMap": [kind, key, member]}:
+            value = TEMPLATE["Mappings"][kind][key][member]
+    assert "TRAILSINK_OPENSEARCH_AUTH=${Auth}" in text
+    assert value == auth
+
+
+@pytest.mark.parametrize("path", ["$(id)", "a`id`", "a;id", "a'b", 'a"b', "a b", "a|b", "a&b", "${HOME}"])
+def test_an_endpoint_s_address_holds_nothing_that_a_shell_reads(path: str) -> None:
+    """README has `eval` of the next commands."""
+    pattern = PARAMETERS["EndpointUrl"]["AllowedPattern"]
+
+    assert not re.fullmatch(pattern, f"https://a.b/{path}")
+    assert re.fullmatch(pattern, "https://a.b:9200/logs/2026")
+
+
+@pytest.mark.parametrize(
+    ("principal", "valid"),
+    [
+        ("sns.amazonaws.com", True),
+        ("sns.me-central-1.amazonaws.com", True),
+        ("*", False),
+        ("s3.amazonaws.com", False),
+        ("sns.amazonaws.com.evil.example", False),
+    ],
+)
+def test_a_topic_of_an_opt_in_region_can_be_let_in(*, principal: str, valid: bool) -> None:
+    """There, SNS sends under a name of the region's; both queues must let that one in and no other."""
+    assert bool(re.fullmatch(PARAMETERS["TrailTopicService"]["AllowedPattern"], principal)) is valid
+
+    made = deployed(DEPLOYMENTS["a domain that is there, told by SNS"] | {"TrailTopicService": principal})
+
+    for name in ("SourceQueuePolicy", "DeadLetterQueuePolicy"):
+        statements_ = made[name]["Properties"]["PolicyDocument"]["Statement"]
+        allowed_ = [statement for statement in statements_ if statement["Effect"] == "Allow"]
+        assert [statement["Principal"] for statement in allowed_] == [{"Service": principal}]
+
+
+# Alarms
+
+
+def test_a_single_waiting_file_raises_the_alarm_within_the_longest_delay() -> None:
+    """A message comes back at least once an hour, and SQS itself does not count it any more."""
+    alarm = properties("HandedBackAlarm")
+
+    assert alarm["MetricName"] in {metric.name for metric in METRICS}
+    assert alarm["Period"] >= Settings.model_fields["backoff_max_seconds"].default
+    assert (alarm["DatapointsToAlarm"], alarm["Statistic"]) == (1, "Maximum")
+
+
+@pytest.mark.parametrize(
+    ("name", "metric"),
+    [
+        ("MemoryAlarm", "JVMMemoryPressure"),
+        ("SnapshotAlarm", "AutomatedSnapshotFailure"),
+        ("KeyErrorAlarm", "KMSKeyError"),
+        ("KeyInaccessibleAlarm", "KMSKeyInaccessible"),
+    ],
+)
+def test_the_domain_has_the_alarms_that_aws_recommends(name: str, metric: str) -> None:
+    """Those of its key only where it has one: without a key there is no such metric."""
+    key = {"KmsKeyArn": "arn:aws:kms:eu-central-1:123456789012:key/4f1d"}
+
+    assert properties(name)["MetricName"] == metric
+    assert name in deployed(key)
+    assert (name in deployed({})) == (not name.startswith("Key"))
+    assert name not in deployed(DEPLOYMENTS["a cluster of one's own"])
+
+
+def test_the_default_domain_is_warned_before_its_shards_are_used_up() -> None:
+    """At the limit, no index of a new day can be created. 90 days of indices must not raise it."""
+    alarm = deployed({})["ShardsAlarm"]["Properties"]
+    limit = int(PARAMETERS["DomainShardsPerNode"]["Default"]) * int(PARAMETERS["DomainInstanceCount"]["Default"])
+
+    assert alarm["Metrics"][0]["MetricStat"]["Metric"]["MetricName"] == "Shards.active"
+    assert 100 < limit * alarm["Threshold"] / 100 < limit

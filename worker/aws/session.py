@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
 from worker.errors import SetupError
+
+if TYPE_CHECKING:
+    from types_boto3_s3 import S3Client
+
+OWNER_HEADER = "x-amz-expected-bucket-owner"
 
 
 def config(*, connections: int, read_seconds: float = 30.0) -> Config:
@@ -33,3 +39,18 @@ def open_session() -> boto3.Session:
     if session.region_name is None:
         raise SetupError("No AWS region is set: set AWS_REGION.")
     return session
+
+
+def expect_bucket_owner(client: S3Client, account: str) -> None:
+    """Have each request of an S3 client name the account that must own the bucket, "" for any.
+
+    S3 refuses the request for another account's bucket: anybody can take the name of one that was deleted.
+    docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html
+    """
+
+    def add_owner(params: dict[str, Any], model: Any, **_: Any) -> None:  # noqa: ANN401 - botocore has no types
+        if "ExpectedBucketOwner" in model.input_shape.members:
+            params.setdefault("ExpectedBucketOwner", account)
+
+    if account:
+        client.meta.events.register("provide-client-params.s3.*", add_owner)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from worker.aws.session import config, open_session
+from worker.aws.session import config, expect_bucket_owner, open_session
 from worker.backfill.checkpoint import Checkpoint, CheckpointFile, state_folder, state_path
 from worker.backfill.job import BackfillJob, run_job
 from worker.backfill.listing import LISTINGS, find_roots, list_files
@@ -83,6 +83,7 @@ def _open_source(options: BackfillOptions, settings: Settings) -> FileSource:
         tree = LocalTree(options.local)
         return FileSource(bucket, f"{options.local}/", tree, tree)
     client = open_session().client("s3", config=config(connections=LISTINGS))
+    expect_bucket_owner(client, settings.bucket_account)
     return FileSource(bucket, ObjectRef(bucket, "").uri, BucketLister(client, bucket), None)
 
 

@@ -165,7 +165,12 @@ def _stack_data(account: Account, deployed: DeployedStack) -> _StackData:
     if values.get("Destination") == "create-domain":
         domain, secret = values.get("DomainName", ""), values.get("MasterSecretArn", "")
         description = f"The OpenSearch domain {domain} with its events"
-        return _StackData(description, lambda: account.delete_domain(domain, secret))
+
+        def delete_domain() -> Iterator[str]:
+            yield from account.delete_domain(domain, secret)
+            yield from account.delete_domain_logs(deployed.name)
+
+        return _StackData(description, delete_domain)
 
     def delete() -> Iterator[str]:
         client = make_client(settings_of(deployed)).connect()

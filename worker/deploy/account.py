@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from worker.aws.errors import error_text
+from worker.aws.errors import error_code, error_text
 from worker.errors import SetupError
 
 if TYPE_CHECKING:
@@ -81,3 +81,22 @@ class Account:
                 yield "Its password is deleted; for 30 days, Secrets Manager can restore it."
         except (ClientError, BotoCoreError) as error:
             raise SetupError(f"The domain {name} could not be deleted: {error_text(error)}.") from error
+
+    def delete_domain_logs(self, stack: str) -> Iterator[str]:
+        """Delete the logs of a stack's domain, and its permission to write them; yields what was done."""
+        client, group = self._session.client("logs"), f"/aws/opensearch/{stack}"
+        deletions = (
+            (lambda: client.delete_log_group(logGroupName=group), f"Its log group {group} is deleted."),
+            (
+                lambda: client.delete_resource_policy(policyName=f"{stack}-domain-logs"),
+                "Its permission to write there is deleted.",
+            ),
+        )
+        for delete, sentence in deletions:
+            try:
+                delete()
+            except (ClientError, BotoCoreError) as error:
+                if error_code(error) != "ResourceNotFoundException":
+                    yield f"The logs of the domain in {group} stay: {error_text(error)}."
+            else:
+                yield sentence

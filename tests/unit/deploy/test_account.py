@@ -31,6 +31,8 @@ class FakeAws:
     def __init__(self) -> None:
         self.head: dict[str, Any] | ClientError = {"BucketRegion": "eu-central-1"}
         self.expected_owners: list[str] = []
+        self.log_errors: dict[str, str] = {}
+        self.deleted: list[str] = []
         self.trails: list[dict[str, str]] | None = []
 
     def client(self, _service: str) -> FakeAws:
@@ -45,6 +47,17 @@ class FakeAws:
         if isinstance(self.head, ClientError):
             raise self.head
         return self.head
+
+    def delete_log_group(self, *, logGroupName: str) -> None:  # noqa: N803 - as in boto3
+        self._delete("log group", logGroupName)
+
+    def delete_resource_policy(self, *, policyName: str) -> None:  # noqa: N803 - as in boto3
+        self._delete("policy", policyName)
+
+    def _delete(self, kind: str, name: str) -> None:
+        if code := self.log_errors.get(kind):
+            raise ClientError({"Error": {"Code": code, "Message": "no"}}, "Delete")
+        self.deleted.append(name)
 
     def describe_trails(self) -> dict[str, Any]:
         if self.trails is None:
@@ -112,3 +125,31 @@ def test_trails_are_those_that_write_to_the_bucket(aws: FakeAws, account: Accoun
     aws.trails = None
 
     assert (names, account.trails("trail")) == (["audit"], None)
+
+
+def test_the_logs_of_a_domain_are_deleted_with_it(aws: FakeAws, account: Account) -> None:
+    """The stack retains them as long as the domain stays."""
+    lines = list(account.delete_domain_logs("trail"))
+
+    assert aws.deleted == ["/aws/opensearch/trail", "trail-domain-logs"]
+    assert lines == ["Its log group /aws/opensearch/trail is deleted.", "Its permission to write there is deleted."]
+
+
+@pytest.mark.parametrize(
+    ("code", "lines"),
+    [
+        ("ResourceNotFoundException", ["Its permission to write there is deleted."]),
+        (
+            "AccessDeniedException",
+            [
+                "The logs of the domain in /aws/opensearch/trail stay: AccessDeniedException: no.",
+                "Its permission to write there is deleted.",
+            ],
+        ),
+    ],
+)
+def test_logs_that_cannot_be_deleted_stop_nothing(aws: FakeAws, account: Account, code: str, lines: list[str]) -> None:
+    """The domain is gone by then; a stack of an older version has deleted them itself."""
+    aws.log_errors = {"log group": code}
+
+    assert list(account.delete_domain_logs("trail")) == lines
