@@ -12,7 +12,7 @@ from worker.aws.errors import error_code, error_text
 from worker.errors import SetupError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from boto3 import Session
     from types_boto3_s3 import S3Client
@@ -85,7 +85,7 @@ class Account:
     def delete_domain_logs(self, stack: str) -> Iterator[str]:
         """Delete the logs of a stack's domain, and its permission to write them; yields what was done."""
         client, group = self._session.client("logs"), f"/aws/opensearch/{stack}"
-        deletions = (
+        deletions: tuple[tuple[Callable[[], object], str], ...] = (
             (lambda: client.delete_log_group(logGroupName=group), f"Its log group {group} is deleted."),
             (
                 lambda: client.delete_resource_policy(policyName=f"{stack}-domain-logs"),
