@@ -17,6 +17,7 @@ from pydantic import (
     model_validator,
 )
 
+from worker.aws.partitions import opensearch_service
 from worker.errors import SetupError
 from worker.pipeline.addresses import ClusterUrl, Url  # noqa: TC001 - pydantic needs them at runtime
 from worker.pipeline.buckets import ANY_BUCKET, AllowedBuckets
@@ -29,7 +30,13 @@ if TYPE_CHECKING:
 
 # What OpenSearch allows in an index name, less what would need escaping in a pattern.
 _Prefix = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,99}$")]
-_PREFIX_RULE = "lower-case letters, digits, - and _, starting with a letter or digit"
+_AccountId = Annotated[str, StringConstraints(pattern=r"^([0-9]{12})?$")]
+
+# The patterns of settings, in words.
+_RULES: dict[int | str, str] = {
+    "index_prefix": "lower-case letters, digits, - and _, starting with a letter or digit",
+    "bucket_account": "the 12 digits of an account",
+}
 
 # Old buckets may have names that S3 does not allow any more; an ARN or an address is none.
 # docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
@@ -54,6 +61,7 @@ class StoreSettings(BaseModel):
         " and all where that is not set. A notification of another bucket becomes a dead letter.",
     )
 
+    bucket_account: _AccountId = Field("", description="Account that must own the bucket; S3 refuses another's.")
     s3_role_arn: str = Field(
         "",
         description="ARN of a role that reads the bucket, for a bucket of an account that allows no bucket policy.",
@@ -94,7 +102,7 @@ class Settings(StoreSettings):
     opensearch_auth: Literal["auto", "sigv4", "basic", "none"] = Field(
         "auto",
         description="How to sign in: `basic`, `sigv4` (signed AWS requests) or `none`. `auto`: `basic` with a user name"
-        " or secret, `sigv4` for `*.amazonaws.com`, else `none`.",
+        " or secret, `sigv4` for a host of AWS such as `*.amazonaws.com` or `*.on.aws`, else `none`.",
     )
     opensearch_service: Literal["auto", "es", "aoss"] = Field(
         "auto", description="SigV4 service: `es` for a domain, `aoss` for Serverless; `auto` goes by the host name."
@@ -116,7 +124,7 @@ class Settings(StoreSettings):
         _LIMITS.index_partition, description="`day` or `month`: how much time one index holds."
     )
     retention_days: int = Field(
-        0, ge=0, description="Days after which indices are deleted, by a policy of `trailsink setup`. 0 keeps them."
+        0, ge=0, description="Days for which events are kept at least, by a policy of `trailsink setup`. 0 keeps all."
     )
     read_only_days: int = Field(
         0, ge=0, description="Days after which indices accept no more writes, by the same policy. 0 never blocks them."
@@ -220,7 +228,7 @@ class Settings(StoreSettings):
         """Whether the cluster is a Serverless collection, which only its address can tell."""
         if self.opensearch_service != "auto":
             return self.opensearch_service == "aoss"
-        return self.opensearch_host.endswith(".aoss.amazonaws.com")
+        return opensearch_service(self.opensearch_host) == "aoss"
 
     @property
     def metrics_queue(self) -> str | None:
@@ -279,7 +287,7 @@ def load_settings(**overrides: object) -> Settings:
 
 def _describe(error: ErrorDetails) -> str:
     """Describe one error of validation, with the variable's name where it is of one setting."""
-    is_prefix = error["type"] == "string_pattern_mismatch"
-    text = _PREFIX_RULE if is_prefix else error["msg"].removeprefix("Value error, ")
+    is_pattern = error["type"] == "string_pattern_mismatch"
+    text = _RULES[error["loc"][0]] if is_pattern else error["msg"].removeprefix("Value error, ")
     names = [variable(str(part)) for part in error["loc"][:1]]
     return ": ".join([*names, text])

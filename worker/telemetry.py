@@ -77,6 +77,11 @@ METRICS = (
     Metric("TotalSeconds", "Seconds", "time for the whole batch", lambda r: round(r.stats.total_seconds, 3)),
     Metric("DeliveryLag", "Seconds", "now minus the oldest event time of each file that was indexed"),
     Metric("NotificationLag", "Seconds", "now minus the time of the notification of each file that was indexed"),
+    Metric(
+        "HandedBackLag",
+        "Seconds",
+        "now minus the time of the notification of each file that goes back",
+    ),
 )
 
 _UNITS = {metric.name: metric.unit for metric in METRICS}
@@ -93,7 +98,12 @@ def _lags(result: BatchResult) -> dict[str, list[float]]:
         _seconds_since(result, datetime.fromisoformat(file.oldest_event)) for file in indexed if file.oldest_event
     ]
     notification = [_seconds_since(result, file.ref.notified_at) for file in indexed if file.ref.notified_at]
-    lags = {"DeliveryLag": delivery, "NotificationLag": notification}
+    returned = [file for file in result.files if file.outcome is FileOutcome.HANDED_BACK]
+    # CloudTrail's own notices have no time; then the name of the file says when it was delivered.
+    announced = [file.ref.notified_at or file.delivered_at for file in returned]
+    waiting = sorted((_seconds_since(result, moment) for moment in announced if moment), reverse=True)
+    # The longest ones first, because an alarm needs the maximum.
+    lags = {"DeliveryLag": delivery, "NotificationLag": notification, "HandedBackLag": waiting}
     return {name: values[:_MAX_VALUES] for name, values in lags.items() if values}
 
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from requests_aws4auth import AWS4Auth
 
 from worker.aws.fast_get import FastGetObject
+from worker.aws.partitions import is_aws_host
 from worker.aws.s3 import S3Store
 from worker.aws.secrets import read_secret
-from worker.aws.session import accept_charges, config, open_role_session, open_session
+from worker.aws.session import accept_charges, config, expect_bucket_owner, open_role_session, open_session
 from worker.aws.sqs import SqsQueue
 from worker.errors import SetupError
 from worker.opensearch.address import proxy_for, refuse_clear_text
@@ -57,6 +58,7 @@ def open_s3_session(settings: Settings) -> Session:
 def make_s3_client(settings: Settings, session: Session, *, connections: int) -> S3Client:
     """Build a client of S3."""
     client: S3Client = session.client("s3", config=config(connections=connections))
+    expect_bucket_owner(client, settings.bucket_account)
     if settings.request_payer:
         accept_charges(client)
     return client
@@ -69,7 +71,7 @@ def make_store(settings: Settings) -> S3Store:
     credentials = session.get_credentials()
     if credentials is None:
         return S3Store(client, buckets=settings.allowed_buckets)  # its first request names the error
-    fast_get = FastGetObject(client, credentials, connections=settings.fetch_ahead)
+    fast_get = FastGetObject(client, credentials, connections=settings.fetch_ahead, owner=settings.bucket_account)
     return S3Store(client, fast_get, buckets=settings.allowed_buckets)
 
 
@@ -90,7 +92,7 @@ def make_client(settings: Settings) -> Client:
     """Build what opens connections to the cluster; raises SetupError for an address that is not safe."""
     url = settings.required("opensearch_url")
     proxy = proxy_for(url)
-    if _auth_method(settings) != "none":
+    if auth_method(settings) != "none":
         refuse_clear_text(url, proxy)
     if settings.opensearch_ca_file and not settings.opensearch_ca_file.is_file():
         raise SetupError(f"TRAILSINK_OPENSEARCH_CA_FILE: there is no file {settings.opensearch_ca_file}.")
@@ -134,7 +136,7 @@ def make_consumer(
 
 
 def _sign_in(settings: Settings) -> Callable[[], AWS4Auth | tuple[str, str] | None]:
-    match _auth_method(settings):
+    match auth_method(settings):
         case "basic":
             return lambda: _read_password(settings)
         case "sigv4":
@@ -152,12 +154,13 @@ def _sign_in(settings: Settings) -> Callable[[], AWS4Auth | tuple[str, str] | No
             return lambda: None
 
 
-def _auth_method(settings: Settings) -> str:
+def auth_method(settings: Settings) -> str:
+    """Return how requests to the cluster are authenticated: "basic", "sigv4" or "none"."""
     if settings.opensearch_auth != "auto":
         return settings.opensearch_auth
     if settings.opensearch_username or settings.opensearch_secret_arn:
         return "basic"
-    return "sigv4" if settings.opensearch_host.endswith(".amazonaws.com") else "none"
+    return "sigv4" if is_aws_host(settings.opensearch_host) else "none"
 
 
 def _read_password(settings: Settings) -> tuple[str, str]:

@@ -87,6 +87,11 @@ NEEDS = (
             ),
             "bucket": ("s3:GetBucketNotification",),
             "trail": ("cloudtrail:DescribeTrails", "cloudtrail:GetTrailStatus"),
+            "stack, with --stack": (
+                "cloudformation:DescribeStacks",
+                "cloudformation:GetTemplate",
+                "cloudformation:ListStackResources",
+            ),
             "`*`": ("cloudwatch:GetMetricData",),
         },
         _role_permissions(examiner_role("cloudtrail", retention=True)),

@@ -21,7 +21,7 @@ from tests.integration.test_signatures import REGION, Judge, Key
 from tests.support.certificates import make_authority
 from worker.aws.fast_get import FastGetObject
 from worker.aws.s3 import S3Store
-from worker.aws.session import config
+from worker.aws.session import OWNER_HEADER, config, expect_bucket_owner
 from worker.errors import Reason, StoreUnavailable, UnreadableObject
 from worker.pipeline.objects import ObjectRef
 
@@ -60,6 +60,7 @@ class Bucket:
     pieces: tuple[int, ...] = ()  # at which bytes an answer is cut; a moment passes between two pieces
     after: bytes = b""  # follows each answer, unasked
     seen: list[Asked] = field(default_factory=list)
+    owners: list[str] = field(default_factory=list)  # the account that each request expects as the bucket's owner
     opened: int = 0
     url: str = ""
 
@@ -72,6 +73,7 @@ class Bucket:
             text = self.odd.pop(0)
             status = int(text[9:12]) if text.startswith(b"HTTP") else 0
         self.seen.append(Asked(target, status, by_boto3))
+        self.owners.append(headers.get(OWNER_HEADER, ""))
         return status, text
 
     @property
@@ -144,13 +146,14 @@ def ref(key: str = NAME, version: str | None = None) -> ObjectRef:
     return ObjectRef("trail-bucket", key, version, None, None)
 
 
-def store_of(bucket: Bucket, key: Key, credentials: Credentials | None = None, **more: Any) -> S3Store:
+def store_of(bucket: Bucket, key: Key, credentials: Credentials | None = None, owner: str = "", **more: Any) -> S3Store:
     made = boto3.Session(key.id, key.secret, key.token or None, region_name=REGION)
     own = config(connections=4, read_seconds=2).merge(Config(s3={"addressing_style": "path"}, **more))
     client = made.client("s3", endpoint_url=bucket.url, config=own)
     credentials = credentials or made.get_credentials()
     assert isinstance(credentials, Credentials)
-    return S3Store(client, FastGetObject(client, credentials, connections=4, seconds=2))
+    expect_bucket_owner(client, owner)
+    return S3Store(client, FastGetObject(client, credentials, connections=4, seconds=2, owner=owner))
 
 
 @pytest.fixture
@@ -165,6 +168,18 @@ def taught(bucket: Bucket, **more: Any) -> S3Store:
     store.fetch(ref(), 1_000)
     assert not bucket.short
     return store
+
+
+@pytest.mark.parametrize("owner", ["111122223333", ""])
+def test_the_short_way_expects_the_same_owner_of_the_bucket_as_boto3(bucket: Bucket, owner: str) -> None:
+    """A bucket that somebody else took over would otherwise be refused by the slow way only."""
+    store = store_of(bucket, bucket.judge.keys[0], owner=owner)
+
+    contents = [store.fetch(ref(), 1_000).content for _ in range(3)]
+
+    assert contents == [CONTENT] * 3
+    assert [one.by_boto3 for one in bucket.seen] == [True, False, False]
+    assert bucket.owners == [owner] * 3
 
 
 @pytest.mark.parametrize("version", [None, "3HL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY_MTRCxf3vjVBH40Nrjf"])

@@ -168,7 +168,7 @@ def test_a_record_without_a_time_is_found_by_the_time_of_its_file(bench: Bench) 
     consume()
 
     found = bench.documents()[without["eventID"]]
-    assert found["_index"] == f"{bench.prefix}-undated"
+    assert found["_index"] == f"{bench.prefix}-undated-2026-03-04"
     assert found["_source"]["@timestamp"] == "2026-03-04T10:10:00Z"
 
 

@@ -28,6 +28,9 @@ LAYERS = (
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 
+# Pure tables of the outside world, which every layer may read: they import nothing of ours, and no SDK.
+TABLES = {"worker.aws.partitions"}
+
 # The core knows no neighbour, no clock and no chance: they are handed in, so its tests need no network and no sleep.
 WORLD = {
     "os",
@@ -124,9 +127,17 @@ def test_imports_point_downwards(path: Path) -> None:
     """A module knows its own package and the layers below it, nothing else."""
     own = package(module_name(path))
 
-    ours = {package(name) for name in imported(path) if name.partition(".")[0] == "worker"} - {own}
+    ours = {package(name) for name in imported(path) - TABLES if name.partition(".")[0] == "worker"} - {own}
 
     assert {name for name in ours if LEVEL[name] >= LEVEL[own]} == set()
+
+
+@pytest.mark.parametrize("module", sorted(TABLES))
+def test_a_table_that_everybody_reads_reads_nothing(module: str) -> None:
+    """Otherwise it would be a way around the layers."""
+    libraries = {name.partition(".")[0] for name in imported(path_of(module))}
+
+    assert libraries <= set(sys.stdlib_module_names) - WORLD
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path.parent != WORKER and path.name == "__init__.py"])

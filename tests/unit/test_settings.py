@@ -223,6 +223,9 @@ def test_the_longest_wait_gives_a_day_of_outage_before_sqs_gives_up() -> None:
     [
         ("https://abc.eu-west-1.aoss.amazonaws.com", "auto", True),
         ("https://vpc-a-b.eu-west-1.es.amazonaws.com", "auto", False),
+        ("https://abc.aoss.eu-west-1.on.aws", "auto", True),
+        ("https://abc.cn-north-1.aoss.amazonaws.com.cn", "auto", True),
+        ("https://vpc-a-b.aos.eu-west-1.on.aws", "auto", False),
         ("https://behind.example:9200/path", "aoss", True),
         ("https://abc.eu-west-1.aoss.amazonaws.com", "es", False),
         ("", "auto", False),
@@ -242,3 +245,17 @@ def test_a_collection_is_told_by_its_address_unless_the_service_is_named(
 def test_a_queue_is_named_by_the_end_of_its_url(url: str) -> None:
     """Metrics are written and read under that name."""
     assert queue_name(url) == "trail"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [("BUCKET_ACCOUNT", "acme", "the 12 digits of an account"), ("INDEX_PREFIX", "A b", "lower-case letters, digits")],
+)
+def test_a_value_that_does_not_match_is_refused_with_its_rule(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, rule: str
+) -> None:
+    """A pattern says nothing to most people."""
+    monkeypatch.setenv(f"TRAILSINK_{name}", value)
+
+    with pytest.raises(SetupError, match=f"TRAILSINK_{name}: {rule}"):
+        load_settings()

@@ -34,9 +34,10 @@ from httptools import HttpParserError, HttpParserUpgrade
 from urllib3.util import parse_url
 
 from worker.aws.http1 import ConnectionPool, Endpoint
+from worker.aws.session import OWNER_HEADER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from botocore.awsrequest import AWSPreparedRequest
     from botocore.credentials import Credentials
@@ -71,11 +72,15 @@ class FastGetObject:
     """Reads objects of buckets that it has seen `client` read. Thread-safe.
 
     `credentials` are those of the client, `connections` how many are kept to one bucket, `seconds` the longest wait for
-    bytes. The CA bundle is botocore's, or the one that its configuration or environment names.
+    bytes. The CA bundle is botocore's, or the one that its configuration or environment names. `owner` is the account
+    that must own the buckets, "" for any, as in the client's own requests.
     """
 
-    def __init__(self, client: S3Client, credentials: Credentials, *, connections: int, seconds: float = 30.0) -> None:
+    def __init__(
+        self, client: S3Client, credentials: Credentials, *, connections: int, seconds: float = 30.0, owner: str = ""
+    ) -> None:
         self._credentials, self._connections, self._seconds = credentials, connections, seconds
+        self._owner = {OWNER_HEADER: owner} if owner else {}
         self._pools: dict[str, ConnectionPool] = {}  # by bucket
         self._failures: dict[str, int] = {}
         self._disabled_until: dict[str, float] = {}  # monotonic
@@ -133,7 +138,8 @@ class FastGetObject:
     def _request_bytes(self, endpoint: Endpoint, ref: ObjectRef) -> bytes:
         target, authority = endpoint.path + _target(ref), endpoint.authority
         url = f"{endpoint.scheme}://{authority}{target}"
-        request = AWSRequest("GET", url, headers={"host": authority})  # without it, botocore would parse the URL twice
+        # Without the host, botocore would parse the URL twice.
+        request = AWSRequest("GET", url, headers={"host": authority} | self._owner)
         if endpoint.request_payer:
             request.headers[_REQUEST_PAYER] = endpoint.request_payer
         _SignedGet(self._credentials.get_frozen_credentials(), "s3", endpoint.region).add_auth(request)
@@ -169,7 +175,7 @@ class FastGetObject:
             if pool := self._pools.pop(ref.bucket, None):
                 pool.close()
         elif ref.bucket not in self._pools and _is_plain(ref) and now >= self._disabled_until.get(ref.bucket, now):
-            endpoint = _learn_endpoint(self._thread.sent, ref) if self._thread.sent else None
+            endpoint = _learn_endpoint(self._thread.sent, ref, self._owner) if self._thread.sent else None
             if endpoint:
                 self._pools.setdefault(ref.bucket, ConnectionPool(endpoint, self._connections))
         return fetched
@@ -223,13 +229,15 @@ def _close_all(pools: dict[str, ConnectionPool]) -> None:
         pool.close()
 
 
-def _learn_endpoint(sent: AWSPreparedRequest, ref: ObjectRef) -> Endpoint | None:
+def _learn_endpoint(sent: AWSPreparedRequest, ref: ObjectRef, own_headers: Mapping[str, str]) -> Endpoint | None:
     """Return where boto3 sent a GetObject; None where the fast path could not send the same."""
     headers = {name.lower(): _text(value) for name, value in sent.headers.items()}
     scope = _SCOPE.match(headers.get("authorization", ""))
     url = parse_url(sent.url)
     path, _, end = (url.request_uri or "").rpartition(_target(ref))
-    others = {name for name in headers if name.startswith("x-amz-")} - _SIGNED_HEADERS
+    others = {name for name in headers if name.startswith("x-amz-")} - _SIGNED_HEADERS - set(own_headers)
+    if any(headers.get(name) != value for name, value in own_headers.items()):
+        return None
     if not scope or end or not path.endswith("/") or others or get_environ_proxies(sent.url):
         return None
     return Endpoint.of(

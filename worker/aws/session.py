@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # The name of the session in CloudTrail's records of what the role did.
 _ROLE_SESSION = "trailsink"
 
+OWNER_HEADER = "x-amz-expected-bucket-owner"
+
 
 def config(*, connections: int, read_seconds: float = 30.0) -> Config:
     """Return a client configuration: timeouts, botocore's own retries, and no checksums that nobody asked for."""
@@ -100,3 +102,18 @@ def accept_charges(client: S3Client) -> None:
 
 def _add_request_payer(params: dict[str, Any], **_: object) -> None:
     params.setdefault("RequestPayer", "requester")
+
+
+def expect_bucket_owner(client: S3Client, account: str) -> None:
+    """Have each request of an S3 client name the account that must own the bucket, "" for any.
+
+    S3 refuses the request for another account's bucket: anybody can take the name of one that was deleted.
+    docs.aws.amazon.com/AmazonS3/latest/userguide/bucket-owner-condition.html
+    """
+
+    def add_owner(params: dict[str, Any], model: Any, **_: Any) -> None:  # noqa: ANN401 - botocore has no types
+        if "ExpectedBucketOwner" in model.input_shape.members:
+            params.setdefault("ExpectedBucketOwner", account)
+
+    if account:
+        client.meta.events.register("provide-client-params.s3.*", add_owner)

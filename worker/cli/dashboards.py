@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from worker.aws.partitions import is_aws_host
 from worker.cli.output import print_document, print_line
 from worker.errors import SetupError
 from worker.opensearch.dashboards import install, ndjson, saved_objects
@@ -31,7 +32,7 @@ def install_dashboards(*, url: str | None, tenant: str | None) -> None:
 
 
 def _default_address(cluster_url: str) -> str:
-    if (urlsplit(cluster_url).hostname or "").endswith(".amazonaws.com"):
+    if is_aws_host(urlsplit(cluster_url).hostname or ""):
         return f"{cluster_url.rstrip('/')}/_dashboards"
     raise SetupError("The address of Dashboards does not follow from TRAILSINK_OPENSEARCH_URL: pass --url.")
 

@@ -8,6 +8,7 @@ from worker.aws.session import open_session
 from worker.cli.deploy import CLUSTER_SECONDS
 from worker.cli.output import format_status, print_json, print_line
 from worker.deploy.deployed import describe_stack, settings_of
+from worker.deploy.function_code import read_function_code
 from worker.deploy.template import BUNDLE, template_text
 from worker.errors import SetupError
 from worker.health.doctor import Doctor
@@ -60,10 +61,16 @@ def _print(finding: Finding) -> None:
 
 def _check_stack(name: str, loader_role: str) -> Iterator[Finding]:
     """Check a stack against this trailsink, and then what it created."""
-    deployed = describe_stack(open_session().client("cloudformation"), name)
+    session = open_session()
+    deployed = describe_stack(session.client("cloudformation"), name)
     bundle = BUNDLE.read_bytes() if BUNDLE.is_file() else None
-    key = deployed.values.get("CodeKey", "")
-    yield from StackDrift(deployed.name, deployed.template, key, template_text(), bundle).findings()
+    try:
+        functions = read_function_code(session, name)
+    except SetupError:
+        functions = {}  # the finding says that it was not checked
+    yield from StackDrift(
+        deployed.name, deployed.template, deployed.values.get("CodeKey", ""), functions, template_text(), bundle
+    ).findings()
     yield from _check(settings_of(deployed), loader_role, deployed.trail_prefix)
 
 

@@ -20,7 +20,9 @@ def setup(
     read_only_days = settings.read_only_days if read_only_after is None else read_only_after
     if 0 < days <= read_only_days:
         raise click.UsageError("--read-only-after must be below --retention-days: deleted indices need no block.")
-    options = SetupOptions(settings.index_prefix, days, replicas, settings.is_serverless, read_only_days)
+    options = SetupOptions(
+        settings.index_prefix, days, replicas, settings.is_serverless, settings.index_partition, read_only_days
+    )
     address = settings.required("opensearch_url")
     print_line(f"Connecting to {address} (for up to {settings.request_seconds:.0f} s) ...", err=True)
     client = make_client(settings).connect()

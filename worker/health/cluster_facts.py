@@ -149,7 +149,7 @@ class ClusterFacts:
         if self._settings.is_serverless:
             return None
         days, read_only = self._settings.retention_days, self._settings.read_only_days
-        policy = index_policy(self._prefix, days, read_only)
+        policy = index_policy(self._prefix, days, read_only, self._settings.index_partition)
         state = RetentionState(days, "", policy["policy"]["description"] if policy else "", read_only_days=read_only)
         try:
             response = self.ask("GET", f"{POLICIES}/{name_of(self._prefix)}")

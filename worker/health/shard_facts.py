@@ -6,6 +6,7 @@ import re
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
+from worker.aws.partitions import is_aws_host
 from worker.health.observe import fact, require
 from worker.health.snapshot import IndexSize, ShardUsage, Unobserved
 
@@ -24,7 +25,6 @@ _EXPLICIT_INDEX = "rest.action.multi.allow_explicit_index"
 # docs.aws.amazon.com/opensearch-service/latest/developerguide/bp-sharding.html
 _SHARDS_PER_HEAP, _HEAP, _MAX_MANAGED = 1_000, 16 << 30, 4_000
 _BY_HEAP = (2, 17)
-_MANAGED = (".amazonaws.com", ".amazonaws.com.cn", ".on.aws")
 
 _GROWTH_WINDOW = timedelta(days=7)
 _DAY = timedelta(days=1)
@@ -91,7 +91,7 @@ class ShardFacts:
     def _is_limited_by_heap(self) -> bool:
         number = require(self._cluster.version).number
         version = tuple(int(part) for part in re.findall(r"\d+", number)[:2])
-        return self._settings.opensearch_host.endswith(_MANAGED) and version >= _BY_HEAP
+        return is_aws_host(self._settings.opensearch_host) and version >= _BY_HEAP
 
     def _days_left(self, used: int, limit: int, per_day: float, sizes: Iterable[IndexSize]) -> float | None:
         """Return when the limit is reached, None when the retention deletes as many shards as are created by then."""

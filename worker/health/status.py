@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -51,6 +52,9 @@ if TYPE_CHECKING:
 
 # One screen has no room for a year of days.
 _DAYS_SHOWN = 7
+
+# The indices of records without a plausible time, by the day or month of their files.
+_UNDATED = re.compile(r"-undated(-\d{4}-\d{2}(-\d{2})?)?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,8 +271,8 @@ def _describe_indices(indices: Sequence[IndexSize]) -> _Line:
 
 
 def newest_indices(part: StatusPart) -> list[Mapping[str, Any]]:
-    """Return the newest few of the indices in a part, for one screen; the undated one is no day."""
-    dated = [index for index in part.facts.get("each", []) if not index["name"].endswith("-undated")]
+    """Return the newest few of the indices in a part, for one screen; the undated ones are no days."""
+    dated = [index for index in part.facts.get("each", []) if not _UNDATED.search(index["name"])]
     return sorted(dated, key=lambda index: str(index["name"]), reverse=True)[:_DAYS_SHOWN]
 
 

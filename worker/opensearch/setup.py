@@ -19,6 +19,7 @@ from opensearchpy.exceptions import NotFoundError, OpenSearchException, Transpor
 from worker.errors import SetupError
 from worker.opensearch.errors import NOT_OPENSEARCH, classify_error, translate_errors
 from worker.opensearch.schema import POLICIES, VERSION, index_policy, index_template, name_of
+from worker.pipeline.limits import Partition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,19 +52,21 @@ SERVERLESS = Server("OpenSearch Serverless", "", True, "it is not known to suppo
 class SetupOptions:
     """What to set up. `replicas` are copies of each shard, `retention_days` 0 keeps indices for ever.
 
-    Without `replicas`, those of an existing template are kept. `read_only_days` 0 leaves indices writable.
+    Without `replicas`, those of an existing template are kept. One index holds a `partition` of time, which retention
+    adds to the days. `read_only_days` 0 leaves indices writable.
     """
 
     prefix: str
     retention_days: int = 0
     replicas: int | None = None
     serverless: bool = False
+    partition: Partition = Partition.DAY
     read_only_days: int = 0
 
     @property
     def policy(self) -> dict[str, Any] | None:
         """The policy for ISM, None where nothing is to be done with age."""
-        return index_policy(self.prefix, self.retention_days, self.read_only_days)
+        return index_policy(self.prefix, self.retention_days, self.read_only_days, self.partition)
 
     @property
     def policy_text(self) -> str:
@@ -142,8 +145,18 @@ def _put_policy(client: OpenSearch, options: SetupOptions, policy: dict[str, Any
 
 
 def _is_same_policy(existing: dict[str, Any], expected: dict[str, Any]) -> bool:
-    # The server adds defaults of its own to states and templates. The description contains the days, so it decides.
-    return bool(existing.get("description") == expected["description"])
+    # The server adds defaults of its own to states and templates. The description contains the days, and the age what
+    # they mean.
+    return bool(existing.get("description") == expected["description"]) and _age(existing) == _age(expected)
+
+
+def _age(policy: dict[str, Any]) -> str:
+    """Return the age at which a policy deletes an index, "" where it is no policy of ours."""
+    match policy:
+        case {"states": [{"transitions": [{"conditions": {"min_index_age": str(age)}}, *_]}, *_]}:
+            return age
+        case _:
+            return ""
 
 
 def _put_template(client: OpenSearch, options: SetupOptions, server: Server) -> str:

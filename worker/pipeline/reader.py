@@ -80,8 +80,16 @@ class FileReader:
         """Return how the indices of a file's records are named."""
         earliest, latest = FIRST_EVENT, NO_EVENT
         # Compared with the file's own time, not the clock's: delivered again next week, a record goes where it went.
+        delivered = tally.delivered_at or self._now()
         if tally.delivered_at and tally.dated_by_name:
             earliest = max(FIRST_EVENT, iso_seconds(tally.delivered_at - _OLDEST_EVENT))
             latest = iso_seconds(tally.delivered_at + timedelta(days=1))
         limits = self._limits
-        return IndexNaming(limits.index_prefix, limits.index_partition, earliest, latest, limits.max_days_per_file)
+        return IndexNaming(
+            limits.index_prefix,
+            limits.index_partition,
+            earliest,
+            latest,
+            max_indices=limits.max_days_per_file,
+            delivered=iso_seconds(delivered),
+        )

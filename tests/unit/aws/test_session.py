@@ -10,12 +10,15 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs
 
+import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.support.factories import ref
 from tests.support.http_server import serving
+from tests.support.owned_buckets import ACCOUNT, STRANGER, owned_buckets
 from worker.aws.s3 import S3Store
-from worker.aws.session import accept_charges, config, open_role_session, open_session
+from worker.aws.session import accept_charges, config, expect_bucket_owner, open_role_session, open_session
 from worker.backfill.sources import BucketLister
 from worker.errors import SetupError, StoreUnavailable
 from worker.settings import load_settings
@@ -203,3 +206,28 @@ def test_without_credentials_no_role_can_be_assumed(monkeypatch: pytest.MonkeyPa
 
     with pytest.raises(SetupError, match="TRAILSINK_S3_ROLE_ARN"):
         open_role_session(ROLE, "")
+
+
+@pytest.mark.parametrize(
+    ("owner", "expected", "refused"), [(ACCOUNT, ACCOUNT, False), (STRANGER, ACCOUNT, True), (STRANGER, "", False)]
+)
+def test_every_read_names_the_account_that_must_own_the_bucket(*, owner: str, expected: str, refused: bool) -> None:
+    """Anybody can take the name of a bucket that was deleted, and let everybody read in it."""
+    with owned_buckets() as s3:
+        s3.owners["trail"] = owner
+        client = boto3.Session("key", "secret", region_name="eu-central-1").client("s3", endpoint_url=s3.url)
+        expect_bucket_owner(client, expected)
+        calls = (
+            lambda: client.get_object(Bucket="trail", Key="AWSLogs/1.json.gz"),
+            lambda: client.list_objects_v2(Bucket="trail"),
+            lambda: client.get_bucket_notification_configuration(Bucket="trail"),
+        )
+        errors = []
+        for call in calls:
+            try:
+                call()
+            except ClientError as error:
+                errors.append(error.response["Error"]["Code"])
+
+    assert errors == (["AccessDenied"] * 3 if refused else [])
+    assert {named for _, _, named in s3.requests} == {expected}

@@ -21,7 +21,7 @@ CLI = Path(worker.cli.__file__).parent
 HOSTILE = "\x1b]0;PWNED\x07\x9b2J\u202egz.\u2066\u200b\x7f\r\nok"
 
 # They print texts of their own and of AWS, before the libraries of `output` are loaded or without them.
-PRINT_THEMSELVES = {"main.py", "output.py", "template.py", "deploy.py"}
+PRINT_THEMSELVES = {"main.py", "output.py", "template.py"}
 
 
 def test_one_module_writes_to_the_terminal() -> None:

@@ -85,6 +85,32 @@ def test_credentials_of_the_environment_come_before_those_of_the_stack(monkeypat
     assert settings_of(deployed(SecretArn="arn:given")).opensearch_secret_arn == "arn:operator"
 
 
+@pytest.mark.parametrize(
+    ("values", "environment", "auth"),
+    [
+        ({"Destination": "domain"}, {}, "sigv4"),
+        ({"Destination": "serverless"}, {}, "sigv4"),
+        ({"Destination": "url"}, {}, "auto"),
+        ({"Destination": "domain", "SecretArn": "arn:given"}, {}, "auto"),
+        ({"Destination": "domain"}, {"TRAILSINK_OPENSEARCH_AUTH": "none"}, "none"),
+        ({"Destination": "domain"}, {"TRAILSINK_OPENSEARCH_SECRET_ARN": "arn:operator"}, "auto"),
+    ],
+)
+def test_requests_to_a_stack_s_endpoint_are_signed_whatever_its_name(
+    monkeypatch: pytest.MonkeyPatch, values: dict[str, str], environment: dict[str, str], auth: str
+) -> None:
+    """An endpoint may have a domain name of one's own."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    assert settings_of(deployed(OpensearchUrl="https://logs.example.com", **values)).opensearch_auth == auth
+
+
+def test_the_owner_of_a_foreign_bucket_is_read_from_the_stack() -> None:
+    """Backfill reads in it, too."""
+    assert settings_of(deployed(TrailBucketAccount="210987654321")).bucket_account == "210987654321"
+
+
 class FakeCloudFormation:
     """One stack, or an error; its template may be read unless `readable` is False."""
 

@@ -178,11 +178,12 @@ def test_the_figures_are_there_for_programs() -> None:
 
 
 def test_one_screen_shows_the_last_days_only() -> None:
-    """A year of indices is a number; the undated one is no day."""
+    """A year of indices is a number; the undated ones are no days."""
     names = [f"cloudtrail-2026-02-{day:02}" for day in range(1, 29)]
-    indices = [IndexSize(name, 1, 1) for name in [*names, "cloudtrail-undated"]]
+    undated = ["cloudtrail-undated", "cloudtrail-undated-2026-02-28", "cloudtrail-undated-2026-02"]
+    indices = [IndexSize(name, 1, 1) for name in [*names, *undated]]
 
     part = report(replace(WELL, indices=indices)).parts[-1]
 
     assert [index["name"] for index in newest_indices(part)] == names[:-8:-1]
-    assert part.facts["number"] == 29
+    assert part.facts["number"] == 31

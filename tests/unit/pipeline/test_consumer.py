@@ -641,7 +641,7 @@ def test_an_odd_record_is_indexed_and_its_neighbours_as_they_are(pipeline: FakeP
     assert (result.failed, result.crashes, pipeline.queue.letters) == ((), (), [])
     assert numbers(result) == [(3, 2, 0, 1, 0)]
     assert pipeline.index.event_ids == {event_id(1), event_id(2), "odd"}
-    days = ("2026-11-23", "2014-03-06", "2025-11-17", "undated")
+    days = ("2026-11-23", "2014-03-06", "2025-11-17", "undated-2026-11-23")
     assert {index for index, _ in pipeline.index.documents} <= {f"cloudtrail-{day}" for day in days}
 
 

@@ -7,8 +7,13 @@ from typing import Any
 
 import msgspec
 
+from worker.pipeline.limits import Partition
+
 # Incremented with each change of the template. `trailsink setup` upgrades an older one and leaves a newer one alone.
 VERSION = 1
+
+# How much longer than its first events an index gets others.
+_DAYS_PER_INDEX = {Partition.DAY: 1, Partition.MONTH: 31}
 
 POLICIES = "/_plugins/_ism/policies"  # the path of retention policies
 
@@ -48,17 +53,25 @@ def _compatible(properties: dict[str, Any]) -> dict[str, Any]:
     return replaced
 
 
-def retention_policy(prefix: str, days: int) -> dict[str, Any]:
-    """Return the body of the policy that deletes the indices `{prefix}-*`, each `days` days after its creation."""
+def retention_policy(prefix: str, days: int, partition: Partition = Partition.DAY) -> dict[str, Any]:
+    """Return the body of the policy that deletes the indices `{prefix}-*` when their last events are `days` days old.
+
+    ISM counts an index's age from its creation, with its first events. The last ones are as much younger as an index
+    covers time. docs.opensearch.org/latest/im-plugin/ism/policies/#conditions
+    """
     text = _read("retention_policy.json").replace("{prefix}", prefix).replace("{days}", str(days))
-    policy: dict[str, Any] = msgspec.json.decode(text)
+    policy: dict[str, Any] = msgspec.json.decode(text.replace("{age}", str(days + _DAYS_PER_INDEX[partition])))
+    if partition is not Partition.DAY:
+        policy["policy"]["description"] += f", counted from the end of their {partition}"
     return policy
 
 
-def index_policy(prefix: str, retention_days: int, read_only_days: int) -> dict[str, Any] | None:
+def index_policy(
+    prefix: str, retention_days: int, read_only_days: int, partition: Partition = Partition.DAY
+) -> dict[str, Any] | None:
     """Return the body of the policy for these numbers of days, of which 0 means never; None when both are 0."""
     if retention_days:
-        return add_read_only_step(retention_policy(prefix, retention_days), read_only_days)
+        return add_read_only_step(retention_policy(prefix, retention_days, partition), read_only_days)
     return read_only_policy(prefix, read_only_days) if read_only_days else None
 
 
