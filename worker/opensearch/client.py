@@ -6,10 +6,12 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from opensearchpy import OpenSearch, RequestsHttpConnection, Urllib3HttpConnection
+from opensearchpy import OpenSearch, RequestsHttpConnection
 from opensearchpy.exceptions import SerializationError
 from opensearchpy.serializer import JSONSerializer
 from requests_aws4auth import AWS4Auth
+
+from worker.opensearch.interruptible import InterruptibleAdapter, InterruptibleUrllib3Connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +31,8 @@ class _SignedConnection(RequestsHttpConnection):
     def __init__(self, **options: Any) -> None:  # noqa: ANN401 - passed through
         super().__init__(**options)
         self.session.trust_env = False
+        for scheme in ("http://", "https://"):
+            self.session.mount(scheme, InterruptibleAdapter())
 
 
 class _FastSerializer(JSONSerializer):
@@ -66,7 +70,7 @@ class Client:
         return OpenSearch(
             [self._url],
             http_auth=auth,
-            connection_class=_SignedConnection if isinstance(auth, AWS4Auth) else Urllib3HttpConnection,
+            connection_class=_SignedConnection if isinstance(auth, AWS4Auth) else InterruptibleUrllib3Connection,
             timeout=self._seconds,
             max_retries=0,
             retry_on_status=(),

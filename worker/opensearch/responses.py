@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from worker.pipeline.bulk import CREATED, THROTTLED_BY_AWS, BulkResponse, is_overload
+from worker.pipeline.bulk import CREATED, THROTTLED_BY_AWS, TIMEOUT, BulkResponse, is_overload
 
 if TYPE_CHECKING:
     from opensearchpy.exceptions import TransportError
@@ -30,7 +30,7 @@ def parse_items(answer: Any) -> tuple[tuple[int, str], ...]:  # noqa: ANN401 - a
 def parse_error(error: TransportError) -> BulkResponse:
     """Return status and error type of a failed request; the text of an error is examined, never kept."""
     if not isinstance(error.status_code, int):  # "N/A" or "TIMEOUT": there was no response
-        return BulkResponse(0, "timeout" if error.status_code == "TIMEOUT" else "no_connection")
+        return BulkResponse(0, TIMEOUT if error.status_code == "TIMEOUT" else "no_connection")
     info = error.info
     if error.status_code == HTTPStatus.FORBIDDEN and "throttled" in str(info).lower():
         return BulkResponse(error.status_code, THROTTLED_BY_AWS)

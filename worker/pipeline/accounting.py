@@ -73,6 +73,12 @@ class FileTally(msgspec.Struct):
         self.problem, self.read, self.rejected = problem, 0, 0
         self.rejections.clear()
 
+    def clear(self) -> None:
+        """Forget what was read: the file is read once more."""
+        self.problem, self.note, self.oldest_event = None, "", None
+        self.read = self.rejected = self.stored_bytes = self.inflated_bytes = 0
+        self.rejections.clear()
+
     @property
     def is_balanced(self) -> bool:
         """Whether every record has an outcome: the invariant."""

@@ -97,6 +97,7 @@ THROTTLED = 429
 # Causes that are not OpenSearch's error types: the sender names them.
 TOO_LARGE = "too_large"
 TLS_FAILURE = "tls_failure"
+TIMEOUT = "timeout"
 THROTTLED_BY_AWS = "throttled"  # docs.aws.amazon.com/opensearch-service/latest/developerguide/handling-errors.html
 
 # Conditions of the cluster or its set-up that arrive with a status that could mean the record.
@@ -166,18 +167,20 @@ def compress_body(body: bytes) -> bytes:
     return packed
 
 
-def cut_requests(actions: Iterable[Action], max_bytes: int, max_actions: int) -> Iterator[list[Action]]:
+def cut_requests(actions: Iterable[Action | None], max_bytes: int, max_actions: int) -> Iterator[list[Action]]:
     """Cut a stream of actions into requests of at most `max_bytes` uncompressed and `max_actions`, in order.
 
-    A single action above `max_bytes` becomes a request of its own.
+    None says that no more actions come for a while: a request that is not full is sent. A single action above
+    `max_bytes` becomes a request of its own.
     """
     request: list[Action] = []
     size = 0
     for action in actions:
-        if request and (size + len(action.lines) > max_bytes or len(request) == max_actions):
+        if request and (action is None or size + len(action.lines) > max_bytes or len(request) == max_actions):
             yield request
             request, size = [], 0
-        request.append(action)
-        size += len(action.lines)
+        if action is not None:
+            request.append(action)
+            size += len(action.lines)
     if request:
         yield request

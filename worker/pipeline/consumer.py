@@ -9,22 +9,20 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
 from worker.cloudtrail.keys import Ignored, classify
-from worker.errors import MalformedMessage, Reason, Unavailable, UnreadableObject
+from worker.errors import MalformedMessage
 from worker.pipeline.accounting import BatchResult, BatchStats, FileOutcome, FileTally
 from worker.pipeline.bulk import cut_requests
 from worker.pipeline.deadline import Deadline
-from worker.pipeline.documents import to_actions
 from worker.pipeline.inflight import InFlight
 from worker.pipeline.notifications import parse_notification
 from worker.pipeline.ports import HandBack
-from worker.pipeline.prefetch import Prefetcher
-from worker.pipeline.reader import FileReader
 from worker.pipeline.settlement import Settlement, backoff, malformed_detail
+from worker.pipeline.stream import CRASH, ActionStream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -37,11 +35,8 @@ if TYPE_CHECKING:
     from worker.pipeline.notifications import Notification
     from worker.pipeline.objects import ObjectRef
     from worker.pipeline.ports import Index, Message, Queue, Store
-    from worker.pipeline.prefetch import Prefetch
 
     Notifications = Mapping[str, Notification | MalformedMessage]  # by message id
-
-_CRASH = "crash"
 
 
 class Consumer:
@@ -63,12 +58,17 @@ class Consumer:
     ) -> None:
         self.store, self.index, self.queue, self.limits = store, index, queue, limits
         self.now, self.monotonic, self.jitter = now, monotonic, jitter
-        self.fetchers = ThreadPoolExecutor(limits.fetch_ahead, "fetch")
+        self.fetchers = _fetchers(limits)
         self.senders = ThreadPoolExecutor(limits.bulk_in_flight, "send")
 
     def consume(self, messages: Sequence[Message], remaining: Callable[[], float]) -> BatchResult:
         """Process one batch; `remaining` returns the seconds until it must have ended (0 stops it gracefully)."""
         return Batch(self, messages, remaining).run()
+
+    def replace_fetchers(self) -> None:
+        """Use other threads for the next batch: one that hangs must not take the place of those."""
+        self.fetchers.shutdown(wait=False, cancel_futures=True)
+        self.fetchers = _fetchers(self.limits)
 
     def close(self) -> None:
         """End the threads."""
@@ -97,11 +97,25 @@ class Batch:
         notifications = self._parse(files)
         self._tallies = list(files.values())
         in_flight = InFlight(consumer.index, consumer.senders, limits, self._deadline, self._record)
-        for request in cut_requests(self._actions(), limits.bulk_bytes, limits.bulk_actions):
-            in_flight.send(request)
-            if self._deadline.stop_reason:
-                break
+        stream = ActionStream(
+            consumer.store,
+            consumer.fetchers,
+            limits,
+            self._deadline,
+            now=consumer.now,
+            monotonic=consumer.monotonic,
+            crash_guard=self._crash_guard,
+        )
+        with closing(stream.actions(self._tallies)) as actions:
+            for request in cut_requests(actions, limits.bulk_bytes, limits.bulk_actions):
+                in_flight.send(request)
+                if not self._deadline.may_send():
+                    break
         in_flight.drain()
+        if stream.abandoned:
+            consumer.replace_fetchers()
+        self._ignored += stream.ignored
+        self._stats.read_seconds = stream.read_seconds
         return self._settle(notifications, files, started)
 
     # Messages to files
@@ -129,47 +143,6 @@ class Batch:
             elif ref not in files:  # one that is announced twice is read once
                 files[ref] = FileTally(ref, kind.delivered_at)
 
-    # Files to actions
-
-    def _actions(self) -> Iterator[Action]:
-        """Yield the actions of all files, in order."""
-        consumer = self._consumer
-        prefetcher = Prefetcher(
-            consumer.store,
-            consumer.fetchers,
-            consumer.limits,
-            self._deadline,
-            monotonic=consumer.monotonic,
-            crash_guard=partial(self._crash_guard, lambda: None),  # nothing to mark: the object is fetched
-        )
-        reader = FileReader(consumer.limits, self._deadline, consumer.now)
-        for file, prefetch in enumerate(prefetcher.in_order(self._tallies)):
-            with self._crash_guard(partial(self._mark_crashed, [file])):
-                yield from self._actions_of(file, prefetch, reader)
-
-    def _actions_of(self, file: int, prefetch: Prefetch, reader: FileReader) -> Iterator[Action]:
-        tally, started = self._tallies[file], self._consumer.monotonic()
-        try:
-            records = reader.read(tally, prefetch.take())
-            naming = reader.index_naming(tally)
-            naming.check(records)
-        except Unavailable as cause:
-            tally.unavailable = str(cause)
-            return
-        except UnreadableObject as cause:
-            self._refuse(tally, cause)
-            return
-        self._stats.read_seconds += self._consumer.monotonic() - started
-        yield from to_actions(records, file, reader.provenance(tally), naming)
-        tally.complete = True
-
-    def _refuse(self, tally: FileTally, problem: UnreadableObject) -> None:
-        if problem.reason is Reason.EMPTY and tally.ref.key.endswith("/"):
-            self._ignored["folder_marker"] += 1  # its notification did not say that it is empty
-            tally.complete = True
-        else:
-            tally.refuse(problem)
-
     # Actions to outcomes
 
     def _record(self, request: list[Action], future: Future[DeliveryResult]) -> None:
@@ -192,7 +165,7 @@ class Batch:
 
     def _mark_crashed(self, files: Iterable[int]) -> None:
         for file in files:
-            self._tallies[file].unavailable = _CRASH
+            self._tallies[file].unavailable = CRASH
 
     # Outcomes to verdicts
 
@@ -230,11 +203,15 @@ class Batch:
         if message.id not in self._crashed_messages:
             with self._crash_guard(partial(self._crashed_messages.add, message.id)):
                 return settlement.settle(message, notifications[message.id])
-        return [_CRASH]
+        return [CRASH]
 
     def _malformed(self, notifications: Notifications) -> tuple[tuple[str, str], ...]:
         details = ((id_, malformed_detail(notifications.get(id_))) for id_ in self._messages)
         return tuple((id_, detail) for id_, detail in details if detail)
+
+
+def _fetchers(limits: Limits) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(limits.fetch_ahead, "fetch")
 
 
 def _origin_of(fault: Exception) -> str:
