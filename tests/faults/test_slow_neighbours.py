@@ -242,6 +242,58 @@ def test_a_file_that_is_damaged_in_the_bucket_is_a_letter() -> None:
         assert BUCKET in pipeline.queue.letters[0].body
 
 
+# A record that costs the connection
+
+
+def marked(number: int) -> dict[str, Any]:
+    return event(number, userAgent="KILLS-THE-NODE")
+
+
+def test_a_record_that_kills_the_connection_is_a_letter_and_everything_else_is_indexed() -> None:
+    """Otherwise it would come back, and close the road for every request that it is in, for a day."""
+    with running(fast=False) as pipeline:
+        pipeline.cluster.kills = lambda text: b"KILLS-THE-NODE" in text
+        bad = pipeline.put(0, event(0), marked(1), event(2))
+        good = [pipeline.put(n, event(10 * n), event(10 * n + 1)) for n in range(1, 5)]
+
+        result = pipeline.consume(bad, *good, seconds=100.0)
+
+        assert (result.failed, result.dead_letters) == ((), 1)
+        assert len(pipeline.cluster.documents) == 2 + 8
+        letter = pipeline.queue.letters[0]
+        assert (letter.reason, letter.rejected) == ("unindexable", ((1, "unindexable"),))
+        assert {file.reason for file in result.files} == {"", "unindexable"}
+        assert pipeline.cluster.killed <= 12
+
+
+def test_a_record_that_only_kills_in_its_full_form_is_degraded() -> None:
+    """A record of half a million members is harmless as one string."""
+    with running(fast=False) as pipeline:
+        pipeline.cluster.kills = lambda text: b'"agent":{"KILLS"' in text
+        bad = pipeline.put(0, event(0), event(1, additionalEventData={"agent": {"KILLS": 1}}), event(2))
+
+        result = pipeline.consume(bad, seconds=60.0)
+
+        assert (result.failed, result.dead_letters, result.files[0].degraded) == ((), 0, 1)
+        assert len(pipeline.cluster.documents) == 3
+
+
+def test_a_cluster_that_loses_every_connection_blames_no_record() -> None:
+    """A load balancer without a node behind it looks the same for each document alone."""
+    with running(fast=False) as pipeline:
+        pipeline.cluster.kills = lambda _: True
+
+        result = pipeline.consume(pipeline.put(0, *(event(n) for n in range(4))), seconds=30.0)
+
+        assert (result.failed, result.dead_letters) == (("message-0",), 0)
+        assert pipeline.causes(result) == {"file-0": "no_connection"}
+
+        pipeline.cluster.kills = lambda _: False
+        again = pipeline.consume(pipeline.messages["message-0"])
+
+        assert (again.failed, again.files[0].indexed) == ((), 4)
+
+
 def wait_until(condition: Callable[[], bool], seconds: float) -> None:
     until = time.monotonic() + seconds
     while not condition():

@@ -196,7 +196,9 @@ class MemoryIndex:
                     break
             else:
                 halt = delivery.retry_cause
-        return DeliveryResult(delivery.finish(halt), halt, requests, retries=max(0, requests - 1), wire_bytes=100)
+        outcomes = delivery.finish(halt)
+        retries = max(0, requests - 1)
+        return DeliveryResult(outcomes, halt, requests, retries, wire_bytes=100, refused=delivery.unproven)
 
     def bulk(self, body: bytes) -> BulkResponse:
         """Answer one request as the server does."""

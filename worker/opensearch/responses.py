@@ -7,6 +7,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from requests.exceptions import ChunkedEncodingError
+from urllib3.exceptions import ProtocolError
 
 from worker.pipeline.bulk import CREATED, THROTTLED_BY_AWS, TIMEOUT, BulkResponse, is_overload
 
@@ -30,7 +32,9 @@ def parse_items(answer: Any) -> tuple[tuple[int, str], ...]:  # noqa: ANN401 - a
 def parse_error(error: TransportError) -> BulkResponse:
     """Return status and error type of a failed request; the text of an error is examined, never kept."""
     if not isinstance(error.status_code, int):  # "N/A" or "TIMEOUT": there was no response
-        return BulkResponse(0, TIMEOUT if error.status_code == "TIMEOUT" else "no_connection")
+        if error.status_code == "TIMEOUT":
+            return BulkResponse(0, TIMEOUT)
+        return BulkResponse(0, "no_connection", lost=_is_lost(error.info))
     info = error.info
     if error.status_code == HTTPStatus.FORBIDDEN and "throttled" in str(info).lower():
         return BulkResponse(error.status_code, THROTTLED_BY_AWS)
@@ -45,6 +49,12 @@ def parse_error(error: TransportError) -> BulkResponse:
         case {"error": {"type": str(kind)}}:
             return BulkResponse(error.status_code, kind)
     return BulkResponse(error.status_code)
+
+
+def _is_lost(error: object) -> bool:
+    """Return whether a connection ended after the request was sent; requests wraps the error of urllib3."""
+    causes = (error, *(error.args if isinstance(error, Exception) else ()))
+    return any(isinstance(cause, (ProtocolError, ChunkedEncodingError)) for cause in causes)
 
 
 def _request_memory(reason: str) -> int:

@@ -91,6 +91,7 @@ class BulkSender:
             attempt.throttled,
             attempt.wire_bytes,
             self._monotonic() - started,
+            delivery.unproven,
         )
 
     def _send_with_retries(self, attempt: _Attempt, budget: _RetryBudget) -> None:
@@ -225,7 +226,8 @@ class _RetryBudget:
             self._sender.on_accept(posted.arrived_at)
             self.started = posted.arrived_at
         elif self.started is None:
-            self.started = posted.sent_at
+            # A timeout alone must not use the budget up: the indices that a request waited for are there by then.
+            self.started = posted.arrived_at if posted.response.cause == TIMEOUT else posted.sent_at
 
 
 class _Attempt:

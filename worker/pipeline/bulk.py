@@ -51,7 +51,8 @@ _WHOLE_RETRIES = 4
 class DeliveryResult(NamedTuple):
     """What came of one request: an outcome per action, by position, and what it cost.
 
-    `stop_reason` says why nothing more should be sent in this batch, "" when all is well.
+    `stop_reason` says why nothing more should be sent in this batch, "" when all is well. `refused` are the places of
+    actions that are unavailable because they were refused in every form, and their index accepted no other.
     """
 
     outcomes: Sequence[Outcome]
@@ -61,6 +62,7 @@ class DeliveryResult(NamedTuple):
     throttled: int = 0
     wire_bytes: int = 0
     seconds: float = 0.0
+    refused: Sequence[int] = ()
 
 
 class BulkResponse(msgspec.Struct, frozen=True):
@@ -68,13 +70,15 @@ class BulkResponse(msgspec.Struct, frozen=True):
 
     `status` is the HTTP status, 0 when there was no response at all; `cause` the error type or a short code. `items`
     are the status and error type of each action of a 200, in order. `memory` is how many bytes the node, or a shard,
-    has for requests in flight, 0 where a rejection does not tell.
+    has for requests in flight, 0 where a rejection does not tell. `lost` says that the connection ended after the
+    request was sent.
     """
 
     status: int
     cause: str = ""
     items: tuple[tuple[int, str], ...] = ()
     memory: int = 0
+    lost: bool = False
 
 
 CREATED = (201, "")  # the status of nearly every item
@@ -98,6 +102,10 @@ THROTTLED = 429
 TOO_LARGE = "too_large"
 TLS_FAILURE = "tls_failure"
 TIMEOUT = "timeout"
+
+# Causes of a record whose request costs the connection: alone and in degraded form, and in degraded form.
+UNINDEXABLE = "unindexable"
+CONNECTION_LOST = "connection_lost"
 THROTTLED_BY_AWS = "throttled"  # docs.aws.amazon.com/opensearch-service/latest/developerguide/handling-errors.html
 
 # Conditions of the cluster or its set-up that arrive with a status that could mean the record.

@@ -21,6 +21,7 @@ from worker.pipeline.deadline import Deadline
 from worker.pipeline.inflight import InFlight
 from worker.pipeline.notifications import parse_notification
 from worker.pipeline.ports import HandBack
+from worker.pipeline.refusals import Refusals
 from worker.pipeline.settlement import Settlement, backoff, malformed_detail
 from worker.pipeline.stream import CRASH, ActionStream
 
@@ -59,6 +60,7 @@ class Consumer:
         self.store, self.index, self.queue, self.limits = store, index, queue, limits
         self.now, self.monotonic, self.jitter = now, monotonic, jitter
         self.fetchers = _fetchers(limits)
+        self.refusals = Refusals()
         self.senders = ThreadPoolExecutor(limits.bulk_in_flight, "send")
 
     def consume(self, messages: Sequence[Message], remaining: Callable[[], float]) -> BatchResult:
@@ -149,8 +151,11 @@ class Batch:
         """Count the outcomes of one bulk request."""
         with self._crash_guard(partial(self._mark_crashed, {action.file for action in request})):
             result = future.result()
-            for action, outcome in zip(request, result.outcomes, strict=True):
-                self._tallies[action.file].record(action.position, outcome)
+            for place, (action, outcome) in enumerate(zip(request, result.outcomes, strict=True)):
+                if place in result.refused:
+                    self._tallies[action.file].unproven.append((action.position, outcome.cause))
+                else:
+                    self._tallies[action.file].record(action.position, outcome)
             self._deadline.stop(result.stop_reason)
             self._stats.add(result)
 
@@ -172,6 +177,7 @@ class Batch:
     def _settle(
         self, notifications: Notifications, files: Mapping[ObjectRef, FileTally], started: float
     ) -> BatchResult:
+        self._consumer.refusals.judge(self._tallies)
         for tally in self._tallies:
             if tally.outcome is FileOutcome.HANDED_BACK and not tally.unavailable:
                 tally.unavailable = self._deadline.stop_reason or "unfinished"

@@ -113,7 +113,7 @@ def _dead_letter(file: FileTally, message: Message) -> DeadLetter:
     else:
         listed = ", ".join(f"{position} {reason}" for position, reason in file.rejections[:_SHOWN_REJECTIONS])
         ellipsis = ", ..." if file.rejected > _SHOWN_REJECTIONS else ""
-        reason = Reason.RECORDS_REJECTED
+        reason = file.rejection_reason
         detail = f"{file.rejected} of {file.read} records were rejected, by position: {listed}{ellipsis}"
     body = s3_notification(file.ref)
     return DeadLetter(body, reason, detail, message.id, message.receive_count, tuple(file.rejections))

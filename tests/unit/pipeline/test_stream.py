@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from msgspec.structs import replace
 
-from tests.support.factories import event, key, log_file, message, packed, s3_entry, s3_notice
+from tests.support.factories import event, event_id, key, log_file, message, packed, s3_entry, s3_notice
 from tests.support.fakes import make_pipeline
 from worker.errors import Reason
 from worker.pipeline.limits import Limits
@@ -96,13 +96,27 @@ def test_a_file_that_could_not_be_handed_on_whole_goes_back() -> None:
         assert not result.files[0].complete
 
 
-def test_what_was_read_before_the_reserve_is_still_sent(pipeline: FakePipeline) -> None:
+def test_what_was_read_before_the_reserve_is_still_sent() -> None:
     """Half of the reserve is for that: records that were fetched, inflated and validated are not thrown away."""
     remaining = [900.0]
-    pipeline.left = lambda: remaining[0]
-    pipeline.store.on_fetch = lambda ref: remaining.__setitem__(0, 8.0) if "late" in ref.key else None
+    with make_pipeline(Limits(fetch_ahead=1)) as pipeline:
+        pipeline.left = lambda: remaining[0]
+        pipeline.store.on_fetch = lambda ref: remaining.__setitem__(0, 8.0) if "late" in ref.key else None
 
-    result = pipeline.consume(pipeline.announce("one", GOOD, 1), pipeline.announce("late", log_file(event(3)), 2))
+        result = pipeline.consume(pipeline.announce("one", GOOD, 1), pipeline.announce("late", log_file(event(3)), 2))
 
-    assert "message-1" not in result.failed
-    assert len(pipeline.index.ids) >= 2
+        assert result.failed == ("message-2",)
+        assert pipeline.index.ids == {event_id(1), event_id(2)}
+
+
+def test_nothing_is_sent_in_the_part_of_the_reserve_that_settles() -> None:
+    """Handing back must not come too late, whatever was read."""
+    remaining = [900.0]
+    with make_pipeline(Limits(fetch_ahead=1)) as pipeline:
+        pipeline.left = lambda: remaining[0]
+        pipeline.store.on_fetch = lambda ref: remaining.__setitem__(0, 4.0) if "late" in ref.key else None
+
+        result = pipeline.consume(pipeline.announce("one", GOOD, 1), pipeline.announce("late", log_file(event(3)), 2))
+
+        assert result.failed == ("message-1", "message-2")
+        assert pipeline.index.deliveries == 0
