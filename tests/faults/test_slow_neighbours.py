@@ -72,7 +72,7 @@ class Pipeline:
 
 
 @contextmanager
-def running(*, fast: bool, request_seconds: float = 5.0, limits: Limits | None = None) -> Iterator[Pipeline]:
+def running(*, fast: bool, request_seconds: float = 5.0, longest_wait: float = 30.0) -> Iterator[Pipeline]:
     with listening_s3(SlowS3()) as bucket, listening_cluster(SlowCluster()) as cluster:
         session = boto3.Session("AKID", "secret", region_name="eu-central-1")
         client = session.client("s3", endpoint_url=bucket.url, config=config(connections=8))
@@ -85,9 +85,10 @@ def running(*, fast: bool, request_seconds: float = 5.0, limits: Limits | None =
             retry_seconds=5,
             max_bytes=1 << 20,
             in_flight=4,
+            sleep=lambda seconds: time.sleep(min(seconds, longest_wait)),
         )
         queue = MemoryQueue()
-        bounds = replace(limits or Limits(), reserve_seconds=4.0)
+        bounds = replace(Limits(), reserve_seconds=4.0)
         consumer = Consumer(store, sender, queue, bounds, now=now, monotonic=time.monotonic, jitter=lambda: 1.0)
         pipeline = Pipeline(bucket, cluster, consumer, queue)
         try:
@@ -251,7 +252,7 @@ def marked(number: int) -> dict[str, Any]:
 
 def test_a_record_that_kills_the_connection_is_a_letter_and_everything_else_is_indexed() -> None:
     """Otherwise it would come back, and close the road for every request that it is in, for a day."""
-    with running(fast=False) as pipeline:
+    with running(fast=False, longest_wait=0.2) as pipeline:
         pipeline.cluster.kills = lambda text: b"KILLS-THE-NODE" in text
         bad = pipeline.put(0, event(0), marked(1), event(2))
         good = [pipeline.put(n, event(10 * n), event(10 * n + 1)) for n in range(1, 5)]
@@ -268,7 +269,7 @@ def test_a_record_that_kills_the_connection_is_a_letter_and_everything_else_is_i
 
 def test_a_record_that_only_kills_in_its_full_form_is_degraded() -> None:
     """A record of half a million members is harmless as one string."""
-    with running(fast=False) as pipeline:
+    with running(fast=False, longest_wait=0.2) as pipeline:
         pipeline.cluster.kills = lambda text: b'"agent":{"KILLS"' in text
         bad = pipeline.put(0, event(0), event(1, additionalEventData={"agent": {"KILLS": 1}}), event(2))
 
@@ -280,7 +281,7 @@ def test_a_record_that_only_kills_in_its_full_form_is_degraded() -> None:
 
 def test_a_cluster_that_loses_every_connection_blames_no_record() -> None:
     """A load balancer without a node behind it looks the same for each document alone."""
-    with running(fast=False) as pipeline:
+    with running(fast=False, longest_wait=0.2) as pipeline:
         pipeline.cluster.kills = lambda _: True
 
         result = pipeline.consume(pipeline.put(0, *(event(n) for n in range(4))), seconds=30.0)
