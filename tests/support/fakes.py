@@ -95,10 +95,12 @@ class MemoryStore:
         self.verified.append(ref.key)
         return self.fetch(ref, limit, cutoff)
 
-    def wait_any(self, pending: Sequence[PendingGet], seconds: float) -> None:
+    def wait_any(self, pending: Sequence[PendingGet], seconds: float) -> Sequence[int]:
         """Wait for nothing: what is ready is ready at once."""
-        if not any(get.is_ready for get in pending):
+        ready = [get.fileno() for get in pending if get.is_ready]
+        if not ready:
             time.sleep(min(seconds, 0.01))
+        return ready
 
     def start_get(self, ref: ObjectRef, limit: int) -> MemoryGet | None:
         mode = self.fetch_mode(ref)
@@ -122,7 +124,7 @@ class MemoryGet:
         return not self.store.silent(self.ref)
 
     def fileno(self) -> int:
-        return -1
+        return id(self)
 
     def wait(self, seconds: float) -> FetchedObject | None:
         self.store.on_wait()

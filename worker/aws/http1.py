@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import select
 import socket
 import ssl
 import time
@@ -115,6 +116,8 @@ class Connection:
 
     def __init__(self, opened: socket.socket, seconds: float) -> None:
         self._socket, self._seconds = opened, seconds
+        self._poll = select.poll()
+        self._poll.register(opened, select.POLLIN)
         self._deadline = math.inf  # monotonic, for the whole of a response
         self._next_bytes_due = 0.0  # monotonic
         self._used_at = 0.0  # time of day, which goes on while a function is frozen
@@ -130,9 +133,7 @@ class Connection:
     @property
     def has_response(self) -> bool:
         """Whether a response begins, or the connection was closed."""
-        if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
-            return True
-        return wait_for_read(self._socket, 0)
+        return bool(self._poll.poll(0))
 
     def fileno(self) -> int:
         """Return the descriptor, for `select.poll`; -1 once it is closed."""

@@ -84,14 +84,12 @@ class S3Store:
         """Send the GET for an object without waiting for it; None where it has to be fetched."""
         return self._fast_get.start(ref, limit, partial(self._fetch, ref, limit)) if self._fast_get else None
 
-    def wait_any(self, pending: Sequence[PendingGet], seconds: float) -> None:
-        """Wait until a response to one of these begins, at most `seconds`."""
+    def wait_any(self, pending: Sequence[PendingGet], seconds: float) -> Sequence[int]:
+        """Wait at most `seconds` until a response begins to arrive; returns the descriptors of those that do."""
         poll = select.poll()
         for get in pending:
-            if get.is_ready:  # bytes that TLS has deciphered are not seen by poll
-                return
             poll.register(get.fileno(), select.POLLIN)
-        poll.poll(seconds * 1_000)
+        return [descriptor for descriptor, _ in poll.poll(seconds * 1_000)]
 
     def _fetch(self, ref: ObjectRef, limit: int, cutoff: Cutoff) -> FetchedObject:
         cause: Exception | None = None

@@ -113,8 +113,9 @@ class LocalTree:
     def start_get(self, ref: ObjectRef, limit: int) -> None:
         """Start nothing: a file is read when it is fetched."""
 
-    def wait_any(self, pending: Sequence[PendingGet], seconds: float) -> None:
+    def wait_any(self, pending: Sequence[PendingGet], seconds: float) -> Sequence[int]:  # noqa: ARG002
         """Wait for nothing: nothing was started."""
+        return ()
 
     def _files(self, folder: str, prefix: str, after: str) -> Iterator[ListedKey]:
         """Yield the files below a folder in the order of their keys, with the names of one folder at a time in memory.

@@ -22,6 +22,6 @@ MEANINGS = {
     Reason.UNINDEXABLE.value: "a record costs the cluster its connection, even alone; the others are indexed",
     Reason.TOO_SCATTERED.value: "its records span more days than TRAILSINK_MAX_DAYS_PER_FILE; raise the limit",
     Reason.ARCHIVED.value: "the object is in an archive; restore it",
-    MAX_RECEIVES: "SQS gave up after 40 receives: a long outage, or see the consumer's log; redrive it",
+    MAX_RECEIVES: "SQS gave up after 60 receives: a long outage, or see the consumer's log; redrive it",
     UNKNOWN: "trailsink did not send this message; look at it with `trailsink dlq show ID`",
 }

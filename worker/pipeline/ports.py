@@ -64,8 +64,8 @@ class Store(Protocol):
     def start_get(self, ref: ObjectRef, limit: int) -> PendingGet | None:
         """Send the GET for a small object, without waiting; None where `fetch` has to be used. Never raises."""
 
-    def wait_any(self, pending: Sequence[PendingGet], seconds: float) -> None:
-        """Wait until a response begins to arrive, at most `seconds`."""
+    def wait_any(self, pending: Sequence[PendingGet], seconds: float) -> Sequence[int]:
+        """Wait at most `seconds` until a response begins to arrive; returns the descriptors of those that do."""
 
 
 class PendingGet(Protocol):

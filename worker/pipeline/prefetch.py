@@ -204,33 +204,34 @@ class Prefetcher:
 
     def _next(self) -> Prefetch | None:
         """Return an object that has arrived; waits a moment where none has, and returns None after that."""
-        if prefetch := self._arrived():
+        if not self._active:
+            return None
+        if prefetch := self._finish(self._active[0], ()):  # nearly always the first one that was started
             return prefetch
         futures = self._futures()
-        gets = [prefetch.pending for prefetch in self._active if prefetch.pending and not prefetch.future]
-        if gets:
-            self._store.wait_any(gets, _ALTERNATE_SECONDS if futures else _WAIT_SECONDS)
-        if futures:
+        gets = self._pending_gets()
+        ready = self._store.wait_any(gets, 0 if futures else _WAIT_SECONDS) if gets else ()
+        if futures and not ready:
             wait(futures, _ALTERNATE_SECONDS if gets else _WAIT_SECONDS, FIRST_COMPLETED)
-        return self._arrived()
+        return next(filter(None, (self._finish(prefetch, ready) for prefetch in tuple(self._active))), None)
 
-    def _arrived(self) -> Prefetch | None:
-        for place, prefetch in enumerate(self._active):
-            if prefetch.future:
-                complete = self._is_fetched(prefetch, prefetch.future)
-            else:
-                complete = bool(prefetch.pending and self._is_received(prefetch, prefetch.pending))
-            if complete:
-                del self._active[place]
-                if not self._bounds.is_oversized(prefetch):
-                    return prefetch
-                self._oversized.append(prefetch)
-                return None
-        return None
+    def _finish(self, prefetch: Prefetch, ready: Sequence[int]) -> Prefetch | None:
+        """Return an object if it has arrived, or failed; one that is larger than announced is read later, alone."""
+        if prefetch.future:
+            complete = self._is_fetched(prefetch, prefetch.future)
+        else:
+            complete = bool(prefetch.pending and self._is_received(prefetch, prefetch.pending, ready))
+        if not complete:
+            return None
+        self._active.remove(prefetch)
+        if self._bounds.is_oversized(prefetch):
+            self._oversized.append(prefetch)
+            return None
+        return prefetch
 
-    def _is_received(self, prefetch: Prefetch, pending: PendingGet) -> bool:
+    def _is_received(self, prefetch: Prefetch, pending: PendingGet, ready: Sequence[int]) -> bool:
         """Read the response to a GET that was sent, if it has begun; one that is slow is fetched in a thread."""
-        if pending.is_ready:
+        if pending.is_ready if prefetch is self._active[0] else pending.fileno() in ready:
             with self._crash_guard(), self._timed(prefetch.tally):
                 prefetch.content = pending.wait(_READ_SECONDS)
         elif self._monotonic() - prefetch.started < _SILENT_SECONDS:
@@ -262,6 +263,10 @@ class Prefetcher:
             prefetch.cancel()
         if futures := self._futures():
             self.abandoned += len(wait(futures, _END_SECONDS).not_done)
+
+    def _pending_gets(self) -> list[PendingGet]:
+        gets = (prefetch.pending for prefetch in self._active if not prefetch.future)
+        return [get for get in gets if get and get.fileno() >= 0]
 
     def _futures(self) -> list[Future[None]]:
         return [prefetch.future for prefetch in self._active if prefetch.future]

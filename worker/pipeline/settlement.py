@@ -101,7 +101,7 @@ def backoff(limits: Limits, receives: int, causes: set[str], jitter: float) -> i
     """
     if causes == {DEADLINE} and receives <= _QUICK_RECEIVES:
         return _NOT_STARTED_SECONDS
-    # Doubling with each receive: a neighbour that is down all day costs fewer than the 40 receives that SQS allows.
+    # Doubling with each receive: a neighbour that is down all day costs fewer than MAX_RECEIVE_COUNT receives.
     # The jitter keeps a burst from coming back as one.
     doubled = limits.backoff_seconds << min(max(receives - 1, 0), 20)
     return max(1, round(min(doubled, limits.backoff_max_seconds) * (0.75 + 0.25 * jitter)))
