@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from requests_aws4auth import AWS4Auth
 
 from worker.aws.fast_get import FastGetObject
+from worker.aws.interruptible import make_interruptible
 from worker.aws.s3 import S3Store
 from worker.aws.secrets import read_secret
 from worker.aws.session import config, open_session
@@ -47,6 +48,7 @@ def make_store(settings: Settings) -> S3Store:
 def make_queue(settings: Settings) -> SqsQueue:
     """Build the SQS adapter."""
     client = open_session().client("sqs", config=config(connections=8, read_seconds=_LONG_POLL_SECONDS))
+    make_interruptible(client)
     return SqsQueue(client, settings.required("queue_url"), settings.required("dead_letter_queue_url"))
 
 
@@ -123,6 +125,7 @@ def _read_password(settings: Settings) -> tuple[str, str]:
     """Read the password from where it is kept, each time: it may have been rotated."""
     if settings.opensearch_secret_arn:
         client = open_session().client("secretsmanager", config=config(connections=1))
+        make_interruptible(client)  # it is read within the time of a request
         return read_secret(client, settings.opensearch_secret_arn)
     username = settings.required("opensearch_username")
     if settings.opensearch_password_file is None:

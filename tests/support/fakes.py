@@ -243,6 +243,12 @@ class MemoryQueue:
     broken: bool = False
     letters: list[DeadLetter] = field(default_factory=list)
     handed_back: list[HandBack] = field(default_factory=list)
+    announced: list[str] = field(default_factory=list)
+
+    def announce_again(self, bodies: Sequence[str]) -> None:
+        if self.broken:
+            raise QueueUnavailable("sqs:ServiceUnavailable")
+        self.announced += bodies
 
     def send_dead_letter(self, letter: DeadLetter) -> None:
         if self.broken:

@@ -200,6 +200,11 @@ class SqsQueue:
                 return
         raise QueueUnavailable(error_cause("sqs", cause) if cause else "sqs") from cause
 
+    def announce_again(self, bodies: Sequence[str]) -> None:
+        """Send any number of messages to the source queue; raises QueueUnavailable unless all of them are sent."""
+        for cause in filter(None, self._source.send_batch([Outgoing(body) for body in bodies])):
+            raise QueueUnavailable(cause)
+
     def hand_back(self, messages: Sequence[HandBack]) -> None:
         """Set when each message may be received again; what fails keeps the visibility timeout of its receive."""
         self._source.change_visibility_batch([(entry.message.receipt_handle, entry.seconds) for entry in messages])

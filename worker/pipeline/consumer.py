@@ -14,6 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from worker.cloudtrail.keys import Ignored, classify
+from worker.cutoff import Cutoff
 from worker.errors import MalformedMessage
 from worker.pipeline.accounting import BatchResult, BatchStats, FileOutcome, FileTally
 from worker.pipeline.bulk import cut_requests
@@ -23,6 +24,7 @@ from worker.pipeline.notifications import parse_notification
 from worker.pipeline.ports import HandBack
 from worker.pipeline.refusals import Refusals
 from worker.pipeline.settlement import Settlement, backoff, malformed_detail
+from worker.pipeline.splitting import MAX_OBJECTS, Splitter
 from worker.pipeline.stream import CRASH, ActionStream
 
 if TYPE_CHECKING:
@@ -38,6 +40,9 @@ if TYPE_CHECKING:
     from worker.pipeline.ports import Index, Message, Queue, Store
 
     Notifications = Mapping[str, Notification | MalformedMessage]  # by message id
+
+# Handing back takes this long at the most, also when a batch is stopped or late.
+_HAND_BACK_SECONDS = 5.0
 
 
 class Consumer:
@@ -90,6 +95,7 @@ class Batch:
         self._stats = BatchStats()
         self._crashes: list[str] = []
         self._crashed_messages: set[str] = set()
+        self._splitter = Splitter(consumer.queue, self._deadline)
 
     def run(self) -> BatchResult:
         """Process the batch to its end."""
@@ -132,18 +138,25 @@ class Batch:
                 except MalformedMessage as cause:
                     notifications[message.id] = cause
                     continue
-                self._open_accounts(notification, files)
+                self._open_accounts(message, notification, files)
                 notifications[message.id] = notification
         return notifications
 
-    def _open_accounts(self, notification: Notification, files: dict[ObjectRef, FileTally]) -> None:
+    def _open_accounts(self, message: Message, notification: Notification, files: dict[ObjectRef, FileTally]) -> None:
         self._ignored.update(notification.ignored)
+        tallies: dict[ObjectRef, FileTally] = {}
         for ref in notification.objects:
             kind = classify(ref.key, ref.size)
             if isinstance(kind, Ignored):
                 self._ignored[kind.name] += 1
-            elif ref not in files:  # one that is announced twice is read once
-                files[ref] = FileTally(ref, kind.delivered_at)
+            else:
+                tallies[ref] = FileTally(ref, kind.delivered_at)
+        if len(tallies) > MAX_OBJECTS:
+            self._splitter.split(message.id, list(tallies))
+            self._ignored["announced_again"] += len(tallies)
+        else:
+            for ref, tally in tallies.items():
+                files.setdefault(ref, tally)  # one that is announced twice is read once
 
     # Actions to outcomes
 
@@ -189,7 +202,8 @@ class Batch:
                 delay = backoff(self._consumer.limits, message.receive_count, set(causes), self._consumer.jitter())
                 handed_back.append(HandBack(message, delay))
         if handed_back:
-            self._consumer.queue.hand_back(handed_back)
+            with Cutoff(max(_HAND_BACK_SECONDS, self._deadline.remaining() - 1)):
+                self._consumer.queue.hand_back(handed_back)
         self._stats.total_seconds = self._consumer.monotonic() - started
         return BatchResult(
             failed=tuple(entry.message.id for entry in handed_back),
@@ -206,6 +220,8 @@ class Batch:
 
     def _causes(self, message: Message, notifications: Notifications, settlement: Settlement) -> list[str]:
         """Return why a message must go back, [] when it is done; a crash of ours is a cause."""
+        if cause := self._splitter.cause(message.id):
+            return [cause]
         if message.id not in self._crashed_messages:
             with self._crash_guard(partial(self._crashed_messages.add, message.id)):
                 return settlement.settle(message, notifications[message.id])

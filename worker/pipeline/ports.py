@@ -101,5 +101,8 @@ class Queue(Protocol):
     def send_dead_letter(self, letter: DeadLetter) -> None:
         """Send to the dead-letter queue; raises QueueUnavailable."""
 
+    def announce_again(self, bodies: Sequence[str]) -> None:
+        """Send messages to the source queue; raises QueueUnavailable unless all of them are sent."""
+
     def hand_back(self, messages: Sequence[HandBack]) -> None:
         """Set when messages may be received again; a failure only changes that time, so none is raised."""

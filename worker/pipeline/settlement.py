@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from worker.cutoff import Cutoff
 from worker.errors import MalformedMessage, QueueUnavailable, Reason
 from worker.pipeline.accounting import FileOutcome
 from worker.pipeline.deadline import DEADLINE
@@ -29,6 +30,9 @@ _QUICK_RECEIVES = 3
 
 # This close to the end of the invocation, no dead letter is sent.
 _LAST_SECONDS = 2.0
+
+# One letter may take this long: it must not keep the letters of other messages from being sent.
+_LETTER_SECONDS = 10.0
 
 
 class Settlement:
@@ -79,7 +83,9 @@ class Settlement:
         return True
 
     def _send(self, letter: DeadLetter) -> None:
-        self._queue.send_dead_letter(letter)
+        seconds = self._deadline.remaining() - _LAST_SECONDS
+        with Cutoff(min(_LETTER_SECONDS, max(1.0, seconds))):
+            self._queue.send_dead_letter(letter)
         self.dead_letters += 1
 
 
