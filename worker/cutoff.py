@@ -18,11 +18,13 @@ _current = threading.local()
 class Cutoff:
     """The time by which one operation must end. When it is over, or by `cut`, the watched sockets are shut down.
 
-    That ends any read or write on them at once, in whichever thread. `with cutoff` starts the clock's timer, and makes
-    it the cutoff of this thread: connections that call `watch_socket` are ended by it.
+    That ends any read or write on them at once, in whichever thread. `with cutoff` makes it the cutoff of this thread:
+    connections that call `watch_socket` are ended by it. It also starts a timer, which costs a thread. `timed=False`
+    leaves the timer out: whoever waits for the operation calls `cut`.
     """
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, *, timed: bool = True) -> None:
+        self._timed = timed
         self._ends_at = time.monotonic() + seconds
         self._is_cut = False
         self._duplicates: list[socket.socket] = []
@@ -41,9 +43,10 @@ class Cutoff:
 
     def __enter__(self) -> Self:
         self._outer, _current.cutoff = getattr(_current, "cutoff", None), self
-        self._timer = threading.Timer(self.remaining(), self.cut)
-        self._timer.daemon = True
-        self._timer.start()
+        if self._timed:
+            self._timer = threading.Timer(self.remaining(), self.cut)
+            self._timer.daemon = True
+            self._timer.start()
         return self
 
     def __exit__(

@@ -44,7 +44,7 @@ _SILENT_SECONDS = 3.0
 # How long to wait for objects before what was read is sent.
 _LINGER_SECONDS = 1.0
 # Short, so that a stop is noticed; shorter where both sockets and threads are waited for.
-_WAIT_SECONDS, _ALTERNATE_SECONDS = 0.1, 0.02
+_WAIT_SECONDS, _FIRST_SECONDS, _ALTERNATE_SECONDS = 0.1, 0.05, 0.02
 # How long threads may take to end once their connections are shut down.
 _END_SECONDS = 1.0
 # A thread that looks up a name, or pauses between two of botocore's attempts, has no connection.
@@ -172,7 +172,7 @@ class Prefetcher:
         prefetch = Prefetch(index, tally, self._bounds.expected_bytes(tally), self._monotonic())
         limit = self._bounds.read_limit(prefetch)
         if prefetch.size <= _SMALL_BYTES:
-            with self._crash_guard(), self._timed(tally):
+            with self._crash_guard(), _timed(tally, self._monotonic):
                 prefetch.pending = self._store.start_get(tally.ref, limit)
         if prefetch.pending is None:
             self._submit(prefetch, partial(self._store.fetch, tally.ref, limit))
@@ -187,33 +187,34 @@ class Prefetcher:
             self._active.append(prefetch)
 
     def _submit(self, prefetch: Prefetch, fetch: Callable[[Cutoff], FetchedObject]) -> None:
-        prefetch.cutoff = Cutoff(self._bounds.seconds(prefetch))
+        prefetch.cutoff = Cutoff(self._bounds.seconds(prefetch), timed=False)  # `_is_fetched` and `_end` cut it
         prefetch.future = self._pool.submit(self._fetch, prefetch, partial(fetch, prefetch.cutoff))
 
     def _fetch(self, prefetch: Prefetch, fetch: Callable[[], FetchedObject]) -> None:
-        with self._timed(prefetch.tally):
+        with _timed(prefetch.tally, self._monotonic):
             prefetch.content = fetch()
-
-    @contextmanager
-    def _timed(self, tally: FileTally) -> Iterator[None]:
-        started = self._monotonic()
-        try:
-            yield
-        finally:
-            tally.fetch_seconds += self._monotonic() - started
 
     def _next(self) -> Prefetch | None:
         """Return an object that has arrived; waits a moment where none has, and returns None after that."""
         if not self._active:
             return None
-        if prefetch := self._finish(self._active[0], ()):  # nearly always the first one that was started
+        # Nearly always the first one that was started; else any that a thread has brought.
+        if prefetch := self._finish(self._active[0], ()) or self._first_finished(()):
             return prefetch
-        futures = self._futures()
-        gets = self._pending_gets()
+        futures, gets = self._futures(), self._pending_gets()
         ready = self._store.wait_any(gets, 0 if futures else _WAIT_SECONDS) if gets else ()
         if futures and not ready:
-            wait(futures, _ALTERNATE_SECONDS if gets else _WAIT_SECONDS, FIRST_COMPLETED)
+            self._wait(futures, _ALTERNATE_SECONDS if gets else _FIRST_SECONDS)
+        return self._first_finished(ready)
+
+    def _first_finished(self, ready: Sequence[int]) -> Prefetch | None:
         return next(filter(None, (self._finish(prefetch, ready) for prefetch in tuple(self._active))), None)
+
+    def _wait(self, futures: Sequence[Future[None]], seconds: float) -> None:
+        """Wait for the first fetch, and only if that is slow for any: to wake up for each costs CPU time."""
+        first = next(prefetch for prefetch in self._active if prefetch.future)
+        is_slow = self._monotonic() - first.started >= _LINGER_SECONDS
+        wait(futures if is_slow else futures[:1], seconds, FIRST_COMPLETED)
 
     def _finish(self, prefetch: Prefetch, ready: Sequence[int]) -> Prefetch | None:
         """Return an object if it has arrived, or failed; one that is larger than announced is read later, alone."""
@@ -231,10 +232,12 @@ class Prefetcher:
 
     def _is_received(self, prefetch: Prefetch, pending: PendingGet, ready: Sequence[int]) -> bool:
         """Read the response to a GET that was sent, if it has begun; one that is slow is fetched in a thread."""
-        if pending.is_ready if prefetch is self._active[0] else pending.fileno() in ready:
-            with self._crash_guard(), self._timed(prefetch.tally):
+        is_overdue = self._monotonic() - prefetch.started >= _SILENT_SECONDS
+        looks = is_overdue or prefetch is self._active[0]
+        if pending.fileno() in ready or (looks and pending.is_ready):
+            with self._crash_guard(), _timed(prefetch.tally, self._monotonic):
                 prefetch.content = pending.wait(_READ_SECONDS)
-        elif self._monotonic() - prefetch.started < _SILENT_SECONDS:
+        elif not is_overdue:
             return False
         else:
             pending.cancel()
@@ -270,3 +273,12 @@ class Prefetcher:
 
     def _futures(self) -> list[Future[None]]:
         return [prefetch.future for prefetch in self._active if prefetch.future]
+
+
+@contextmanager
+def _timed(tally: FileTally, monotonic: Callable[[], float]) -> Iterator[None]:
+    started = monotonic()
+    try:
+        yield
+    finally:
+        tally.fetch_seconds += monotonic() - started
