@@ -207,7 +207,7 @@ def redrive() -> None:
     A letter that would only fail again stays:
       malformed_message                       always
       empty, truncated, corrupt, not_json,
-      no_records                              while its object is unchanged and bad
+      no_records                              while its object is still bad
       unindexable                             while its object is unchanged
       records_rejected                        the same, if its records are no JSON
       not_found, archived                     while its object cannot be read
