@@ -8,6 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from worker.aws.dead_letters import attribute_sets
 from worker.aws.errors import error_cause, error_code, queue_error_text
+from worker.cutoff import Cutoff
 from worker.errors import QueueUnavailable
 from worker.pipeline.ports import DeadLetter, HandBack, Message
 
@@ -30,6 +31,8 @@ _BATCH = 10  # entries of one batch call
 # docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
 _BATCH_BYTES = 200 << 10
 
+# How long a call may take beyond the wait that it asks for, with botocore's attempts.
+_CALL_SECONDS = 30.0
 
 T = TypeVar("T")
 
@@ -216,12 +219,13 @@ class SqsQueue:
 
         Raises QueueUnavailable.
         """
-        received = self._source.receive(
-            maximum=maximum,
-            wait_seconds=wait_seconds,
-            visibility_seconds=visibility_seconds,
-            system_attributes=["ApproximateReceiveCount"],
-        )
+        with Cutoff(wait_seconds + _CALL_SECONDS):
+            received = self._source.receive(
+                maximum=maximum,
+                wait_seconds=wait_seconds,
+                visibility_seconds=visibility_seconds,
+                system_attributes=["ApproximateReceiveCount"],
+            )
         return [
             Message(
                 message["MessageId"],
@@ -234,7 +238,8 @@ class SqsQueue:
 
     def delete(self, messages: Sequence[Message]) -> int:
         """Delete messages that are done; those that fail (their number is returned) come again, harmlessly."""
-        return self._source.delete_batch([message.receipt_handle for message in messages])
+        with Cutoff(_CALL_SECONDS):
+            return self._source.delete_batch([message.receipt_handle for message in messages])
 
     def check(self) -> None:
         """Raise QueueUnavailable unless both queues exist."""

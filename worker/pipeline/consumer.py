@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
     Notifications = Mapping[str, Notification | MalformedMessage]  # by message id
 
-# Handing back takes this long at the most, also when a batch is stopped or late.
-_HAND_BACK_SECONDS = 5.0
+# Handing back ends this long before the batch must have ended. It may take this long when a batch is stopped or late.
+_LAST_SECONDS, _HAND_BACK_SECONDS = 0.5, 5.0
 
 
 class Consumer:
@@ -202,7 +202,8 @@ class Batch:
                 delay = backoff(self._consumer.limits, message.receive_count, set(causes), self._consumer.jitter())
                 handed_back.append(HandBack(message, delay))
         if handed_back:
-            with Cutoff(max(_HAND_BACK_SECONDS, self._deadline.remaining() - 1)):
+            seconds = self._deadline.remaining() - _LAST_SECONDS
+            with Cutoff(seconds if seconds > 0 else _HAND_BACK_SECONDS):
                 self._consumer.queue.hand_back(handed_back)
         self._stats.total_seconds = self._consumer.monotonic() - started
         return BatchResult(
