@@ -413,7 +413,7 @@ def contents(lines: bytes) -> list[tuple[str, str]]:
 def test_a_letter_that_sqs_moved_itself_is_shown_as_what_it_is(queues: QueuePair) -> None:
     """It has none of the consumer's attributes: its body names the objects, and SQS counts the receives."""
     queues.sqs.send_message(QueueUrl=queues.url, MessageBody='{"s3Bucket":"b","s3ObjectKey":["x","y"]}')
-    for _ in range(41):
+    for _ in range(61):
         queues.sqs.receive_message(QueueUrl=queues.url, VisibilityTimeout=0)
 
     (listed,) = read(ListedLetter, dlq("list", "--json", "--reason", "max_receives"))
