@@ -30,6 +30,7 @@ class Reason(StrEnum):
     NOT_JSON = "not_json"
     NO_RECORDS = "no_records"
     RECORDS_REJECTED = "records_rejected"
+    UNINDEXABLE = "unindexable"
     TOO_SCATTERED = "too_scattered"
     ARCHIVED = "archived"
     FOREIGN_BUCKET = "foreign_bucket"

@@ -199,7 +199,7 @@ class Settings(StoreSettings):
         _LIMITS.backoff_max_seconds,
         ge=1,
         le=43_200,
-        description="Maximum delay of such a message. With the default, 40 receives last more than a day.",
+        description="Maximum delay of such a message. With the default, 60 receives last more than 36 hours.",
     )
     batch_seconds: float = Field(
         300.0, gt=0, description="Time for one batch of `trailsink run`. The Lambda function has its own timeout."

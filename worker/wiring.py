@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from requests_aws4auth import AWS4Auth
 
 from worker.aws.fast_get import FastGetObject
+from worker.aws.interruptible import make_interruptible
 from worker.aws.partitions import is_aws_host
 from worker.aws.s3 import S3Store
 from worker.aws.secrets import read_secret
@@ -78,6 +79,7 @@ def make_store(settings: Settings) -> S3Store:
 def make_queue(settings: Settings) -> SqsQueue:
     """Build the SQS adapter."""
     client = open_session().client("sqs", config=config(connections=8, read_seconds=_LONG_POLL_SECONDS))
+    make_interruptible(client)
     return SqsQueue(client, _standard_queue(settings, "queue_url"), _standard_queue(settings, "dead_letter_queue_url"))
 
 
@@ -167,6 +169,7 @@ def _read_password(settings: Settings) -> tuple[str, str]:
     """Read the password from where it is kept, each time: it may have been rotated."""
     if settings.opensearch_secret_arn:
         client = open_session().client("secretsmanager", config=config(connections=1))
+        make_interruptible(client)  # it is read within the time of a request
         return read_secret(client, settings.opensearch_secret_arn)
     username = settings.required("opensearch_username")
     if settings.opensearch_password_file is None:

@@ -56,6 +56,7 @@ NEEDS = (
                 "sqs:DeleteMessage",
                 "sqs:ChangeMessageVisibility",
                 "sqs:GetQueueAttributes",
+                "sqs:SendMessage",
             ),
             "dead-letter queue": ("sqs:SendMessage", "sqs:GetQueueAttributes"),
             "bucket": _READ_OBJECTS,

@@ -450,7 +450,7 @@ Resources:
     Type: AWS::SQS::Queue
     Properties:
       QueueName: of-a-stack
-      RedrivePolicy: {deadLetterTargetArn: !GetAtt Letters.Arn, maxReceiveCount: 40}
+      RedrivePolicy: {deadLetterTargetArn: !GetAtt Letters.Arn, maxReceiveCount: 60}
   Letters: {Type: AWS::SQS::Queue, Properties: {QueueName: letters-of-a-stack}}
 Outputs:
   OpensearchUrl: {Value: !Ref EndpointUrl}

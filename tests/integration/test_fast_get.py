@@ -22,6 +22,7 @@ from tests.support.certificates import make_authority
 from worker.aws.fast_get import FastGetObject
 from worker.aws.s3 import S3Store
 from worker.aws.session import OWNER_HEADER, config, expect_bucket_owner
+from worker.cutoff import Cutoff
 from worker.errors import Reason, StoreUnavailable, UnreadableObject
 from worker.pipeline.objects import ObjectRef
 
@@ -409,7 +410,7 @@ def test_an_odd_answer_to_what_was_asked_is_left_to_boto3(bucket: Bucket, answer
     asked, opened = ask(store), bucket.opened
 
     assert asked.wait(5) is None
-    assert asked.fetch().content == CONTENT
+    assert asked.fetch(Cutoff(60)).content == CONTENT
 
     assert store.fetch(ref(), 1_000).content == CONTENT
     assert bucket.opened == opened + 1
@@ -424,7 +425,7 @@ def test_connections_that_were_closed_do_not_end_the_short_way(bucket: Bucket) -
     asked = [ask(store) for _ in range(4)]
 
     assert [one.wait(5) for one in asked] == [None] * 4
-    assert [one.fetch().content for one in asked] == [CONTENT] * 4
+    assert [one.fetch(Cutoff(60)).content for one in asked] == [CONTENT] * 4
 
     bucket.odd = [b""]
     assert store.fetch(ref(), 1_000).content == CONTENT
@@ -533,7 +534,7 @@ def test_a_larger_object_than_allowed_is_not_taken(bucket: Bucket) -> None:
 
     assert asked.wait(5) is None
     with pytest.raises(UnreadableObject):
-        asked.fetch()
+        asked.fetch(Cutoff(60))
 
 
 def test_no_more_connections_are_kept_than_are_allowed(bucket: Bucket) -> None:

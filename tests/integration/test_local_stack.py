@@ -145,7 +145,7 @@ for name in ("TRAILSINK_QUEUE_URL", "TRAILSINK_DEAD_LETTER_QUEUE_URL"):
     queue, dead_letters = map(json.loads, said.splitlines())
     redrive = json.loads(queue["RedrivePolicy"])
     assert queue["VisibilityTimeout"] == "1800"
-    assert int(redrive["maxReceiveCount"]) == 40
+    assert int(redrive["maxReceiveCount"]) == 60
     assert redrive["deadLetterTargetArn"] == dead_letters["QueueArn"]
     assert dead_letters["MessageRetentionPeriod"] == "1209600"
 

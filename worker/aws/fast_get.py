@@ -12,7 +12,6 @@ waits in the socket's buffer. A thread that waits for it costs more than the res
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import ssl
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
     from worker.aws.http1 import Connection
+    from worker.cutoff import Cutoff
     from worker.pipeline.objects import FetchedObject, ObjectRef
 
 # Keys and versions that appear in an address unchanged, so that there is only one way to write and to sign them.
@@ -72,12 +72,12 @@ class FastGetObject:
     """Reads objects of buckets that it has seen `client` read. Thread-safe.
 
     `credentials` are those of the client, `connections` how many are kept to one bucket, `seconds` the longest wait for
-    bytes. The CA bundle is botocore's, or the one that its configuration or environment names. `owner` is the account
-    that must own the buckets, "" for any, as in the client's own requests.
+    bytes: after it, boto3 tries. The CA bundle is botocore's, or the one that its configuration or environment names.
+    `owner` is the account that must own the buckets, "" for any, as in the client's own requests.
     """
 
     def __init__(
-        self, client: S3Client, credentials: Credentials, *, connections: int, seconds: float = 30.0, owner: str = ""
+        self, client: S3Client, credentials: Credentials, *, connections: int, seconds: float = 5.0, owner: str = ""
     ) -> None:
         self._credentials, self._connections, self._seconds = credentials, connections, seconds
         self._owner = {OWNER_HEADER: owner} if owner else {}
@@ -88,16 +88,21 @@ class FastGetObject:
         client.meta.events.register("before-send.s3.GetObject", self._capture_request)
         weakref.finalize(self, _close_all, self._pools)
 
-    def read(self, ref: ObjectRef, limit: int, fallback: Callable[[], FetchedObject]) -> FetchedObject:
+    def read(
+        self, ref: ObjectRef, limit: int, fallback: Callable[[Cutoff], FetchedObject], cutoff: Cutoff
+    ) -> FetchedObject:
         """Read an object of at most `limit` bytes, by `fallback`, which is boto3, where the fast path fails."""
         pool = self._pool(ref)
         fetched = None
         if pool:
-            with suppress(*_FAILURES):
-                fetched = self._read(pool, ref, limit)
-        return fetched or self._fall_back(ref, fallback, failed=pool is not None)
+            try:
+                with suppress(*_FAILURES):
+                    fetched = self._read(pool, ref, limit, cutoff)
+            finally:
+                cutoff.release()
+        return fetched or self._fall_back(ref, fallback, cutoff, failed=pool is not None)
 
-    def start(self, ref: ObjectRef, limit: int, fallback: Callable[[], FetchedObject]) -> SentGet | None:
+    def start(self, ref: ObjectRef, limit: int, fallback: Callable[[Cutoff], FetchedObject]) -> SentGet | None:
         """Send a GET on an idle connection, without a wait; None where `read` has to be used."""
         pool = self._pool(ref)
         # Some minutes before their end, credentials are fetched again by whoever needs them: that is a wait.
@@ -112,28 +117,30 @@ class FastGetObject:
             if connection := pool.checkout():
                 connection.send(request)
                 return SentGet(
+                    connection,
                     wait=partial(self._receive, pool, connection, ref, limit),
                     read=partial(self.read, ref, limit, fallback),
                     fallback=partial(self._fall_back, ref, fallback, failed=True),
-                    abandon=connection.close,
                 )
         return None
 
     def _pool(self, ref: ObjectRef) -> ConnectionPool | None:
         return self._pools.get(ref.bucket) if _is_plain(ref) else None
 
-    def _read(self, pool: ConnectionPool, ref: ObjectRef, limit: int) -> FetchedObject | None:
+    def _read(self, pool: ConnectionPool, ref: ObjectRef, limit: int, cutoff: Cutoff) -> FetchedObject | None:
         request = self._request_bytes(pool.endpoint, ref)
         if connection := pool.checkout():
             with suppress(*_STALE):
-                return self._exchange(pool, connection, request, ref, limit)
-        return self._exchange(pool, pool.endpoint.connect(self._seconds), request, ref, limit)
+                connection.watch(cutoff)
+                return self._exchange(pool, connection, request, ref, limit, cutoff)
+        connection = pool.endpoint.connect(self._seconds, cutoff)
+        return self._exchange(pool, connection, request, ref, limit, cutoff)
 
-    def _exchange(
-        self, pool: ConnectionPool, connection: Connection, request: bytes, ref: ObjectRef, limit: int
+    def _exchange(  # noqa: PLR0913, PLR0917 - one request on one connection
+        self, pool: ConnectionPool, connection: Connection, request: bytes, ref: ObjectRef, limit: int, cutoff: Cutoff
     ) -> FetchedObject | None:
         connection.send(request)
-        return self._receive(pool, connection, ref, limit)
+        return self._receive(pool, connection, ref, limit, cutoff.remaining())
 
     def _request_bytes(self, endpoint: Endpoint, ref: ObjectRef) -> bytes:
         target, authority = endpoint.path + _target(ref), endpoint.authority
@@ -150,7 +157,7 @@ class FastGetObject:
         return "\r\n".join(lines).encode("latin-1")
 
     def _receive(
-        self, pool: ConnectionPool, connection: Connection, ref: ObjectRef, limit: int, seconds: float = math.inf
+        self, pool: ConnectionPool, connection: Connection, ref: ObjectRef, limit: int, seconds: float
     ) -> FetchedObject | None:
         fetched = None
         try:
@@ -163,10 +170,12 @@ class FastGetObject:
                 connection.close()
         return fetched
 
-    def _fall_back(self, ref: ObjectRef, fallback: Callable[[], FetchedObject], *, failed: bool) -> FetchedObject:
+    def _fall_back(
+        self, ref: ObjectRef, fallback: Callable[[Cutoff], FetchedObject], cutoff: Cutoff, *, failed: bool
+    ) -> FetchedObject:
         """Read with boto3, and learn from how it did that."""
         self._thread.sent = None
-        fetched = fallback()
+        fetched = fallback(cutoff)
         failures = self._failures.get(ref.bucket, 0) + failed
         self._failures[ref.bucket] = failures
         now = time.monotonic()
@@ -185,17 +194,31 @@ class FastGetObject:
 
 
 class SentGet:
-    """A GET that was sent, and its response not yet read. Not for two threads at a time."""
+    """A GET that was sent on `connection`, and its response not yet read. Not for two threads at a time."""
 
     def __init__(
         self,
+        connection: Connection,
+        *,
         wait: Callable[[float], FetchedObject | None],
-        read: Callable[[], FetchedObject],
-        fallback: Callable[[], FetchedObject],
-        abandon: Callable[[], None],
+        read: Callable[[Cutoff], FetchedObject],
+        fallback: Callable[[Cutoff], FetchedObject],
     ) -> None:
-        self._wait, self._read, self._fallback, self._abandon = wait, read, fallback, abandon
+        self._connection = connection
+        self._wait, self._read, self._fallback = wait, read, fallback
         self._stale = False
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a response begins, or the connection was closed."""
+        try:
+            return self._connection.has_response
+        except (OSError, ValueError):  # closed here
+            return True
+
+    def fileno(self) -> int:
+        """Return the descriptor of its connection, -1 when it is closed."""
+        return self._connection.fileno()
 
     def wait(self, seconds: float) -> FetchedObject | None:
         """Wait at most `seconds` for the whole object; None when it has to be fetched."""
@@ -207,13 +230,13 @@ class SentGet:
             pass
         return None
 
-    def fetch(self) -> FetchedObject:
+    def fetch(self, cutoff: Cutoff) -> FetchedObject:
         """Read the object after all; raises as boto3's way does."""
-        return self._read() if self._stale else self._fallback()
+        return self._read(cutoff) if self._stale else self._fallback(cutoff)
 
     def cancel(self) -> None:
         """Leave the response unread."""
-        self._abandon()
+        self._connection.close()
 
 
 class _SignedGet(S3SigV4Auth):

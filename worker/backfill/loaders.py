@@ -8,6 +8,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
 from worker.backfill.progress import RECORD_COUNTS, Finished, LoadOutcome, RetryLater
+from worker.errors import QueueUnavailable
 from worker.pipeline.accounting import FileOutcome
 from worker.pipeline.notifications import s3_notification
 from worker.pipeline.objects import ObjectRef
@@ -113,6 +114,10 @@ class InMemoryDeadLetters:
     def send_dead_letter(self, letter: DeadLetter) -> None:
         """Keep a letter."""
         self.sent.append(letter)
+
+    def announce_again(self, bodies: Sequence[str]) -> None:  # noqa: ARG002
+        """Refuse: there is no queue, and a backfill names one file in a message."""
+        raise QueueUnavailable("no_queue")
 
     def hand_back(self, messages: Sequence[HandBack]) -> None:
         """Do nothing: the batch's result names the messages that are handed back."""

@@ -19,13 +19,15 @@ from worker.errors import Reason, SetupError, StoreUnavailable, UnreadableObject
 from worker.pipeline.objects import FetchedObject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from types_boto3_s3 import S3Client
     from types_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
 
+    from worker.cutoff import Cutoff
     from worker.pipeline.objects import ObjectRef
+    from worker.pipeline.ports import PendingGet
 
 _TREE_PAGE = 10_000  # files: each page reads the names of its folders again
 
@@ -126,7 +128,7 @@ class LocalTree:
 
     # A store
 
-    def fetch(self, ref: ObjectRef, limit: int) -> FetchedObject:
+    def fetch(self, ref: ObjectRef, limit: int, cutoff: Cutoff | None = None) -> FetchedObject:  # noqa: ARG002
         """Read one file; raises UnreadableObject `not_found` or `too_large`, and StoreUnavailable."""
         try:
             with open(os.path.join(self._top, ref.key), "rb") as file:  # noqa: PTH118, PTH123 - a key, not a path
@@ -139,8 +141,16 @@ class LocalTree:
         except OSError as error:
             raise StoreUnavailable(f"file:{error.strerror}") from error
 
+    def fetch_verified(self, ref: ObjectRef, limit: int, cutoff: Cutoff | None = None) -> FetchedObject:
+        """Read it once more: nothing on the way to a file changes it."""
+        return self.fetch(ref, limit, cutoff)
+
     def start_get(self, ref: ObjectRef, limit: int) -> None:
         """Start nothing: a file is read when it is fetched."""
+
+    def wait_any(self, pending: Sequence[PendingGet], seconds: float) -> Sequence[int]:  # noqa: ARG002
+        """Wait for nothing: nothing was started."""
+        return ()
 
     def _files(self, folder: str, prefix: str, after: str) -> Iterator[ListedKey]:
         """Yield the files below a folder in the order of their keys, with the names of one folder at a time in memory.

@@ -58,7 +58,11 @@ def _make_probe(settings: Settings, *, letters: bool) -> Probe:
     @cache
     def service() -> DeadLetterService:
         return DeadLetterService(
-            make_dead_letter_queue(settings), make_store(settings), sleep=time.sleep, report_progress=lambda _: None
+            make_dead_letter_queue(settings),
+            make_store(settings),
+            max_inflated=settings.max_inflated_bytes,
+            sleep=time.sleep,
+            report_progress=lambda _: None,
         )
 
     return Probe(

@@ -21,10 +21,11 @@ MEANINGS = {
     Reason.NOT_JSON.value: "the file is not JSON, so not CloudTrail's; find out who wrote it",
     Reason.NO_RECORDS.value: "the file is JSON without a list `Records`, so not CloudTrail's; find out who wrote it",
     Reason.RECORDS_REJECTED.value: "records were rejected, by position; the others are indexed; fix the file",
+    Reason.UNINDEXABLE.value: "a record costs the cluster its connection, even alone; the others are indexed",
     Reason.TOO_SCATTERED.value: "its records span more days than TRAILSINK_MAX_DAYS_PER_FILE; raise the limit",
     Reason.ARCHIVED.value: "the object is in an archive; restore it",
     Reason.FOREIGN_BUCKET.value: "the bucket is not one that may be read; allow it in TRAILSINK_BUCKETS if it is yours",
-    MAX_RECEIVES: "SQS gave up after 40 receives: a long outage, or see the consumer's log; redrive it",
+    MAX_RECEIVES: "SQS gave up after 60 receives: a long outage, or see the consumer's log; redrive it",
     UNDELIVERED: "EventBridge or SNS could not deliver it to the queue; fix what the detail names, then redrive it",
     UNKNOWN: "trailsink did not send this message; look at it with `trailsink dlq show ID`",
 }

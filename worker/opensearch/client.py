@@ -8,11 +8,13 @@ from urllib.parse import unquote
 
 import msgspec
 import urllib3
-from opensearchpy import OpenSearch, RequestsHttpConnection, Urllib3HttpConnection
+from opensearchpy import OpenSearch, RequestsHttpConnection
 from opensearchpy.exceptions import SerializationError
 from opensearchpy.serializer import JSONSerializer
 from requests_aws4auth import AWS4Auth
 from urllib3.util import parse_url
+
+from worker.opensearch.interruptible import InterruptibleAdapter, InterruptibleUrllib3Connection, watch_pools
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,6 +34,8 @@ class _SignedConnection(RequestsHttpConnection):
     def __init__(self, *, proxy: str = "", **options: Any) -> None:  # noqa: ANN401 - passed through
         super().__init__(**options)
         self.session.trust_env = False
+        for scheme in ("http://", "https://"):
+            self.session.mount(scheme, InterruptibleAdapter())
         self.session.proxies = {self.scheme: proxy} if proxy else {}
 
     def perform_request(self, *arguments: Any, **options: Any) -> Any:  # noqa: ANN401 - passed through
@@ -39,7 +43,7 @@ class _SignedConnection(RequestsHttpConnection):
         return super().perform_request(*arguments, **options | {"allow_redirects": False})
 
 
-class _PlainConnection(Urllib3HttpConnection):
+class _PlainConnection(InterruptibleUrllib3Connection):
     """Urllib3HttpConnection with a `proxy`. It follows no redirect, as it tells urllib3 not to retry."""
 
     def __init__(self, *, proxy: str = "", **options: Any) -> None:  # noqa: ANN401 - passed through
@@ -63,6 +67,7 @@ class _ProxiedPool:
             ca_certs=ca_file,
             timeout=seconds,
         )
+        watch_pools(self._proxy)
 
     def urlopen(self, method: str, path: str, body: bytes | None, **options: Any) -> urllib3.BaseHTTPResponse:  # noqa: ANN401 - passed through
         """Send one request, and follow no redirect."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from hashlib import md5
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -313,3 +314,56 @@ def state(**answer: Any) -> ObjectHead | None:
     with Stubber(client) as stub:
         stub.add_response("head_object", whole, {"Bucket": BUCKET, "Key": key()})
         return S3Store(client).head(ref())
+
+
+# A second look
+
+MD5 = md5(CONTENT, usedforsecurity=False).hexdigest()
+
+
+def described(etag: str, *, length: int = len(CONTENT), more: str = "") -> bytes:
+    """The response to a HEAD."""
+    modified = "Last-Modified: Mon, 23 Nov 2026 10:00:00 GMT"
+    head = f'HTTP/1.1 200 OK\r\nETag: "{etag}"\r\n{modified}\r\n{more}Content-Length: {length}\r\n\r\n'
+    return head.encode()
+
+
+BY_KMS = "x-amz-server-side-encryption: aws:kms\r\n"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        described(MD5),
+        described(MD5, more="x-amz-server-side-encryption: AES256\r\n"),
+        described("0" * 32, more=BY_KMS),
+        described(f"{'0' * 32}-2"),
+    ],
+    ids=["plain", "encrypted by S3", "encrypted by a key, whose eTag is no MD5", "uploaded in parts"],
+)
+def test_what_agrees_with_the_description_is_verified(head: bytes) -> None:
+    """Only an eTag that is an MD5 says anything of the content."""
+    with server(answer(CONTENT), head) as (url, asked):
+        assert store_at(url).fetch_verified(ref(), MIB).content == CONTENT
+
+    assert asked[1].startswith(b"HEAD")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [described(MD5, length=len(CONTENT) + 1), described("0" * 32), described("x", length=1, more=BY_KMS)],
+    ids=["another length", "another content", "another length, encrypted by a key"],
+)
+def test_what_contradicts_the_description_is_unavailable(head: bytes) -> None:
+    """It is not the object, so it says nothing about it."""
+    with server(answer(CONTENT), head) as (url, _), pytest.raises(StoreUnavailable, match=r"^s3:mismatch$"):
+        store_at(url).fetch_verified(ref(), MIB)
+
+
+def test_the_announced_version_is_verified(bucket: S3Client) -> None:
+    """The newest one may have another length."""
+    bucket.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    first = bucket.put_object(Bucket=BUCKET, Key="a", Body=b"first")["VersionId"]
+    bucket.put_object(Bucket=BUCKET, Key="a", Body=b"another")
+
+    assert S3Store(bucket).fetch_verified(ref(key="a", version_id=first), MIB).content == b"first"

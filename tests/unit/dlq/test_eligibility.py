@@ -17,6 +17,7 @@ from worker.dlq.eligibility import (
     announce_latest_version,
     assess,
     depends_on_s3,
+    must_be_read,
 )
 from worker.dlq.letters import Attribute
 from worker.dlq.reasons import REASONS
@@ -32,7 +33,7 @@ SENT = datetime.fromtimestamp(SENT_AT, UTC)
 EARLIER = SENT.replace(year=2020)
 UNCHANGED = ObjectHead("old", 3, None, SENT)
 REPLACED = ObjectHead("new", 5, None, SENT)
-FAULT_IN_BYTES = ("empty", "truncated", "corrupt", "not_json", "no_records", "records_rejected")
+FAULT_IN_BYTES = ("empty", "truncated", "corrupt", "not_json", "no_records", "records_rejected", "unindexable")
 UNCHECKED = StoreError("s3:403")
 
 
@@ -230,3 +231,30 @@ def test_the_newest_version_is_announced_only_for_exactly_one_object() -> None:
     assert announce_latest_version(letter(1)).body == notification("1.json.gz")
     assert announce_latest_version(garbage).action is RedriveAction.AS_IT_IS
     assert announce_latest_version(garbage).body == "garbage"
+
+
+DOUBTFUL = ("empty", "truncated", "corrupt", "not_json", "no_records")
+
+
+@pytest.mark.parametrize("reason", DOUBTFUL)
+def test_an_unchanged_object_is_read_again_and_moves_if_it_is_in_order(reason: str) -> None:
+    """The letter may be a proxy's fault: the same eTag says that the object was good all along."""
+    letter = letter_of(reason)
+
+    assert must_be_read(letter, UNCHANGED)
+    assert assess(letter, UNCHANGED, problem="").action is RedriveAction.AS_IT_IS
+    assert assess(letter, UNCHANGED, problem=reason).action is RedriveAction.STAYS
+    assert reason in assess(letter, UNCHANGED, problem=reason).why
+    assert assess(letter, UNCHANGED, problem=reason, force=True).action is RedriveAction.AS_IT_IS
+
+
+@pytest.mark.parametrize("state", [None, UNCHECKED, REPLACED, structs.replace(UNCHANGED, readable=False)])
+def test_only_what_can_be_read_and_was_not_replaced_is_read(state: ObjectState) -> None:
+    """Each look costs the download of a file."""
+    assert not must_be_read(letter_of("truncated"), state)
+
+
+@pytest.mark.parametrize("reason", ["records_rejected", "unindexable", "too_large", "not_found", "max_receives"])
+def test_other_reasons_need_no_second_look(reason: str) -> None:
+    """Their letters say what the object holds, or nothing of it."""
+    assert not must_be_read(letter_of(reason), UNCHANGED)

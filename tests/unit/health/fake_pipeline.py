@@ -81,7 +81,7 @@ class FakeSqs:
 
 def make_sqs(source: dict[str, str] | None = None, dead_letters: dict[str, str] | None = None) -> FakeSqs:
     """Both queues as `trailsink deploy` creates them, with changed attributes."""
-    redrive = json.dumps({"deadLetterTargetArn": DEAD_LETTER_ARN, "maxReceiveCount": 40})
+    redrive = json.dumps({"deadLetterTargetArn": DEAD_LETTER_ARN, "maxReceiveCount": 60})
     statement = {"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sqs:SendMessage"}
     condition = {
         "ArnEquals": {"aws:SourceArn": f"arn:aws:s3:::{BUCKET}"},

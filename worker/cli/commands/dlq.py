@@ -49,10 +49,10 @@ def dlq() -> None:
 
     \b
     Reasons: malformed_message, not_found, empty, truncated, corrupt, too_large,
-    not_json, no_records, records_rejected, too_scattered, archived and
-    foreign_bucket are the consumer's; max_receives is a letter that SQS moved
-    here itself; undelivered is one that EventBridge or SNS could not deliver;
-    unknown is one that trailsink did not send.
+    not_json, no_records, records_rejected, unindexable, too_scattered,
+    archived and foreign_bucket are the consumer's; max_receives is a letter that
+    SQS moved here itself; undelivered is one that EventBridge or SNS could not
+    deliver; unknown is one that trailsink did not send.
     """  # noqa: D301 - click wants the character, not its name
 
 
@@ -208,7 +208,8 @@ def redrive() -> None:
     A letter that would only fail again stays:
       malformed_message                       always
       empty, truncated, corrupt, not_json,
-      no_records                              while its object is unchanged
+      no_records                              while its object is still bad
+      unindexable                             while its object is unchanged
       records_rejected                        the same, if its records are no JSON
       not_found, archived                     while its object cannot be read
       foreign_bucket                          while no setting allows its bucket

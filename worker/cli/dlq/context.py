@@ -68,7 +68,13 @@ def open_context() -> DlqContext:
         if display:
             display.update(Text(join(line)))
 
-    service = DeadLetterService(queue, store, sleep=time.sleep, report_progress=report_progress)
+    service = DeadLetterService(
+        queue,
+        store,
+        max_inflated=settings.max_inflated_bytes,
+        sleep=time.sleep,
+        report_progress=report_progress,
+    )
     return DlqContext(settings, store, service, display or nullcontext())
 
 
