@@ -11,10 +11,11 @@ INTERPRETER := $(if $(filter 3.%,$(PYTHON)),$(FOUND),$(PYTHON))
 BIN := .venv/bin
 READY := .venv/.ready
 
-# `make test OPENSEARCH=2.19.1` runs against another server than the newest.
+# `make test OPENSEARCH=2.19.1` runs against another server than the newest; `make up` and `make demo` start it.
 ifdef OPENSEARCH
 export TRAILSINK_TEST_OPENSEARCH_VERSION := $(OPENSEARCH)
 endif
+VERSION_OPTION := $(if $(OPENSEARCH),--version $(OPENSEARCH))
 
 .PHONY: help setup demo test unit check lint fuzz up down status bench bench-check coldstart docs pictures package lock clean
 
@@ -32,7 +33,7 @@ $(READY): requirements/dev.txt pyproject.toml
 setup: $(READY) ## Create the virtual environment.
 
 demo: $(READY) ## Deploy to a stand-in for AWS and load real files; MODE=process runs without Lambda.
-	@$(BIN)/python -m infra.local.demo $(MODE)
+	@$(BIN)/python -m infra.local.demo $(VERSION_OPTION) $(MODE)
 
 test: $(READY) ## Run all tests; OPENSEARCH=2.19.1 runs them on the oldest supported server.
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
@@ -50,8 +51,8 @@ check: lint test ## Run everything that CI runs.
 fuzz: $(READY) ## Run a million changed inputs through the consumer; CASES=1000 runs fewer. About half an hour.
 	@$(BIN)/python -m tests.fuzz $(if $(CASES),--cases $(CASES))
 
-up: $(READY) ## Start OpenSearch, S3 and SQS in the background; then run `. .local/env`.
-	@$(BIN)/python -m infra.local up
+up: $(READY) ## Start OpenSearch, S3 and SQS in the background; then run `. .local/env`. PORT=9200 names OpenSearch's port.
+	@$(BIN)/python -m infra.local $(VERSION_OPTION) up $(if $(PORT),--port $(PORT))
 
 down: $(READY) ## Stop them.
 	@$(BIN)/python -m infra.local down
@@ -78,7 +79,7 @@ package: $(READY) ## Build the Lambda bundle; ARCH=x86_64 and PYTHON=3.11 choose
 	@$(BIN)/trailsink package $(if $(ARCH),--arch $(ARCH)) $(if $(filter 3.%,$(PYTHON)),--python $(PYTHON))
 
 lock: $(READY) ## Update the pinned dependencies.
-	$(INTERPRETER) -m venv .local/lock && .local/lock/bin/python -m pip install --quiet uv
+	$(INTERPRETER) -m venv .local/lock && .local/lock/bin/python -m pip install --quiet uv==0.13.9
 	.local/lock/bin/uv pip compile --quiet pyproject.toml --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --upgrade --output-file requirements/dev.txt
 	.local/lock/bin/uv pip compile --quiet infra/lambda.in --constraint requirements/dev.txt --universal \

@@ -3,12 +3,14 @@
 TrailsinkError
 ├── MalformedMessage      not a notification we know; redelivery will not help: dead letter, body verbatim
 ├── UnreadableObject      the object is not what its key promises, here and everywhere: dead letter with a reason
+├── NoEvents              the object is no log file, by its content: ignored, and counted by name
 ├── Unavailable           a service does not answer, or refuses for now: hand the message back, try again
 │   ├── StoreUnavailable  S3
 │   ├── IndexUnavailable  OpenSearch
 │   ├── QueueUnavailable  SQS
 │   └── OutOfTime         the invocation's clock
 └── SetupError            the operator must change something; the text is one sentence that says what
+    └── UnsafeAddress     credentials would leave this machine in clear text
 """
 
 from __future__ import annotations
@@ -28,8 +30,10 @@ class Reason(StrEnum):
     NOT_JSON = "not_json"
     NO_RECORDS = "no_records"
     RECORDS_REJECTED = "records_rejected"
+    UNINDEXABLE = "unindexable"
     TOO_SCATTERED = "too_scattered"
     ARCHIVED = "archived"
+    FOREIGN_BUCKET = "foreign_bucket"
 
 
 class TrailsinkError(Exception):
@@ -50,6 +54,14 @@ class UnreadableObject(TrailsinkError):  # noqa: N818
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+class NoEvents(TrailsinkError):  # noqa: N818
+    """An object whose content shows that it holds no events; `name` is what it is counted as."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.name = name
 
 
 class Unavailable(TrailsinkError):  # noqa: N818
@@ -74,3 +86,11 @@ class OutOfTime(Unavailable):
 
 class SetupError(TrailsinkError):
     """Something the operator has to change; the text is one sentence and says what."""
+
+
+class UnsafeAddress(SetupError):  # noqa: N818
+    """An address to which credentials would be sent in clear text: why, and what to do."""
+
+    def __init__(self, why: str, fix: str) -> None:
+        super().__init__(f"{why}: {fix}.")
+        self.why, self.fix = why, fix

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import sys
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from worker.errors import SetupError
 from worker.pipeline.ports import Message
 from worker.settings import load_settings
 from worker.telemetry import report_lines
-from worker.wiring import make_consumer
+from worker.wiring import FIFO_ADVICE, FIFO_SUFFIX, make_consumer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from worker.aws.lambda_context import LambdaContext
     from worker.pipeline.consumer import Consumer
 
@@ -30,12 +29,13 @@ def _consumer() -> tuple[Consumer, str | None]:
     return make_consumer(settings), settings.metrics_queue
 
 
-def handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, list[dict[str, str]]]:
+def handler(event: object, context: LambdaContext) -> dict[str, list[dict[str, str]]]:
     """Consume one batch of SQS messages; returns Lambda's partial batch response.
 
-    Raises SetupError when the function's environment is wrong: then the whole batch stays in the queue.
+    Raises SetupError when the function's environment is wrong: then the whole batch stays in the queue. Raises it also
+    for any event but a batch of SQS messages. A success would mean that its file is loaded.
     """
-    messages = [_message(record) for record in event.get("Records") or ()]
+    messages = _parse_event(event)
     if not messages:
         return {"batchItemFailures": []}
     consumer, queue = _consumer()
@@ -44,6 +44,43 @@ def handler(event: Mapping[str, Any], context: LambdaContext) -> dict[str, list[
     return {"batchItemFailures": [{"itemIdentifier": id_} for id_ in result.failed]}
 
 
-def _message(record: Mapping[str, Any]) -> Message:
-    receives = record.get("attributes", {}).get("ApproximateReceiveCount", "1")
-    return Message(record["messageId"], record["receiptHandle"], record["body"], int(receives))
+def _parse_event(event: object) -> list[Message]:
+    match event:
+        case {"Records": [*records]}:
+            return [_parse_record(record) for record in records]
+    raise _not_invoked_by_its_queue(event)
+
+
+def _parse_record(record: object) -> Message:
+    match record:
+        case {"eventSourceARN": str(arn)} if arn.endswith(FIFO_SUFFIX):
+            raise SetupError(f"The function's event source {FIFO_ADVICE}")
+        case {"messageId": str(id_), "receiptHandle": str(receipt_handle), "body": str(body)}:
+            return Message(id_, receipt_handle, body, _receive_count(record))
+    raise _not_invoked_by_its_queue(record)
+
+
+def _receive_count(record: object) -> int:
+    match record:
+        case {"attributes": {"ApproximateReceiveCount": str(receives)}}:
+            return int(receives)
+    return 1  # emulators leave it out
+
+
+def _not_invoked_by_its_queue(event: object) -> SetupError:
+    """Return the error for an event of another source. The console's test event is one, too."""
+    match event:
+        case {"eventSource": "aws:s3"}:
+            source = "S3"
+        case {"EventSource": "aws:sns"}:
+            source = "SNS"
+        case {"detail-type": _}:
+            source = "EventBridge"
+        case {"awslogs": _}:
+            source = "CloudWatch Logs"
+        case _:
+            source = "something else"
+    return SetupError(
+        f"The function was invoked by {source}, not by its queue, so nothing was loaded: send the notifications to the"
+        " SQS queue, and make the queue the function's event source, with ReportBatchItemFailures."
+    )

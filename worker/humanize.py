@@ -1,12 +1,15 @@
-"""The one way to write times, durations, sizes and counts, for people and in documents."""
+"""The one way to write times, durations, sizes, counts and foreign text, for people and in documents."""
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 _MANY = 10  # of a unit: from here on the next smaller unit says nothing
 _MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
 _KIB = 1_024
+
+_NOT_ASCII = re.compile(r"[^\n -~]")
 
 
 def iso_seconds(moment: datetime) -> str:
@@ -49,3 +52,26 @@ def format_size(octets: float) -> str:
 def pluralize(number: int, noun: str, plural: str = "") -> str:
     """Return a number with its noun: "1 letter", "2,000 letters", "0 indices"."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def escape_control_characters(text: str) -> str:
+    r"""Return a text in which what a terminal would obey instead of show is escaped: \x1b, \n, \u202e.
+
+    Events hold what their callers chose (a user agent, a key), so a caller could clear the screen of whoever looks, or
+    turn text around. What is invisible is escaped, too: a name must not look like another.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )
+
+
+def ascii_json(text: str) -> str:
+    """Return JSON text in ASCII: beyond it are characters that a terminal obeys, such as U+009B and U+202E."""
+    return _NOT_ASCII.sub(_escape_in_json, text)
+
+
+def _escape_in_json(match: re.Match[str]) -> str:
+    units = match[0].encode("utf-16-be", "surrogatepass")
+    return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))

@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path  # noqa: TC003 - pydantic needs it at runtime
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
 
+from worker.aws.partitions import opensearch_service
 from worker.errors import SetupError
+from worker.pipeline.addresses import ClusterUrl, Url  # noqa: TC001 - pydantic needs them at runtime
+from worker.pipeline.buckets import ANY_BUCKET, AllowedBuckets
 from worker.pipeline.limits import Limits, MiB, Partition
 
 if TYPE_CHECKING:
@@ -19,23 +30,79 @@ if TYPE_CHECKING:
 
 # What OpenSearch allows in an index name, less what would need escaping in a pattern.
 _Prefix = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,99}$")]
-_PREFIX_RULE = "lower-case letters, digits, - and _, starting with a letter or digit"
+_AccountId = Annotated[str, StringConstraints(pattern=r"^([0-9]{12})?$")]
+
+# The patterns of settings, in words.
+_RULES: dict[int | str, str] = {
+    "index_prefix": "lower-case letters, digits, - and _, starting with a letter or digit",
+    "bucket_account": "the 12 digits of an account",
+}
+
+# Old buckets may have names that S3 does not allow any more; an ARN or an address is none.
+# docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+_BUCKET = re.compile(r"[A-Za-z0-9._-]{0,255}")
+_ROLE_ARN = re.compile(r"arn:[a-z-]+:iam::[0-9]{12}:role/[!-~]+")
 
 _LIMITS = Limits()  # the one source of its defaults
 
 
-class Settings(BaseModel):
-    """Settings of every entry point. Passwords are never among them: only where to find them."""
+class StoreSettings(BaseModel):
+    """Settings of what is read in S3."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    opensearch_url: str = Field(
-        "", description="Address of the cluster, `https://host[:port][/path]`. Commands that use it require it."
+    bucket: str = Field(
+        "",
+        description="The trail's bucket. Files of another one are not read, unless `TRAILSINK_BUCKETS` allows it.",
+    )
+    buckets: str = Field(
+        "",
+        description="Buckets that may be read, separated by commas; `*` allows all. The default is `TRAILSINK_BUCKET`,"
+        " and all where that is not set. A notification of another bucket becomes a dead letter.",
+    )
+
+    bucket_account: _AccountId = Field("", description="Account that must own the bucket; S3 refuses another's.")
+    s3_role_arn: str = Field(
+        "",
+        description="ARN of a role that reads the bucket, for a bucket of an account that allows no bucket policy.",
+    )
+    s3_external_id: str = Field("", description="External id that the role's trust policy requires.")
+    request_payer: bool = Field(False, description="Pay for requests to a bucket with Requester Pays.")
+
+    @model_validator(mode="after")
+    def _check_role(self) -> Self:
+        if self.s3_external_id and not self.s3_role_arn:
+            raise ValueError("TRAILSINK_S3_EXTERNAL_ID is set, TRAILSINK_S3_ROLE_ARN is not")
+        if self.s3_role_arn and not _ROLE_ARN.fullmatch(self.s3_role_arn):
+            raise ValueError("TRAILSINK_S3_ROLE_ARN: not the ARN of a role")
+        return self
+
+    @model_validator(mode="after")
+    def _check_buckets(self) -> Self:
+        for name, buckets in (("bucket", {self.bucket}), ("buckets", self.allowed_buckets.names - {ANY_BUCKET})):
+            if not all(_BUCKET.fullmatch(bucket) for bucket in buckets):
+                raise ValueError(f"{variable(name)}: not the name of a bucket")
+        return self
+
+    @property
+    def allowed_buckets(self) -> AllowedBuckets:
+        """The buckets that may be read."""
+        names = (name.strip() for name in (self.buckets or self.bucket).split(","))
+        return AllowedBuckets(frozenset(name for name in names if name))
+
+
+class Settings(StoreSettings):
+    """Settings of every entry point. Passwords are never among them: only where to find them."""
+
+    opensearch_url: ClusterUrl = Field(
+        "",
+        description="Address of the cluster, `https://host[:port][/path]`, without a user or password. Commands that"
+        " use it require it. `http://` with a sign-in is refused, except on this machine.",
     )
     opensearch_auth: Literal["auto", "sigv4", "basic", "none"] = Field(
         "auto",
         description="How to sign in: `basic`, `sigv4` (signed AWS requests) or `none`. `auto`: `basic` with a user name"
-        " or secret, `sigv4` for `*.amazonaws.com`, else `none`.",
+        " or secret, `sigv4` for a host of AWS such as `*.amazonaws.com` or `*.on.aws`, else `none`.",
     )
     opensearch_service: Literal["auto", "es", "aoss"] = Field(
         "auto", description="SigV4 service: `es` for a domain, `aoss` for Serverless; `auto` goes by the host name."
@@ -50,18 +117,17 @@ class Settings(BaseModel):
     opensearch_ca_file: Path | None = Field(
         None, description="PEM file of the certificate authority to trust, for a private one."
     )
-    queue_url: str = Field("", description="URL of the source queue. Commands that use it require it.")
-    dead_letter_queue_url: str = Field("", description="URL of the dead-letter queue. Commands that use it require it.")
-    bucket: str = Field(
-        "", description="The trail's bucket, for the operator's commands. The consumer learns it from notifications."
-    )
-
+    queue_url: Url = Field("", description="URL of the source queue. Commands that use it require it.")
+    dead_letter_queue_url: Url = Field("", description="URL of the dead-letter queue. Commands that use it require it.")
     index_prefix: _Prefix = Field(_LIMITS.index_prefix, description="Indices are named `{prefix}-YYYY-MM-DD`.")
     index_partition: Partition = Field(
         _LIMITS.index_partition, description="`day` or `month`: how much time one index holds."
     )
     retention_days: int = Field(
-        0, ge=0, description="Days after which indices are deleted, by a policy of `trailsink setup`. 0 keeps them."
+        0, ge=0, description="Days for which events are kept at least, by a policy of `trailsink setup`. 0 keeps all."
+    )
+    read_only_days: int = Field(
+        0, ge=0, description="Days after which indices accept no more writes, by the same policy. 0 never blocks them."
     )
 
     max_inflated_bytes: int = Field(
@@ -133,7 +199,7 @@ class Settings(BaseModel):
         _LIMITS.backoff_max_seconds,
         ge=1,
         le=43_200,
-        description="Maximum delay of such a message. With the default, 40 receives last more than a day.",
+        description="Maximum delay of such a message. With the default, 60 receives last more than 36 hours.",
     )
     batch_seconds: float = Field(
         300.0, gt=0, description="Time for one batch of `trailsink run`. The Lambda function has its own timeout."
@@ -141,15 +207,8 @@ class Settings(BaseModel):
     emf: bool = Field(True, description="Print CloudWatch EMF metrics, one line per batch.")
 
     @model_validator(mode="after")
-    def _check_combinations(self) -> Self:
-        if self.bulk_bytes > self.bulk_max_bytes:
-            raise ValueError("TRAILSINK_BULK_BYTES is above TRAILSINK_BULK_MAX_BYTES")
-        if self.reserve_seconds >= self.batch_seconds:
-            raise ValueError("TRAILSINK_RESERVE_SECONDS leaves nothing of TRAILSINK_BATCH_SECONDS")
-        if self.opensearch_password_file and not self.opensearch_username:
-            raise ValueError("TRAILSINK_OPENSEARCH_PASSWORD_FILE is set, TRAILSINK_OPENSEARCH_USERNAME is not")
-        if self.opensearch_url and urlsplit(self.opensearch_url).scheme not in ("http", "https"):
-            raise ValueError("TRAILSINK_OPENSEARCH_URL must start with http:// or https://")
+    def _check(self) -> Self:
+        _check_combinations(self)
         return self
 
     def required(self, name: str) -> str:
@@ -169,7 +228,7 @@ class Settings(BaseModel):
         """Whether the cluster is a Serverless collection, which only its address can tell."""
         if self.opensearch_service != "auto":
             return self.opensearch_service == "aoss"
-        return self.opensearch_host.endswith(".aoss.amazonaws.com")
+        return opensearch_service(self.opensearch_host) == "aoss"
 
     @property
     def metrics_queue(self) -> str | None:
@@ -180,6 +239,18 @@ class Settings(BaseModel):
     def limits(self) -> Limits:
         """The part that bounds the consumer."""
         return Limits(**{name: getattr(self, name) for name in Limits.__struct_fields__})
+
+
+def _check_combinations(settings: Settings) -> None:
+    """Raise ValueError for settings that contradict each other."""
+    if settings.bulk_bytes > settings.bulk_max_bytes:
+        raise ValueError("TRAILSINK_BULK_BYTES is above TRAILSINK_BULK_MAX_BYTES")
+    if settings.reserve_seconds >= settings.batch_seconds:
+        raise ValueError("TRAILSINK_RESERVE_SECONDS leaves nothing of TRAILSINK_BATCH_SECONDS")
+    if 0 < settings.retention_days <= settings.read_only_days:
+        raise ValueError("TRAILSINK_READ_ONLY_DAYS is not below TRAILSINK_RETENTION_DAYS")
+    if settings.opensearch_password_file and not settings.opensearch_username:
+        raise ValueError("TRAILSINK_OPENSEARCH_PASSWORD_FILE is set, TRAILSINK_OPENSEARCH_USERNAME is not")
 
 
 def variable(name: str) -> str:
@@ -216,7 +287,7 @@ def load_settings(**overrides: object) -> Settings:
 
 def _describe(error: ErrorDetails) -> str:
     """Describe one error of validation, with the variable's name where it is of one setting."""
-    is_prefix = error["type"] == "string_pattern_mismatch"
-    text = _PREFIX_RULE if is_prefix else error["msg"].removeprefix("Value error, ")
+    is_pattern = error["type"] == "string_pattern_mismatch"
+    text = _RULES[error["loc"][0]] if is_pattern else error["msg"].removeprefix("Value error, ")
     names = [variable(str(part)) for part in error["loc"][:1]]
     return ": ".join([*names, text])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from worker.humanize import ascii_json
 from worker.pipeline.accounting import FileOutcome
 
 if TYPE_CHECKING:
@@ -76,6 +77,11 @@ METRICS = (
     Metric("TotalSeconds", "Seconds", "time for the whole batch", lambda r: round(r.stats.total_seconds, 3)),
     Metric("DeliveryLag", "Seconds", "now minus the oldest event time of each file that was indexed"),
     Metric("NotificationLag", "Seconds", "now minus the time of the notification of each file that was indexed"),
+    Metric(
+        "HandedBackLag",
+        "Seconds",
+        "now minus the time of the notification of each file that goes back",
+    ),
 )
 
 _UNITS = {metric.name: metric.unit for metric in METRICS}
@@ -92,7 +98,12 @@ def _lags(result: BatchResult) -> dict[str, list[float]]:
         _seconds_since(result, datetime.fromisoformat(file.oldest_event)) for file in indexed if file.oldest_event
     ]
     notification = [_seconds_since(result, file.ref.notified_at) for file in indexed if file.ref.notified_at]
-    lags = {"DeliveryLag": delivery, "NotificationLag": notification}
+    returned = [file for file in result.files if file.outcome is FileOutcome.HANDED_BACK]
+    # CloudTrail's own notices have no time; then the name of the file says when it was delivered.
+    announced = [file.ref.notified_at or file.delivered_at for file in returned]
+    waiting = sorted((_seconds_since(result, moment) for moment in announced if moment), reverse=True)
+    # The longest ones first, because an alarm needs the maximum.
+    lags = {"DeliveryLag": delivery, "NotificationLag": notification, "HandedBackLag": waiting}
     return {name: values[:_MAX_VALUES] for name, values in lags.items() if values}
 
 
@@ -115,7 +126,7 @@ def metrics_line(result: BatchResult, queue: str) -> str:
         "Timestamp": int(result.ended_at.timestamp() * 1000),
         "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": [[DIMENSION]], "Metrics": definitions}],
     }
-    return msgspec.json.encode({"_aws": head, DIMENSION: queue, **values}).decode()
+    return ascii_json(msgspec.json.encode({"_aws": head, DIMENSION: queue, **values}).decode())
 
 
 def log_lines(result: BatchResult) -> Iterator[str]:
@@ -123,7 +134,7 @@ def log_lines(result: BatchResult) -> Iterator[str]:
     for id_, detail in result.malformed:
         yield _line(result, "ERROR", "message is malformed", message_id=id_, reason="malformed_message", detail=detail)
     for file in result.files:
-        if file.outcome is not FileOutcome.INDEXED or file.note:
+        if file.outcome not in (FileOutcome.INDEXED, FileOutcome.IGNORED) or file.note:
             yield _file_line(result, file)
     for cause in result.dead_letters_unsent:
         yield _line(result, "ERROR", "dead letter not sent", detail=cause)
@@ -132,7 +143,12 @@ def log_lines(result: BatchResult) -> Iterator[str]:
     yield _line(result, "INFO", "batch", ignored=dict(result.ignored), **counts(result))
 
 
-_LEVELS = {FileOutcome.INDEXED: "INFO", FileOutcome.HANDED_BACK: "WARNING", FileOutcome.DEAD_LETTER: "ERROR"}
+_LEVELS = {
+    FileOutcome.INDEXED: "INFO",
+    FileOutcome.IGNORED: "INFO",
+    FileOutcome.HANDED_BACK: "WARNING",
+    FileOutcome.DEAD_LETTER: "ERROR",
+}
 
 
 def _file_line(result: BatchResult, file: FileTally) -> str:
@@ -152,4 +168,4 @@ def _file_line(result: BatchResult, file: FileTally) -> str:
 
 def _line(result: BatchResult, level: str, message: str, **members: Any) -> str:  # noqa: ANN401 - JSON values
     head = {"timestamp": result.ended_at.isoformat(timespec="milliseconds"), "level": level, "message": message}
-    return msgspec.json.encode(head | members).decode()
+    return ascii_json(msgspec.json.encode(head | members).decode())

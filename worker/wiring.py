@@ -10,17 +10,24 @@ from typing import TYPE_CHECKING
 from requests_aws4auth import AWS4Auth
 
 from worker.aws.fast_get import FastGetObject
+from worker.aws.interruptible import make_interruptible
+from worker.aws.partitions import is_aws_host
 from worker.aws.s3 import S3Store
 from worker.aws.secrets import read_secret
-from worker.aws.session import config, open_session
+from worker.aws.session import accept_charges, config, expect_bucket_owner, open_role_session, open_session
 from worker.aws.sqs import SqsQueue
 from worker.errors import SetupError
+from worker.opensearch.address import proxy_for, refuse_clear_text
 from worker.opensearch.client import Client
 from worker.opensearch.sender import BulkSender
 from worker.pipeline.consumer import Consumer
+from worker.settings import variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from boto3 import Session
+    from types_boto3_s3 import S3Client
 
     from worker.pipeline.ports import Queue, Store
     from worker.settings import Settings
@@ -29,36 +36,74 @@ if TYPE_CHECKING:
 _LONG_POLL_SECONDS = 30.0
 
 
+# docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_CreateQueue.html
+FIFO_SUFFIX = ".fifo"
+# docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-event-types-and-destinations.html
+FIFO_ADVICE = (
+    "is a FIFO queue, to which S3 cannot send and where one failed message stops others: use a standard queue."
+)
+
+
 def now() -> datetime:
     """Return the time of day, in UTC."""
     return datetime.now(UTC)
 
 
+def open_s3_session(settings: Settings) -> Session:
+    """Open the session that reads S3: of the environment's credentials, or of a role."""
+    if settings.s3_role_arn:
+        return open_role_session(settings.s3_role_arn, settings.s3_external_id)
+    return open_session()
+
+
+def make_s3_client(settings: Settings, session: Session, *, connections: int) -> S3Client:
+    """Build a client of S3."""
+    client: S3Client = session.client("s3", config=config(connections=connections))
+    expect_bucket_owner(client, settings.bucket_account)
+    if settings.request_payer:
+        accept_charges(client)
+    return client
+
+
 def make_store(settings: Settings) -> S3Store:
     """Build the S3 adapter."""
-    session = open_session()
-    client = session.client("s3", config=config(connections=settings.fetch_ahead))
+    session = open_s3_session(settings)
+    client = make_s3_client(settings, session, connections=settings.fetch_ahead)
     credentials = session.get_credentials()
     if credentials is None:
-        return S3Store(client)  # its first request names the error
-    return S3Store(client, FastGetObject(client, credentials, connections=settings.fetch_ahead))
+        return S3Store(client, buckets=settings.allowed_buckets)  # its first request names the error
+    fast_get = FastGetObject(client, credentials, connections=settings.fetch_ahead, owner=settings.bucket_account)
+    return S3Store(client, fast_get, buckets=settings.allowed_buckets)
 
 
 def make_queue(settings: Settings) -> SqsQueue:
     """Build the SQS adapter."""
     client = open_session().client("sqs", config=config(connections=8, read_seconds=_LONG_POLL_SECONDS))
-    return SqsQueue(client, settings.required("queue_url"), settings.required("dead_letter_queue_url"))
+    make_interruptible(client)
+    return SqsQueue(client, _standard_queue(settings, "queue_url"), _standard_queue(settings, "dead_letter_queue_url"))
+
+
+def _standard_queue(settings: Settings, name: str) -> str:
+    url = settings.required(name)
+    if url.endswith(FIFO_SUFFIX):
+        raise SetupError(f"{variable(name)} {FIFO_ADVICE}")
+    return url
 
 
 def make_client(settings: Settings) -> Client:
-    """Build what opens connections to the cluster."""
+    """Build what opens connections to the cluster; raises SetupError for an address that is not safe."""
+    url = settings.required("opensearch_url")
+    proxy = proxy_for(url)
+    if auth_method(settings) != "none":
+        refuse_clear_text(url, proxy)
     if settings.opensearch_ca_file and not settings.opensearch_ca_file.is_file():
         raise SetupError(f"TRAILSINK_OPENSEARCH_CA_FILE: there is no file {settings.opensearch_ca_file}.")
     return Client(
-        settings.required("opensearch_url"),
+        url,
         sign_in=_sign_in(settings),
         ca_file=settings.opensearch_ca_file,
         seconds=settings.request_seconds,
+        proxy=proxy,
     )
 
 
@@ -93,7 +138,7 @@ def make_consumer(
 
 
 def _sign_in(settings: Settings) -> Callable[[], AWS4Auth | tuple[str, str] | None]:
-    match _auth_method(settings):
+    match auth_method(settings):
         case "basic":
             return lambda: _read_password(settings)
         case "sigv4":
@@ -111,18 +156,20 @@ def _sign_in(settings: Settings) -> Callable[[], AWS4Auth | tuple[str, str] | No
             return lambda: None
 
 
-def _auth_method(settings: Settings) -> str:
+def auth_method(settings: Settings) -> str:
+    """Return how requests to the cluster are authenticated: "basic", "sigv4" or "none"."""
     if settings.opensearch_auth != "auto":
         return settings.opensearch_auth
     if settings.opensearch_username or settings.opensearch_secret_arn:
         return "basic"
-    return "sigv4" if settings.opensearch_host.endswith(".amazonaws.com") else "none"
+    return "sigv4" if is_aws_host(settings.opensearch_host) else "none"
 
 
 def _read_password(settings: Settings) -> tuple[str, str]:
     """Read the password from where it is kept, each time: it may have been rotated."""
     if settings.opensearch_secret_arn:
         client = open_session().client("secretsmanager", config=config(connections=1))
+        make_interruptible(client)  # it is read within the time of a request
         return read_secret(client, settings.opensearch_secret_arn)
     username = settings.required("opensearch_username")
     if settings.opensearch_password_file is None:

@@ -178,6 +178,15 @@ class Disk(Part):
     free_bytes: int | None = None
 
 
+class Shards(Part):
+    """The shards of all indices of the cluster, and the most that it may hold."""
+
+    used: int | None = None
+    limit: int | None = None
+    per_day: Annotated[float | None, _about("new shards a day, over the last week")] = None
+    days_left: Annotated[float | None, _about("until no index can be created; null where that is not in sight")] = None
+
+
 class Template(Part):
     """The index template."""
 
@@ -222,6 +231,7 @@ class Status(Document):
     lag: Lag
     cluster: Cluster
     disk: Disk
+    shards: Shards
     template: Template
     retention: Retention
     indices: Indices
@@ -282,7 +292,7 @@ class ObjectLine(Document, tag_field="message", tag="object"):
     timestamp: datetime
     level: Literal["INFO", "WARNING", "ERROR"]
     object: Annotated[str, _about("the address, `s3://bucket/key`")]
-    outcome: Literal["indexed", "handed_back", "dead_letter"]
+    outcome: Literal["indexed", "handed_back", "dead_letter", "ignored"]
     read: Annotated[int, _about("records that were read")]
     version: Annotated[str | None, _about("the S3 version, if known")] = None
     reason: Annotated[str | None, _about("the reason code, or S3's or the cluster's error code")] = None

@@ -56,6 +56,7 @@ NEEDS = (
                 "sqs:DeleteMessage",
                 "sqs:ChangeMessageVisibility",
                 "sqs:GetQueueAttributes",
+                "sqs:SendMessage",
             ),
             "dead-letter queue": ("sqs:SendMessage", "sqs:GetQueueAttributes"),
             "bucket": _READ_OBJECTS,
@@ -64,7 +65,9 @@ NEEDS = (
         _role_permissions(loader_role("cloudtrail")),
         "`s3:ListBucket` lets S3 say that an object is missing, not forbidden. `cluster:monitor/main` is"
         " needed only to run `trailsink doctor` with the loader's credentials. With"
-        " `TRAILSINK_OPENSEARCH_SECRET_ARN`, `secretsmanager:GetSecretValue` on the secret is needed, too.",
+        " `TRAILSINK_OPENSEARCH_SECRET_ARN`, `secretsmanager:GetSecretValue` on the secret is needed, too. With"
+        " `TRAILSINK_S3_ROLE_ARN`, `sts:AssumeRole` on that role is needed. Then it is the role that needs the"
+        " permissions on the bucket and on the trail's key. The same is true of `backfill` and `dlq`.",
     ),
     Need(
         "setup",
@@ -85,11 +88,17 @@ NEEDS = (
             ),
             "bucket": ("s3:GetBucketNotification",),
             "trail": ("cloudtrail:DescribeTrails", "cloudtrail:GetTrailStatus"),
+            "stack, with --stack": (
+                "cloudformation:DescribeStacks",
+                "cloudformation:GetTemplate",
+                "cloudformation:ListStackResources",
+            ),
             "`*`": ("cloudwatch:GetMetricData",),
         },
         _role_permissions(examiner_role("cloudtrail", retention=True)),
         "A check that lacks its permission says so, and does not affect the other checks. The security API"
-        " shows the loader's permissions. From OpenSearch 3.2 on, the doctor can check its own without it.",
+        " shows the loader's permissions. From OpenSearch 3.2 on, the doctor can check its own without it. With"
+        " `TRAILSINK_S3_ROLE_ARN`, the doctor tries `sts:AssumeRole`.",
     ),
     Need(
         "status",

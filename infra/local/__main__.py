@@ -47,7 +47,8 @@ def parser() -> argparse.ArgumentParser:
     described.add_argument("--folder", type=Path, default=LOCAL, help="where state, logs and env go (.local)")
     described.add_argument("--version", default=DEFAULT_VERSION, help=f"of OpenSearch ({DEFAULT_VERSION})")
     commands = described.add_subparsers(dest="verb", required=True)
-    commands.add_parser("up", help="start it in the background")
+    started = commands.add_parser("up", help="start it in the background")
+    started.add_argument("--port", type=int, help="of OpenSearch (any free one)")
     commands.add_parser("down", help="stop what up started")
     commands.add_parser("status", help="tell what runs; exit 1 unless all of it does")
     beside = commands.add_parser("run", help="run one command beside a stack of its own")
@@ -60,7 +61,7 @@ def do(arguments: argparse.Namespace) -> int:
     folder = arguments.folder.absolute()
     match arguments.verb:
         case "up":
-            background.up(folder, say, version=arguments.version)
+            background.up(folder, say, version=arguments.version, port=arguments.port)
         case "down":
             background.down(folder, say)
         case "status":

@@ -10,6 +10,7 @@ from infra.local.errors import LocalStackError
 from infra.local.polling import fetch
 from infra.local.ports import LOOPBACK, is_free
 from infra.local.server import Server
+from worker.deploy.custom_resource import LOOPBACK_VARIABLE
 
 SERVER = Path(__file__).with_name("move_tasks.py")
 # Measured at about 1 s.
@@ -78,4 +79,6 @@ class Aws(Server):
             # As it starts and stops it removes containers that look like its own from the machine's Docker.
             "DOCKER_HOST": f"unix://{self.folder}/no-docker",
             "SFTP_ENABLED": "0",  # would listen on every interface
+            # Functions get this environment, too. Here it is not AWS where a custom resource's response is awaited.
+            LOOPBACK_VARIABLE: "1",
         }

@@ -21,8 +21,6 @@ from infra.local.ports import free_port
 from infra.local.resources import make_resources
 from infra.local.stack import as_shell, environment, server_already_there
 
-OPENSEARCH_PORT = 9200
-AWS_PORT = 4566
 HEALTH = {"opensearch": "/", "aws": "/_ministack/ready"}
 
 Say = Callable[[str], None]
@@ -96,8 +94,11 @@ def _replace(path: Path, text: str) -> None:
     scratch.replace(path)
 
 
-def up(folder: Path, say: Say, *, version: str = DEFAULT_VERSION) -> None:
-    """Start what is not running; if that fails or is interrupted, nothing is left running."""
+def up(folder: Path, say: Say, *, version: str = DEFAULT_VERSION, port: int | None = None) -> None:
+    """Start what is not running; if that fails or is interrupted, nothing is left running.
+
+    `port` is OpenSearch's. Without one it is any free port: nobody has to sign in, and programs try 9200 by habit.
+    """
     with only_one(folder / "stack.lock"):
         state = State(folder)
         working = [name for name, part in state.parts.items() if part.answers()]
@@ -106,21 +107,21 @@ def up(folder: Path, say: Say, *, version: str = DEFAULT_VERSION) -> None:
             _tell(state, say)
             return
         try:
-            _start(state, working, say, version)
+            _start(state, working, say, version, port)
         except BaseException:
             state.end_all()
             raise
         say(f"Point a shell at it: . {_for_shell(state.env)}")
 
 
-def _start(state: State, working: list[str], say: Say, version: str) -> None:
+def _start(state: State, working: list[str], say: Say, version: str, port: int | None) -> None:
     """Start the parts that do not work, and make what must be in them."""
     for name in [name for name in state.parts if name not in working]:
         say(f"{state.parts[name].label} no longer answers; it is started again, empty.")
         state.end(name)
     began = time.monotonic()
     aws = None if "aws" in working else _launch_aws(state, say)
-    node = None if "opensearch" in working else _launch_opensearch(state, say, version)
+    node = None if "opensearch" in working else _launch_opensearch(state, say, version, port)
     if aws:
         aws.wait()
         _say_answers(state, "aws", say, began)
@@ -135,20 +136,20 @@ def _start(state: State, working: list[str], say: Say, version: str) -> None:
 
 def _launch_aws(state: State, say: Say) -> Aws:
     run = _run_folder(state, "aws")
-    port = _port(state, "aws", AWS_PORT, say)
+    port = _port(state, "aws", say)
     aws = Aws(port=port, folder=run, log=_log(state, "aws"), guarded=False)
     _launch(state, aws, lambda: Part("aws", "MiniStack", aws.url, run, aws.identity))
     return aws
 
 
-def _launch_opensearch(state: State, say: Say, version: str) -> Node | None:
+def _launch_opensearch(state: State, say: Say, version: str, port: int | None) -> Node | None:
     server = server_already_there()
     if server:
         state.record(Part("opensearch", "OpenSearch", server))
         say(f"OpenSearch is the one at {server}")
         return None
     run = _run_folder(state, "opensearch")
-    port = _port(state, "opensearch", OPENSEARCH_PORT, say)
+    port = port or _port(state, "opensearch", say)  # one that is taken is an error
     # Not quick: it starts within a second of one that is, and indexes more than twice as fast from then on.
     log = _log(state, "opensearch")
     node = Node(version=version, port=port, folder=run, log=log, quick=False, guarded=False)
@@ -184,11 +185,11 @@ def _log(state: State, name: str) -> Path:
     return log
 
 
-def _port(state: State, name: str, usual: int, say: Say) -> int:
-    """Return the port that the part had before, or the usual one, or any that is free."""
-    wanted = int(state.parts[name].url.rpartition(":")[2]) if _ours(state, name) else usual
+def _port(state: State, name: str, say: Say) -> int:
+    """Return the port that the part had before, or any that is free."""
+    wanted = int(state.parts[name].url.rpartition(":")[2]) if _ours(state, name) else None
     port = free_port(wanted)
-    if port != wanted:
+    if wanted and port != wanted:
         say(f"Port {wanted} is taken; {port} is used instead.")
     return port
 

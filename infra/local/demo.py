@@ -19,6 +19,7 @@ from rich.table import Table
 from infra.local.console import heading, out, say
 from infra.local.demo_pipelines import DemoPipeline, FunctionPipeline, ProcessPipeline, Totals
 from infra.local.errors import LocalStackError
+from infra.local.node import DEFAULT_VERSION
 from infra.local.stack import Stack
 from worker.pipeline.notifications import s3_notification
 from worker.pipeline.objects import ObjectRef
@@ -259,11 +260,13 @@ def main() -> int:
     parser.add_argument(
         "mode", nargs="?", choices=MODES, default="function", help="the deployed function (default), or a process"
     )
-    pipeline = MODES[parser.parse_args().mode]
+    parser.add_argument("--version", default=DEFAULT_VERSION, help=f"of OpenSearch ({DEFAULT_VERSION})")
+    arguments = parser.parse_args()
+    pipeline = MODES[arguments.mode]
     started = time.monotonic()
     try:
         say("Starting OpenSearch and a stand-in for AWS. The first time, Maven downloads the server.")
-        with Stack(quick=False) as stack:
+        with Stack(version=arguments.version, quick=False) as stack:
             say(f"Ready after {time.monotonic() - started:.1f} s: OpenSearch at {stack.opensearch_url},")
             say(f"S3, SQS, Lambda and CloudFormation at {stack.aws.url}.")
             demo = Demo(pipeline(stack, PREFIX))

@@ -127,7 +127,8 @@ def run_maven(folder: Path, *arguments: str) -> None:
             " or set TRAILSINK_TEST_OPENSEARCH_URL to use a server that is already there."
         )
     ran = subprocess.run(
-        ["mvn", "-q", "-B", *arguments],
+        # By default, Maven 3 only warns of a jar that does not have its checksum.
+        ["mvn", "-q", "-B", "--strict-checksums", *arguments],
         cwd=folder,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,

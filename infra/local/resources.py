@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import boto3
 import botocore.session
 
+from worker.pipeline.limits import MAX_RECEIVE_COUNT
+
 if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
     from types_boto3_sqs import SQSClient
@@ -23,8 +25,8 @@ ACCESS_KEY = "test"  # MiniStack takes any
 # Six times the function's time limit of 300 s, as AWS advises for a queue that feeds a function:
 # https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-configure.html
 VISIBILITY_SECONDS = 1800
-# A message is given up after this many receives: a neighbour may be away for a whole day first.
-MAX_RECEIVES = 40
+# A message is given up after this many receives: a neighbour may be away for a day and a half first.
+MAX_RECEIVES = MAX_RECEIVE_COUNT
 # the most that SQS allows, 14 days
 DEAD_LETTER_SECONDS = 1_209_600
 
@@ -82,7 +84,10 @@ def _open_to_the_bucket(queue_arn: str) -> str:
         "Principal": {"Service": "s3.amazonaws.com"},
         "Action": "sqs:SendMessage",
         "Resource": queue_arn,
-        "Condition": {"ArnEquals": {"aws:SourceArn": f"arn:aws:s3:::{BUCKET}"}},
+        "Condition": {
+            "ArnEquals": {"aws:SourceArn": f"arn:aws:s3:::{BUCKET}"},
+            "StringEquals": {"aws:SourceAccount": queue_arn.split(":")[4]},
+        },
     }
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 

@@ -60,6 +60,25 @@ resource "aws_s3_bucket_public_access_block" "code" {
   restrict_public_buckets = true
 }
 
+resource "aws_s3_bucket_policy" "code" {
+  count = local.makes_bucket ? 1 : 0
+
+  bucket = local.code_bucket
+  policy = jsonencode({
+    Version = "2012-10-17"
+    Statement = [{
+      Sid       = "OnlyTls"
+      Effect    = "Deny"
+      Principal = "*"
+      Action    = "s3:*"
+      Resource  = [aws_s3_bucket.code[0].arn, "${aws_s3_bucket.code[0].arn}/*"]
+      Condition = { Bool = { "aws:SecureTransport" = "false" } }
+    }]
+  })
+
+  depends_on = [aws_s3_bucket_public_access_block.code]
+}
+
 data "aws_s3_bucket" "code" {
   count = local.makes_bucket ? 0 : 1
 
@@ -107,5 +126,18 @@ resource "aws_cloudformation_stack" "trailsink" {
     create = "60m"
     update = "60m"
     delete = "60m"
+  }
+}
+
+# A plan and an apply warn of a bundle that was replaced in the bucket before Lambda read it. `trailsink doctor --stack`
+# checks the other functions as well.
+check "loader_runs_the_bundle" {
+  data "aws_lambda_function" "loader" {
+    function_name = aws_cloudformation_stack.trailsink.outputs["LoaderFunctionName"]
+  }
+
+  assert {
+    condition     = data.aws_lambda_function.loader.source_code_hash == filebase64sha256(var.bundle)
+    error_message = "The loader runs other code than the bundle. If nothing is about to change, somebody has replaced it in the bucket."
   }
 }

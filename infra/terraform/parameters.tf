@@ -8,6 +8,7 @@ locals {
     TrailKmsKeyArn        = var.trail_kms_key_arn
     NotificationSource    = var.notification_source
     TrailTopicArn         = var.trail_topic_arn
+    TrailTopicService     = var.trail_topic_service
     KmsKeyArn             = var.kms_key_arn
     MaximumConcurrency    = var.maximum_concurrency
     MemoryMegabytes       = var.memory_megabytes
@@ -26,6 +27,7 @@ locals {
     IndexPrefix           = var.index_prefix
     IndexPartition        = var.index_partition
     RetentionDays         = var.retention_days
+    ReadOnlyDays          = var.read_only_days
     Replicas              = var.replicas
     DomainName            = var.domain_name
     DomainEngineVersion   = var.domain_engine_version
@@ -33,6 +35,8 @@ locals {
     DomainInstanceCount   = var.domain_instance_count
     DomainMasterType      = var.domain_master_type
     DomainVolumeGigabytes = var.domain_volume_gigabytes
+    DomainShardsPerNode   = var.domain_shards_per_node
+    DomainKey             = var.domain_key
     DomainSignIn          = var.domain_sign_in
     BrowserCidrs          = var.browser_cidrs == null ? null : join(",", var.browser_cidrs)
     DomainAdminArn        = var.domain_admin_arn

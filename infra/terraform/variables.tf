@@ -27,8 +27,8 @@ variable "trail_prefix" {
   default     = null
 
   validation {
-    condition     = var.trail_prefix == null ? true : can(regex("^([A-Za-z0-9!_.'()=-]+/)+$", var.trail_prefix))
-    error_message = "trail_prefix must match ^([A-Za-z0-9!_.'()=-]+/)+$."
+    condition     = var.trail_prefix == null ? true : can(regex("^([A-Za-z0-9 !_.'()=+,:;@&~\\xC0-\\xFF-]+/)+$", var.trail_prefix))
+    error_message = "trail_prefix must match ^([A-Za-z0-9 !_.'()=+,:;@&~\\xC0-\\xFF-]+/)+$."
   }
 
   validation {
@@ -67,6 +67,17 @@ variable "trail_topic_arn" {
   validation {
     condition     = var.trail_topic_arn == null ? true : can(regex("^(arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+)?$", var.trail_topic_arn))
     error_message = "trail_topic_arn must match ^(arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+)?$."
+  }
+}
+
+variable "trail_topic_service" {
+  description = "Service principal of trail_topic_arn. If the topic is in another region than the stack, and one of the two is an opt-in region, sns.OPT-IN-REGION.amazonaws.com. [default: sns.amazonaws.com]"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.trail_topic_service == null ? true : can(regex("^sns\\.([a-z0-9-]+\\.)?amazonaws\\.com$", var.trail_topic_service))
+    error_message = "trail_topic_service must match ^sns\\.([a-z0-9-]+\\.)?amazonaws\\.com$."
   }
 }
 
@@ -175,8 +186,8 @@ variable "endpoint_url" {
   default     = null
 
   validation {
-    condition     = var.endpoint_url == null ? true : can(regex("^(https?://[A-Za-z0-9.:\\[\\]-]+(/[^\\s/]+)*)?$", var.endpoint_url))
-    error_message = "endpoint_url must match ^(https?://[A-Za-z0-9.:\\[\\]-]+(/[^\\s/]+)*)?$."
+    condition     = var.endpoint_url == null ? true : can(regex("^(https?://[A-Za-z0-9.:\\[\\]-]+(/[A-Za-z0-9._~%+@:=,-]+)*)?$", var.endpoint_url))
+    error_message = "endpoint_url must match ^(https?://[A-Za-z0-9.:\\[\\]-]+(/[A-Za-z0-9._~%+@:=,-]+)*)?$."
   }
 }
 
@@ -258,13 +269,24 @@ variable "index_partition" {
 }
 
 variable "retention_days" {
-  description = "Days after which indices are deleted; 0 keeps them forever. [default: 90]"
+  description = "Days for which events are kept at least. An index is deleted when its last events are that old; 0 keeps all forever. [default: 90]"
   type        = number
   default     = null
 
   validation {
     condition     = var.retention_days == null ? true : var.retention_days >= 0 && var.retention_days <= 36500 && floor(var.retention_days) == var.retention_days
     error_message = "retention_days must be a whole number from 0 to 36500."
+  }
+}
+
+variable "read_only_days" {
+  description = "Days after which indices accept no more writes, below retention_days; 0 never blocks them. [default: 0]"
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.read_only_days == null ? true : var.read_only_days >= 0 && var.read_only_days <= 36500 && floor(var.read_only_days) == var.read_only_days
+    error_message = "read_only_days must be a whole number from 0 to 36500."
   }
 }
 
@@ -342,6 +364,28 @@ variable "domain_volume_gigabytes" {
   validation {
     condition     = var.domain_volume_gigabytes == null ? true : var.domain_volume_gigabytes >= 10 && var.domain_volume_gigabytes <= 24576 && floor(var.domain_volume_gigabytes) == var.domain_volume_gigabytes
     error_message = "domain_volume_gigabytes must be a whole number from 10 to 24576."
+  }
+}
+
+variable "domain_shards_per_node" {
+  description = "Shards that one data node may hold, for the alarm. 250 is right for DomainInstanceTypes of 8 GiB of memory, 500 for 16 GiB, 1000 for 32 GiB and more. [default: 250]"
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.domain_shards_per_node == null ? true : var.domain_shards_per_node >= 50 && var.domain_shards_per_node <= 4000 && floor(var.domain_shards_per_node) == var.domain_shards_per_node
+    error_message = "domain_shards_per_node must be a whole number from 50 to 4000."
+  }
+}
+
+variable "domain_key" {
+  description = "Who encrypts the new domain. customer is kms_key_arn, if there is one; aws is AWS's own key. It cannot be changed later. [default: customer]"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.domain_key == null ? true : contains(["customer", "aws"], var.domain_key)
+    error_message = "domain_key must be one of customer, aws."
   }
 }
 

@@ -108,6 +108,35 @@ def test_all_of_a_bucket_is_loaded_via_the_queue_and_directly_and_nothing_twice(
     assert bench.count() == 2900
 
 
+def test_files_that_have_lost_the_layout_are_loaded_like_all_others(bench: Bench) -> None:
+    """The pipeline reads them when they are announced, so a backfill has to find them."""
+    day = "111122223333/CloudTrail/us-east-1/2024/05/06/"
+    folders = [
+        "",
+        f"AWSLogs/{day}",
+        f"AWSLogs/my-suffix/{day}",
+        day,
+        f"cloudtrail//AWSLogs/{day}",
+        "copies/",
+        "a/b/c/d/e/",
+    ]
+    names = [
+        f"111122223333_CloudTrail_us-east-1_20240506T0710Z_{number:016d}.json.gz" for number in range(len(folders))
+    ]
+    put_unannounced(bench, {folder + name: log_file(event()) for folder, name in zip(folders, names, strict=True)})
+    may = ("--since", "2024-05-01", "--until", "2024-06-01")
+
+    june = backfill("--direct", "--yes", "--json", "--since", "2024-06-02", "--until", "2024-07-01")
+    loaded = backfill("--direct", "--yes", "--json", *may)
+    count = bench.count()
+    missing = backfill("--direct", "--yes", "--json", "--missing", *may)
+
+    assert (june.exit_code, loaded.exit_code) == (1, 0)
+    assert "Nothing is selected" in june.stderr
+    assert documents(loaded)["end"][0]["files"] == {"loaded": len(folders)}
+    assert count == documents(missing)["plan"][0]["present"] == len(folders)
+
+
 def test_a_folder_tree_is_loaded_without_a_bucket_or_a_queue(bench: Bench, corpus: Path) -> None:
     """Whoever downloaded a year of files needs neither AWS nor credentials."""
     nothing = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "TRAILSINK_QUEUE_URL": "", "TRAILSINK_BUCKET": ""}

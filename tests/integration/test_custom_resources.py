@@ -20,12 +20,13 @@ from opensearchpy import OpenSearch
 from opensearchpy.exceptions import AuthorizationException
 
 from infra.local.secure import ADMIN, SecureNode
+from tests.support.custom_resources import CloudFormation, environment_of, request, waiting
 from tests.support.http_server import Reply, Service, listening
-from worker.aws.bucket_notifications import OwnNotification
+from worker.aws.bucket_notifications import key_filter
 from worker.deploy.cluster_handler import cluster_setup
-from worker.deploy.custom_resource import WORK_THREAD
+from worker.deploy.custom_resource import LOOPBACK_VARIABLE, WORK_THREAD
 from worker.deploy.notification_handler import bucket_notification
-from worker.errors import Unavailable
+from worker.errors import TrailsinkError, Unavailable
 from worker.opensearch.schema import VERSION
 from worker.opensearch.security import loader_role, role_name
 
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 SIGNATURE = "X-Amz-Signature=0123456789abcdef"
 ID = "trailsink-test"
-STACK = "arn:aws:cloudformation:us-east-1:000000000000:stack/trailsink/0f5b2c60-7d3e-11f0-8c8e-0e3f9d1a2b3c"
 FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:theirs"
 ROLE = "arn:aws:iam::000000000000:role/trailsink-loader"
 
@@ -65,9 +65,9 @@ def unfinished_work() -> list[threading.Thread]:
 
 
 @pytest.fixture
-def cloudformation() -> Iterator[Service]:
+def cloudformation() -> Iterator[CloudFormation]:
     """The server that waits for the response; late work has ended before the test ends."""
-    with listening(Service()) as service:
+    with waiting() as service:
         yield service
         assert not unfinished_work()
 
@@ -75,26 +75,14 @@ def cloudformation() -> Iterator[Service]:
 Handler = Callable[[dict[str, Any], RemainingTime], None]
 
 
-def request(kind: str, cloudformation: Service, properties: dict[str, Any], **members: Any) -> dict[str, Any]:
-    """A request as CloudFormation sends it."""
-    return {
-        "RequestType": kind,
-        "ServiceToken": FUNCTION,
-        "ResponseURL": f"{cloudformation.url}/cloudformation-custom-resource-response/one?{SIGNATURE}",
-        "StackId": STACK,
-        "RequestId": str(uuid.uuid4()),
-        "LogicalResourceId": "Notification",
-        "ResourceType": "Custom::BucketNotification",
-        "ResourceProperties": {"ServiceToken": FUNCTION, **properties},
-        **members,
-    }
-
-
-def invoke(handler: Handler, cloudformation: Service, event: dict[str, Any], seconds: float = 30) -> dict[str, Any]:
-    """Send one request and return the one response that CloudFormation accepted."""
+def invoke(
+    handler: Handler, cloudformation: CloudFormation, event: dict[str, Any], seconds: float = 30
+) -> dict[str, Any]:
+    """Send one request and return the one response that CloudFormation accepted; the environment is the template's."""
     before, context = len(cloudformation.answers), RemainingTime(seconds)
 
-    handler(event, context)
+    with environment_of(event.get("ResourceProperties") or {}):
+        handler(event, context)
 
     assert context.get_remaining_time_in_millis() > 0, "Lambda would have ended it"
     responses = cloudformation.answers[before:]
@@ -105,7 +93,7 @@ def invoke(handler: Handler, cloudformation: Service, event: dict[str, Any], sec
 
 
 def notify(  # noqa: PLR0913
-    cloudformation: Service,
+    cloudformation: CloudFormation,
     kind: str,
     properties: dict[str, Any],
     *,
@@ -206,7 +194,7 @@ def error_body(code: str, message: str = "no") -> bytes:
     return f"<Error><Code>{code}</Code><Message>{message}</Message></Error>".encode()
 
 
-def test_a_created_notification_announces_new_objects(trail: TrailBucket, cloudformation: Service) -> None:
+def test_a_created_notification_announces_new_objects(trail: TrailBucket, cloudformation: CloudFormation) -> None:
     """This is what the stack is for. The signature of the ResponseURL covers the form of the response."""
     physical_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
 
@@ -221,7 +209,7 @@ def test_a_created_notification_announces_new_objects(trail: TrailBucket, cloudf
     assert {name.lower(): value for name, value in headers.items()}["content-type"] == ""
 
 
-def test_other_notifications_are_not_changed(trail: TrailBucket, cloudformation: Service) -> None:
+def test_other_notifications_are_not_changed(trail: TrailBucket, cloudformation: CloudFormation) -> None:
     """They belong to other teams, who would notice only by what is missing."""
     before = trail.put_foreign()
 
@@ -242,7 +230,7 @@ def test_other_notifications_are_not_changed(trail: TrailBucket, cloudformation:
     ("events", "prefix"), [(["s3:ObjectCreated:*"], ""), (["s3:ObjectCreated:Put"], "AWSLogs/000000000000/")]
 )
 def test_an_overlapping_notification_is_named(
-    trail: TrailBucket, cloudformation: Service, *, events: list[str], prefix: str
+    trail: TrailBucket, cloudformation: CloudFormation, *, events: list[str], prefix: str
 ) -> None:
     """S3's own message names no entry. The failed Create's Delete leaves the other entry alone."""
     rules = [{"Name": "prefix", "Value": prefix}] if prefix else []
@@ -259,7 +247,7 @@ def test_an_overlapping_notification_is_named(
     assert trail.configuration() == before
 
 
-def test_a_repeated_request_puts_nothing(trail: TrailBucket, s3_proxy: Service, cloudformation: Service) -> None:
+def test_a_repeated_request_puts_nothing(trail: TrailBucket, s3_proxy: Service, cloudformation: CloudFormation) -> None:
     """Lambda may deliver a request twice; every put is a window in which another tool's change can be lost."""
     first = physical_id_of(notify(cloudformation, "Create", trail.properties()))
     second = physical_id_of(notify(cloudformation, "Create", trail.properties()))
@@ -267,7 +255,7 @@ def test_a_repeated_request_puts_nothing(trail: TrailBucket, s3_proxy: Service, 
     assert (first, s3_proxy.asked("PUT")) == (second, 1)
 
 
-def test_a_new_prefix_or_queue_is_put_in_place(trail: TrailBucket, cloudformation: Service) -> None:
+def test_a_new_prefix_or_queue_is_put_in_place(trail: TrailBucket, cloudformation: CloudFormation) -> None:
     """The physical id stays, so that no Delete follows."""
     physical_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
 
@@ -285,14 +273,14 @@ def test_a_new_prefix_or_queue_is_put_in_place(trail: TrailBucket, cloudformatio
     assert entries[0]["Filter"]["Key"]["FilterRules"][0]["Value"] == "AWSLogs/1"
 
 
-def test_another_bucket_moves_the_entry(trail: TrailBucket, cloudformation: Service) -> None:
+def test_another_bucket_moves_the_entry(trail: TrailBucket, cloudformation: CloudFormation) -> None:
     """The new physical id has CloudFormation delete the old one: that removes the entry from the old bucket only."""
     trail.s3.create_bucket(Bucket="second")
     old_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
     moved = notify(cloudformation, "Update", trail.properties(Bucket="second"), id_=old_id, old=trail.properties())
     in_both = trail.ids(), trail.ids("second")
 
-    deletion = notify(cloudformation, "Delete", trail.properties(), id_=old_id)
+    deletion = notify(cloudformation, "Delete", trail.properties(Bucket="second"), id_=old_id)
 
     assert (moved["Status"], deletion["Status"]) == ("SUCCESS", "SUCCESS")
     assert moved["PhysicalResourceId"] != old_id
@@ -300,43 +288,39 @@ def test_another_bucket_moves_the_entry(trail: TrailBucket, cloudformation: Serv
 
 
 def test_another_id_in_the_same_bucket_replaces_our_entry_and_survives_the_old_ids_delete(
-    trail: TrailBucket, cloudformation: Service
+    trail: TrailBucket, cloudformation: CloudFormation
 ) -> None:
     """The two entries would overlap, so the same put removes the old one."""
     old_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
     renamed = trail.properties(ConfigurationId="renamed")
     response = notify(cloudformation, "Update", renamed, id_=old_id, old=trail.properties())
 
-    notify(cloudformation, "Delete", trail.properties(), id_=old_id)
+    notify(cloudformation, "Delete", renamed, id_=old_id)
 
     assert response["Status"] == "SUCCESS"
     assert response["PhysicalResourceId"] != old_id
     assert trail.ids() == ["renamed"]
 
 
-def test_a_failed_update_keeps_the_physical_id_and_its_rollback_cleans_up(
-    trail: TrailBucket, cloudformation: Service
+def test_a_failed_update_keeps_the_physical_id_and_its_rollback_restores_the_entry(
+    trail: TrailBucket, cloudformation: CloudFormation
 ) -> None:
-    """CloudFormation sends no Delete for a bucket whose physical id it never received."""
-    trail.s3.create_bucket(Bucket="second")
+    """Another id would have CloudFormation delete the entry that works."""
     old_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
-    target = trail.properties(Bucket="second")
-    # The move got as far as the put, and then ran out of time.
-    half_done: Any = {"QueueConfigurations": [OwnNotification(ID, trail.queue, "AWSLogs/", ".json.gz").entry]}
-    trail.s3.put_bucket_notification_configuration(Bucket="second", NotificationConfiguration=half_done)
-    failed = notify(
-        cloudformation, "Update", trail.properties(Bucket="no-such-bucket"), id_=old_id, old=trail.properties()
-    )
+    target = trail.properties(Bucket="no-such-bucket")
 
+    failed = notify(cloudformation, "Update", target, id_=old_id, old=trail.properties())
     rollback = notify(cloudformation, "Update", trail.properties(), id_=old_id, old=target)
 
     assert (failed["Status"], failed["PhysicalResourceId"]) == ("FAILED", old_id)
     assert "There is no bucket no-such-bucket" in failed["Reason"]
     assert (rollback["Status"], rollback["PhysicalResourceId"]) == ("SUCCESS", old_id)
-    assert (trail.ids(), trail.ids("second")) == ([ID], [])
+    assert trail.ids() == [ID]
 
 
-def test_a_rollback_is_not_stopped_by_the_mistake_that_it_reverts(trail: TrailBucket, cloudformation: Service) -> None:
+def test_a_rollback_is_not_stopped_by_the_mistake_that_it_reverts(
+    trail: TrailBucket, cloudformation: CloudFormation
+) -> None:
     """The old properties of a rollback are those that were wrong."""
     old_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
 
@@ -347,7 +331,7 @@ def test_a_rollback_is_not_stopped_by_the_mistake_that_it_reverts(trail: TrailBu
 
 @pytest.mark.parametrize("properties", [{}, {"Bucket": ""}, {"Bucket": "trail", "ConfigurationId": ""}])
 def test_a_failed_create_is_deleted_by_an_id_that_cloudformation_generated(
-    trail: TrailBucket, cloudformation: Service, properties: dict[str, str]
+    trail: TrailBucket, cloudformation: CloudFormation, properties: dict[str, str]
 ) -> None:
     """A Delete that fails leaves a stack that cannot be removed."""
     before = trail.put_foreign()
@@ -356,12 +340,14 @@ def test_a_failed_create_is_deleted_by_an_id_that_cloudformation_generated(
     deletion = notify(cloudformation, "Delete", properties, id_="trailsink-Notification-1ABCDEF234567")
 
     assert (failed["Status"], deletion["Status"]) == ("FAILED", "SUCCESS")
-    assert "Invalid properties" in failed["Reason"]
+    assert "The function's environment is wrong" in failed["Reason"]
     assert deletion["PhysicalResourceId"] == "trailsink-Notification-1ABCDEF234567"
     assert trail.configuration() == before
 
 
-def test_an_entry_of_a_create_that_never_responded_is_removed(trail: TrailBucket, cloudformation: Service) -> None:
+def test_an_entry_of_a_create_that_never_responded_is_removed(
+    trail: TrailBucket, cloudformation: CloudFormation
+) -> None:
     """Otherwise it would announce to a deleted queue, and S3 would refuse everybody's next change."""
     before = trail.put_foreign()
     physical_id_of(notify(cloudformation, "Create", trail.properties()))
@@ -371,7 +357,9 @@ def test_an_entry_of_a_create_that_never_responded_is_removed(trail: TrailBucket
     assert (deletion["Status"], trail.configuration()) == ("SUCCESS", before)
 
 
-def test_a_delete_keeps_an_entry_of_our_id_for_another_queue(trail: TrailBucket, cloudformation: Service) -> None:
+def test_a_delete_keeps_an_entry_of_our_id_for_another_queue(
+    trail: TrailBucket, cloudformation: CloudFormation
+) -> None:
     """Another stack has replaced it, for example one of the same name in another account."""
     physical_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
     physical_id_of(notify(cloudformation, "Create", trail.properties(QueueArn=trail.other_queue)))
@@ -381,7 +369,9 @@ def test_a_delete_keeps_an_entry_of_our_id_for_another_queue(trail: TrailBucket,
     assert (deletion["Status"], trail.ids()) == ("SUCCESS", [ID])
 
 
-def test_a_bucket_that_no_longer_exists_does_not_stop_a_deletion(trail: TrailBucket, cloudformation: Service) -> None:
+def test_a_bucket_that_no_longer_exists_does_not_stop_a_deletion(
+    trail: TrailBucket, cloudformation: CloudFormation
+) -> None:
     """Nobody could restore the bucket to delete a stack."""
     physical_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
     trail.s3.delete_bucket(Bucket=trail.bucket)
@@ -393,7 +383,7 @@ def test_a_bucket_that_no_longer_exists_does_not_stop_a_deletion(trail: TrailBuc
 
 
 def test_a_delete_that_is_refused_fails_at_once_and_names_the_entry_that_stays(
-    trail: TrailBucket, s3_proxy: Service, cloudformation: Service
+    trail: TrailBucket, s3_proxy: Service, cloudformation: CloudFormation
 ) -> None:
     """The entry would cause failures for others, so a success would be wrong."""
     physical_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
@@ -409,7 +399,7 @@ def test_a_delete_that_is_refused_fails_at_once_and_names_the_entry_that_stays(
 
 
 def test_a_create_that_is_refused_can_be_deleted(
-    trail: TrailBucket, s3_proxy: Service, cloudformation: Service
+    trail: TrailBucket, s3_proxy: Service, cloudformation: CloudFormation
 ) -> None:
     """The refusal persists, but the stack must be deletable: the bucket never had an entry of ours."""
     s3_proxy.replies += [(403, error_body("AccessDenied", "Access Denied"))] * 99
@@ -425,7 +415,7 @@ def test_a_create_that_is_refused_can_be_deleted(
     ("status", "code"), [(403, "AccessDenied"), (409, "OperationAborted"), (503, "SlowDown"), (500, "InternalError")]
 )
 def test_a_transient_failure_is_retried(
-    trail: TrailBucket, s3_proxy: Service, cloudformation: Service, *, status: int, code: str
+    trail: TrailBucket, s3_proxy: Service, cloudformation: CloudFormation, *, status: int, code: str
 ) -> None:
     """A new role's permissions take seconds, another tool's change is in progress, or S3 is busy."""
     s3_proxy.replies += [(status, error_body(code)), (0, b"")]
@@ -435,7 +425,7 @@ def test_a_transient_failure_is_retried(
     assert trail.ids() == [ID]
 
 
-def test_a_queue_that_s3_cannot_send_to_yet_is_retried(trail: TrailBucket, cloudformation: Service) -> None:
+def test_a_queue_that_s3_cannot_send_to_yet_is_retried(trail: TrailBucket, cloudformation: CloudFormation) -> None:
     """Its policy was created a second ago and has not reached S3 yet."""
     late = trail.queue.replace(":ours", ":late")
     timer = threading.Timer(1.5, trail.sqs.create_queue, kwargs={"QueueName": "late"})
@@ -447,7 +437,9 @@ def test_a_queue_that_s3_cannot_send_to_yet_is_retried(trail: TrailBucket, cloud
     assert trail.ids() == [ID]
 
 
-def test_a_queue_that_s3_can_never_send_to_is_reported_in_time(trail: TrailBucket, cloudformation: Service) -> None:
+def test_a_queue_that_s3_can_never_send_to_is_reported_in_time(
+    trail: TrailBucket, cloudformation: CloudFormation
+) -> None:
     """With S3's own message, which names the destination."""
     response = notify(
         cloudformation, "Create", trail.properties(QueueArn=trail.queue.replace(":ours", ":never")), seconds=4
@@ -458,7 +450,9 @@ def test_a_queue_that_s3_can_never_send_to_is_reported_in_time(trail: TrailBucke
     assert ":never" in response["Reason"]
 
 
-def test_a_broken_destination_of_others_does_not_stop_a_deletion(trail: TrailBucket, cloudformation: Service) -> None:
+def test_a_broken_destination_of_others_does_not_stop_a_deletion(
+    trail: TrailBucket, cloudformation: CloudFormation
+) -> None:
     """S3 validates all destinations at each put, and those of others are not for us to fix."""
     trail.put_foreign()
     physical_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
@@ -470,7 +464,7 @@ def test_a_broken_destination_of_others_does_not_stop_a_deletion(trail: TrailBuc
 
 
 def test_an_entry_that_another_tool_overwrites_is_put_again(
-    trail: TrailBucket, s3_proxy: Service, cloudformation: Service
+    trail: TrailBucket, s3_proxy: Service, cloudformation: CloudFormation
 ) -> None:
     """S3 has no lock: a tool that read before our put writes after it, and our entry would be lost unnoticed."""
     s3_proxy.after_put += [trail.put_foreign]
@@ -482,7 +476,7 @@ def test_an_entry_that_another_tool_overwrites_is_put_again(
 
 
 def test_a_tool_that_never_stops_overwriting_is_reported_in_time(
-    trail: TrailBucket, s3_proxy: Service, cloudformation: Service
+    trail: TrailBucket, s3_proxy: Service, cloudformation: CloudFormation
 ) -> None:
     """The retries are bounded, and the reason names the cause."""
     s3_proxy.after_put += [trail.put_foreign] * 99
@@ -493,9 +487,9 @@ def test_a_tool_that_never_stops_overwriting_is_reported_in_time(
     assert "Another client changes the notifications" in response["Reason"]
 
 
-def test_event_bridge_is_enabled_and_stays_enabled(trail: TrailBucket, cloudformation: Service) -> None:
+def test_event_bridge_is_enabled_and_stays_enabled(trail: TrailBucket, cloudformation: CloudFormation) -> None:
     """Others may use it by the time that our stack is deleted."""
-    properties = trail.properties(QueueArn="", EventBridge="true")
+    properties = trail.properties(EventBridge="true")
     physical_id = physical_id_of(notify(cloudformation, "Create", properties))
     enabled = trail.configuration()
 
@@ -505,13 +499,15 @@ def test_event_bridge_is_enabled_and_stays_enabled(trail: TrailBucket, cloudform
     assert (deletion["Status"], "EventBridge" in deletion["Reason"]) == ("SUCCESS", True)
 
 
-def test_another_notification_source_removes_our_entry(trail: TrailBucket, cloudformation: Service) -> None:
+def test_another_notification_source_removes_our_entry(trail: TrailBucket, cloudformation: CloudFormation) -> None:
     """With both, each file would be announced and read twice."""
     physical_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
 
-    response = notify(cloudformation, "Update", trail.properties(QueueArn=""), id_=physical_id, old=trail.properties())
+    changed = trail.properties(EventBridge="true")
+    response = notify(cloudformation, "Update", changed, id_=physical_id, old=trail.properties())
 
-    assert (response["Status"], response["PhysicalResourceId"], trail.configuration()) == ("SUCCESS", physical_id, {})
+    assert (response["Status"], response["PhysicalResourceId"]) == ("SUCCESS", physical_id)
+    assert trail.configuration() == {"EventBridgeConfiguration": {}}
 
 
 # The response
@@ -519,7 +515,7 @@ def test_another_notification_source_removes_our_entry(trail: TrailBucket, cloud
 
 @pytest.mark.parametrize("failures", [[(503, b"")], [(0, b"")], [(500, b""), (0, b""), (403, b"")]])
 def test_a_response_that_is_not_accepted_is_sent_again(
-    trail: TrailBucket, cloudformation: Service, failures: list[Reply]
+    trail: TrailBucket, cloudformation: CloudFormation, failures: list[Reply]
 ) -> None:
     """The ResponseURL is S3's, which is sometimes unavailable."""
     cloudformation.replies += failures
@@ -531,13 +527,13 @@ def test_a_response_that_is_not_accepted_is_sent_again(
 
 
 def test_a_response_that_is_never_accepted_raises_in_time_and_shows_no_secret(
-    trail: TrailBucket, cloudformation: Service, capfd: pytest.CaptureFixture[str]
+    trail: TrailBucket, cloudformation: CloudFormation, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Then Lambda retries the invocation, a minute later. The URL must not be in any log."""
     cloudformation.replies += [(503, b"")] * 99
     context = RemainingTime(4)
 
-    with pytest.raises(Unavailable) as caught:
+    with pytest.raises(Unavailable) as caught, environment_of(trail.properties()):
         bucket_notification(request("Create", cloudformation, trail.properties()), context)
 
     logged = "".join(capfd.readouterr()) + str(caught.value)
@@ -548,7 +544,7 @@ def test_a_response_that_is_never_accepted_raises_in_time_and_shows_no_secret(
 
 
 def test_the_log_says_what_was_done_and_does_not_show_the_response_url(
-    trail: TrailBucket, cloudformation: Service, capfd: pytest.CaptureFixture[str]
+    trail: TrailBucket, cloudformation: CloudFormation, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Anyone with the ResponseURL can respond in our place."""
     physical_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
@@ -562,7 +558,7 @@ def test_the_log_says_what_was_done_and_does_not_show_the_response_url(
 @pytest.mark.parametrize("kind", ["Create", "Update", "Delete"])
 def test_an_internal_error_gets_a_response(
     trail: TrailBucket,
-    cloudformation: Service,
+    cloudformation: CloudFormation,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
     kind: str,
@@ -584,24 +580,185 @@ def test_an_internal_error_gets_a_response(
     assert "hunter2" not in logged + response["Reason"]
 
 
-@pytest.mark.parametrize(
-    "change", [{"RequestType": "Replace"}, {"ResourceProperties": None}, {"ResourceProperties": {"Bucket": "UPPER"}}]
-)
+@pytest.mark.parametrize("change", [{"RequestType": "Replace"}, {"StackId": "anything"}, {"StackId": None}])
 @pytest.mark.parametrize("handler", [bucket_notification, cluster_setup])
 def test_an_invalid_request_gets_a_response(
-    environment: dict[str, str],  # noqa: ARG001 - it is set while this is used
-    cloudformation: Service,
-    handler: Handler,
-    change: dict[str, Any],
+    trail: TrailBucket, cloudformation: CloudFormation, handler: Handler, change: dict[str, Any]
 ) -> None:
     """Whatever is wrong with it, it has a ResponseURL."""
-    response = invoke(handler, cloudformation, request("Create", cloudformation, {}, **change))
+    event = request("Create", cloudformation, trail.properties(), **change)
+
+    response = invoke(handler, cloudformation, event)
 
     assert response["Status"] == "FAILED"
-    assert response["Reason"].startswith(("This is not a request", "Invalid properties"))
+    assert response["Reason"].startswith(("This is not a request", "The request is of another stack"))
+    assert trail.configuration() == {}
 
 
-def test_a_long_reason_is_cut_to_the_limit_of_cloudformation(trail: TrailBucket, cloudformation: Service) -> None:
+# Requests that are not CloudFormation's
+
+
+def forge(handler: Handler, properties: dict[str, str], event: dict[str, Any], seconds: float = 30) -> str:
+    """Invoke a deployed function as anybody with lambda:InvokeFunction can; returns what it raised."""
+    with environment_of(properties):
+        try:
+            handler(event, RemainingTime(seconds))
+        except TrailsinkError as error:
+            return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("status", ["CREATE_COMPLETE", "UPDATE_COMPLETE", "CREATE_IN_PROGRESS", "UPDATE_FAILED"])
+def test_a_delete_while_the_stack_is_at_rest_removes_nothing(
+    trail: TrailBucket, cloudformation: CloudFormation, status: str
+) -> None:
+    """Without its entry no file is loaded any more, and the first sign is an alarm hours later."""
+    physical_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
+    before, cloudformation.status = trail.configuration(), status
+
+    forged = notify(cloudformation, "Delete", trail.properties(), id_=physical_id)
+    made_up = notify(cloudformation, "Delete", trail.properties(), id_="x")
+
+    assert (forged["Status"], made_up["Status"]) == ("FAILED", "FAILED")
+    assert f"while the stack is {status}" in forged["Reason"]
+    assert trail.configuration() == before
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        "DELETE_IN_PROGRESS",
+        "ROLLBACK_IN_PROGRESS",
+        "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS",
+        "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS",
+    ],
+)
+def test_a_delete_of_cloudformation_removes_the_entry(
+    trail: TrailBucket, cloudformation: CloudFormation, status: str
+) -> None:
+    """A stack that cannot be deleted is the other mistake."""
+    physical_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
+    cloudformation.status = status
+
+    deletion = notify(cloudformation, "Delete", trail.properties(), id_=physical_id)
+
+    assert (deletion["Status"], trail.configuration()) == ("SUCCESS", {})
+
+
+def test_a_status_that_cannot_be_read_removes_nothing(trail: TrailBucket, cloudformation: CloudFormation) -> None:
+    """What cannot be checked is not done; a permission that is new is retried for a while."""
+    physical_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
+    cloudformation.status = ""
+
+    deletion = notify(cloudformation, "Delete", trail.properties(), id_=physical_id, seconds=4)
+
+    assert (deletion["Status"], trail.ids()) == ("FAILED", [ID])
+    assert "The stack's status cannot be read: AccessDenied" in deletion["Reason"]
+
+
+@pytest.mark.parametrize("kind", ["Create", "Update", "Delete"])
+def test_properties_of_a_request_change_nothing(trail: TrailBucket, cloudformation: CloudFormation, kind: str) -> None:
+    """Bucket, queue, prefix and id are those of the function's environment."""
+    trail.s3.create_bucket(Bucket="second")
+    physical_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
+    theirs = {"Bucket": "second", "QueueArn": trail.other_queue, "ConfigurationId": "theirs", "Prefix": "theirs/"}
+    event = request(kind, cloudformation, theirs, PhysicalResourceId=physical_id, OldResourceProperties=theirs)
+
+    assert forge(bucket_notification, trail.properties(), event) == ""
+
+    assert trail.configuration("second") == {}
+    expected = [] if kind == "Delete" else [(ID, trail.queue, "AWSLogs/")]
+    entries = trail.configuration().get("QueueConfigurations", [])
+    assert [(entry["Id"], entry["QueueArn"], key_filter(entry)[0]) for entry in entries] == expected
+
+
+@pytest.mark.parametrize(
+    ("kind", "physical_id"),
+    [("Update", "trailsink-notification:second:siem"), ("Delete", "trailsink-notification:second:siem")],
+)
+def test_a_made_up_physical_id_removes_no_entry_of_others(
+    trail: TrailBucket, cloudformation: CloudFormation, kind: str, physical_id: str
+) -> None:
+    """An entry is ours only with our queue."""
+    trail.s3.create_bucket(Bucket="second")
+    entry: Any = {"Id": "siem", "QueueArn": trail.other_queue, "Events": ["s3:ObjectCreated:*"]}
+    trail.s3.put_bucket_notification_configuration(
+        Bucket="second", NotificationConfiguration={"QueueConfigurations": [entry]}
+    )
+
+    notify(cloudformation, kind, trail.properties(), id_=physical_id)
+
+    assert trail.ids("second") == ["siem"]
+
+
+def test_the_master_s_password_goes_only_to_the_cluster_of_the_environment(
+    bench: Bench, cloudformation: CloudFormation
+) -> None:
+    """The address, the sign-in and the secret of the event are the caller's."""
+    secret = boto3.client("secretsmanager").create_secret(
+        Name=f"master-{bench.prefix}", SecretString='{"username": "admin", "password": "hunter2"}'
+    )["ARN"]
+    with listening(Service()) as theirs, listening(Service(target=bench.settings.opensearch_url)) as ours:
+        event = request(
+            "Create",
+            cloudformation,
+            {
+                "OpensearchUrl": theirs.url,
+                "OpensearchAuth": "basic",
+                "OpensearchSecretArn": secret,
+                "IndexPrefix": "evil",
+            }
+            | {"RetentionDays": "1", "LoaderRoleArn": FUNCTION, "Replicas": "9"},
+        )
+        own = cluster_properties(bench, OpensearchUrl=ours.url, OpensearchAuth="basic", OpensearchSecretArn=secret)
+
+        assert forge(cluster_setup, own, event) == ""
+
+    assert theirs.seen == []
+    assert ours.seen
+    assert not bench.opensearch.indices.exists_index_template(name="trailsink-evil")
+    assert cloudformation.answers[-1]["Status"] == "SUCCESS"
+
+
+@pytest.mark.parametrize("handler", [bucket_notification, cluster_setup])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://cloudformation-custom-resource-response-useast1.s3.amazonaws.com/x",
+        "https://evil.example/cloudformation-custom-resource-response-useast1.s3.amazonaws.com",
+        "https://127.0.0.1:1/x",
+        "http://127.0.0.1.evil.example/x",
+        None,
+        7,
+    ],
+)
+def test_a_place_for_the_response_that_is_not_cloudformation_s_stops_everything(
+    trail: TrailBucket, cloudformation: CloudFormation, handler: Handler, url: object
+) -> None:
+    """CloudFormation never sends such a request, so nothing of it is done."""
+    event = request("Create", cloudformation, trail.properties(), ResponseURL=url)
+
+    failure = forge(handler, trail.properties(), event)
+
+    assert failure == "The request has no ResponseURL of CloudFormation in this region, so nothing was done."
+    assert (trail.configuration(), cloudformation.seen) == ({}, [])
+
+
+def test_this_machine_is_no_place_for_a_response_on_aws(
+    trail: TrailBucket, cloudformation: CloudFormation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The template never sets the variable that lets a stand-in wait here."""
+    monkeypatch.delenv(LOOPBACK_VARIABLE)
+
+    failure = forge(bucket_notification, trail.properties(), request("Create", cloudformation, trail.properties()))
+
+    assert failure.startswith("The request has no ResponseURL of CloudFormation")
+    assert (trail.configuration(), cloudformation.seen) == ({}, [])
+
+
+def test_a_long_reason_is_cut_to_the_limit_of_cloudformation(
+    trail: TrailBucket, cloudformation: CloudFormation
+) -> None:
     """A longer response is refused, and the stack waits an hour."""
     entries = [
         {
@@ -623,7 +780,7 @@ def test_a_long_reason_is_cut_to_the_limit_of_cloudformation(trail: TrailBucket,
 
 @pytest.mark.parametrize("kind", ["Create", "Update", "Delete"])
 def test_a_response_precedes_the_deadline_and_late_work_stops(
-    trail: TrailBucket, s3_proxy: Service, cloudformation: Service, kind: str
+    trail: TrailBucket, s3_proxy: Service, cloudformation: CloudFormation, kind: str
 ) -> None:
     """Two seconds remain and S3 hangs. Work that continued after FAILED would undo the rollback."""
     physical_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
@@ -646,7 +803,7 @@ def test_a_response_precedes_the_deadline_and_late_work_stops(
 
 
 def test_a_put_that_fails_after_the_response_is_not_retried(
-    trail: TrailBucket, s3_proxy: Service, cloudformation: Service
+    trail: TrailBucket, s3_proxy: Service, cloudformation: CloudFormation
 ) -> None:
     """A frozen function resumes in a later invocation, such as the rollback's Delete: its SDK must not retry then."""
     released = threading.Event()
@@ -677,7 +834,7 @@ def index_template(bench: Bench) -> dict[str, Any]:
     return dict(response["index_templates"][0]["index_template"])
 
 
-def test_a_cluster_is_set_up_updated_and_kept(bench: Bench, cloudformation: Service) -> None:
+def test_a_cluster_is_set_up_updated_and_kept(bench: Bench, cloudformation: CloudFormation) -> None:
     """As `trailsink setup` does it. A deletion never removes users' data, or the template and policy for it."""
     bench.opensearch.indices.delete_index_template(name=f"trailsink-{bench.prefix}")
     properties = cluster_properties(bench)
@@ -694,7 +851,7 @@ def test_a_cluster_is_set_up_updated_and_kept(bench: Bench, cloudformation: Serv
     assert index_template(bench)["template"]["settings"]["index"]["number_of_replicas"] == "1"
 
 
-def test_a_server_without_roles_is_set_up_and_reported_as_such(bench: Bench, cloudformation: Service) -> None:
+def test_a_server_without_roles_is_set_up_and_reported_as_such(bench: Bench, cloudformation: CloudFormation) -> None:
     """A self-managed cluster may have no security plugin; then there is no role to map."""
     response = set_up(cloudformation, "Create", cluster_properties(bench, LoaderRoleArn=ROLE))
 
@@ -704,7 +861,7 @@ def test_a_server_without_roles_is_set_up_and_reported_as_such(bench: Bench, clo
 
 @pytest.mark.parametrize("kind", ["Create", "Update"])
 def test_a_cluster_that_does_not_answer_is_retried_until_the_deadline(
-    bench: Bench, cloudformation: Service, kind: str
+    bench: Bench, cloudformation: CloudFormation, kind: str
 ) -> None:
     """Then the reason says why. A Delete does not need the cluster at all."""
     with listening(Service()) as closed:
@@ -719,7 +876,7 @@ def test_a_cluster_that_does_not_answer_is_retried_until_the_deadline(
     assert "OpenSearch does not answer" in failed["Reason"]
 
 
-def test_a_cluster_that_hangs_does_not_delay_the_response(bench: Bench, cloudformation: Service) -> None:
+def test_a_cluster_that_hangs_does_not_delay_the_response(bench: Bench, cloudformation: CloudFormation) -> None:
     """The watchdog responds, because the work is blocked."""
     released = threading.Event()
 
@@ -735,7 +892,7 @@ def test_a_cluster_that_hangs_does_not_delay_the_response(bench: Bench, cloudfor
     assert "time" in response["Reason"]
 
 
-def test_a_domain_that_denies_access_at_first_is_retried(bench: Bench, cloudformation: Service) -> None:
+def test_a_domain_that_denies_access_at_first_is_retried(bench: Bench, cloudformation: CloudFormation) -> None:
     """A new domain responds with 403, or not at all, for minutes."""
     refused = json.dumps({"error": {"type": "security_exception", "reason": "no permissions"}, "status": 403}).encode()
     early: list[Reply | Callable[[], Reply | None]] = [(0, b""), (403, refused), (503, b"{}"), (403, refused)]
@@ -745,7 +902,7 @@ def test_a_domain_that_denies_access_at_first_is_retried(bench: Bench, cloudform
     assert index_template(bench)["_meta"]["version"] == VERSION
 
 
-def test_a_domain_that_always_denies_access_is_reported_in_time(bench: Bench, cloudformation: Service) -> None:
+def test_a_domain_that_always_denies_access_is_reported_in_time(bench: Bench, cloudformation: CloudFormation) -> None:
     """The reason says what the operator has to change."""
     refused = json.dumps({"error": {"type": "security_exception", "reason": "no permissions"}, "status": 403}).encode()
     with listening(Service(replies=[(403, refused)] * 99)) as domain:
@@ -756,7 +913,7 @@ def test_a_domain_that_always_denies_access_is_reported_in_time(bench: Bench, cl
     assert "may not do this" in response["Reason"]
 
 
-def test_a_permanent_failure_is_reported_at_once(bench: Bench, cloudformation: Service) -> None:
+def test_a_permanent_failure_is_reported_at_once(bench: Bench, cloudformation: CloudFormation) -> None:
     """Another template has priority over ours: retrying for minutes would not change that."""
     bench.opensearch.indices.put_index_template(
         name=f"theirs-{bench.prefix}", body={"index_patterns": [f"{bench.prefix}-2*"], "priority": 900}
@@ -824,7 +981,9 @@ def secured(
     loader.close()
 
 
-def test_the_loader_gets_access_to_load_and_to_nothing_else(secured: SecuredCluster, cloudformation: Service) -> None:
+def test_the_loader_gets_access_to_load_and_to_nothing_else(
+    secured: SecuredCluster, cloudformation: CloudFormation
+) -> None:
     """Without the mapping every batch is parked; with more permissions, a stolen role could read the audit trail."""
     index = f"{secured.prefix}-2026-01-31"
     before = secured.load(index)
@@ -855,7 +1014,7 @@ def test_the_loader_gets_access_to_load_and_to_nothing_else(secured: SecuredClus
     ],
 )
 def test_granting_access_keeps_other_mappings_and_restores_the_role(
-    secured: SecuredCluster, cloudformation: Service, wider: dict[str, Any]
+    secured: SecuredCluster, cloudformation: CloudFormation, wider: dict[str, Any]
 ) -> None:
     """Others may have mapped their own users to the role, or added permissions to it."""
     api, name = "/_plugins/_security/api", role_name(secured.prefix)
@@ -876,7 +1035,7 @@ def test_granting_access_keeps_other_mappings_and_restores_the_role(
     assert "already has the role" in repeated["Reason"]
 
 
-def test_a_wrong_password_is_reported(secured: SecuredCluster, cloudformation: Service) -> None:
+def test_a_wrong_password_is_reported(secured: SecuredCluster, cloudformation: CloudFormation) -> None:
     """After some retries: a new domain does not know its own master user yet."""
     wrong = json.dumps({"username": ADMIN, "password": "wrong"})
     arn = boto3.client("secretsmanager").create_secret(Name=f"wrong-{secured.prefix}", SecretString=wrong)["ARN"]

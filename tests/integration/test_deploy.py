@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +20,7 @@ from tests.support.event_files import event, log_file
 from tests.support.http_server import Reply, Service, listening
 from worker.deploy.account import Account
 from worker.deploy.bundle import Target, build
+from worker.deploy.code_bucket import own_bucket_name
 from worker.errors import SetupError
 
 if TYPE_CHECKING:
@@ -192,7 +195,7 @@ def test_the_data_are_deleted_on_request_only_and_nothing_else_with_them(bench: 
     bench.opensearch.index(
         index=f"{bench.prefix}-insights-2026-01-31", body={"of": "others"}, params={"refresh": "true"}
     )
-    for index in ("2026-01-31", "2026-01", "undated"):
+    for index in ("2026-01-31", "2026-01", "undated-2026-01-31"):
         bench.opensearch.index(index=f"{bench.prefix}-{index}", body={"eventName": "A"}, params={"refresh": "true"})
 
     destroyed = trailsink("destroy", "--stack", STACK, "--delete-data", "--yes")
@@ -296,6 +299,104 @@ def test_a_missing_permission_is_one_sentence_and_nothing_is_left(
     assert refused.returncode == 1
     assert refused.stderr.startswith(sentence), refused.stderr
     assert "Traceback" not in refused.stderr
+    assert bench.sqs.list_queues(QueueNamePrefix=STACK).get("QueueUrls", []) == []
+
+
+# An upload that somebody else replaces
+
+
+class SwappingService(Service):
+    """S3 with a stranger who replaces each upload of one kind as soon as it is there."""
+
+    extension = ""
+    replace: Callable[[str], object]
+
+    def serve(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Reply:
+        reply = super().serve(method, path, headers, body)
+        if method == "PUT" and path.partition("?")[0].endswith(f".{self.extension}"):
+            self.replace(path.partition("?")[0])
+        return reply
+
+
+def swap(bench: Bench, extension: str, content: bytes) -> SwappingService:
+    def replace(path: str) -> None:
+        bucket, _, key = path.lstrip("/").partition("/")
+        bench.s3.put_object(Bucket=bucket, Key=key, Body=content)
+
+    service = SwappingService(target=os.environ["AWS_ENDPOINT_URL"])
+    service.extension, service.replace = extension, replace
+    return service
+
+
+def test_a_bundle_that_is_replaced_after_its_upload_is_reported_by_deploy_and_doctor(
+    bench: Bench, deploy: Deploy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new domain takes half an hour, and only then Lambda reads the bundle. The key's name stays as it was."""
+    other = tmp_path / "other.zip"
+    shutil.copy(deploy.bundle, other)
+    with zipfile.ZipFile(other, "a") as archive:
+        archive.writestr("theirs.py", "print('theirs')")
+    with listening(swap(bench, "zip", other.read_bytes())) as service:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", service.url)
+        deployed = deploy()
+    monkeypatch.delenv("AWS_ENDPOINT_URL_S3")
+    unchanged = deploy()
+    examined = trailsink("doctor", "--stack", STACK)
+
+    assert deployed.returncode == 1
+    for name in ("LoaderFunction", "ClusterSetupFunction", "BucketNotificationFunction"):
+        assert f"{STACK}-{name}" in deployed.stderr
+    assert "runs other code than the bundle that was uploaded" in deployed.stderr
+    assert (unchanged.returncode, "runs other code" in unchanged.stderr) == (1, True)
+    assert "runs other code than trailsink/" in examined.stdout
+    assert "bundle" in examined.stderr
+
+
+def test_a_template_that_is_replaced_after_its_upload_is_not_executed(
+    bench: Bench, deploy: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would run with the deployer's permissions, and may create roles."""
+    text = trailsink("template").stdout
+    theirs = text.replace("Resources:\n", "Resources:\n  Theirs: {Type: AWS::IAM::User}\n", 1)
+    with listening(swap(bench, "yaml", theirs.encode())) as service:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", service.url)
+        refused = deploy()
+
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("Error: CloudFormation has read another template than the one that was uploaded")
+    assert bench.sqs.list_queues(QueueNamePrefix=STACK).get("QueueUrls", []) == []
+    assert boto3.client("iam").list_users()["Users"] == []
+
+
+class OwnerService(Service):
+    """S3 that holds a request to the account that it expects as the owner, as AWS does; the stand-in does not."""
+
+    bucket, owner = "", "666666666666"
+
+    def serve(self, method: str, path: str, headers: dict[str, str], body: bytes) -> Reply:
+        given = {name.lower(): value for name, value in headers.items()}
+        expected = given.get("x-amz-expected-bucket-owner", self.owner)
+        if path.lstrip("/").partition("/")[0].partition("?")[0] == self.bucket and expected != self.owner:
+            return 403, b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
+        return super().serve(method, path, headers, body)
+
+
+def test_a_bucket_for_uploads_that_a_stranger_took_first_gets_nothing(
+    bench: Bench, deploy: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name can be guessed, and its policy lets everybody in."""
+    name = own_bucket_name("000000000000", "us-east-1")
+    stranger = boto3.client("s3", aws_access_key_id=OwnerService.owner, aws_secret_access_key="secret")
+    stranger.create_bucket(Bucket=name)
+    owners = OwnerService(target=os.environ["AWS_ENDPOINT_URL"])
+    owners.bucket = name
+    with listening(owners) as service:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", service.url)
+        refused = deploy()
+
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"Error: The bucket {name} belongs to another account, so nothing was uploaded.")
+    assert stranger.list_objects_v2(Bucket=name).get("Contents", []) == []
     assert bench.sqs.list_queues(QueueNamePrefix=STACK).get("QueueUrls", []) == []
 
 

@@ -8,6 +8,7 @@ import boto3
 import pytest
 
 from worker.deploy.account import Account
+from worker.deploy.code_bucket import CodeBucket
 from worker.deploy.stack import Stack
 from worker.errors import SetupError
 
@@ -43,7 +44,8 @@ Resources:
 
 def url(template: str) -> str:
     """Upload a template, as the command does."""
-    return Account(boto3.Session()).upload(template.encode(), "yaml", "")[2]
+    session = boto3.Session()
+    return CodeBucket(session, Account(session).id).upload(template.encode(), "yaml").url
 
 
 @pytest.fixture

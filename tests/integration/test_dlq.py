@@ -132,7 +132,7 @@ def server_queues(
     monkeypatch.setenv("AWS_ENDPOINT_URL_SQS", request.getfixturevalue("second_server"))
     sqs, number = boto3.client("sqs"), next(_NUMBERS)
     dead_letter_url = sqs.create_queue(QueueName=f"dead-{number}")["QueueUrl"]
-    policy = json.dumps({"deadLetterTargetArn": queue_arn(sqs, dead_letter_url), "maxReceiveCount": 40})
+    policy = json.dumps({"deadLetterTargetArn": queue_arn(sqs, dead_letter_url), "maxReceiveCount": 60})
     source_url = sqs.create_queue(QueueName=f"source-{number}", Attributes={"RedrivePolicy": policy})["QueueUrl"]
     monkeypatch.setenv("TRAILSINK_QUEUE_URL", source_url)
     monkeypatch.setenv("TRAILSINK_DEAD_LETTER_QUEUE_URL", dead_letter_url)
@@ -413,7 +413,7 @@ def contents(lines: bytes) -> list[tuple[str, str]]:
 def test_a_letter_that_sqs_moved_itself_is_shown_as_what_it_is(queues: QueuePair) -> None:
     """It has none of the consumer's attributes: its body names the objects, and SQS counts the receives."""
     queues.sqs.send_message(QueueUrl=queues.url, MessageBody='{"s3Bucket":"b","s3ObjectKey":["x","y"]}')
-    for _ in range(41):
+    for _ in range(61):
         queues.sqs.receive_message(QueueUrl=queues.url, VisibilityTimeout=0)
 
     (listed,) = read(ListedLetter, dlq("list", "--json", "--reason", "max_receives"))
@@ -423,7 +423,7 @@ def test_a_letter_that_sqs_moved_itself_is_shown_as_what_it_is(queues: QueuePair
     moved = dlq("redrive", listed.id)
 
     assert (listed.object, listed.objects) == (None, ["s3://b/x", "s3://b/y"])
-    assert listed.attempts == listed.receives >= 40
+    assert listed.attempts == listed.receives >= 60
     assert shown.source_queue
     assert shown.source_queue.endswith(":trailsink")
     assert shown.redrive == "as_it_is"

@@ -17,10 +17,12 @@ import pytest
 from botocore.config import Config
 from botocore.credentials import Credentials, RefreshableCredentials
 
-from tests.integration.test_signatures import REGION, Judge, Key, make_authority
+from tests.integration.test_signatures import REGION, Judge, Key
+from tests.support.certificates import make_authority
 from worker.aws.fast_get import FastGetObject
 from worker.aws.s3 import S3Store
-from worker.aws.session import config
+from worker.aws.session import OWNER_HEADER, config, expect_bucket_owner
+from worker.cutoff import Cutoff
 from worker.errors import Reason, StoreUnavailable, UnreadableObject
 from worker.pipeline.objects import ObjectRef
 
@@ -59,6 +61,7 @@ class Bucket:
     pieces: tuple[int, ...] = ()  # at which bytes an answer is cut; a moment passes between two pieces
     after: bytes = b""  # follows each answer, unasked
     seen: list[Asked] = field(default_factory=list)
+    owners: list[str] = field(default_factory=list)  # the account that each request expects as the bucket's owner
     opened: int = 0
     url: str = ""
 
@@ -71,6 +74,7 @@ class Bucket:
             text = self.odd.pop(0)
             status = int(text[9:12]) if text.startswith(b"HTTP") else 0
         self.seen.append(Asked(target, status, by_boto3))
+        self.owners.append(headers.get(OWNER_HEADER, ""))
         return status, text
 
     @property
@@ -143,13 +147,14 @@ def ref(key: str = NAME, version: str | None = None) -> ObjectRef:
     return ObjectRef("trail-bucket", key, version, None, None)
 
 
-def store_of(bucket: Bucket, key: Key, credentials: Credentials | None = None, **more: Any) -> S3Store:
+def store_of(bucket: Bucket, key: Key, credentials: Credentials | None = None, owner: str = "", **more: Any) -> S3Store:
     made = boto3.Session(key.id, key.secret, key.token or None, region_name=REGION)
     own = config(connections=4, read_seconds=2).merge(Config(s3={"addressing_style": "path"}, **more))
     client = made.client("s3", endpoint_url=bucket.url, config=own)
     credentials = credentials or made.get_credentials()
     assert isinstance(credentials, Credentials)
-    return S3Store(client, FastGetObject(client, credentials, connections=4, seconds=2))
+    expect_bucket_owner(client, owner)
+    return S3Store(client, FastGetObject(client, credentials, connections=4, seconds=2, owner=owner))
 
 
 @pytest.fixture
@@ -164,6 +169,18 @@ def taught(bucket: Bucket, **more: Any) -> S3Store:
     store.fetch(ref(), 1_000)
     assert not bucket.short
     return store
+
+
+@pytest.mark.parametrize("owner", ["111122223333", ""])
+def test_the_short_way_expects_the_same_owner_of_the_bucket_as_boto3(bucket: Bucket, owner: str) -> None:
+    """A bucket that somebody else took over would otherwise be refused by the slow way only."""
+    store = store_of(bucket, bucket.judge.keys[0], owner=owner)
+
+    contents = [store.fetch(ref(), 1_000).content for _ in range(3)]
+
+    assert contents == [CONTENT] * 3
+    assert [one.by_boto3 for one in bucket.seen] == [True, False, False]
+    assert bucket.owners == [owner] * 3
 
 
 @pytest.mark.parametrize("version", [None, "3HL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY_MTRCxf3vjVBH40Nrjf"])
@@ -393,7 +410,7 @@ def test_an_odd_answer_to_what_was_asked_is_left_to_boto3(bucket: Bucket, answer
     asked, opened = ask(store), bucket.opened
 
     assert asked.wait(5) is None
-    assert asked.fetch().content == CONTENT
+    assert asked.fetch(Cutoff(60)).content == CONTENT
 
     assert store.fetch(ref(), 1_000).content == CONTENT
     assert bucket.opened == opened + 1
@@ -408,7 +425,7 @@ def test_connections_that_were_closed_do_not_end_the_short_way(bucket: Bucket) -
     asked = [ask(store) for _ in range(4)]
 
     assert [one.wait(5) for one in asked] == [None] * 4
-    assert [one.fetch().content for one in asked] == [CONTENT] * 4
+    assert [one.fetch(Cutoff(60)).content for one in asked] == [CONTENT] * 4
 
     bucket.odd = [b""]
     assert store.fetch(ref(), 1_000).content == CONTENT
@@ -517,7 +534,7 @@ def test_a_larger_object_than_allowed_is_not_taken(bucket: Bucket) -> None:
 
     assert asked.wait(5) is None
     with pytest.raises(UnreadableObject):
-        asked.fetch()
+        asked.fetch(Cutoff(60))
 
 
 def test_no_more_connections_are_kept_than_are_allowed(bucket: Bucket) -> None:

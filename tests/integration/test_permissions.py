@@ -16,6 +16,7 @@ import boto3
 import pytest
 
 from infra.generate.permissions import NEEDS
+from tests.support.custom_resources import STACK, request, variables_of, waiting
 from tests.support.event_files import event, log_file
 from tests.support.http_server import Service, listening
 from tests.unit.test_template import RESOURCES
@@ -169,19 +170,6 @@ def received(bench: Bench) -> dict[str, Any]:
     }
 
 
-def custom_resource(waits: Service, **properties: str) -> dict[str, Any]:
-    """A request of CloudFormation."""
-    return {
-        "RequestType": "Create",
-        "ResponseURL": f"{waits.url}/answer?X-Amz-Signature=0123456789abcdef",
-        "StackId": "arn:aws:cloudformation:us-east-1:000000000000:stack/trailsink/0f5b2c60-7d3e-11f0-8c8e-0e3f9d1a2b3c",
-        "RequestId": "one",
-        "LogicalResourceId": "Resource",
-        "ResourceType": "Custom::Resource",
-        "ResourceProperties": properties,
-    }
-
-
 def test_the_notifiers_role_is_what_the_notifier_calls(bench: Bench, recorded: Recorded) -> None:
     """It may touch the notifications of one bucket, and nothing else of it."""
     names: Any = ["QueueArn"]
@@ -189,8 +177,11 @@ def test_the_notifiers_role_is_what_the_notifier_calls(bench: Bench, recorded: R
     bench.s3.create_bucket(Bucket="of-a-trail")
     properties = {"Bucket": "of-a-trail", "QueueArn": queue["QueueArn"], "Prefix": "AWSLogs/", "Suffix": ".json.gz"}
 
-    with listening(Service()) as waits:
-        event = custom_resource(waits, **properties, ConfigurationId="trailsink-test", EventBridge="false")
+    properties |= {"ConfigurationId": "trailsink-test", "BucketAccount": "000000000000"}
+
+    with waiting() as waits:
+        recorded.environment |= os.environ | variables_of(properties) | {"TRAILSINK_STACK_ID": STACK}
+        event = request("Create", waits, {})
         recorded.call("worker.deploy.notification_handler.bucket_notification", event)
         made = waits.answers[0]
         recorded.call(
@@ -218,8 +209,9 @@ def test_the_installers_role_is_what_the_set_up_calls(bench: Bench, recorded: Re
     }
 
     bench.opensearch.indices.delete_index_template(name=f"trailsink-{bench.prefix}")
-    with listening(Service()) as waits:
-        recorded.call("worker.deploy.cluster_handler.cluster_setup", custom_resource(waits, **properties))
+    with waiting() as waits:
+        recorded.environment |= os.environ | variables_of(properties) | {"TRAILSINK_STACK_ID": STACK}
+        recorded.call("worker.deploy.cluster_handler.cluster_setup", request("Create", waits, {}))
 
     assert [one["Status"] for one in waits.answers] == ["SUCCESS"]
     assert recorded.permissions <= allowed("ClusterSetupRole")

@@ -168,7 +168,7 @@ def test_a_record_without_a_time_is_found_by_the_time_of_its_file(bench: Bench) 
     consume()
 
     found = bench.documents()[without["eventID"]]
-    assert found["_index"] == f"{bench.prefix}-undated"
+    assert found["_index"] == f"{bench.prefix}-undated-2026-03-04"
     assert found["_source"]["@timestamp"] == "2026-03-04T10:10:00Z"
 
 
@@ -197,6 +197,116 @@ def test_a_truncated_file_gives_its_complete_records_and_a_letter_that_brings_it
     assert mended["RecordsDuplicate"] == part
     assert set(bench.documents()) == ids
     assert trailsink("dlq", "list").stdout == "No dead letters.\n"
+
+
+DAY = "111122223333/CloudTrail/us-east-1/2024/05/06/"
+NAME = "111122223333_CloudTrail_us-east-1_20240506T0710Z_AbCdEfGhIjKlMnOp.json.gz"
+DIGEST = "111122223333_CloudTrail-Digest_us-east-1_trail_us-east-1_20240506T070000Z.json.gz"
+
+
+def test_what_other_services_and_tools_write_into_the_bucket_is_no_dead_letter(bench: Bench) -> None:
+    """Each of these was one letter for each file, and an alarm that never ended."""
+    digest = gzip.compress(b'{"digestS3Object":"k","logFiles":[]}')
+    names = [f"111122223333/CloudTrail-Digest/us-east-1/2024/05/06/{DIGEST}", f"replica/{DIGEST}"]
+    for key in [*names, f"AWSLogs/my-suffix/111122223333/CloudTrail-Digest/{DIGEST}", "replica/another.json.gz"]:
+        bench.put(key, digest)
+    for key in ("AWSLogs/111122223333/CloudTrail_$folder$", "AWSLogs_$folder$", "a/.emptyDir"):
+        bench.put(key, b"")
+    for key in (
+        "AWSLogs/111122223333/BedrockModelInvocationLogs/us-east-1/2024/05/06/07/x.json.gz",
+        "AWSLogs/111122223333/CloudFront/E2.2024-05-06-07.abc.gz",
+        "AWSLogs/aws-account-id=111122223333/aws-service=vpcflowlogs/aws-region=us-east-1/year=2024/x.log.gz",
+        "AWSLogs/111122223333/ELBAccessLogTestFile",
+    ):
+        bench.put(key, b"#Version: 1.0\n")
+    bench.put(f"AWSLogs/{DAY}{NAME}", log_file(event()))
+
+    totals = consume()
+
+    assert bench.letters() == []
+    assert {name: number for name, number in totals["ignored"].items() if name != "test_event"} == {
+        "digest": 4,
+        "folder_marker": 3,
+        "service_BedrockModelInvocationLogs": 1,
+        "service_CloudFront": 1,
+        "service_vpcflowlogs": 1,
+        "service_ELBAccessLogTestFile": 1,
+    }
+    assert (totals["FilesIndexed"], totals["RecordsRead"], bench.count()) == (1, 1, 1)
+
+
+@pytest.mark.parametrize("key", [f"/AWSLogs/{DAY}{NAME}", f"cloudtrail//AWSLogs/{DAY}{NAME}", NAME])
+def test_a_file_is_loaded_whatever_comes_before_its_name(bench: Bench, key: str) -> None:
+    """Slashes too many, or none at all: the name is S3's to give."""
+    bench.put(key, log_file(event()))
+
+    totals = consume()
+
+    assert (totals["FilesIndexed"], bench.count(), bench.letters()) == (1, 1, [])
+
+
+def test_a_file_is_loaded_whoever_announces_it(bench: Bench) -> None:
+    """One key as text, MinIO's and Ceph's notifications, a recorded call, an empty version: the object is there."""
+    bucket, keys = bench.settings.bucket, [f"AWSLogs/{DAY}{number}_{NAME}" for number in range(5)]
+    for key in keys:
+        bench.put(key, log_file(event()))
+    bench.sqs.purge_queue(QueueUrl=bench.settings.queue_url)
+    entry = {"eventVersion": "2.0", "eventTime": "2024-05-06T07:10:11.123Z", "eventName": "s3:ObjectCreated:Put"}
+    bodies: list[dict[str, Any]] = [
+        {
+            "Type": "Notification",
+            "TopicArn": "arn:aws:sns:us-east-1:111122223333:trail",
+            "Message": json.dumps({"s3Bucket": bucket, "s3ObjectKey": keys[0]}),
+        },
+        *(
+            {"Records": [entry | {"eventSource": source, "s3": {"bucket": {"name": bucket}, "object": {"key": key}}}]}
+            for source, key in (("minio:s3", keys[1]), ("ceph:s3", keys[2]))
+        ),
+        {
+            "detail-type": "AWS API Call via CloudTrail",
+            "source": "aws.s3",
+            "detail": {"eventName": "PutObject", "requestParameters": {"bucketName": bucket, "key": keys[3]}},
+        },
+        {
+            "Records": [
+                entry
+                | {
+                    "eventSource": "aws:s3",
+                    "s3": {"bucket": {"name": bucket}, "object": {"key": keys[4], "versionId": "", "size": "123"}},
+                }
+            ]
+        },
+    ]
+    for body in bodies:
+        bench.sqs.send_message(QueueUrl=bench.settings.queue_url, MessageBody=json.dumps(body))
+
+    totals = consume()
+
+    assert (totals["FilesIndexed"], bench.count(), bench.letters()) == (5, 5, [])
+
+
+def test_a_file_of_another_bucket_is_a_letter_that_stays_until_the_bucket_is_allowed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The consumer asks S3 nothing about it; once it is allowed, its letter is moved like any other."""
+    other = f"other-{bench.prefix}"
+    bench.s3.create_bucket(Bucket=other, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    bench.put("a.json.gz", log_file(event()), other)
+    body = s3_notification(ObjectRef(other, "a.json.gz"))
+    bench.sqs.send_message(QueueUrl=bench.settings.queue_url, MessageBody=body)
+
+    refused = consume()
+    listed = json.loads(trailsink("dlq", "list", "--json").stdout)
+    stays = trailsink("dlq", "redrive").stderr
+    monkeypatch.setenv("TRAILSINK_BUCKETS", f"{bench.settings.bucket},{other}")
+    moved = trailsink("dlq", "redrive").stdout
+    loaded = consume()
+
+    assert (refused["FilesDeadLettered"], refused["BytesStored"]) == (1, 0)
+    assert (listed["reason"], listed["object"]) == ("foreign_bucket", f"s3://{other}/a.json.gz")
+    assert "TRAILSINK_BUCKETS does not allow its bucket" in stays
+    assert moved == "Moved 1 letter back to the source queue.\n"
+    assert (loaded["FilesIndexed"], bench.count()) == (1, 1)
 
 
 def test_looking_at_dead_letters_leaves_them_and_a_selected_one_can_be_moved(bench: Bench) -> None:
@@ -228,8 +338,11 @@ class Context:
         return int(self._seconds * 1000)
 
 
-def test_the_lambda_handler_takes_the_same_road(bench: Bench, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_lambda_handler_takes_the_same_road(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     """Both doors open on the same consumer; the answer names only what must stay."""
+    monkeypatch.setenv("TRAILSINK_BUCKETS", "*")
     good, bad = event(), s3_notification(ObjectRef(bench.settings.bucket, "not/there.json.gz"))
     bench.put("good.json.gz", log_file(good))
     bodies = [

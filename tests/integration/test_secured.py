@@ -20,6 +20,7 @@ import botocore
 import pytest
 from click.testing import CliRunner
 from opensearchpy import OpenSearch
+from opensearchpy.exceptions import TransportError
 
 import worker.handler
 from infra.local.errors import LocalStackError
@@ -33,7 +34,7 @@ from worker.opensearch.setup import SetupOptions, install
 from worker.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from types_boto3_s3 import S3Client
     from types_boto3_sqs import SQSClient
@@ -376,12 +377,46 @@ def test_a_role_that_may_only_read_is_enough_for_the_doctor(authorized: Secured)
     authorized.sign_in_as(EXAMINER)
     as_examiner = run_doctor()
 
-    for check in ("cluster", "health", "index template", "mapping", "newest event"):
+    readable = ("cluster", "health", "shards", "bulk requests", "index template", "mapping", "newest event")
+    for check in (*readable, "mapping of each index", "overwritten events", "write blocks"):
         assert as_examiner[check]["verdict"] == "ok", as_examiner[check]
     assert as_examiner["loader's rights"]["verdict"] == "fault"  # this user cannot load
     assert as_loader["loader's rights"]["verdict"] == "ok"
     assert as_loader["index template"]["verdict"] == "not checked"
     assert "indices:admin/index_template/get" in as_loader["index template"]["fix"]
+
+
+def test_the_doctor_sees_what_a_stolen_loader_credential_did(authorized: Secured) -> None:
+    """OpenSearch has no permission to create without replacing; so what was done must show: docs/security.md."""
+    authorized.put(event(), event())
+    authorized.handle()
+    stolen_id = min(authorized.indexed_ids())
+    (index,) = authorized.admin.indices.get(index=f"{authorized.prefix}-*")
+    foreign = f"{authorized.prefix}-2099-01-01"
+    hidden = {"mappings": {"properties": {"eventName": {"type": "keyword", "index": False, "doc_values": False}}}}
+
+    with logged_in(authorized.node, PIPELINE) as thief:
+        thief.index(index=index, id=stolen_id, body={"eventName": "Nothing"})
+        thief.indices.create(index=foreign, body=hidden | {"settings": {"index.blocks.write": True}})
+        refused: list[Callable[[], object]] = [
+            lambda: thief.delete(index=index, id=stolen_id),
+            lambda: thief.indices.delete(index=index),
+            lambda: thief.search(index=index),
+            lambda: thief.indices.put_settings(index=index, body={"index.hidden": True}),
+        ]
+        for request in refused:
+            with pytest.raises(TransportError, match="403"):
+                request()
+    authorized.indexed_ids()
+    authorized.sign_in_as(EXAMINER)
+    found = run_doctor()
+
+    assert found["overwritten events"]["verdict"] == "fault"
+    assert f"{index}/{stolen_id}" in found["overwritten events"]["evidence"]
+    assert found["mapping of each index"]["verdict"] == "fault"
+    assert foreign in found["mapping of each index"]["evidence"]
+    assert found["write blocks"]["verdict"] == "warning"
+    assert foreign in found["write blocks"]["evidence"]
 
 
 def test_the_doctor_names_a_wrong_password(authorized: Secured) -> None:

@@ -10,8 +10,6 @@ import hashlib
 import hmac
 import json
 import re
-import ssl
-import subprocess
 import threading
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -25,6 +23,7 @@ from botocore.credentials import RefreshableCredentials
 from requests_aws4auth import AWS4Auth
 
 from infra.local.stack import MISLEADING
+from tests.support.certificates import Authority, make_authority
 from worker.cloudtrail.records import Record
 from worker.opensearch.client import Client
 from worker.opensearch.sender import BulkSender
@@ -36,7 +35,6 @@ from worker.wiring import make_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
 REGION = "eu-central-1"
 INDEXED = Outcome(Verdict.INDEXED)
@@ -370,38 +368,6 @@ def test_credentials_that_are_revoked_in_mid_run_cost_one_refusal() -> None:
 
 
 # Whom to trust
-
-
-@dataclass(frozen=True)
-class Authority:
-    """A private certificate authority, and the certificate that it gave to 127.0.0.1."""
-
-    folder: Path
-
-    @property
-    def ca(self) -> Path:
-        return self.folder / "ca.pem"
-
-    def context(self) -> ssl.SSLContext:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(self.folder / "server.pem", self.folder / "server.key")
-        return context
-
-
-def make_authority(folder: Path) -> Authority:
-    folder.mkdir()
-    new = ["-newkey", "rsa:2048", "-nodes", "-keyout"]
-    usage = ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]
-    openssl(folder, "req", "-x509", *new, "ca.key", "-out", "ca.pem", "-days", "2", "-subj", "/CN=private-ca", *usage)
-    openssl(folder, "req", *new, "server.key", "-out", "server.csr", "-subj", "/CN=server")
-    (folder / "server.cnf").write_text("subjectAltName=IP:127.0.0.1\nauthorityKeyIdentifier=keyid\n")
-    given = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "server.cnf"]
-    openssl(folder, "x509", "-req", "-in", "server.csr", *given, "-out", "server.pem")
-    return Authority(folder)
-
-
-def openssl(folder: Path, *words: str) -> None:
-    subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
 
 
 @pytest.fixture(scope="module")

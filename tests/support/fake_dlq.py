@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from worker.dlq.letters import Attribute, Letter
@@ -10,7 +11,7 @@ from worker.dlq.move_task import MoveTask
 from worker.dlq.service import DeadLetterService
 from worker.errors import QueueUnavailable, StoreUnavailable
 from worker.pipeline.notifications import s3_notification
-from worker.pipeline.objects import ObjectRef
+from worker.pipeline.objects import FetchedObject, ObjectRef
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -177,6 +178,12 @@ class MemoryObjectHeads:
 
     states: dict[str, ObjectHead | str] = field(default_factory=dict)
     requested_keys: list[str] = field(default_factory=list)
+    contents: dict[str, bytes] = field(default_factory=dict)
+
+    def fetch_verified(self, ref: ObjectRef, _limit: int) -> FetchedObject:
+        if ref.key not in self.contents:
+            raise StoreUnavailable("s3:slow")
+        return FetchedObject(self.contents[ref.key], datetime(2026, 1, 1, tzinfo=UTC))
 
     def head(self, ref: ObjectRef) -> ObjectHead | None:
         self.requested_keys.append(ref.key)
@@ -200,6 +207,7 @@ class FakeDlq:
         self.service = DeadLetterService(
             self.queue,
             self.objects,
+            max_inflated=1_000_000,
             sleep=self._sleep,
             report_progress=self.progress.append,
             max_held=self.max_held,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from bisect import bisect_left, bisect_right
 from collections import Counter, deque
 from contextlib import contextmanager
@@ -24,10 +25,11 @@ from worker.pipeline.objects import FetchedObject
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from worker.cutoff import Cutoff
     from worker.pipeline.accounting import BatchResult
     from worker.pipeline.documents import Action
     from worker.pipeline.objects import ObjectRef
-    from worker.pipeline.ports import DeadLetter, HandBack, Message
+    from worker.pipeline.ports import DeadLetter, HandBack, Message, PendingGet
 
 
 @dataclass
@@ -68,13 +70,15 @@ class MemoryStore:
     started: list[str] = field(default_factory=list)
     finished: list[str] = field(default_factory=list)
     cancelled: list[str] = field(default_factory=list)
+    verified: list[str] = field(default_factory=list)
+    silent: Callable[[ObjectRef], bool] = lambda _: False
     on_wait: Callable[[], object] = lambda: None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def put(self, name: str, content: bytes | Exception, bucket: str = BUCKET) -> None:
         self.objects[bucket, name] = content
 
-    def fetch(self, ref: ObjectRef, limit: int) -> FetchedObject:
+    def fetch(self, ref: ObjectRef, limit: int, cutoff: Cutoff | None = None) -> FetchedObject:  # noqa: ARG002
         with self._lock:
             self.fetched.append(ref.key)
         self.on_fetch(ref)
@@ -86,6 +90,17 @@ class MemoryStore:
         if len(content) > limit:
             raise UnreadableObject(Reason.TOO_LARGE, "more than the limit")
         return FetchedObject(content, NOW)
+
+    def fetch_verified(self, ref: ObjectRef, limit: int, cutoff: Cutoff | None = None) -> FetchedObject:
+        self.verified.append(ref.key)
+        return self.fetch(ref, limit, cutoff)
+
+    def wait_any(self, pending: Sequence[PendingGet], seconds: float) -> Sequence[int]:
+        """Wait for nothing: what is ready is ready at once."""
+        ready = [get.fileno() for get in pending if get.is_ready]
+        if not ready:
+            time.sleep(min(seconds, 0.01))
+        return ready
 
     def start_get(self, ref: ObjectRef, limit: int) -> MemoryGet | None:
         mode = self.fetch_mode(ref)
@@ -104,6 +119,13 @@ class MemoryGet:
     limit: int
     fails: bool
 
+    @property
+    def is_ready(self) -> bool:
+        return not self.store.silent(self.ref)
+
+    def fileno(self) -> int:
+        return id(self)
+
     def wait(self, seconds: float) -> FetchedObject | None:
         self.store.on_wait()
         content = self.store.objects.get((self.ref.bucket, self.ref.key))
@@ -112,8 +134,8 @@ class MemoryGet:
         self.store.finished.append(self.ref.key)
         return FetchedObject(content, NOW)
 
-    def fetch(self) -> FetchedObject:
-        return self.store.fetch(self.ref, self.limit)
+    def fetch(self, cutoff: Cutoff) -> FetchedObject:
+        return self.store.fetch(self.ref, self.limit, cutoff)
 
     def cancel(self) -> None:
         self.store.cancelled.append(self.ref.key)
@@ -176,7 +198,9 @@ class MemoryIndex:
                     break
             else:
                 halt = delivery.retry_cause
-        return DeliveryResult(delivery.finish(halt), halt, requests, retries=max(0, requests - 1), wire_bytes=100)
+        outcomes = delivery.finish(halt)
+        retries = max(0, requests - 1)
+        return DeliveryResult(outcomes, halt, requests, retries, wire_bytes=100, refused=delivery.unproven)
 
     def bulk(self, body: bytes) -> BulkResponse:
         """Answer one request as the server does."""
@@ -233,6 +257,12 @@ class MemoryQueue:
     broken: bool = False
     letters: list[DeadLetter] = field(default_factory=list)
     handed_back: list[HandBack] = field(default_factory=list)
+    announced: list[str] = field(default_factory=list)
+
+    def announce_again(self, bodies: Sequence[str]) -> None:
+        if self.broken:
+            raise QueueUnavailable("sqs:ServiceUnavailable")
+        self.announced += bodies
 
     def send_dead_letter(self, letter: DeadLetter) -> None:
         if self.broken:
@@ -308,6 +338,13 @@ class MemoryBucket:
         self.requested.append(prefix)
         suffixes = (key.removeprefix(prefix) for key in self._keys if key.startswith(prefix))
         return sorted({prefix + suffix.partition("/")[0] + "/" for suffix in suffixes if "/" in suffix})
+
+    def survey(self, folder: str, is_match: Callable[[str], bool]) -> tuple[list[str], bool]:
+        return self.folders(folder), any(is_match(listed.key) for listed in self.files(folder, ""))
+
+    def files(self, folder: str, after: str) -> Iterator[ListedKey]:
+        keys = (key for key in self._keys if key.startswith(folder) and key > after)
+        return (ListedKey(key, len(key)) for key in keys if "/" not in key.removeprefix(folder))
 
     def page(self, prefix: str, after: str) -> Page:
         self.requested.append(prefix)

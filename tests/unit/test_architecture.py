@@ -15,7 +15,7 @@ MODULES = sorted(WORKER.rglob("*.py"))
 
 # From the ground up. A package may import itself and the layers below it; packages of one layer do not know each other.
 LAYERS = (
-    ("", "errors", "atomicfile", "humanize"),
+    ("", "errors", "atomicfile", "humanize", "cutoff"),
     ("cloudtrail",),
     ("pipeline",),
     ("telemetry", "settings"),
@@ -27,6 +27,9 @@ LAYERS = (
     ("cli",),
 )
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+# Pure tables of the outside world, which every layer may read: they import nothing of ours, and no SDK.
+TABLES = {"worker.aws.partitions"}
 
 # The core knows no neighbour, no clock and no chance: they are handed in, so its tests need no network and no sleep.
 WORLD = {
@@ -116,7 +119,7 @@ def test_the_first_level_fits_on_a_screen() -> None:
     names = {package(module_name(path)) for path in MODULES}
 
     assert names <= set(LEVEL)
-    assert len(names - {""}) <= 17
+    assert len(names - {""}) <= 18
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_name)
@@ -124,9 +127,17 @@ def test_imports_point_downwards(path: Path) -> None:
     """A module knows its own package and the layers below it, nothing else."""
     own = package(module_name(path))
 
-    ours = {package(name) for name in imported(path) if name.partition(".")[0] == "worker"} - {own}
+    ours = {package(name) for name in imported(path) - TABLES if name.partition(".")[0] == "worker"} - {own}
 
     assert {name for name in ours if LEVEL[name] >= LEVEL[own]} == set()
+
+
+@pytest.mark.parametrize("module", sorted(TABLES))
+def test_a_table_that_everybody_reads_reads_nothing(module: str) -> None:
+    """Otherwise it would be a way around the layers."""
+    libraries = {name.partition(".")[0] for name in imported(path_of(module))}
+
+    assert libraries <= set(sys.stdlib_module_names) - WORLD
 
 
 @pytest.mark.parametrize("path", [path for path in MODULES if path.parent != WORKER and path.name == "__init__.py"])
@@ -229,9 +240,12 @@ def test_nothing_happens_when_a_module_is_imported() -> None:
 
 # Modules without tests of their own in tests/unit, and what tests them instead.
 TESTED_ELSEWHERE = {
+    "pipeline/addresses": "tests/unit/test_settings.py: as settings",
     "aws/fast_get": "tests/integration/test_fast_get.py: against boto3, on a real server and on one that misbehaves",
     "aws/http1": "tests/integration/test_fast_get.py: its only user",
+    "aws/interruptible": "tests/faults/test_slow_neighbours.py: on a bucket that drips",
     "aws/lambda_context": "a protocol: mypy",
+    "pipeline/notification_models": "tests/unit/pipeline/test_notifications.py: its only user",
     "cli/commands/*": "tests/unit/cli/test_help.py: declarations, each held against its implementation",
     "cli/deploy": "tests/integration/test_deploy.py: on the stand-in for AWS",
     "cli/dlq/*": "tests/unit/cli/test_dlq.py: all commands of the group, on one queue",
@@ -244,6 +258,7 @@ TESTED_ELSEWHERE = {
     "deploy/bundle": "tests/integration/test_bundle.py: builds one",
     "deploy/bundle_wheels": "tests/integration/test_bundle.py: downloads the wheels",
     "errors": "classes without code",
+    "opensearch/interruptible": "tests/faults/test_slow_neighbours.py: on a cluster that drips",
     "opensearch/query_values": "tests/unit/opensearch/test_query.py: every form of value, as part of a query",
     "opensearch/sender": "tests/faults/test_misbehaving_server.py: on a real socket server",
     "pipeline/limits": "values without code",

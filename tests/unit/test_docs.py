@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import click
@@ -85,6 +86,16 @@ def commands(group: click.Group, prefix: str) -> set[str]:
     return names
 
 
+@pytest.mark.parametrize(("target", "module"), [("up", "infra.local"), ("demo", "infra.local.demo")])
+def test_make_starts_the_server_that_is_named(target: str, module: str) -> None:
+    """Another version than the one that was typed would be tried, without a word."""
+    command = ["make", "--dry-run", "--always-make", target, "OPENSEARCH=2.19.1"]
+
+    printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    assert re.search(rf"-m {re.escape(module)} --version 2\.19\.1\b", printed)
+
+
 @pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.name)
 def test_only_what_exists_is_named(path: Path) -> None:
     """A command, a make target or a setting in a document is one that a reader types."""
@@ -95,4 +106,4 @@ def test_only_what_exists_is_named(path: Path) -> None:
 
     assert set(typed) <= commands(main, "trailsink")
     assert set(re.findall(r"\bmake ([a-z]+)", code)) <= targets
-    assert set(re.findall(r"(?<!_)TRAILSINK_[A-Z_]+(?![A-Z_*])", code)) <= {*map(variable, Settings.model_fields)}
+    assert set(re.findall(r"(?<!_)TRAILSINK_[A-Z0-9_]+(?![A-Z0-9_*])", code)) <= {*map(variable, Settings.model_fields)}

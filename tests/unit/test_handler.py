@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from hypothesis import given
 from moto import mock_aws
 
 from tests.support.factories import BUCKET, configuration_test_event, event, key, log_file, s3_notice
+from tests.support.json_strategies import values
 from worker import handler as door
 from worker.errors import SetupError
+from worker.pipeline.notifications import parse_notification
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,10 +76,66 @@ def _aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("nothing", [{"Records": []}, {}, {"Records": None}])
-def test_an_event_of_no_messages_is_answered_in_the_usual_shape(nothing: dict[str, Any]) -> None:
-    """Event source mappings and people who try the function send them: no error, and no neighbour is asked."""
-    assert door.handler(nothing, Context()) == {"batchItemFailures": []}
+def test_an_event_of_no_messages_is_answered_in_the_usual_shape() -> None:
+    """An empty batch announces nothing: no error, and no neighbour is asked."""
+    assert door.handler({"Records": []}, Context()) == {"batchItemFailures": []}
+
+
+OBJECT = {"bucket": {"name": BUCKET}, "object": {"key": "k"}}
+
+
+@pytest.mark.parametrize(
+    ("event", "source"),
+    [
+        pytest.param(
+            {"version": "0", "detail-type": "Object Created", "source": "aws.s3", "detail": OBJECT},
+            "EventBridge",
+            id="EventBridge",
+        ),
+        pytest.param({"awslogs": {"data": "H4sIAAAA"}}, "CloudWatch Logs", id="CloudWatch Logs"),
+        pytest.param({"Records": [{"eventSource": "aws:s3", "s3": OBJECT}]}, "S3", id="S3"),
+        pytest.param({"Records": [{"EventSource": "aws:sns", "Sns": {"Message": "{}"}}]}, "SNS", id="SNS"),
+        pytest.param([{"messageId": "m", "receiptHandle": "r", "body": "{}"}], "something else", id="a pipe"),
+        pytest.param({"key1": "value1", "key2": "value2"}, "something else", id="the console's test event"),
+        pytest.param({}, "something else", id="an empty test event"),
+        pytest.param({"Records": None}, "something else", id="null"),
+        pytest.param({"Records": "text"}, "something else", id="text"),
+        pytest.param({"Records": [None]}, "something else", id="a null record"),
+        pytest.param({"Records": [sqs_event("{}")["Records"][0], {"messageId": "m"}]}, "something else", id="mixed"),
+        pytest.param(None, "something else", id="nothing"),
+    ],
+)
+def test_a_function_that_its_queue_did_not_invoke_says_so(event: object, source: str) -> None:
+    """As a success it would lose the file without a line; raised, Lambda counts an error."""
+    with pytest.raises(SetupError, match=f"invoked by {source}, not by its queue.*ReportBatchItemFailures"):
+        door.handler(event, Context())
+
+
+@given(event=values.map(json.loads))
+def test_no_event_of_another_shape_is_a_success(event: object) -> None:
+    """Whatever invokes the function: only a batch of SQS messages can be done."""
+    with pytest.raises(SetupError, match="not by its queue"):
+        door.handler({"Records": [event]}, Context())
+
+
+@pytest.mark.usefixtures("_aws")
+@pytest.mark.parametrize("name", ["TRAILSINK_QUEUE_URL", "TRAILSINK_DEAD_LETTER_QUEUE_URL"])
+def test_a_fifo_queue_is_refused_at_the_first_invocation(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """S3 cannot send to it, a dead letter needs a group there, and one message holds up its group."""
+    monkeypatch.setenv(name, "https://sqs.eu-central-1.amazonaws.com/123456789012/trail.fifo")
+
+    with pytest.raises(SetupError, match=f"{name} is a FIFO queue.*use a standard queue"):
+        door.handler(sqs_event(configuration_test_event()), Context())
+
+
+@pytest.mark.usefixtures("_aws")
+def test_messages_of_a_fifo_queue_are_refused() -> None:
+    """The function may be tied to another queue than its settings name."""
+    event_ = sqs_event(configuration_test_event())
+    event_["Records"][0]["eventSourceARN"] += ".fifo"
+
+    with pytest.raises(SetupError, match="event source is a FIFO queue"):
+        door.handler(event_, Context())
 
 
 @pytest.mark.usefixtures("_aws")
@@ -108,6 +167,40 @@ def test_the_messages_that_stay_are_named_as_lambda_wants_it() -> None:
 
     assert answer == {"batchItemFailures": [{"itemIdentifier": "message-1"}]}
     assert json.loads(json.dumps(answer)) == answer
+
+
+@pytest.mark.usefixtures("_aws")
+@pytest.mark.parametrize("bucket", ["other-bucket", "arn:aws:s3:eu-central-1:666666666666:accesspoint/evil"])
+def test_a_file_of_another_bucket_is_not_read(monkeypatch: pytest.MonkeyPatch, bucket: str) -> None:
+    """Its siblings are; and the letter announces it, so that it can be moved back when the bucket is allowed."""
+    monkeypatch.setenv("TRAILSINK_BUCKET", BUCKET)
+    sqs = boto3.client("sqs")
+    letters = sqs.create_queue(QueueName="DEAD_LETTER_QUEUE_URL")["QueueUrl"]
+    foreign = unversioned("empty")
+    foreign["s3"]["bucket"]["name"] = bucket
+
+    answer = door.handler(sqs_event(s3_notice(foreign, unversioned("empty"))), Context())
+
+    (letter,) = sqs.receive_message(QueueUrl=letters, MessageAttributeNames=["All"])["Messages"]
+    assert answer == {"batchItemFailures": []}
+    assert letter["MessageAttributes"]["reason"]["StringValue"] == "foreign_bucket"
+    assert [(one.bucket, one.key) for one in parse_notification(letter["Body"]).objects] == [(bucket, key("empty"))]
+
+
+@pytest.mark.usefixtures("_aws")
+def test_a_delivery_of_config_into_its_own_bucket_is_ignored(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It shares the trail's topic: its key says whose it is, so its bucket does not matter."""
+    monkeypatch.setenv("TRAILSINK_BUCKET", BUCKET)
+    name = "AWSLogs/123456789012/Config/eu-west-1/2026/11/23/ConfigHistory/x.json.gz"
+    notice = {"s3Bucket": "config-bucket", "s3ObjectKey": name, "messageType": "ConfigurationHistoryDeliveryCompleted"}
+
+    answer = door.handler(sqs_event(json.dumps(notice)), Context())
+
+    summary, _ = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert answer == {"batchItemFailures": []}
+    assert (summary["ignored"], summary["DeadLetters"]) == ({"service_Config": 1}, 0)
 
 
 @pytest.mark.usefixtures("_aws")

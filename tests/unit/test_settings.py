@@ -47,8 +47,40 @@ def test_a_setting_is_an_environment_variable(
 
 
 @pytest.mark.parametrize(
+    ("bucket", "buckets", "allowed", "refused"),
+    [
+        ("", "", ["trail", "other"], ["arn:aws:s3:::trail"]),
+        ("trail", "", ["trail"], ["other"]),
+        ("trail", "other", ["other"], ["trail"]),
+        ("trail", "trail, other ,", ["trail", "other"], ["third"]),
+        ("trail", "*", ["trail", "other"], ["evil--use1-az4--x-s3"]),
+        ("Old_Trail", "", ["Old_Trail"], ["trail"]),
+    ],
+)
+def test_the_trails_bucket_is_the_only_one_unless_others_are_named(
+    monkeypatch: pytest.MonkeyPatch, bucket: str, buckets: str, allowed: list[str], refused: list[str]
+) -> None:
+    """Whoever may send to the queue can name any bucket."""
+    monkeypatch.setenv("TRAILSINK_BUCKET", bucket)
+    monkeypatch.setenv("TRAILSINK_BUCKETS", buckets)
+
+    rule = load_settings().allowed_buckets
+
+    assert [name for name in [*allowed, *refused] if not rule.refusal(name)] == allowed
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("TRAILSINK_BUCKET", "s3://trail"),
+        ("TRAILSINK_BUCKET", "arn:aws:s3:::trail"),
+        ("TRAILSINK_BUCKET", "trail/AWSLogs"),
+        ("TRAILSINK_BUCKETS", "trail, arn:aws:s3:::trail"),
+        ("TRAILSINK_BUCKETS", "trail;other"),
+        ("TRAILSINK_S3_ROLE_ARN", "read-trail"),
+        ("TRAILSINK_S3_ROLE_ARN", "arn:aws:iam::123456789012:user/ada"),
+        ("TRAILSINK_S3_EXTERNAL_ID", "without a role"),
+        ("TRAILSINK_REQUEST_PAYER", "perhaps"),
         ("TRAILSINK_INDEX_PREFIX", "Trail"),
         ("TRAILSINK_INDEX_PREFIX", "trail*"),
         ("TRAILSINK_INDEX_PREFIX", "-trail"),
@@ -59,6 +91,10 @@ def test_a_setting_is_an_environment_variable(
         ("TRAILSINK_OPENSEARCH_AUTH", "magic"),
         ("TRAILSINK_OPENSEARCH_URL", "search.example.com"),
         ("TRAILSINK_OPENSEARCH_URL", "ftp://search.example.com"),
+        ("TRAILSINK_OPENSEARCH_URL", "https://"),
+        ("TRAILSINK_OPENSEARCH_URL", "https:///path"),
+        ("TRAILSINK_OPENSEARCH_URL", "https://search.example.com:port"),
+        ("TRAILSINK_OPENSEARCH_URL", "https://[::1"),
         ("TRAILSINK_BULK_BYTES", "1"),
         ("TRAILSINK_BULK_BYTES", "10000000"),
         ("TRAILSINK_BULK_ACTIONS", "0"),
@@ -69,6 +105,7 @@ def test_a_setting_is_an_environment_variable(
         ("TRAILSINK_RETRY_SECONDS", "-1"),
         ("TRAILSINK_RESERVE_SECONDS", "0"),
         ("TRAILSINK_RETENTION_DAYS", "forever"),
+        ("TRAILSINK_READ_ONLY_DAYS", "-1"),
     ],
 )
 def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -76,6 +113,16 @@ def test_a_wrong_setting_is_named(monkeypatch: pytest.MonkeyPatch, name: str, va
     monkeypatch.setenv(name, value)
 
     with pytest.raises(SetupError, match=name):
+        load_settings()
+
+
+def test_an_index_is_read_only_before_it_is_deleted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other order is a typing error."""
+    monkeypatch.setenv("TRAILSINK_READ_ONLY_DAYS", "30")
+    assert load_settings().read_only_days == 30
+    monkeypatch.setenv("TRAILSINK_RETENTION_DAYS", "30")
+
+    with pytest.raises(SetupError, match="READ_ONLY_DAYS is not below TRAILSINK_RETENTION_DAYS"):
         load_settings()
 
 
@@ -96,6 +143,39 @@ def test_what_is_said_of_a_wrong_setting_does_not_quote_it(monkeypatch: pytest.M
         load_settings()
 
     assert "SECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["OPENSEARCH_URL", "QUEUE_URL", "DEAD_LETTER_QUEUE_URL"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://ada:S3CRET@host",
+        "http://ada:S3CRET@host:9200/x",
+        "https://S3CRET@host",
+        "https://:S3CRET@host",
+        "https://ada:S3CRET@[::1",
+        "https://ada:S3CRET@host:port",
+        "https://ada:S3CRET@ho\u2100st",
+    ],
+)
+def test_an_address_with_a_password_is_refused_and_not_quoted(
+    monkeypatch: pytest.MonkeyPatch, name: str, url: str
+) -> None:
+    """Addresses are printed, logged, and kept in state files."""
+    monkeypatch.setenv(f"TRAILSINK_{name}", url)
+
+    with pytest.raises(SetupError, match=f"TRAILSINK_{name}: ") as caught:
+        load_settings()
+
+    assert "S3CRET" not in str(caught.value)
+
+
+def test_a_refused_password_comes_with_the_proper_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever wrote it there needs to know where it belongs."""
+    monkeypatch.setenv("TRAILSINK_OPENSEARCH_URL", "https://ada:S3CRET@host")
+
+    with pytest.raises(SetupError, match=r"_SECRET_ARN, or TRAILSINK_OPENSEARCH_USERNAME with .*_PASSWORD_FILE\."):
+        load_settings()
 
 
 @pytest.mark.parametrize("name", ["opensearch_url", "queue_url", "dead_letter_queue_url"])
@@ -143,6 +223,9 @@ def test_the_longest_wait_gives_a_day_of_outage_before_sqs_gives_up() -> None:
     [
         ("https://abc.eu-west-1.aoss.amazonaws.com", "auto", True),
         ("https://vpc-a-b.eu-west-1.es.amazonaws.com", "auto", False),
+        ("https://abc.aoss.eu-west-1.on.aws", "auto", True),
+        ("https://abc.cn-north-1.aoss.amazonaws.com.cn", "auto", True),
+        ("https://vpc-a-b.aos.eu-west-1.on.aws", "auto", False),
         ("https://behind.example:9200/path", "aoss", True),
         ("https://abc.eu-west-1.aoss.amazonaws.com", "es", False),
         ("", "auto", False),
@@ -162,3 +245,17 @@ def test_a_collection_is_told_by_its_address_unless_the_service_is_named(
 def test_a_queue_is_named_by_the_end_of_its_url(url: str) -> None:
     """Metrics are written and read under that name."""
     assert queue_name(url) == "trail"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [("BUCKET_ACCOUNT", "acme", "the 12 digits of an account"), ("INDEX_PREFIX", "A b", "lower-case letters, digits")],
+)
+def test_a_value_that_does_not_match_is_refused_with_its_rule(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, rule: str
+) -> None:
+    """A pattern says nothing to most people."""
+    monkeypatch.setenv(f"TRAILSINK_{name}", value)
+
+    with pytest.raises(SetupError, match=f"TRAILSINK_{name}: {rule}"):
+        load_settings()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.factories import as_json, event, key, log_file, message, packed, s3_entry, s3_notice
-from tests.support.fakes import FakePipeline, make_pipeline
+from tests.support.fakes import DOWN, FakePipeline, make_pipeline
 from worker.errors import StoreUnavailable
 from worker.pipeline.bulk import BulkResponse
 from worker.pipeline.limits import Limits
@@ -128,6 +130,36 @@ def test_lags_are_counted_from_event_and_notice() -> None:
 
     assert whole["DeliveryLag"] == [3 * 3600.0]
     assert whole["NotificationLag"] == [114 * 60 + 29.877]
+
+
+def test_a_file_that_goes_back_says_how_long_it_has_waited() -> None:
+    """SQS leaves a message out of its age after three receives, and an alarm needs one. Some notices have no time."""
+    with make_pipeline() as pipeline:
+        result = pipeline.consume(pipeline.announce("down", DOWN))
+        (file,) = result.files
+        announced = json.loads(metrics_line(result, "trailsink"))
+        file.ref = replace(file.ref, notified_at=None)
+        file.delivered_at = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
+
+        delivered = json.loads(metrics_line(result, "trailsink"))
+
+    assert announced["FilesHandedBack"] == 1
+    assert announced["HandedBackLag"] == [114 * 60 + 29.877]
+    assert delivered["HandedBackLag"] == [2 * 3600.0]
+
+
+def test_the_longest_wait_is_always_among_the_values() -> None:
+    """A line holds a hundred of them, and the alarm looks at the maximum."""
+    with make_pipeline() as pipeline:
+        result = pipeline.consume(*(pipeline.announce(f"file-{n}", DOWN, n) for n in range(150)))
+        oldest = result.files[-1]
+        assert oldest.ref.notified_at
+        oldest.ref = replace(oldest.ref, notified_at=oldest.ref.notified_at - timedelta(days=1))
+
+        whole = assert_valid_emf(metrics_line(result, "trailsink"))
+
+    assert len(whole["HandedBackLag"]) == 100
+    assert max(whole["HandedBackLag"]) > 24 * 3600
 
 
 def test_everything_that_happens_is_counted_once() -> None:

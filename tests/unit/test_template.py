@@ -12,6 +12,10 @@ from cfnlint.api import lint
 from cfnlint.decode.cfn_yaml import loads
 
 from infra.local import resources as local
+from worker.aws.partitions import PARTITIONS
+from worker.deploy.cluster_handler import ClusterVariables
+from worker.deploy.custom_resource import LOOPBACK_VARIABLE
+from worker.deploy.notification_handler import NotificationVariables
 from worker.deploy.template import parameter_names
 from worker.opensearch import schema
 from worker.settings import Settings, load_settings
@@ -186,11 +190,15 @@ def test_cfn_lint_finds_nothing() -> None:
     assert [str(match) for match in matches] == []
 
 
-def test_without_its_comments_the_template_fits_into_a_request() -> None:
-    """The most that CloudFormation takes as TemplateBody is 51,200 bytes; the whole file has to come from a bucket."""
-    lines = [line for line in TEXT.splitlines(keepends=True) if line.strip() and not line.lstrip().startswith("#")]
+def test_the_template_is_within_the_limits_of_cloudformation() -> None:
+    """A template in a bucket, as both ways of deploying pass it: 1 MB, 500 resources, 200 parameters and 200 outputs.
 
-    assert len("".join(lines).encode()) <= 51_200
+    docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
+    """
+    assert len(TEXT.encode()) <= 1_000_000
+    assert len(RESOURCES) <= 500
+    assert len(PARAMETERS) <= 200
+    assert len(TEMPLATE["Outputs"]) <= 200
 
 
 def test_every_parameter_is_described_bounded_and_shown_in_its_group() -> None:
@@ -258,6 +266,7 @@ def test_what_is_made_follows_from_what_is_asked() -> None:
     ("wrong", "word"),
     [
         ({"NotificationSource": "SNS"}, "TrailTopicArn"),
+        ({"NotificationSource": "EventBridge", "TrailBucketAccount": "210987654321"}, "another account's bucket"),
         ({"SubnetIds": "subnet-11111111"}, "go together"),
         ({"Destination": "url"}, "EndpointUrl"),
         ({"Destination": "serverless", "EndpointUrl": "https://a.b"}, "EndpointArn"),
@@ -270,6 +279,26 @@ def test_what_is_made_follows_from_what_is_asked() -> None:
 def test_a_wrong_combination_is_refused_before_anything_is_made(wrong: dict[str, str], word: str) -> None:
     """Half an hour of making a domain is a long wait for a typing mistake."""
     assert any(word in sentence for sentence in broken_rules(wrong))
+
+
+@pytest.mark.parametrize(
+    ("prefix", "valid"),
+    [
+        ("AWSLogs/", True),
+        ("org=acme/AWSLogs/", True),
+        ("two words/AWSLogs/", True),
+        ("Büro/AWSLogs/", True),
+        ("a*b/", False),
+        ("a?b/", False),
+        ("a${b}/", False),
+        ("漢/", False),
+        ("AWSLogs", False),
+        ("/AWSLogs/", False),
+    ],
+)
+def test_a_prefix_may_be_what_a_trail_s_prefix_is(*, prefix: str, valid: bool) -> None:
+    """But no wildcard in an ARN, and nothing that IAM does not take."""
+    assert bool(re.fullmatch(PARAMETERS["TrailPrefix"]["AllowedPattern"], prefix)) is valid
 
 
 # The queues
@@ -375,6 +404,8 @@ def test_the_code_takes_the_environment(deployment: dict[str, str], monkeypatch:
         match value:
             case {"Fn::FindInMap": [kind, key, member]}:
                 text = TEMPLATE["Mappings"][kind][key][member]
+            case {"Ref": "AWS::AccountId"}:
+                text = "123456789012"
             case dict():
                 text = "https://made.by.aws/queue"
             case _:
@@ -408,17 +439,50 @@ def test_every_handler_is_a_function_of_ours(name: str) -> None:
     assert re.search(rf"^def {function}\(event\b", source, re.MULTILINE)
 
 
-def test_the_custom_resources_are_given_what_their_code_takes() -> None:
-    """A property that is misspelt is refused, or worse, its default is used."""
-    modules = [ROOT / "worker" / "deploy" / f"{name}_handler.py" for name in ("notification", "cluster")]
-    source = "".join(module.read_text(encoding="utf-8") for module in modules)
-    ours = {name: one for name, one in RESOURCES.items() if one["Type"].startswith("Custom::")}
+CUSTOM = {"BucketNotification": NotificationVariables, "ClusterSetup": ClusterVariables}
 
-    assert {one["Type"] for one in ours.values()} == set(re.findall(r"`(Custom::\w+)`", source))
-    for one in ours.values():
-        [text] = re.findall(rf"`{one['Type']}`\.\n\n(.*?)\"\"\"", source, re.DOTALL)
-        known = set(re.findall(r"`(\w+)`", text))
-        assert set(one["Properties"]) - {"ServiceToken", "ServiceTimeout"} == known
+
+def test_each_custom_resource_has_a_handler_that_names_it() -> None:
+    """CloudFormation waits for an hour for the answer of a function that does not know it."""
+    types = {name: resource["Type"] for name, resource in RESOURCES.items() if resource["Type"].startswith("Custom::")}
+
+    assert types == {name: f"Custom::{name}" for name in CUSTOM}
+    for name in CUSTOM:
+        module = properties(f"{name}Function")["Handler"].rpartition(".")[0]
+        assert f"`Custom::{name}`" in (ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", sorted(CUSTOM))
+def test_the_functions_of_custom_resources_are_told_by_their_environment(name: str) -> None:
+    """It cannot be forged by whoever may invoke them. A variable that is misspelt would leave its default."""
+    variables = properties(f"{name}Function")["Environment"]["Variables"]
+    fields = {f"TRAILSINK_{field.upper()}" for field in CUSTOM[name].__struct_fields__}
+    settings = {f"TRAILSINK_{field.upper()}" for field in Settings.model_fields}
+
+    assert variables["TRAILSINK_STACK_ID"] == {"Ref": "AWS::StackId"}
+    assert fields <= set(variables)
+    assert set(variables) - fields - {"TRAILSINK_STACK_ID"} <= (settings if name == "ClusterSetup" else set())
+    assert LOOPBACK_VARIABLE not in TEXT
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS.values(), ids=DEPLOYMENTS)
+@pytest.mark.parametrize("name", sorted(CUSTOM))
+def test_a_change_of_a_function_s_environment_invokes_it(name: str, deployment: dict[str, str]) -> None:
+    """CloudFormation calls a custom resource only when one of its properties changes: each value has to be there."""
+    resources = deployed(deployment)
+    if name not in resources:
+        return
+    variables = resources[f"{name}Function"]["Properties"]["Environment"]["Variables"]
+    triggers = [json.dumps(value) for value in resources[name]["Properties"].values()]
+    constant = ("TRAILSINK_STACK_ID", "TRAILSINK_BUCKET_ACCOUNT")
+
+    missing = [
+        variable
+        for variable, value in variables.items()
+        if value not in ("", "auto") and variable not in constant and json.dumps(value) not in triggers
+    ]
+
+    assert [variable for variable in missing if variable != "TRAILSINK_QUEUE_ARN"] == []
 
 
 def test_a_custom_resource_waits_a_little_longer_than_its_function_may_take() -> None:
@@ -556,7 +620,9 @@ def test_the_custom_resources_may_do_what_they_do_and_nothing_else() -> None:
     """They run for a minute in a year, with rights that stay."""
     logs = {"logs:CreateLogStream", "logs:PutLogEvents"}
 
-    assert rights("BucketNotificationRole", {}) == logs | {"s3:GetBucketNotification", "s3:PutBucketNotification"}
+    assert rights("BucketNotificationRole", {}) == logs | {
+        *("s3:GetBucketNotification", "s3:PutBucketNotification", "cloudformation:DescribeStacks")
+    }
     assert rights("ClusterSetupRole", {}) == logs | {"es:ESHttpGet", "es:ESHttpPut"}
 
 
@@ -598,6 +664,19 @@ def test_a_domain_is_kept_and_closed() -> None:
     assert domain["AdvancedSecurityOptions"]["Enabled"] is True
     assert domain["EBSOptions"]["VolumeType"] == "gp3"
     assert {"AUDIT_LOGS", "ES_APPLICATION_LOGS"} <= set(domain["LogPublishingOptions"])
+
+
+@pytest.mark.parametrize(
+    ("domain_key", "expected"), [("customer", "arn:aws:kms:eu-central-1:123456789012:key/4f1d"), ("aws", None)]
+)
+def test_the_domain_s_key_can_stay_while_everything_else_gets_one(domain_key: str, expected: str | None) -> None:
+    """A domain whose key changes is replaced by an empty one, so an existing one keeps what it has."""
+    key = {"KmsKeyArn": "arn:aws:kms:eu-central-1:123456789012:key/4f1d", "DomainKey": domain_key}
+
+    made = deployed(key)
+
+    assert made["Domain"]["Properties"]["EncryptionAtRestOptions"].get("KmsKeyId") == expected
+    assert made["SourceQueue"]["Properties"]["KmsMasterKeyId"] == key["KmsKeyArn"]
 
 
 def test_the_master_is_the_role_that_sets_up_or_a_password_that_nobody_chose() -> None:
@@ -645,3 +724,127 @@ def test_a_domain_has_as_many_zones_as_subnets() -> None:
     assert config["ZoneAwarenessConfig"] == {"AvailabilityZoneCount": 3}
     assert config["DedicatedMasterCount"] == 3
     assert deployed({})["Domain"]["Properties"]["ClusterConfig"]["ZoneAwarenessEnabled"] is False
+
+
+@pytest.mark.parametrize("name", ["Domain", "DomainSecret", "DomainLogs", "DomainLogsPolicy"])
+def test_what_a_domain_needs_stays_with_it(name: str) -> None:
+    """Its logs say who has read the events; without their policy it could not write them any more."""
+    assert RESOURCES[name]["DeletionPolicy"] == "RetainExceptOnCreate"
+    assert RESOURCES[name]["UpdateReplacePolicy"] == "Retain"
+
+
+# Partitions, regions and shells
+
+
+def test_the_console_s_hosts_are_those_of_the_code() -> None:
+    """A key that is missing fails the stack, because the dashboard's address is an output."""
+    hosts = {name: entry["Host"] for name, entry in TEMPLATE["Mappings"]["Console"].items()}
+
+    assert hosts == {partition.name: partition.console for partition in PARTITIONS}
+    text, own = TEMPLATE["Outputs"]["PipelineDashboard"]["Value"]["Fn::Sub"]
+    assert text.startswith("https://${AWS::Region}.${Host}/cloudwatch/")
+    assert own["Host"] == {"Fn::FindInMap": ["Console", {"Ref": "AWS::Partition"}, "Host"]}
+
+
+def test_nothing_but_a_service_principal_names_a_domain_of_one_partition() -> None:
+    """Elsewhere, AWS::URLSuffix or a mapping says it."""
+    texts = [text for text in everything_in([RESOURCES, TEMPLATE["Outputs"]]) if isinstance(text, str)]
+    domains = {domain for text in texts for domain in re.findall(r"[\w.*-]*\.amazon(?:aws)?\.com[\w.-]*", text)}
+
+    assert domains
+    assert {domain for domain in domains if not re.fullmatch(r"[a-z0-9]+\.amazonaws\.com", domain)} == set()
+
+
+@pytest.mark.parametrize(
+    ("deployment", "auth"),
+    [
+        ("a new domain", "sigv4"),
+        ("a new domain for people with passwords", "basic"),
+        ("a domain that is there, told by SNS", "sigv4"),
+        ("a cluster of one's own", "basic"),
+    ],
+)
+def test_the_next_commands_say_how_to_sign_in(deployment: str, auth: str) -> None:
+    """By its host name, an endpoint of one's own would be asked unsigned."""
+    text, own = TEMPLATE["Outputs"]["NextCommands"]["Value"]["Fn::Sub"]
+    given = values_of(DEPLOYMENTS[deployment])
+    true = {name: truth(condition, given) for name, condition in TEMPLATE["Conditions"].items()}
+
+    value = resolve(own["Auth"], given, true)
+
+    match value:
+        case {"Fn::FindInMap": [kind, key, member]}:
+            value = TEMPLATE["Mappings"][kind][key][member]
+    assert "TRAILSINK_OPENSEARCH_AUTH=${Auth}" in text
+    assert value == auth
+
+
+@pytest.mark.parametrize("path", ["$(id)", "a`id`", "a;id", "a'b", 'a"b', "a b", "a|b", "a&b", "${HOME}"])
+def test_an_endpoint_s_address_holds_nothing_that_a_shell_reads(path: str) -> None:
+    """README has `eval` of the next commands."""
+    pattern = PARAMETERS["EndpointUrl"]["AllowedPattern"]
+
+    assert not re.fullmatch(pattern, f"https://a.b/{path}")
+    assert re.fullmatch(pattern, "https://a.b:9200/logs/2026")
+
+
+@pytest.mark.parametrize(
+    ("principal", "valid"),
+    [
+        ("sns.amazonaws.com", True),
+        ("sns.me-central-1.amazonaws.com", True),
+        ("*", False),
+        ("s3.amazonaws.com", False),
+        ("sns.amazonaws.com.evil.example", False),
+    ],
+)
+def test_a_topic_of_an_opt_in_region_can_be_let_in(*, principal: str, valid: bool) -> None:
+    """There, SNS sends under a name of the region's; both queues must let that one in and no other."""
+    assert bool(re.fullmatch(PARAMETERS["TrailTopicService"]["AllowedPattern"], principal)) is valid
+
+    made = deployed(DEPLOYMENTS["a domain that is there, told by SNS"] | {"TrailTopicService": principal})
+
+    for name in ("SourceQueuePolicy", "DeadLetterQueuePolicy"):
+        statements_ = made[name]["Properties"]["PolicyDocument"]["Statement"]
+        allowed_ = [statement for statement in statements_ if statement["Effect"] == "Allow"]
+        assert [statement["Principal"] for statement in allowed_] == [{"Service": principal}]
+
+
+# Alarms
+
+
+def test_a_single_waiting_file_raises_the_alarm_within_the_longest_delay() -> None:
+    """A message comes back at least once an hour, and SQS itself does not count it any more."""
+    alarm = properties("HandedBackAlarm")
+
+    assert alarm["MetricName"] in {metric.name for metric in METRICS}
+    assert alarm["Period"] >= Settings.model_fields["backoff_max_seconds"].default
+    assert (alarm["DatapointsToAlarm"], alarm["Statistic"]) == (1, "Maximum")
+
+
+@pytest.mark.parametrize(
+    ("name", "metric"),
+    [
+        ("MemoryAlarm", "JVMMemoryPressure"),
+        ("SnapshotAlarm", "AutomatedSnapshotFailure"),
+        ("KeyErrorAlarm", "KMSKeyError"),
+        ("KeyInaccessibleAlarm", "KMSKeyInaccessible"),
+    ],
+)
+def test_the_domain_has_the_alarms_that_aws_recommends(name: str, metric: str) -> None:
+    """Those of its key only where it has one: without a key there is no such metric."""
+    key = {"KmsKeyArn": "arn:aws:kms:eu-central-1:123456789012:key/4f1d"}
+
+    assert properties(name)["MetricName"] == metric
+    assert name in deployed(key)
+    assert (name in deployed({})) == (not name.startswith("Key"))
+    assert name not in deployed(DEPLOYMENTS["a cluster of one's own"])
+
+
+def test_the_default_domain_is_warned_before_its_shards_are_used_up() -> None:
+    """At the limit, no index of a new day can be created. 90 days of indices must not raise it."""
+    alarm = deployed({})["ShardsAlarm"]["Properties"]
+    limit = int(PARAMETERS["DomainShardsPerNode"]["Default"]) * int(PARAMETERS["DomainInstanceCount"]["Default"])
+
+    assert alarm["Metrics"][0]["MetricStat"]["Metric"]["MetricName"] == "Shards.active"
+    assert 100 < limit * alarm["Threshold"] / 100 < limit

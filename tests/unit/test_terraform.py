@@ -31,9 +31,10 @@ PLAIN = hcl2.SerializationOptions(with_comments=False, explicit_blocks=False, st
 GIVEN = {
     "TrailBucketName": "acme-trail",
     "TrailBucketAccount": "123456789012",
-    "TrailPrefix": "acme/it's=(1)!/AWSLogs/",
+    "TrailPrefix": "acme/it's=(1)! & Büro/AWSLogs/",
     "TrailKmsKeyArn": "arn:aws:kms:eu-central-1:123456789012:key/4f1d",
     "TrailTopicArn": "arn:aws:sns:us-east-1:123456789012:trail",
+    "TrailTopicService": "sns.me-central-1.amazonaws.com",
     "KmsKeyArn": "arn:aws-us-gov:kms:us-gov-west-1:123456789012:key/4f1d",
     "SubnetIds": "subnet-11111111,subnet-22222222",
     "SecurityGroupIds": "sg-11111111",
@@ -192,6 +193,24 @@ def test_old_code_goes_after_new_code_runs(name: str) -> None:
 
     assert found["lifecycle"] == [{"create_before_destroy": True}]
     assert "${local.release}" in found["key"]
+
+
+def test_what_the_loader_runs_is_compared_with_the_bundle() -> None:
+    """The key in the bucket names what was uploaded, and not what Lambda has read there."""
+    whole = hcl2.loads((MODULE / "main.tf").read_text(encoding="utf-8"), serialization_options=PLAIN)
+    [check] = [body for block in whole["check"] for body in block.values()]
+    [assertion] = check["assert"]
+
+    assert "filebase64sha256(var.bundle)" in assertion["condition"]
+    assert "data.aws_lambda_function.loader.source_code_hash" in assertion["condition"]
+
+
+def test_the_module_s_bucket_takes_no_request_without_tls() -> None:
+    """As the one that `trailsink deploy` creates."""
+    policy = resource("aws_s3_bucket_policy", "code")["policy"]
+
+    assert "aws:SecureTransport" in str(policy)
+    assert "Deny" in str(policy)
 
 
 @pytest.mark.parametrize("path", [MODULE / "examples/minimal/main.tf", DOCS / "terraform.md"], ids=lambda one: one.name)

@@ -2,12 +2,17 @@
 
 S3 replaces the whole configuration with each put, so an entry that is left out is deleted.
 docs.aws.amazon.com/AmazonS3/latest/API/API_PutBucketNotificationConfiguration.html
+
+A filter is written as S3 writes keys in notifications: percent-encoded. One with a raw `=` matches no key.
+docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-filtering.html
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_plus, unquote_plus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -24,10 +29,14 @@ _DESTINATIONS = {
     "LambdaFunctionConfigurations": ("LambdaFunctionArn", "Lambda function"),
 }
 
+# What a filter holds as it is, beside letters and digits; quote_plus never encodes "~", which S3 does not list.
+_SAFE = "!-_.*'()/"
+_ENCODED = re.compile(r"(?:[A-Za-z0-9!_.*'()/+-]|%[0-9A-Fa-f]{2})*")
+
 
 @dataclass(frozen=True, slots=True)
 class OwnNotification:
-    """Our entry in a bucket: new objects of one prefix and suffix are announced to one queue."""
+    """Our entry in a bucket: new objects of one prefix and suffix, as keys have them, are announced to one queue."""
 
     id: str
     queue_arn: str
@@ -39,8 +48,23 @@ class OwnNotification:
         """The entry as S3 takes it."""
         entry: dict[str, Any] = {"Id": self.id, "QueueArn": self.queue_arn, "Events": [EVENTS]}
         filters = ("prefix", self.prefix), ("suffix", self.suffix)
-        rules = [{"Name": name, "Value": value} for name, value in filters if value]
+        rules = [{"Name": name, "Value": encode_filter(value)} for name, value in filters if value]
         return entry | ({"Filter": {"Key": {"FilterRules": rules}}} if rules else {})
+
+
+def encode_filter(text: str) -> str:
+    """Return a part of a key as S3 expects it in a filter: a space as "+", other special characters with "%"."""
+    return quote_plus(text, safe=_SAFE, errors="surrogateescape").replace("~", "%7E")
+
+
+def decode_filter(value: str) -> str:
+    """Return the part of a key that a filter means."""
+    return unquote_plus(value, errors="surrogateescape")
+
+
+def unencoded_filters(entry: Mapping[str, Any]) -> list[str]:
+    """Return an entry's prefix and suffix where they hold what must be encoded: they match no key."""
+    return [value for value in _written_filter(entry) if not _ENCODED.fullmatch(value)]
 
 
 def add_queue(existing: Mapping[str, Any], own: OwnNotification) -> dict[str, Any]:
@@ -91,7 +115,7 @@ def conflicts(existing: Mapping[str, Any], own: OwnNotification) -> list[str]:
             if kind != _QUEUES:
                 descriptions.append(f"configuration {own.id} for {destination} {entry.get(address)} uses our id")
         elif _overlaps(entry, own):
-            prefix, suffix = key_filter(entry)
+            prefix, suffix = _written_filter(entry)
             descriptions.append(
                 f"configuration {entry.get('Id')} announces {', '.join(entry.get('Events', ()))} under "
                 f"{_quoted('prefix', prefix)} and {_quoted('suffix', suffix)} to {destination} {entry.get(address)}"
@@ -110,10 +134,24 @@ def entries_for_queue(existing: Mapping[str, Any], queue_arn: str) -> list[dict[
 
 
 def key_filter(entry: Mapping[str, Any]) -> tuple[str, str]:
-    """Return an entry's prefix and suffix, "" where it has none; S3 returns `Prefix` where `prefix` was put."""
+    """Return the prefix and suffix of the keys that an entry announces, "" where it has none."""
+    prefix, suffix = _written_filter(entry)
+    return decode_filter(prefix), decode_filter(suffix)
+
+
+def _written_filter(entry: Mapping[str, Any]) -> tuple[str, str]:
+    """Return an entry's prefix and suffix as they are written; S3 returns `Prefix` where `prefix` was put."""
     rules = entry.get("Filter", {}).get("Key", {}).get("FilterRules", ())
     values = {str(rule.get("Name", "")).lower(): str(rule.get("Value", "")) for rule in rules}
     return values.get("prefix", ""), values.get("suffix", "")
+
+
+def _comparable_filter(entry: Mapping[str, Any]) -> tuple[str, str]:
+    """Return prefix and suffix with one spelling for each meaning; what is not encoded stays as it is."""
+    prefix, suffix = (
+        encode_filter(decode_filter(value)) if _ENCODED.fullmatch(value) else value for value in _written_filter(entry)
+    )
+    return prefix, suffix
 
 
 def _without_queues(configuration: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,7 +169,7 @@ def _meaning(configuration: Mapping[str, Any]) -> object:
             entry.get("Id"),
             entry.get(_DESTINATIONS[kind][0]),
             frozenset(entry.get("Events", ())),
-            key_filter(entry),
+            _comparable_filter(entry),
         )
         for kind, entry in _entries(configuration)
     }
@@ -139,11 +177,12 @@ def _meaning(configuration: Mapping[str, Any]) -> object:
 
 
 def _overlaps(entry: Mapping[str, Any], own: OwnNotification) -> bool:
-    prefix, suffix = key_filter(entry)
+    prefix, suffix = _comparable_filter(entry)
+    own_prefix, own_suffix = _comparable_filter(own.entry)
     return (
         any(_events_overlap(event, EVENTS) for event in entry.get("Events", ()))
-        and (prefix.startswith(own.prefix) or own.prefix.startswith(prefix))
-        and (suffix.endswith(own.suffix) or own.suffix.endswith(suffix))
+        and (prefix.startswith(own_prefix) or own_prefix.startswith(prefix))
+        and (suffix.endswith(own_suffix) or own_suffix.endswith(suffix))
     )
 
 

@@ -14,7 +14,14 @@ def error_code(error: ClientError | BotoCoreError) -> str:
 
 def error_cause(service: str, error: ClientError | BotoCoreError) -> str:
     """Return a short cause for logs: the service, and AWS's code or the SDK's class, as in s3:AccessDenied."""
+    if is_role_refusal(error):
+        service = "sts"
     return f"{service}:{error_code(error) or type(error).__name__}"
+
+
+def is_role_refusal(error: ClientError | BotoCoreError) -> bool:
+    """Return whether a request could not be signed, because its role could not be assumed."""
+    return isinstance(error, ClientError) and error.operation_name == "AssumeRole"
 
 
 def is_missing_queue(error: ClientError | BotoCoreError) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import select
 import socket
 import ssl
 import time
@@ -11,13 +12,16 @@ from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 from httptools import HttpResponseParser
 from urllib3.util import wait_for_read
 
 from worker.pipeline.objects import FetchedObject
+
+if TYPE_CHECKING:
+    from worker.cutoff import Cutoff
 
 _CONNECT_SECONDS: Final = 5.0
 _PORTS: Final = {"http": 80, "https": 443}
@@ -34,7 +38,10 @@ T = TypeVar("T", int, bytes)
 
 
 class Endpoint(msgspec.Struct, frozen=True):
-    """Where a bucket is reached. `path` goes before the key; `ca_bundle` is the file of trusted authorities."""
+    """Where a bucket is reached. `path` goes before the key; `ca_bundle` is the file of trusted authorities.
+
+    `request_payer` is who pays, "" for the bucket's owner.
+    """
 
     scheme: str
     host: str
@@ -43,6 +50,7 @@ class Endpoint(msgspec.Struct, frozen=True):
     region: str
     user_agent: str
     ca_bundle: str
+    request_payer: str = ""
 
     @classmethod
     def of(cls, scheme: str, host: str, port: int | None, **others: str) -> Endpoint:
@@ -54,11 +62,12 @@ class Endpoint(msgspec.Struct, frozen=True):
         """The host as it is requested and signed for: with the port, where that is not the scheme's own."""
         return self.host if self.port == _PORTS[self.scheme] else f"{self.host}:{self.port}"
 
-    def connect(self, seconds: float) -> Connection:
-        """Open a connection; `seconds` is the longest wait for bytes."""
+    def connect(self, seconds: float, cutoff: Cutoff) -> Connection:
+        """Open a connection, watched by `cutoff`; `seconds` is the longest wait for bytes."""
         host = self.host.strip("[]")
-        opened = socket.create_connection((host, self.port), _CONNECT_SECONDS)
+        opened = socket.create_connection((host, self.port), min(_CONNECT_SECONDS, cutoff.remaining()) or 0.001)
         try:
+            cutoff.watch(opened)  # the handshake, too
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self.scheme == "https":
                 opened = _tls_context(self.ca_bundle).wrap_socket(opened, server_hostname=host)
@@ -111,6 +120,8 @@ class Connection:
 
     def __init__(self, opened: socket.socket, seconds: float) -> None:
         self._socket, self._seconds = opened, seconds
+        self._poll = select.poll()
+        self._poll.register(opened, select.POLLIN)
         self._deadline = math.inf  # monotonic, for the whole of a response
         self._next_bytes_due = 0.0  # monotonic
         self._used_at = 0.0  # time of day, which goes on while a function is frozen
@@ -122,6 +133,23 @@ class Connection:
         if not 0 <= time.time() - self._used_at < _IDLE_SECONDS or wait_for_read(self._socket, 0):
             return False
         return not (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending())
+
+    @property
+    def has_response(self) -> bool:
+        """Whether a response begins, or the connection was closed."""
+        return bool(self._poll.poll(0))
+
+    def fileno(self) -> int:
+        """Return the descriptor, for `select.poll`; -1 once it is closed."""
+        return self._socket.fileno()
+
+    def watch(self, cutoff: Cutoff) -> None:
+        """End what is done on it when `cutoff` is over; raises TimeoutError when it is."""
+        try:
+            cutoff.watch(self._socket)
+        except OSError:
+            self.close()
+            raise
 
     def send(self, request: bytes) -> None:
         """Send a request; the connection is closed when that fails."""

@@ -8,6 +8,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from worker.aws.dead_letters import attribute_sets
 from worker.aws.errors import error_cause, error_code, queue_error_text
+from worker.cutoff import Cutoff
 from worker.errors import QueueUnavailable
 from worker.pipeline.ports import DeadLetter, HandBack, Message
 
@@ -30,6 +31,8 @@ _BATCH = 10  # entries of one batch call
 # docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
 _BATCH_BYTES = 200 << 10
 
+# How long a call may take beyond the wait that it asks for, with botocore's attempts.
+_CALL_SECONDS = 30.0
 
 T = TypeVar("T")
 
@@ -200,6 +203,11 @@ class SqsQueue:
                 return
         raise QueueUnavailable(error_cause("sqs", cause) if cause else "sqs") from cause
 
+    def announce_again(self, bodies: Sequence[str]) -> None:
+        """Send any number of messages to the source queue; raises QueueUnavailable unless all of them are sent."""
+        for cause in filter(None, self._source.send_batch([Outgoing(body) for body in bodies])):
+            raise QueueUnavailable(cause)
+
     def hand_back(self, messages: Sequence[HandBack]) -> None:
         """Set when each message may be received again; what fails keeps the visibility timeout of its receive."""
         self._source.change_visibility_batch([(entry.message.receipt_handle, entry.seconds) for entry in messages])
@@ -211,12 +219,13 @@ class SqsQueue:
 
         Raises QueueUnavailable.
         """
-        received = self._source.receive(
-            maximum=maximum,
-            wait_seconds=wait_seconds,
-            visibility_seconds=visibility_seconds,
-            system_attributes=["ApproximateReceiveCount"],
-        )
+        with Cutoff(wait_seconds + _CALL_SECONDS):
+            received = self._source.receive(
+                maximum=maximum,
+                wait_seconds=wait_seconds,
+                visibility_seconds=visibility_seconds,
+                system_attributes=["ApproximateReceiveCount"],
+            )
         return [
             Message(
                 message["MessageId"],
@@ -229,7 +238,8 @@ class SqsQueue:
 
     def delete(self, messages: Sequence[Message]) -> int:
         """Delete messages that are done; those that fail (their number is returned) come again, harmlessly."""
-        return self._source.delete_batch([message.receipt_handle for message in messages])
+        with Cutoff(_CALL_SECONDS):
+            return self._source.delete_batch([message.receipt_handle for message in messages])
 
     def check(self) -> None:
         """Raise QueueUnavailable unless both queues exist."""

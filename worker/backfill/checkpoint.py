@@ -9,6 +9,7 @@ off the lines that the state does not count.
 from __future__ import annotations
 
 import fcntl
+import os
 from collections import Counter
 from contextlib import contextmanager
 from datetime import datetime  # noqa: TC003 - msgspec needs it at runtime
@@ -18,8 +19,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from worker.atomicfile import write_atomically
+from worker.atomicfile import make_private_folders, open_private, write_atomically
+from worker.backfill.listing import KeySource
 from worker.backfill.progress import LoadTally
+from worker.cloudtrail.keys import ROOT
 from worker.errors import SetupError
 
 if TYPE_CHECKING:
@@ -31,8 +34,9 @@ _VERSION = 1
 class Checkpoint(msgspec.Struct, kw_only=True):
     """How far a run has come: all files up to the key `cursor` are committed.
 
-    `fingerprint` identifies the backfill. `since`, `until` and `roots` are what the first run resolved, and a resume
-    uses them again. `report` is the path of the report, `report_bytes` its length at the cursor.
+    `fingerprint` identifies the backfill. `since`, `until`, `roots` and `others` are what the first run resolved, and a
+    resume uses them again. `roots` is what comes before each AWSLogs/, and `others` are other sources. `report` is the
+    path of the report, `report_bytes` its length at the cursor.
     """
 
     version: int = _VERSION
@@ -41,11 +45,18 @@ class Checkpoint(msgspec.Struct, kw_only=True):
     since: datetime | None
     until: datetime
     roots: list[str]
+    others: list[KeySource] | msgspec.UnsetType = msgspec.UNSET  # absent in most state files
     cursor: str = msgspec.field(default="", name="mark")
     days: dict[str, dict[str, int]] = {}
     records: dict[str, int] = {}
     report: str
     report_bytes: int = 0
+
+    @property
+    def sources(self) -> list[KeySource]:
+        """Where the files are."""
+        others = self.others or []
+        return [*(KeySource(root + ROOT) for root in self.roots), *others]
 
     def tally(self) -> LoadTally:
         """Return the counts of the committed files."""
@@ -80,8 +91,8 @@ class CheckpointFile:
         """Keep a second run of the same backfill out."""
         lock = self.path.with_name(self.path.name + ".lock")
         with translate_disk_errors(lock):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            file = lock.open("w")
+            make_private_folders(self.path.parent)
+            file = open_private(lock, os.O_CREAT)
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -8,7 +8,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from worker.backfill.selection import Selection, is_selected
-from worker.cloudtrail.keys import ACCOUNT, KINDS, ORGANISATION, ROOT
+from worker.cloudtrail.keys import ACCOUNT, KINDS, ORGANISATION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -59,13 +59,14 @@ def _day_of(key: str, folder: str) -> date | None:
 
 
 def account_folders(
-    selection: Selection, root: str, cursor: str, list_folders: Callable[[str], list[str]]
+    selection: Selection, tree: str, cursor: str, list_folders: Callable[[str], list[str]]
 ) -> Iterator[str]:
     """Yield the folders of the selected accounts in order, without those that lie before `cursor`.
 
+    `tree` is the folder that holds the folders of accounts, or of organisations.
     `list_folders` returns the folders whose names start with a prefix: full names that end with a slash, in byte order.
     """
-    for folder in list_folders(root + ROOT):
+    for folder in list_folders(tree):
         name = _last_part(folder)
         if _is_before(folder, cursor):
             continue

@@ -6,13 +6,18 @@ holds a few pages of keys. A folder tree is listed by the same rules.
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
+from operator import attrgetter
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
+import msgspec
+
 from worker.backfill.key_ranges import account_folders, key_ranges
-from worker.cloudtrail.keys import ROOT, parse_key
+from worker.cloudtrail.keys import ROOT, parse_key, parse_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -23,9 +28,6 @@ if TYPE_CHECKING:
 
 # Listing requests in flight: each returns a page of at most 1,000 keys.
 LISTINGS = 16
-
-_SEARCH_LEVELS = 3  # of folders above AWSLogs/: a trail's prefix seldom has more
-_SEARCH_FOLDERS = 500
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -56,6 +58,12 @@ class Lister(Protocol):
     def page(self, prefix: str, after: str) -> Page:
         """List the next keys that start with `prefix` and are greater than `after`."""
 
+    def files(self, folder: str, after: str) -> Iterator[ListedKey]:
+        """Yield the keys directly in a folder that are greater than `after`, in byte order."""
+
+    def survey(self, folder: str, is_match: Callable[[str], bool]) -> tuple[list[str], bool]:
+        """List the folders in a folder, and return whether a key directly in it is a match."""
+
 
 @dataclass(frozen=True, slots=True)
 class SelectedFile:
@@ -67,43 +75,81 @@ class SelectedFile:
     day: str
 
 
-def find_roots(lister: Lister) -> list[str]:
-    """Find what comes before each AWSLogs/: "" or "some/prefix/"; [] when there is none within three levels.
+class SourceLayout(StrEnum):
+    """How the files of a source are found. The values are texts of state files."""
 
-    Stops after 500 folders, and returns the roots found until then.
-    """
-    roots: list[str] = []
-    level, searched = [""], 0
-    for _ in range(_SEARCH_LEVELS + 1):
-        next_level: list[str] = []
-        for folder in level:
-            searched += 1
-            if searched > _SEARCH_FOLDERS:
-                return sorted(roots)
-            children = lister.folders(folder)
-            if folder + ROOT in children:
-                roots.append(folder)
-            next_level += [child for child in children if child != folder + ROOT]
-        level = next_level
-    return sorted(roots)
+    TREE = "tree"  # folders of accounts, kinds, regions and days
+    FOLDER = "folder"  # files directly in a folder, known by their names
+    PREFIX = "prefix"  # the same, at any depth below it
+
+
+class KeySource(msgspec.Struct, frozen=True, order=True):
+    """A folder that holds log files: "" or a name that ends with a slash."""
+
+    folder: str
+    layout: SourceLayout = SourceLayout.TREE
+
+
+def is_root(source: KeySource) -> bool:
+    """Return whether a source is an AWSLogs/ folder."""
+    return source.layout is SourceLayout.TREE and f"/{source.folder}".endswith(f"/{ROOT}")
 
 
 def list_files(
-    lister: Lister, pool: Executor, selection: Selection, roots: Iterable[str], cursor: str = ""
+    lister: Lister, pool: Executor, selection: Selection, sources: Iterable[KeySource], cursor: str = ""
 ) -> Iterator[SelectedFile]:
-    """Yield the selected files after `cursor`, in the order of their keys.
+    """Yield the selected files after `cursor`, in the order of their keys. A file of two sources is yielded once."""
+    previous = ""
+    for file in _in_order(sorted(sources), partial(_list_source, lister, pool, selection, cursor)):
+        if file.key != previous:
+            yield file
+        previous = file.key
 
-    No root may lie below the AWSLogs/ of another root: their files would not be in order.
+
+def _in_order(
+    sources: Sequence[KeySource], list_source: Callable[[KeySource], Iterator[SelectedFile]]
+) -> Iterator[SelectedFile]:
+    """Yield the files of sorted sources in the order of their keys.
+
+    Sources that lie beside each other are listed one after the other. Only one that lies inside another is listed at
+    the same time, so that memory holds the pages of few sources.
     """
-    for root in sorted(roots, key=lambda root: root + ROOT):
-        for listed in _list_root(lister, pool, selection, root, cursor):
-            file = parse_key(listed.key, root)
-            if file and selection.matches(file):
-                yield SelectedFile(listed.key, listed.size, file.account, file.day.isoformat())
+    first = 0
+    while first < len(sources):
+        outer, end = sources[first], first + 1
+        while end < len(sources) and sources[end].folder.startswith(outer.folder):
+            end += 1
+        inner = _in_order(sources[first + 1 : end], list_source)
+        yield from heapq.merge(list_source(outer), inner, key=attrgetter("key"))
+        first = end
 
 
-def _list_root(lister: Lister, pool: Executor, selection: Selection, root: str, cursor: str) -> Iterator[ListedKey]:
-    accounts = account_folders(selection, root, cursor, lister.folders)
+def _list_source(
+    lister: Lister, pool: Executor, selection: Selection, cursor: str, source: KeySource
+) -> Iterator[SelectedFile]:
+    match source.layout:
+        case SourceLayout.TREE:
+            keys = _list_tree(lister, pool, selection, source.folder, cursor)
+        case SourceLayout.FOLDER:
+            keys = lister.files(source.folder, cursor)
+        case SourceLayout.PREFIX:
+            keys = _list_prefix(lister, source.folder, cursor)
+    for listed in keys:
+        file = parse_key(listed.key, source.folder) if source.layout is SourceLayout.TREE else parse_name(listed.key)
+        if file and selection.matches(file):
+            yield SelectedFile(listed.key, listed.size, file.account, file.day.isoformat())
+
+
+def _list_prefix(lister: Lister, prefix: str, cursor: str) -> Iterator[ListedKey]:
+    page = lister.page(prefix, cursor)
+    yield from page.keys
+    while page.truncated:
+        page = lister.page(prefix, page.keys[-1].key)
+        yield from page.keys
+
+
+def _list_tree(lister: Lister, pool: Executor, selection: Selection, tree: str, cursor: str) -> Iterator[ListedKey]:
+    accounts = account_folders(selection, tree, cursor, lister.folders)
     ranges_of_account = partial(_key_ranges, selection, cursor, lister)
     ranges = (key_range for batch in _map_ahead(pool, ranges_of_account, accounts) for key_range in batch)
     for key_range, page in _map_ahead(pool, partial(_first_page, lister), ranges):

@@ -8,6 +8,7 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Protocol
 
 from worker.backfill.progress import RECORD_COUNTS, Finished, LoadOutcome, RetryLater
+from worker.errors import QueueUnavailable
 from worker.pipeline.accounting import FileOutcome
 from worker.pipeline.notifications import s3_notification
 from worker.pipeline.objects import ObjectRef
@@ -114,6 +115,10 @@ class InMemoryDeadLetters:
         """Keep a letter."""
         self.sent.append(letter)
 
+    def announce_again(self, bodies: Sequence[str]) -> None:  # noqa: ARG002
+        """Refuse: there is no queue, and a backfill names one file in a message."""
+        raise QueueUnavailable("no_queue")
+
     def hand_back(self, messages: Sequence[HandBack]) -> None:
         """Do nothing: the batch's result names the messages that are handed back."""
 
@@ -205,6 +210,8 @@ def _finished(tally: FileTally, letter: DeadLetter | None) -> Finished:
     if tally.outcome is FileOutcome.DEAD_LETTER:
         detail = letter.detail if letter else ""
         return Finished(LoadOutcome.FAILED, records, tally.reason, detail, tuple(tally.rejections))
+    if tally.outcome is FileOutcome.IGNORED:
+        return Finished(LoadOutcome.EMPTY, detail=f"ignored: {tally.ignored}")
     if not tally.read:
         return Finished(LoadOutcome.EMPTY, records)
     new = tally.indexed + tally.degraded

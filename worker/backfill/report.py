@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from worker.atomicfile import open_private
 from worker.backfill.checkpoint import translate_disk_errors
 from worker.backfill.listing import SelectedFile
 from worker.errors import SetupError
@@ -44,16 +45,19 @@ class FailureReport:
 
     def __init__(self, path: Path, size: int = 0) -> None:
         self.path, self.size = path, size
-        if path.exists():
-            with translate_disk_errors(path):
-                os.truncate(path, size)
+        self._exists = os.path.lexists(path)
+        if self._exists:
+            with translate_disk_errors(path), open_private(path, os.O_APPEND) as file:
+                file.truncate(size)
 
     def append(self, bucket: str, failed: Iterable[tuple[SelectedFile, Finished]]) -> None:
         """Append files that failed; when this returns, they are on the disk."""
         lines = [msgspec.json.encode(_failed_file(bucket, file, finished)) + b"\n" for file, finished in failed]
         if not lines:
             return
-        with translate_disk_errors(self.path), self.path.open("ab") as file:
+        flags = os.O_APPEND if self._exists else os.O_APPEND | os.O_CREAT | os.O_EXCL
+        with translate_disk_errors(self.path), open_private(self.path, flags) as file:
+            self._exists = True
             self.size += file.write(b"".join(lines))
             file.flush()
             os.fsync(file.fileno())

@@ -13,18 +13,21 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from worker.aws.errors import error_code, error_text
+from worker.aws.errors import error_code, error_text, is_role_refusal
 from worker.backfill.listing import ListedKey, Page
 from worker.errors import Reason, SetupError, StoreUnavailable, UnreadableObject
 from worker.pipeline.objects import FetchedObject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from types_boto3_s3 import S3Client
+    from types_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
 
+    from worker.cutoff import Cutoff
     from worker.pipeline.objects import ObjectRef
+    from worker.pipeline.ports import PendingGet
 
 _TREE_PAGE = 10_000  # files: each page reads the names of its folders again
 
@@ -45,6 +48,28 @@ class BucketLister:
         except (ClientError, BotoCoreError) as error:
             raise self._fault(error) from error
 
+    def survey(self, folder: str, is_match: Callable[[str], bool]) -> tuple[list[str], bool]:
+        """List the folders in a folder, and return whether a key directly in it is a match; raises SetupError."""
+        folders: list[str] = []
+        has_match = False
+        for page in self._delimited_pages(folder, ""):
+            folders += [entry["Prefix"] for entry in page.get("CommonPrefixes", [])]
+            has_match = has_match or any(is_match(entry["Key"]) for entry in page.get("Contents", []))
+        return sorted(folders), has_match
+
+    def files(self, folder: str, after: str) -> Iterator[ListedKey]:
+        """Yield the keys directly in a folder that are greater than `after`; raises SetupError."""
+        for page in self._delimited_pages(folder, after):
+            yield from (ListedKey(entry["Key"], entry["Size"]) for entry in page.get("Contents", []))
+
+    def _delimited_pages(self, folder: str, after: str) -> Iterator[ListObjectsV2OutputTypeDef]:
+        try:
+            yield from self._s3.get_paginator("list_objects_v2").paginate(
+                Bucket=self.name, Prefix=folder, Delimiter="/", StartAfter=after
+            )
+        except (ClientError, BotoCoreError) as error:
+            raise self._fault(error) from error
+
     def page(self, prefix: str, after: str) -> Page:
         """List a page of keys; raises SetupError."""
         try:
@@ -58,6 +83,8 @@ class BucketLister:
 
     def _fault(self, error: ClientError | BotoCoreError) -> SetupError:
         code = error_code(error)
+        if is_role_refusal(error):
+            return SetupError(f"The role of TRAILSINK_S3_ROLE_ARN cannot be assumed: {error_text(error)}.")
         if code == "NoSuchBucket":
             return SetupError(f"There is no bucket {self.name}.")
         if code in ("AccessDenied", "403"):
@@ -89,9 +116,19 @@ class LocalTree:
         keys = list(islice(self._files(parent, prefix, after), _TREE_PAGE + 1))
         return Page(keys[:_TREE_PAGE], len(keys) > _TREE_PAGE)
 
+    def files(self, folder: str, after: str) -> Iterator[ListedKey]:
+        """Yield the files directly in a folder that are greater than `after`; raises SetupError."""
+        return (self._listed(name) for name in self._names(folder) if name > after and not name.endswith("/"))
+
+    def survey(self, folder: str, is_match: Callable[[str], bool]) -> tuple[list[str], bool]:
+        """List the folders in a folder, and return whether a file directly in it is a match; raises SetupError."""
+        names = self._names(folder)
+        folders = [name for name in names if name.endswith("/")]
+        return folders, any(is_match(name) for name in names if not name.endswith("/"))
+
     # A store
 
-    def fetch(self, ref: ObjectRef, limit: int) -> FetchedObject:
+    def fetch(self, ref: ObjectRef, limit: int, cutoff: Cutoff | None = None) -> FetchedObject:  # noqa: ARG002
         """Read one file; raises UnreadableObject `not_found` or `too_large`, and StoreUnavailable."""
         try:
             with open(os.path.join(self._top, ref.key), "rb") as file:  # noqa: PTH118, PTH123 - a key, not a path
@@ -104,8 +141,16 @@ class LocalTree:
         except OSError as error:
             raise StoreUnavailable(f"file:{error.strerror}") from error
 
+    def fetch_verified(self, ref: ObjectRef, limit: int, cutoff: Cutoff | None = None) -> FetchedObject:
+        """Read it once more: nothing on the way to a file changes it."""
+        return self.fetch(ref, limit, cutoff)
+
     def start_get(self, ref: ObjectRef, limit: int) -> None:
         """Start nothing: a file is read when it is fetched."""
+
+    def wait_any(self, pending: Sequence[PendingGet], seconds: float) -> Sequence[int]:  # noqa: ARG002
+        """Wait for nothing: nothing was started."""
+        return ()
 
     def _files(self, folder: str, prefix: str, after: str) -> Iterator[ListedKey]:
         """Yield the files below a folder in the order of their keys, with the names of one folder at a time in memory.
@@ -122,7 +167,10 @@ class LocalTree:
             if name.endswith("/"):
                 yield from self._files(name, prefix, after)
             else:
-                yield ListedKey(name, os.path.getsize(os.path.join(self._top, name)))  # noqa: PTH118, PTH202 - as above
+                yield self._listed(name)
+
+    def _listed(self, name: str) -> ListedKey:
+        return ListedKey(name, os.path.getsize(os.path.join(self._top, name)))  # noqa: PTH118, PTH202 - as above
 
     def _names(self, folder: str) -> list[str]:
         """List the entries of a folder as keys. Folders get a slash before the sort: that is the order of a bucket."""

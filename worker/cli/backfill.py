@@ -13,16 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
-from worker.aws.session import config, open_session
-from worker.backfill.checkpoint import Checkpoint, CheckpointFile, state_folder, state_path
+from worker.atomicfile import make_private_folders
+from worker.backfill.checkpoint import Checkpoint, CheckpointFile, state_folder, state_path, translate_disk_errors
 from worker.backfill.job import BackfillJob, run_job
-from worker.backfill.listing import LISTINGS, find_roots, list_files
+from worker.backfill.listing import LISTINGS, KeySource, is_root, list_files
 from worker.backfill.loaders import DirectLoader, QueueLoader
 from worker.backfill.progress import LoadOutcome, OrderedProgress
 from worker.backfill.report import FailureReport, read_report
 from worker.backfill.retry import RateLimiter
 from worker.backfill.runner import BackfillRun
+from worker.backfill.search import find_sources, find_sources_at
 from worker.backfill.selection import nested_root, root_of, time_range
 from worker.backfill.sources import BucketLister, LocalTree
 from worker.cli.backfill_options import BackfillOptions, Scope
@@ -36,7 +38,7 @@ from worker.cli.backfill_report import (
     plan_lines,
     resume_advice,
 )
-from worker.cli.output import confirm, graceful_shutdown, print_json
+from worker.cli.output import confirm, graceful_shutdown, print_json, print_line
 from worker.cloudtrail.keys import ROOT
 from worker.errors import SetupError, TrailsinkError
 from worker.humanize import format_minute, pluralize
@@ -44,7 +46,7 @@ from worker.opensearch.inventory import IndexInventory
 from worker.opensearch.setup import check_template
 from worker.pipeline.objects import ObjectRef
 from worker.settings import load_settings
-from worker.wiring import make_client, make_consumer, make_queue, now
+from worker.wiring import make_client, make_consumer, make_queue, make_s3_client, now, open_s3_session
 
 if TYPE_CHECKING:
     from worker.aws.sqs import SqsQueue
@@ -82,7 +84,7 @@ def _open_source(options: BackfillOptions, settings: Settings) -> FileSource:
     if options.local:
         tree = LocalTree(options.local)
         return FileSource(bucket, f"{options.local}/", tree, tree)
-    client = open_session().client("s3", config=config(connections=LISTINGS))
+    client = make_s3_client(settings, open_s3_session(settings), connections=LISTINGS)
     return FileSource(bucket, ObjectRef(bucket, "").uri, BucketLister(client, bucket), None)
 
 
@@ -116,6 +118,11 @@ class BackfillCommand:
         self._print_plan(plan, checkpoint)
         if options.dry_run or not (plan.files or checkpoint.cursor):
             return
+        if not options.loads_directly and self._settings.allowed_buckets.refusal(self._bucket):
+            raise SetupError(
+                f"The pipeline does not read the bucket {self._bucket}: add it to TRAILSINK_BUCKETS, here and in the"
+                " consumer's environment, or load the files with --direct."
+            )
         if plan.files and not confirm("Continue?", yes=options.yes):
             raise SetupError("Nothing was done.")
         self._load(job, plan, checkpoint, state)
@@ -143,7 +150,7 @@ class BackfillCommand:
             return BackfillJob(lambda _: (failed.to_selected() for failed in read_report(report, self._bucket)))
         selection = options.selection(checkpoint.since, checkpoint.until)
         return BackfillJob(
-            lambda cursor: list_files(self._source.lister, self._pool, selection, checkpoint.roots, cursor),
+            lambda cursor: list_files(self._source.lister, self._pool, selection, checkpoint.sources, cursor),
             inventory.lookup if inventory else None,
             load_incomplete=options.incomplete,
         )
@@ -154,16 +161,16 @@ class BackfillCommand:
             print_json(plan_document(plan, checkpoint))
         elif plan.files:
             for line in plan_lines(plan, checkpoint, options, self._source.location):
-                click.echo(line)
+                print_line(line)
             for line in destination_lines(options, self._settings):
-                click.echo(line)
+                print_line(line)
         if plan.files or checkpoint.cursor:
             return
         if not plan.present:
             raise SetupError(
                 f"Nothing is selected: no CloudTrail log file in {self._source.location} matches these options."
             )
-        click.echo(nothing_missing(plan), err=True)
+        print_line(nothing_missing(plan), err=True)
 
     # The load
 
@@ -192,7 +199,8 @@ class BackfillCommand:
         """Build the run that resumes at the checkpoint, and what reports on it."""
         options, started_at = self._options, time.monotonic()
         report = FailureReport(Path(checkpoint.report), checkpoint.report_bytes)
-        report.path.parent.mkdir(parents=True, exist_ok=True)
+        with translate_disk_errors(report.path):
+            make_private_folders(report.path.parent)
         loader = self._loader()
         progress = OrderedProgress(checkpoint.tally(), checkpoint.cursor)
         run = BackfillRun(
@@ -219,8 +227,11 @@ class BackfillCommand:
             limiter = RateLimiter(options.rate, QueueLoader.batch_size)
             return QueueLoader(self._queue, self._bucket, limiter, options.max_depth)
 
+        # The operator has named this bucket, so it may be read.
+        own = settings.model_copy(update={"buckets": self._bucket})
+
         def make(letters: InMemoryDeadLetters) -> Consumer:
-            return make_consumer(settings, store=self._source.tree, queue=letters)
+            return make_consumer(own, store=self._source.tree, queue=letters)
 
         loader = DirectLoader(
             make, self._bucket, workers=options.workers, batch_seconds=settings.batch_seconds, stop=self._stop
@@ -237,7 +248,7 @@ def _load_checkpoint(
     if checkpoint is None:
         return None
     started, files = format_minute(checkpoint.started_at), pluralize(checkpoint.tally().files, "file")
-    click.echo(f"Resuming the run of {started} UTC: {files} done.", err=True)
+    print_line(f"Resuming the run of {started} UTC: {files} done.", err=True)
     if options.report and options.report.absolute() != Path(checkpoint.report):
         raise SetupError(
             f"The interrupted run has its report in {checkpoint.report}: leave out --report, or pass --restart."
@@ -250,27 +261,33 @@ def _new_checkpoint(options: BackfillOptions, fingerprint: dict[str, str], sourc
         raise SetupError(f"{options.report} already exists and is not overwritten: name another --report.")
     started = now()
     since, until = time_range(started, since=options.since, until=options.until, last=options.last)
-    roots = [] if options.retry_failed else _choose_roots(options, source)
+    sources = set() if options.retry_failed else _choose_sources(options, source)
+    trees = {key_source.folder for key_source in sources if is_root(key_source)}
     default_report = state_folder(os.environ) / f"failed-{started:%Y%m%dT%H%M%S}-{os.getpid()}.jsonl"
     return Checkpoint(
         fingerprint=fingerprint,
         started_at=started,
         since=since,
         until=until,
-        roots=roots,
+        roots=sorted(tree.removesuffix(ROOT) for tree in trees),
+        others=sorted(key_source for key_source in sources if not is_root(key_source)) or msgspec.UNSET,
         report=str((options.report or default_report).absolute()),
     )
 
 
-def _choose_roots(options: BackfillOptions, source: FileSource) -> list[str]:
-    """Return what comes before each AWSLogs/: from --prefix, or searched; raises SetupError when none is found."""
-    if options.prefix:
-        roots = {root_of(prefix) for prefix in options.prefix}
-        if nested := nested_root(roots):
-            raise click.UsageError(f"--prefix {nested} is below the {ROOT} of another prefix.")
-        return sorted(roots)
-    if not (searched := find_roots(source.lister)):
+def _choose_sources(options: BackfillOptions, source: FileSource) -> set[KeySource]:
+    """Return where the files are: below --prefix, or searched; raises SetupError when nothing is found."""
+    roots = {root_of(prefix) for prefix in options.prefix}
+    if nested := nested_root(roots):
+        raise click.UsageError(f"--prefix {nested} is below the {ROOT} of another prefix.")
+    lister = source.lister
+    results = [find_sources_at(lister, root) for root in sorted(roots)] or [find_sources(lister)]
+    if not all(result.complete for result in results):
+        print_line("Warning: not every folder was searched for files: name the others with --prefix.", err=True)
+    sources = {key_source for result in results for key_source in result.sources}
+    if not (sources or roots):
         raise SetupError(
-            f"No {ROOT} was found in {source.location} within three folders: pass what comes before it as --prefix."
+            f"No {ROOT} was found in {source.location} within three folders, and no file that is named like"
+            " CloudTrail's: pass what comes before it as --prefix."
         )
-    return searched
+    return sources | {KeySource(root + ROOT) for root in roots}

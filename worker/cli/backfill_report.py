@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
-import click
 import msgspec
 from rich.console import Console
 from rich.progress import (
@@ -26,8 +25,7 @@ from worker.backfill.progress import RECORD_COUNTS, BackfillPlan, LoadOutcome, L
 from worker.backfill.report import read_report
 from worker.backfill.selection import ALLOWED_LATENESS
 from worker.cli.backfill_options import Scope
-from worker.cli.output import print_json, print_table
-from worker.cloudtrail.keys import ROOT
+from worker.cli.output import print_json, print_line, print_table
 from worker.humanize import format_minute, format_size, pluralize
 
 if TYPE_CHECKING:
@@ -71,11 +69,11 @@ def plan_document(plan: BackfillPlan, checkpoint: Checkpoint) -> dict[str, objec
 
 
 def plan_lines(plan: BackfillPlan, checkpoint: Checkpoint, options: BackfillOptions, location: str) -> Iterator[str]:
-    """Yield what is loaded, as text: the files of a plan that has any. `location` comes before the roots."""
+    """Yield what is loaded, as text: the files of a plan that has any. `location` comes before the folders."""
     if options.retry_failed:
         yield f"from      {options.retry_failed}"
     else:
-        yield f"from      {', '.join(f'{location}{root}{ROOT}' for root in checkpoint.roots)}"
+        yield f"from      {', '.join(f'{location}{source.folder}' for source in checkpoint.sources)}"
         start = format_minute(checkpoint.since) if checkpoint.since else "any time"
         yield f"delivered {start} to {format_minute(checkpoint.until + ALLOWED_LATENESS)} UTC"
     yield f"files     {plan.files:,}"
@@ -153,7 +151,7 @@ class FullQueueWarning:
             return
         self._printed = True
         depth = pluralize(self._loader.depth, "message")
-        click.echo(
+        print_line(
             f"The queue holds {depth}, and --max-depth is {self._max_depth:,}: waiting for its consumer.", err=True
         )
 
@@ -219,11 +217,12 @@ class RunReporter:
         tally = self.run.progress.tally
         print_outcomes(tally)
         for failed in islice(self._failed_files(), _SHOWN_FAILURES):
-            click.echo(f"{failed.reason}  {failed.object}\n  {failed.detail}")
+            print_line(f"{failed.reason}  {failed.object}")
+            print_line(f"  {failed.detail}")
         if (failures := tally.outcomes[LoadOutcome.FAILED]) > _SHOWN_FAILURES:
-            click.echo(f"... and {failures - _SHOWN_FAILURES:,} more, in {self.report.path}")
+            print_line(f"... and {failures - _SHOWN_FAILURES:,} more, in {self.report.path}")
         if tally.outcomes[LoadOutcome.ANNOUNCED]:
-            click.echo("Files that cannot be loaded go to the dead-letter queue: trailsink dlq list")
+            print_line("Files that cannot be loaded go to the dead-letter queue: trailsink dlq list")
 
     def _failed_files(self) -> Iterator[FailedFile]:
         return read_report(self.report.path, self.bucket) if self.report.size else iter(())
@@ -238,7 +237,7 @@ def print_outcomes(tally: LoadTally) -> None:
     if rows:
         print_table(["day", *outcomes], rows, right=outcomes)
     if tally.records:
-        click.echo("records: " + ", ".join(f"{tally.records[name]:,} {name}" for name in RECORD_COUNTS))
+        print_line("records: " + ", ".join(f"{tally.records[name]:,} {name}" for name in RECORD_COUNTS))
 
 
 def resume_advice(state: Path | None) -> str:

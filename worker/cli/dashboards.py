@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 
 import click
 
-from worker.cli.output import escape_control_characters
+from worker.aws.partitions import is_aws_host
+from worker.cli.output import print_document, print_line
 from worker.errors import SetupError
 from worker.opensearch.dashboards import install, ndjson, saved_objects
 from worker.settings import load_settings
@@ -21,15 +22,17 @@ def install_dashboards(*, url: str | None, tenant: str | None) -> None:
     """Import the saved objects into a running OpenSearch Dashboards."""
     settings = load_settings()
     address = (url or _default_address(settings.required("opensearch_url"))).rstrip("/")
-    if urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
-        raise click.UsageError(f"--url must be an address like https://host/_dashboards, not {address}.")
+    if url and (
+        "@" in urlsplit(url).netloc or urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname
+    ):
+        raise click.UsageError("--url must be an address like https://host/_dashboards, without a user or password.")
     client = make_client(settings.model_copy(update={"opensearch_url": address})).connect()
     for title in install(client, settings.index_prefix, tenant or ""):
-        click.echo(f"Dashboard {escape_control_characters(title)} is available at {address}/app/dashboards.")
+        print_line(f"Dashboard {title} is available at {address}/app/dashboards.")
 
 
 def _default_address(cluster_url: str) -> str:
-    if (urlsplit(cluster_url).hostname or "").endswith(".amazonaws.com"):
+    if is_aws_host(urlsplit(cluster_url).hostname or ""):
         return f"{cluster_url.rstrip('/')}/_dashboards"
     raise SetupError("The address of Dashboards does not follow from TRAILSINK_OPENSEARCH_URL: pass --url.")
 
@@ -39,10 +42,10 @@ def export(*, file: Path) -> None:
     prefix = load_settings().index_prefix
     text = ndjson(prefix)
     if str(file) == "-":
-        click.echo(text, nl=False)
+        print_document(text)
         return
     try:
         file.write_text(text, encoding="utf-8")
     except OSError as error:
         raise SetupError(f"{file} cannot be written: {error.strerror}.") from error
-    click.echo(f"Wrote {len(saved_objects(prefix))} saved objects for {prefix}-* to {file}.")
+    print_line(f"Wrote {len(saved_objects(prefix))} saved objects for {prefix}-* to {file}.")

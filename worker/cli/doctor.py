@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from worker.aws.session import open_session
 from worker.cli.deploy import CLUSTER_SECONDS
-from worker.cli.output import format_status, print_json
+from worker.cli.output import format_status, print_json, print_line
 from worker.deploy.deployed import describe_stack, settings_of
+from worker.deploy.function_code import read_function_code
 from worker.deploy.template import BUNDLE, template_text
 from worker.errors import SetupError
 from worker.health.doctor import Doctor
@@ -55,17 +54,23 @@ def doctor(*, name: str | None, loader_role: str | None, as_json: bool) -> None:
 
 
 def _print(finding: Finding) -> None:
-    click.echo(f"{format_status(finding.status, 12)} {finding.check}: {finding.evidence}")
+    print_line(format_status(finding.status, 12), f" {finding.check}: {finding.evidence}")
     if finding.fix:
-        click.echo(f"{'':<12} {finding.fix}")
+        print_line(f"{'':<12} {finding.fix}")
 
 
 def _check_stack(name: str, loader_role: str) -> Iterator[Finding]:
     """Check a stack against this trailsink, and then what it created."""
-    deployed = describe_stack(open_session().client("cloudformation"), name)
+    session = open_session()
+    deployed = describe_stack(session.client("cloudformation"), name)
     bundle = BUNDLE.read_bytes() if BUNDLE.is_file() else None
-    key = deployed.values.get("CodeKey", "")
-    yield from StackDrift(deployed.name, deployed.template, key, template_text(), bundle).findings()
+    try:
+        functions = read_function_code(session, name)
+    except SetupError:
+        functions = {}  # the finding says that it was not checked
+    yield from StackDrift(
+        deployed.name, deployed.template, deployed.values.get("CodeKey", ""), functions, template_text(), bundle
+    ).findings()
     yield from _check(settings_of(deployed), loader_role, deployed.trail_prefix)
 
 

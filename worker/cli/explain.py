@@ -6,12 +6,11 @@ import json
 import shlex
 from typing import TYPE_CHECKING, Any
 
-import click
 import msgspec
 
-from worker.cli.output import escape_control_characters
+from worker.cli.output import Safe, join, print_document, print_line, style
 from worker.errors import SetupError
-from worker.humanize import format_duration
+from worker.humanize import ascii_json, escape_control_characters, format_duration
 from worker.opensearch.explain import explain, related
 from worker.settings import load_settings
 from worker.wiring import make_client
@@ -47,15 +46,15 @@ def explain_event(*, event_id: str, as_json: bool, with_record: bool) -> None:
     if not explanation.locations:
         raise SetupError(_missing(client, settings.index_prefix, event_id))
     if not as_json and (note := _note(explanation)):
-        click.echo(note)
+        print_line(note)
     for location in explanation.locations:
         if as_json:
-            click.echo(json.dumps(_document(location, with_record=with_record)))
+            print_document(f"{ascii_json(json.dumps(_document(location, with_record=with_record)))}\n")
             continue
         for line in _lines(location):
-            click.echo(line)
+            print_line(line)
         if with_record:
-            click.echo(json.dumps(location.record, indent=2))
+            print_document(f"{ascii_json(json.dumps(location.record, indent=2))}\n")
 
 
 def _note(explanation: Explanation) -> str:
@@ -80,18 +79,22 @@ def _document(location: EventLocation, *, with_record: bool) -> dict[str, Any]:
     return members if with_record else {name: value for name, value in members.items() if name != "record"}
 
 
-def _lines(location: EventLocation) -> Iterator[str]:
-    yield click.style(escape_control_characters(location.event_id), bold=True)
-    yield f"  event      {escape_control_characters(location.event)}"
-    yield f"  index      {escape_control_characters(location.index)}"
-    yield f"  document   {escape_control_characters(location.document_id)}"
-    yield f"  file       {escape_control_characters(location.object) or _NOT_OURS}"
+def _lines(location: EventLocation) -> Iterator[Safe]:
+    return map(join, _facts(location))
+
+
+def _facts(location: EventLocation) -> Iterator[str]:
+    yield style(location.event_id, bold=True)
+    yield f"  event      {location.event}"
+    yield f"  index      {location.index}"
+    yield f"  document   {location.document_id}"
+    yield f"  file       {location.object or _NOT_OURS}"
     if location.position is not None:
         yield f"  position   {location.position}, counted from 0"
     yield from _times(location)
     if location.degraded:
         cause = _DEGRADED.get(location.degraded, _REFUSED)
-        yield f"  degraded   {escape_control_characters(location.degraded)}: {cause};"
+        yield f"  degraded   {location.degraded}: {cause};"
         yield "             missing fields are in the text of trailsink.raw"
     else:
         yield "  degraded   no"
@@ -124,13 +127,12 @@ def _lag(seconds: float) -> str:
 
 def _missing(client: OpenSearch, prefix: str, event_id: str) -> str:
     """Return what to try for an id without an event: it may be another kind of id, or its file was not loaded."""
-    shown_id = escape_control_characters(event_id)
     name, ids = related(client, prefix, event_id)
     if ids:
-        events = ", ".join(map(escape_control_characters, ids))
-        return f"{shown_id} is not an event's id but the {name} of {events}"
+        events = ", ".join(ids)
+        return f"{event_id} is not an event's id but the {name} of {events}"
     return (
-        f"No event {shown_id} is in {prefix}-*. A new event is searchable after 10 s. Otherwise its file may be a dead"
+        f"No event {event_id} is in {prefix}-*. A new event is searchable after 10 s. Otherwise its file may be a dead"
         " letter (trailsink dlq list), its notification may be lost (trailsink backfill --missing), or the pipeline may"
         " have a fault (trailsink doctor)"
     )

@@ -12,6 +12,7 @@ import click
 from worker import __version__
 from worker.cli.options import examples
 from worker.errors import TrailsinkError
+from worker.humanize import escape_control_characters
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100}
 
@@ -52,7 +53,7 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except _expected_errors() as error:
-            sentence = str(error).strip().rstrip(".")
+            sentence = escape_control_characters(str(error).strip().rstrip("."))
             raise click.ClickException(f"{sentence}.") from error
 
 
@@ -90,7 +91,7 @@ def _warn_of_unknown_settings() -> None:
     from worker.settings import unknown_settings  # noqa: PLC0415 - `trailsink template` needs no settings
 
     for name in unknown_settings(os.environ):
-        click.echo(f"Warning: {name} is not a setting of trailsink.", err=True)
+        click.echo(f"Warning: {escape_control_characters(name)} is not a setting of trailsink.", err=True)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
-"""What commands print with: tables, JSON, statuses in colour, questions, and a graceful end on a signal."""
+"""What commands print with: lines, tables, JSON, statuses in colour, questions, and a graceful end on a signal.
+
+No other module of `worker.cli` writes to the terminal, so that foreign text is escaped in one place.
+"""
 
 from __future__ import annotations
 
 import signal
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
@@ -15,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from worker.health.findings import CheckStatus
+from worker.humanize import ascii_json, escape_control_characters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,6 +26,27 @@ if TYPE_CHECKING:
     from types import FrameType
 
 _COLOURS = {CheckStatus.OK: "green", CheckStatus.WARNING: "yellow", CheckStatus.FAULT: "red"}
+
+
+class Safe(str):
+    """Text without anything foreign that a terminal would obey: escaped, or our own style."""
+
+    __slots__ = ()
+
+
+def style(text: str, **attributes: Any) -> Safe:  # noqa: ANN401 - as click.style takes them
+    """Return a text in a colour or in bold."""
+    return Safe(click.style(join(text), **attributes))
+
+
+def join(*parts: str) -> Safe:
+    """Return one line of all parts, with control characters escaped in those that are not safe already."""
+    return Safe("".join(part if isinstance(part, Safe) else escape_control_characters(part) for part in parts))
+
+
+def print_line(*parts: str, err: bool = False) -> None:
+    """Print one line of all parts; what others wrote cannot control the terminal."""
+    click.echo(join(*parts), err=err)
 
 
 def confirm(question: str, *, yes: bool, undo: Callable[[], object] | None = None) -> bool:
@@ -40,11 +65,11 @@ def confirm(question: str, *, yes: bool, undo: Callable[[], object] | None = Non
 
 def _ask(question: str) -> bool:
     try:
-        return click.confirm(question, err=True)
+        return click.confirm(join(question), err=True)
     except click.Abort as abort:
         if sys.stdin.isatty():  # Ctrl-C
             raise
-        click.echo(err=True)
+        print_line(err=True)
         raise click.UsageError("There is no terminal to confirm on, so nothing was changed: pass --yes.") from abort
 
 
@@ -53,11 +78,11 @@ def print_table(
 ) -> None:
     """Print rows under their headings, the columns named in `right` aligned to the right.
 
-    A terminal gets the table fitted to its width; a pipe or a file gets each row on one line with nothing cut. Text
-    from outside must have gone through `escape_control_characters`. Without `heading`, only rows: the next part of a
-    long table.
+    A terminal gets the table fitted to its width; a pipe or a file gets each row on one line with nothing cut.
+    Without `heading`, only rows: the next part of a long table.
     """
     right_aligned = set(right)
+    rows = ([join(cell) for cell in row] for row in rows)
     if not sys.stdout.isatty():
         _print_plain(columns, rows, right_aligned, heading=heading)
         return
@@ -70,7 +95,7 @@ def print_table(
     with console.capture() as capture:
         console.print(table)
     for line in capture.get().splitlines():
-        click.echo(line.rstrip())
+        print_line(Safe(line.rstrip()))
 
 
 def _print_plain(
@@ -84,7 +109,7 @@ def _print_plain(
         for name, cell, width in zip(columns, line, widths, strict=True):
             padding = " " * (width - cell_len(cell))
             padded.append(padding + cell if name in right_aligned else cell + padding)
-        click.echo("  ".join(padded).rstrip())
+        print_line(Safe("  ".join(padded).rstrip()))
 
 
 @contextmanager
@@ -92,7 +117,7 @@ def graceful_shutdown(stop: Event, action: str) -> Iterator[None]:
     """Have SIGTERM and SIGINT set `stop`, and a second signal end the process; `action` says what happens meanwhile."""
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
-        click.echo(f"Stopping: {action}. A second signal ends it at once.", err=True)
+        print_line(f"Stopping: {action}. A second signal ends it at once.", err=True)
         stop.set()
         signal.signal(number, signal.SIG_DFL)
 
@@ -104,24 +129,16 @@ def graceful_shutdown(stop: Event, action: str) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def escape_control_characters(text: str) -> str:
-    r"""Return a text in which what a terminal would obey instead of show is escaped: \x1b, \n, \u202e.
-
-    Events hold what their callers chose (a user agent, a key), so a caller could clear the screen of whoever looks, or
-    turn text around.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
-    )
-
-
 def print_json(document: object, *, err: bool = False) -> None:
     """Print a document as one line of JSON; timestamps in ISO 8601."""
-    click.echo(msgspec.json.encode(document).decode(), err=err)
+    print_document(f"{ascii_json(msgspec.json.encode(document).decode())}\n", err=err)
 
 
-def format_status(status: CheckStatus, width: int = 0) -> str:
+def print_document(text: str, *, err: bool = False) -> None:
+    """Print a text as it is: a document for programs, in which nothing can control a terminal any more."""
+    click.echo(text, nl=False, err=err)
+
+
+def format_status(status: CheckStatus, width: int = 0) -> Safe:
     """Return a status in its colour, padded to a width."""
-    return click.style(f"{status:<{width}}", fg=_COLOURS.get(status, "bright_black"), bold=status is CheckStatus.FAULT)
+    return style(f"{status:<{width}}", fg=_COLOURS.get(status, "bright_black"), bold=status is CheckStatus.FAULT)

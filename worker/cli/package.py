@@ -6,9 +6,7 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
-from worker.cli.output import print_table
+from worker.cli.output import print_line, print_table
 from worker.deploy.bundle import Target, build
 
 if TYPE_CHECKING:
@@ -22,21 +20,21 @@ def package(*, architecture: Architecture, python: str, output: Path | None, byt
 
 
 def _print(bundle: Bundle) -> None:
-    click.echo(f"{bundle.path}: {bundle.target.runtime} on {bundle.target.architecture}")
+    print_line(f"{bundle.path}: {bundle.target.runtime} on {bundle.target.architecture}")
     rows = [(size.package, f"{size.files:,}", f"{size.zipped:,}", f"{size.unzipped:,}") for size in bundle.sizes]
     files, unzipped = sum(size.files for size in bundle.sizes), sum(size.unzipped for size in bundle.sizes)
     rows.append(("all", f"{files:,}", f"{bundle.zipped:,}", f"{unzipped:,}"))
     print_table(("package", "files", "zipped", "unzipped"), rows, right=("files", "zipped", "unzipped"))
-    click.echo()
+    print_line()
     left_out = [("boto3 and its dependencies: the runtime brings them", "", "")]
     left_out += [(reason, f"{len(paths):,}", f"{sum(paths.values()):,}") for reason, paths in bundle.left_out.items()]
     print_table(("left out", "files", "bytes"), left_out, right=("files", "bytes"))
-    click.echo()
+    print_line()
     if bundle.compiled_by:
-        click.echo(f"Compiled by {bundle.compiled_by}, zipped with zlib {zlib.ZLIB_RUNTIME_VERSION}.")
+        print_line(f"Compiled by {bundle.compiled_by}, zipped with zlib {zlib.ZLIB_RUNTIME_VERSION}.")
     else:
-        click.echo(
+        print_line(
             f"Not compiled, zipped with zlib {zlib.ZLIB_RUNTIME_VERSION}: every cold start compiles what it imports,"
             f" which takes more than twice as long. A {bundle.target.runtime} on the PATH would compile it here."
         )
-    click.echo(f"SHA-256 {bundle.sha256}")
+    print_line(f"SHA-256 {bundle.sha256}")

@@ -10,14 +10,14 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-import click
 import msgspec
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from worker.cli.output import graceful_shutdown
+from worker.cli.output import graceful_shutdown, join, print_document, print_json, print_line
 from worker.errors import IndexUnavailable, QueueUnavailable, SetupError
+from worker.humanize import ascii_json
 from worker.opensearch.setup import check_template
 from worker.poller import Poller, Polling
 from worker.settings import load_settings
@@ -47,7 +47,11 @@ def run(*, concurrency: int, batch_size: int, until_idle: bool, timeout: float |
     with graceful_shutdown(polling.stop, "messages that are held are finished or handed back"):
         with _reporting(settings, totals, live=sys.stderr.isatty() if progress is None else progress) as report:
             timed_out = _poll(settings, polling, concurrency, report, timeout)
-        click.echo("\n".join([totals.sentence(), *totals.reasons()]) if sys.stdout.isatty() else totals.line())
+        if sys.stdout.isatty():
+            for line in totals.screen():
+                print_line(line)
+        else:
+            print_document(f"{totals.line()}\n")
     visible, hidden = queue.depth() if timed_out else (0, 0)
     if visible + hidden:
         raise SetupError(f"Out of time, and the queue is not empty: {visible} messages visible, {hidden} hidden.")
@@ -59,7 +63,7 @@ def _check_cluster(settings: Settings) -> None:
     try:
         check_template(make_client(quick).connect(), settings.index_prefix)
     except IndexUnavailable as error:
-        click.echo(f"Warning: {error}; meanwhile messages go back to the queue.", err=True)
+        print_line(f"Warning: {error}; meanwhile messages go back to the queue.", err=True)
 
 
 def _poll(
@@ -90,7 +94,7 @@ def _loop(poller: Poller, polling: Polling) -> None:
         try:
             return poller.run()
         except QueueUnavailable as error:
-            click.echo(msgspec.json.encode({"level": "WARNING", "message": "queue", "detail": str(error)}).decode())
+            print_json({"level": "WARNING", "message": "queue", "detail": str(error)})
             polling.pause(_QUEUE_RETRY_SECONDS)
     return None
 
@@ -115,7 +119,7 @@ class _Totals:
         """Return the totals as JSON."""
         rounded = {metric.name: round(self._counts[metric.name], 3) for metric in METRICS if metric.measure}
         head = {"timestamp": now().isoformat(timespec="milliseconds"), "level": "INFO", "message": "totals"}
-        return msgspec.json.encode(head | {"ignored": dict(self._ignored), **rounded}).decode()
+        return ascii_json(msgspec.json.encode(head | {"ignored": dict(self._ignored), **rounded}).decode())
 
     def sentence(self) -> str:
         """Return the totals for people, on one line of a terminal: what is not zero."""
@@ -124,8 +128,9 @@ class _Totals:
         parts += [f"{self._counts[name]:,.0f} {word}" for name, word in _WORDS.items() if self._counts[name]]
         return " · ".join(parts)
 
-    def reasons(self) -> Iterator[str]:
-        """Yield why files did not end well, and what was ignored."""
+    def screen(self) -> Iterator[str]:
+        """Yield the totals for people, then why files did not end well, and what was ignored."""
+        yield self.sentence()
         for (outcome, reason), number in sorted(self._reasons.items()):
             yield f"  {outcome}: {number} {reason}"
         for name, number in sorted(self._ignored.items()):
@@ -156,9 +161,9 @@ def _reporting(settings: Settings, totals: _Totals, *, live: bool) -> Iterator[C
         with lock:
             totals.add(result)
             if print_lines:
-                click.echo("\n".join(report_lines(result, queue=settings.metrics_queue)))
+                print_document("".join(f"{line}\n" for line in report_lines(result, queue=settings.metrics_queue)))
             if display:
-                display.update(Text("\n".join([totals.sentence(), *totals.reasons()])))
+                display.update(Text("\n".join(map(join, totals.screen()))))
 
     with display or nullcontext():
         if display:

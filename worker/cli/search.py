@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from worker.cli.commands.search import DEFAULT_FIELDS
-from worker.cli.output import escape_control_characters, print_table
-from worker.humanize import pluralize
+from worker.cli.output import print_document, print_line, print_table
+from worker.humanize import ascii_json, escape_control_characters, pluralize
 from worker.opensearch.counts import EventCounts
 from worker.opensearch.search import Search, SearchSession
 from worker.settings import load_settings
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 _DEFAULT_LIMIT = 100
 
-# A spreadsheet takes a cell that starts with one of these for a formula and runs it.
+# A spreadsheet takes a cell that starts with one of these for a formula and runs it; in some locales, in full width.
 # owasp.org/www-community/attacks/CSV_Injection
-_FORMULA_PREFIXES = ("=", "+", "-", "@")
+_FORMULA_PREFIXES = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def search(  # noqa: PLR0913 - one per option
@@ -72,7 +72,7 @@ def search(  # noqa: PLR0913 - one per option
         for number, page in enumerate(pages):
             _PRINTERS[form](page, request.fields, number == 0)
             shown += len(page)
-    click.echo(_summary(session, shown), err=True)
+    print_line(_summary(session, shown), err=True)
 
 
 def _print_counts(session: SearchSession, paths: tuple[str, ...], form: str, limit: int | None) -> None:
@@ -88,20 +88,21 @@ def _print_counts(session: SearchSession, paths: tuple[str, ...], form: str, lim
     if form == "json":
         for key, group in groups:
             values = dict(zip(paths, key, strict=True))
-            click.echo(json.dumps({"count": group.count, "values": values, "first": group.first, "last": group.last}))
+            document = {"count": group.count, "values": values, "first": group.first, "last": group.last}
+            print_document(f"{ascii_json(json.dumps(document))}\n")
     elif form == "csv":
         _print_rows([names, *rows])
     elif rows:
-        print_table(names, ([escape_control_characters(text) for text in row] for row in rows), heading=True)
+        print_table(names, rows, right=("count",))
     shown = f"{len(groups):,} of " if len(groups) < len(counts.groups) else ""
     without = f" {pluralize(counts.without, 'event')} without a value." if counts.without else ""
-    click.echo(f"{shown}{pluralize(len(counts.groups), 'group')} of {pluralize(events, 'event')}.{without}", err=True)
+    print_line(f"{shown}{pluralize(len(counts.groups), 'group')} of {pluralize(events, 'event')}.{without}", err=True)
 
 
 def _print_rows(rows: Iterable[Sequence[str]]) -> None:
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows([_cell(text) for text in row] for row in rows)
-    click.echo(buffer.getvalue(), nl=False)
+    print_document(buffer.getvalue())
 
 
 def _summary(session: SearchSession, shown: int) -> str:
@@ -121,23 +122,22 @@ def _nothing_found(session: SearchSession) -> str:
 
 
 def _print_table(page: list[Hit], fields: tuple[str, ...], first: bool) -> None:  # noqa: FBT001
-    rows = ([escape_control_characters(_text(hit.value(name))) for name in fields] for hit in page)
-    print_table(fields, rows, heading=first)
+    print_table(fields, ([_text(hit.value(name)) for name in fields] for hit in page), heading=first)
 
 
 def _print_json(page: list[Hit], fields: tuple[str, ...], _first: bool) -> None:  # noqa: FBT001
     for hit in page:
-        # ASCII only: a terminal obeys some characters beyond it.
-        click.echo(json.dumps({name: hit.value(name) for name in fields} if fields else hit.source))
+        document = {name: hit.value(name) for name in fields} if fields else hit.source
+        print_document(f"{ascii_json(json.dumps(document))}\n")
 
 
 def _print_csv(page: list[Hit], fields: tuple[str, ...], first: bool) -> None:  # noqa: FBT001
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     if first:
-        writer.writerow(fields)
+        writer.writerow(map(_cell, fields))
     writer.writerows([_cell(hit.value(name)) for name in fields] for hit in page)
-    click.echo(buffer.getvalue(), nl=False)
+    print_document(buffer.getvalue())
 
 
 _PRINTERS: dict[str, Callable[[list[Hit], tuple[str, ...], bool], None]] = {

@@ -9,13 +9,12 @@ from contextlib import nullcontext
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import click
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
 from worker.aws.session import open_session
-from worker.cli.output import escape_control_characters, format_status
+from worker.cli.output import Safe, format_status, join, print_document, print_line
 from worker.dlq.letters import LetterFilter
 from worker.dlq.service import DeadLetterService
 from worker.dlq.sqs import make_dead_letter_queue
@@ -23,12 +22,12 @@ from worker.errors import SetupError
 from worker.health.findings import CheckStatus
 from worker.health.probe import Probe
 from worker.health.status import StatusReport, newest_indices, report
-from worker.humanize import format_size
+from worker.humanize import ascii_json, format_size
 from worker.settings import load_settings
 from worker.wiring import make_client, make_store, now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from worker.settings import Settings
 
@@ -45,7 +44,7 @@ def status(*, watch: float | None, as_json: bool, letters: bool, strict: bool) -
     probe = _make_probe(settings, letters=letters)
     if watch is None:
         current = report(probe.collect())
-        click.echo(_format_json(current) if as_json else _format_screen(current))
+        _print(current, as_json=as_json)
     else:
         current = _watch(lambda: report(probe.collect()), watch, as_json=as_json)
     names = current.names(CheckStatus.FAULT, *([CheckStatus.WARNING] if strict else []))
@@ -59,7 +58,11 @@ def _make_probe(settings: Settings, *, letters: bool) -> Probe:
     @cache
     def service() -> DeadLetterService:
         return DeadLetterService(
-            make_dead_letter_queue(settings), make_store(settings), sleep=time.sleep, report_progress=lambda _: None
+            make_dead_letter_queue(settings),
+            make_store(settings),
+            max_inflated=settings.max_inflated_bytes,
+            sleep=time.sleep,
+            report_progress=lambda _: None,
         )
 
     return Probe(
@@ -83,31 +86,40 @@ def _watch(collect: Callable[[], StatusReport], seconds: float, *, as_json: bool
         try:
             while True:
                 if display:
-                    display.update(Text.from_ansi(_format_screen(current)), refresh=True)
+                    display.update(Text.from_ansi("\n".join(_screen(current))), refresh=True)
                 else:
-                    click.echo(_format_json(current) if as_json else f"{_format_screen(current)}\n")
+                    _print(current, as_json=as_json)
+                    if not as_json:
+                        print_line()
                 time.sleep(seconds)
                 current = collect()
         except KeyboardInterrupt:
             return current
 
 
-def _format_screen(current: StatusReport) -> str:
-    lines = [f"trailsink at {current.observed_at:%Y-%m-%d %H:%M:%S} UTC: {format_status(current.status)}"]
+def _print(current: StatusReport, *, as_json: bool) -> None:
+    if as_json:
+        print_document(f"{ascii_json(_format_json(current))}\n")
+        return
+    for line in _screen(current):
+        print_line(line)
+
+
+def _screen(current: StatusReport) -> Iterator[Safe]:
+    head = f"trailsink at {current.observed_at:%Y-%m-%d %H:%M:%S} UTC: "
+    yield join(head, format_status(current.status))
     for part in current.parts:
-        lines.append(f"{part.name:<12}  {format_status(part.status, 7)}  {escape_control_characters(part.text)}")
+        yield join(f"{part.name:<12}  ", format_status(part.status, 7), f"  {part.text}")
         if part.name == "indices":
-            lines += _format_bars(newest_indices(part))
-    return "\n".join(lines)
+            yield from _bars(newest_indices(part))
 
 
-def _format_bars(indices: list[Any]) -> list[str]:
+def _bars(indices: list[Any]) -> Iterator[Safe]:
     maximum = max((index["events"] for index in indices), default=0) or 1
-    return [
-        f"  {escape_control_characters(index['name']):<26} {index['events']:>13,}  "
-        f"{format_size(index['size_bytes']):>10}  {'#' * round(_BAR_WIDTH * index['events'] / maximum)}".rstrip()
-        for index in indices
-    ]
+    for index in indices:
+        bar = "#" * round(_BAR_WIDTH * index["events"] / maximum)
+        size = format_size(index["size_bytes"])
+        yield join(f"  {index['name']:<26} {index['events']:>13,}  {size:>10}  {bar}".rstrip())
 
 
 def _format_json(current: StatusReport) -> str:

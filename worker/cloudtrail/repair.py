@@ -35,6 +35,13 @@ _OBJECT_START = re.compile(rb'\s*+\{\s*+(?:"|\}|\Z)')
 # The scanner reads about 4 MB a second: a file above CloudTrail's documented 50 MB is not worth an invocation.
 _MAX_BYTES = 64 << 20
 _TOKENS_PER_CLOCK_CHECK = 1 << 16  # some tens of milliseconds
+_BYTES_PER_CLOCK_CHECK = 256 << 10
+
+# To examine a piece takes a second a MiB. A longer one is no record: CloudTrail's have 256 KB at most.
+_MAX_EXAMINED = 10 << 20
+
+# Each open bracket takes memory until it is closed. No other limit holds for a text of nothing but brackets.
+_MAX_OPEN = 1 << 20
 
 _WELL_FORMED = msgspec.json.Decoder(msgspec.Raw)
 
@@ -57,7 +64,7 @@ def repair_records(
     problem = _problem(scanner, text)
     if scanner.lists == 0 and problem.reason is not Reason.TRUNCATED:
         raise problem
-    records = [raw for piece in scanner.pieces for raw in _validate(piece)] + _rescue(scanner.rest)
+    records = _collect(scanner, max_records, keep_going)
     return records, None if problem.reason is Reason.NO_RECORDS else problem
 
 
@@ -69,6 +76,26 @@ def _problem(scanner: RepairScanner, text: Inflated) -> UnreadableObject:
     if text.content[scanner.end :].strip():
         return UnreadableObject(Reason.NOT_JSON, "there is more text after the JSON object: JSON lines?")
     return UnreadableObject(Reason.NO_RECORDS, "the JSON has no list named Records")
+
+
+def _collect(scanner: RepairScanner, max_records: int, keep_going: Callable[[], bool]) -> list[msgspec.Raw | bytes]:
+    """Return the records of all pieces; raises OutOfTime, and UnreadableObject when there are too many."""
+    records: list[msgspec.Raw | bytes] = []
+    size = 0
+    for piece in scanner.pieces:
+        size += len(piece)
+        if size >= _BYTES_PER_CLOCK_CHECK:
+            size = 0
+            if not keep_going():
+                raise OutOfTime("deadline")
+        records += _validate(piece)
+        if len(records) > max_records:
+            break
+    else:
+        records += _rescue(scanner.rest)
+    if len(records) > max_records:
+        raise UnreadableObject(Reason.TOO_LARGE, f"more than {max_records} records")
+    return records
 
 
 def _validate(piece: bytes) -> list[msgspec.Raw | bytes]:
@@ -87,7 +114,7 @@ def _rescue(rest: bytes) -> list[msgspec.Raw | bytes]:
 
     Only where that record is damaged: in one that is merely cut off, what looks like a record is a part of it.
     """
-    if not rest or _is_cut_off(rest):
+    if not rest or (len(rest) <= _MAX_EXAMINED and _is_cut_off(rest)):
         return []
     *parts, last = _NEXT_RECORD.split(rest)
     if parts and (end := _LIST_END.search(last)):
@@ -104,6 +131,8 @@ def _is_cut_off(rest: bytes) -> bool:
 
 
 def _is_readable(piece: bytes) -> bool:
+    if len(piece) > _MAX_EXAMINED:
+        return False
     try:
         root_members(piece)
     except BrokenJson:
@@ -205,6 +234,8 @@ class RepairScanner(msgspec.Struct):
                 pass  # a bracket of the other kind was never closed: its record is broken, the next one is not
 
     def _push(self, opener: bytes) -> None:
+        if len(self._open) == _MAX_OPEN:
+            raise UnreadableObject(Reason.TOO_LARGE, f"more than {_MAX_OPEN} brackets are open at once")
         self._open.append(opener)
         self._depths[opener] += 1
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from worker.errors import Reason, UnreadableObject
+from worker.errors import NoEvents, Reason, UnreadableObject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,6 +31,19 @@ class _LogDocument(msgspec.Struct):
 _DOCUMENT = msgspec.json.Decoder(_LogDocument)
 
 
+class _DigestDocument(msgspec.Struct):
+    """The members by which a digest file is known.
+
+    docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-log-file-validation-digest-file-structure.html
+    """
+
+    digestS3Object: str  # noqa: N815 - CloudTrail's own name
+    logFiles: list[msgspec.Raw]  # noqa: N815
+
+
+_DIGEST = msgspec.json.Decoder(_DigestDocument)
+
+
 class RawRecords(msgspec.Struct, frozen=True):
     """The records of a file in order: `Raw` where msgspec accepts the JSON, `bytes` where it does not.
 
@@ -45,7 +58,8 @@ def split_records(text: Inflated, keep_going: Callable[[], bool] = lambda: True)
     """Split `{"Records":[...]}` into its records.
 
     Raises UnreadableObject `empty`, `not_json`, `no_records`, or `too_large` when there are more than MAX_RECORDS.
-    Raises OutOfTime when `keep_going` returns False while an odd file is repaired.
+    Raises NoEvents for a digest file, which copies keep under any name. Raises OutOfTime when `keep_going` returns
+    False while an odd file is repaired.
     """
     content = text.content
     if not content and not text.truncated:
@@ -72,8 +86,21 @@ def _repair(text: Inflated, keep_going: Callable[[], bool]) -> RawRecords:
     # for them.
     from worker.cloudtrail.repair import repair_records  # noqa: PLC0415
 
-    records, problem = repair_records(text, keep_going, MAX_RECORDS)
+    try:
+        records, problem = repair_records(text, keep_going, MAX_RECORDS)
+    except UnreadableObject as refusal:
+        if refusal.reason is Reason.NO_RECORDS and _is_digest(text.content):
+            raise NoEvents("digest") from refusal
+        raise
     return RawRecords(records, problem)
+
+
+def _is_digest(content: bytes | bytearray) -> bool:
+    try:
+        _DIGEST.decode(content)
+    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError):
+        return False
+    return True
 
 
 def _has_other_content(records: list[msgspec.Raw | bytes], content: bytes | bytearray) -> bool:

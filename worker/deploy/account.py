@@ -1,25 +1,21 @@
-"""The AWS account and region of the environment's credentials: its buckets, trails and domains, and our uploads."""
+"""The AWS account and region of the environment's credentials: its buckets, trails and domains."""
 
 from __future__ import annotations
 
 from functools import cached_property
-from hashlib import sha256
 from http import HTTPStatus
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from worker.aws.errors import error_text
+from worker.aws.errors import error_code, error_text
 from worker.errors import SetupError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from boto3 import Session
     from types_boto3_s3 import S3Client
-    from types_boto3_s3.literals import BucketLocationConstraintType
-
-_UPLOADS = "trailsink/"
 
 
 class Account:
@@ -41,10 +37,14 @@ class Account:
         except (ClientError, BotoCoreError) as error:
             raise SetupError(f"The AWS credentials cannot be used: {error_text(error)}.") from error
 
-    def check_bucket(self, bucket: str) -> None:
-        """Raise SetupError unless a bucket exists in this region: S3 notifies queues of its own region only."""
+    def check_bucket(self, bucket: str, owner: str = "") -> None:
+        """Raise SetupError unless a bucket exists in this region: S3 notifies queues of its own region only.
+
+        It must belong to `owner`, by default this account: anybody can take the name of a bucket that was deleted.
+        """
+        owner = owner or self.id
         try:
-            response = self._s3.head_bucket(Bucket=bucket)
+            response = self._s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=owner)
             region = response.get("BucketRegion", self.region)
         except ClientError as error:
             metadata = error.response.get("ResponseMetadata", {})
@@ -52,7 +52,10 @@ class Account:
             if metadata.get("HTTPStatusCode") == HTTPStatus.NOT_FOUND:
                 raise SetupError(f"There is no bucket {bucket}.") from error
             if not region or region == self.region:
-                raise SetupError(f"The bucket {bucket} cannot be accessed: {error_text(error)}.") from error
+                raise SetupError(
+                    f"The bucket {bucket} cannot be accessed as one of account {owner}: {error_text(error)}. If another"
+                    " account owns it, set TrailBucketAccount."
+                ) from error
         except BotoCoreError as error:
             raise SetupError(f"S3 does not answer: {error_text(error)}.") from error
         if region != self.region:
@@ -66,77 +69,6 @@ class Account:
             return None
         return [trail.get("Name", "") for trail in trails if trail.get("S3BucketName") == bucket]
 
-    # Uploads
-
-    def upload(self, body: bytes, extension: str, bucket: str) -> tuple[str, str, str]:
-        """Upload the bundle or the template to `bucket`; for "", to a bucket that is created for uploads.
-
-        Returns bucket, key and URL. The key is the hash of the content: an unchanged bundle does not change the stack.
-        """
-        key = f"{_UPLOADS}{sha256(body).hexdigest()}.{extension}"
-        try:
-            bucket = bucket or self._create_code_bucket()
-            self._s3.put_object(Bucket=bucket, Key=key, Body=body)
-        except (ClientError, BotoCoreError) as error:
-            raise SetupError(f"The {extension} file cannot be uploaded: {error_text(error)}.") from error
-        return bucket, key, f"{self._s3.meta.endpoint_url}/{bucket}/{key}"
-
-    def code_bucket_name(self) -> str:
-        """Return the name of the bucket for uploads: one for each account and region."""
-        return f"trailsink-code-{self.id}-{self.region}"
-
-    def remove_code(self, stack: str) -> str:
-        """Delete the bucket for uploads, unless a stack other than `stack` has its bundle in it.
-
-        Returns a sentence that says what was done; a bucket that cannot be deleted is no failure.
-        """
-        bucket = self.code_bucket_name()
-        try:
-            others = sorted(set(self._stacks_with_code_in(bucket)) - {stack})
-            if others:
-                return f"The bucket {bucket} stays, because the stack {others[0]} has its bundle in it."
-            self._delete_uploads(bucket)
-            self._s3.delete_bucket(Bucket=bucket)
-        except (ClientError, BotoCoreError) as error:
-            return f"The bucket {bucket} with the bundle stays: {error_text(error)}."
-        return f"The bucket {bucket} with the bundle is deleted."
-
-    def _stacks_with_code_in(self, bucket: str) -> Iterator[str]:
-        for page in self._session.client("cloudformation").get_paginator("describe_stacks").paginate():
-            for stack in page["Stacks"]:
-                parameters = stack.get("Parameters", [])
-                values = {parameter.get("ParameterKey"): parameter.get("ParameterValue") for parameter in parameters}
-                if values.get("CodeBucket") == bucket:
-                    yield stack["StackName"]
-
-    def _delete_uploads(self, bucket: str) -> None:
-        """Delete the objects that `upload` has put into a bucket, and no others."""
-        for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=_UPLOADS):
-            for entry in page.get("Contents", []):
-                self._s3.delete_object(Bucket=bucket, Key=entry["Key"])
-
-    def _create_code_bucket(self) -> str:
-        """Create the bucket for uploads unless it exists; returns its name."""
-        s3, name = self._s3, self.code_bucket_name()
-        try:
-            s3.head_bucket(Bucket=name)
-        except ClientError:
-            if self.region == "us-east-1":  # the one region that S3 refuses as a location constraint
-                s3.create_bucket(Bucket=name)
-            else:
-                location = cast("BucketLocationConstraintType", self.region)
-                s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": location})
-            s3.put_public_access_block(
-                Bucket=name,
-                PublicAccessBlockConfiguration={
-                    "BlockPublicAcls": True,
-                    "IgnorePublicAcls": True,
-                    "BlockPublicPolicy": True,
-                    "RestrictPublicBuckets": True,
-                },
-            )
-        return name
-
     # The domain
 
     def delete_domain(self, name: str, secret: str) -> Iterator[str]:
@@ -149,3 +81,22 @@ class Account:
                 yield "Its password is deleted; for 30 days, Secrets Manager can restore it."
         except (ClientError, BotoCoreError) as error:
             raise SetupError(f"The domain {name} could not be deleted: {error_text(error)}.") from error
+
+    def delete_domain_logs(self, stack: str) -> Iterator[str]:
+        """Delete the logs of a stack's domain, and its permission to write them; yields what was done."""
+        client, group = self._session.client("logs"), f"/aws/opensearch/{stack}"
+        deletions: tuple[tuple[Callable[[], object], str], ...] = (
+            (lambda: client.delete_log_group(logGroupName=group), f"Its log group {group} is deleted."),
+            (
+                lambda: client.delete_resource_policy(policyName=f"{stack}-domain-logs"),
+                "Its permission to write there is deleted.",
+            ),
+        )
+        for delete, sentence in deletions:
+            try:
+                delete()
+            except (ClientError, BotoCoreError) as error:
+                if error_code(error) != "ResourceNotFoundException":
+                    yield f"The logs of the domain in {group} stay: {error_text(error)}."
+            else:
+                yield sentence

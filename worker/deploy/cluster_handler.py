@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from opensearchpy.exceptions import AuthenticationException, SSLError, TransportError
 from opensearchpy.exceptions import ConnectionError as NoConnection
 
-from worker.deploy.custom_resource import RetryableFailure, WorkResult, parse_properties, serve
+from worker.deploy.custom_resource import RetryableFailure, WorkResult, read_variables, serve
 from worker.errors import SetupError
 from worker.opensearch.security import grant_loader_access
 from worker.opensearch.setup import SetupOptions, install
@@ -37,41 +37,28 @@ _MAX_REQUEST_SECONDS = 30.0
 def cluster_setup(event: Mapping[str, Any], context: LambdaContext) -> None:
     """Set up a cluster and give the loader its access: `Custom::ClusterSetup`.
 
-    Properties: `OpensearchUrl`, `OpensearchAuth`, `OpensearchService`, `OpensearchSecretArn`, `IndexPrefix`,
-    `RetentionDays`, `Replicas`, `LoaderRoleArn`, and `Mapping`, which changes when there is a new index template.
-    A deletion sends nothing to the cluster: events, template, policy and role stay.
+    The function's environment has the settings, `TRAILSINK_REPLICAS` and `TRAILSINK_LOADER_ROLE_ARN`. A deletion sends
+    nothing to the cluster: events, template, policy and role stay.
     """
     serve(event, context, _apply)
 
 
-class ClusterProperties(msgspec.Struct, frozen=True, rename="pascal"):
-    """The properties of the resource; all but the last two are settings of the same name."""
+class ClusterVariables(msgspec.Struct, frozen=True):
+    """What the environment has beside the settings: copies of each shard, and the role to give access to."""
 
-    opensearch_url: str
-    opensearch_auth: str = "auto"
-    opensearch_service: str = "auto"
-    opensearch_secret_arn: str = ""
-    index_prefix: str = "cloudtrail"
-    retention_days: int = 0
     replicas: int | None = None
     loader_role_arn: str = ""
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The properties that are settings, by name."""
-        own = ("replicas", "loader_role_arn")
-        return {name: value for name, value in msgspec.structs.asdict(self).items() if name not in own}
 
 
 def _apply(request: CustomResourceRequest, clock: InvocationClock) -> WorkResult:
     if request.request_type == "Delete":
         return WorkResult("", "Events, index template, retention policy and role stay in the cluster.")
-    properties = parse_properties(request.resource_properties, ClusterProperties)
+    variables = read_variables(ClusterVariables)
     started, lines = time.monotonic(), list[str]()
 
     def attempt() -> None:
         try:
-            lines[:] = _set_up(properties, clock)
+            lines[:] = _set_up(variables, clock)
         except SetupError as error:
             if is_transient(error.__cause__, time.monotonic() - started):
                 raise RetryableFailure(str(error)) from error
@@ -82,29 +69,34 @@ def _apply(request: CustomResourceRequest, clock: InvocationClock) -> WorkResult
     return WorkResult(physical_id, " ".join(lines))
 
 
-def _set_up(properties: ClusterProperties, clock: InvocationClock) -> Iterator[str]:
+def _set_up(variables: ClusterVariables, clock: InvocationClock) -> Iterator[str]:
     """Run all steps, yielding a line for each; a step that was done before changes nothing."""
     clock.check()
-    settings = load_settings(**properties.settings, request_seconds=min(_MAX_REQUEST_SECONDS, clock.remaining()))
+    settings = load_settings(request_seconds=min(_MAX_REQUEST_SECONDS, clock.remaining()))
     options = SetupOptions(
-        properties.index_prefix, properties.retention_days, properties.replicas, settings.is_serverless
+        settings.index_prefix,
+        settings.retention_days,
+        variables.replicas,
+        settings.is_serverless,
+        settings.index_partition,
+        settings.read_only_days,
     )
     client = make_client(settings).connect()
     try:
-        for line in chain(install(client, options), _grant_access(client, properties, serverless=options.serverless)):
+        for line in chain(install(client, options), _grant_access(client, options, variables.loader_role_arn)):
             yield line
             clock.check()
     finally:
         client.close()
 
 
-def _grant_access(client: OpenSearch, properties: ClusterProperties, *, serverless: bool) -> Iterator[str]:
-    if not properties.loader_role_arn:
+def _grant_access(client: OpenSearch, options: SetupOptions, role_arn: str) -> Iterator[str]:
+    if not role_arn:
         return
-    if serverless:
+    if options.serverless:
         yield "Access: on OpenSearch Serverless, data access policies grant it."
         return
-    yield from grant_loader_access(client, properties.index_prefix, properties.loader_role_arn)
+    yield from grant_loader_access(client, options.prefix, role_arn)
 
 
 def is_transient(cause: BaseException | None, seconds: float) -> bool:

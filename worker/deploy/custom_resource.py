@@ -3,6 +3,9 @@
 CloudFormation waits, up to an hour, for one response by HTTP PUT to the request's ResponseURL.
 docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-requests.html
 
+Whoever may invoke the function can send such a request. So an event says only what CloudFormation wants done with the
+resource, and where it waits. With what it is done, the function's own environment says, which the template sets.
+
 The work runs in a thread, and the invocation's own thread is its watchdog. Only the watchdog responds: with the result
 of the work or, shortly before the deadline, with FAILED. So every path sends exactly one response. Late work stops by
 itself: Lambda freezes it with the process and would resume it in the next invocation, which may be the Delete.
@@ -11,6 +14,7 @@ itself: Lambda freezes it with the process and would resume it in the next invoc
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 import time
@@ -22,7 +26,9 @@ import msgspec
 import urllib3
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from worker.aws.partitions import is_response_url
 from worker.errors import OutOfTime, SetupError, TrailsinkError, Unavailable
+from worker.humanize import ascii_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -41,24 +47,24 @@ _RESPONSE_TIMEOUT = 5.0
 _RESPONSE_BYTES = 4096
 
 WORK_THREAD = "custom-resource"
+# Set where a stand-in for CloudFormation waits on the same machine, never by the template.
+LOOPBACK_VARIABLE = "TRAILSINK_TEST_LOOPBACK_RESPONSES"
 _NOT_CREATED = "trailsink-not-made"  # the physical id of a Create that failed
 
 # At DEBUG it logs each URL with its query, which holds the signature here.
 logging.getLogger("urllib3.connectionpool").setLevel(logging.WARNING)
 
-Properties = TypeVar("Properties")
+Variables = TypeVar("Variables", bound=msgspec.Struct)
 
 
 class CustomResourceRequest(msgspec.Struct, frozen=True, rename="pascal"):
-    """CloudFormation's request: what to do with which resource."""
+    """CloudFormation's request: what to do with which resource. Its properties are not read: they are anybody's."""
 
     request_type: Literal["Create", "Update", "Delete"]
     stack_id: str
     request_id: str
     logical_resource_id: str
     physical_resource_id: str = ""
-    resource_properties: dict[str, Any] = {}
-    old_resource_properties: dict[str, Any] = {}
 
 
 class CustomResourceResponse(msgspec.Struct, frozen=True, rename="pascal"):
@@ -152,23 +158,26 @@ class InvocationClock:
         self._stopped.wait(seconds)
 
 
-def parse_properties(properties: Mapping[str, Any], kind: type[Properties]) -> Properties:
-    """Parse the properties of a resource; raises SetupError when they are invalid.
+def read_variables(kind: type[Variables]) -> Variables:
+    """Read the fields of `kind` from the environment variables TRAILSINK_*; raises SetupError when one is wrong.
 
-    An empty string counts as missing: that is how the template passes "none".
+    An empty variable counts as missing: that is how the template passes "none".
     """
-    present = {name: value for name, value in properties.items() if value != ""}
+    names = kind.__struct_fields__
+    present = {name: value for name in names if (value := os.environ.get(f"TRAILSINK_{name.upper()}"))}
     try:
         return msgspec.convert(present, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise SetupError(f"Invalid properties: {error}.") from error
+        raise SetupError(f"The function's environment is wrong: {error}.") from error
 
 
 def serve(event: Mapping[str, Any], context: LambdaContext, work: Work) -> None:
     """Do the work that a request asks for, and respond once.
 
-    Raises Unavailable when the response cannot be delivered: then Lambda retries the invocation, twice at most.
+    Raises Unavailable when the response cannot be delivered: then Lambda retries the invocation, twice at most. Raises
+    SetupError, and does nothing, when the place for the response is not CloudFormation's.
     """
+    _check_response_url(event)
     clock = InvocationClock(context)
     results: list[WorkResult] = []
     thread = threading.Thread(target=lambda: results.append(_run(event, clock, work)), name=WORK_THREAD, daemon=True)
@@ -178,6 +187,18 @@ def serve(event: Mapping[str, Any], context: LambdaContext, work: Work) -> None:
     response = _response(event, results[0] if results else _out_of_time(clock))
     _log(event, response)
     _send(event, response, clock)
+
+
+def _check_response_url(event: Mapping[str, Any]) -> None:
+    """Raise SetupError unless CloudFormation waits at the request's ResponseURL; the error must not show the URL."""
+    url = event.get("ResponseURL")
+    if isinstance(url, str) and (is_response_url(url, os.environ.get("AWS_REGION", "")) or _is_local(url)):
+        return
+    raise SetupError("The request has no ResponseURL of CloudFormation in this region, so nothing was done.")
+
+
+def _is_local(url: str) -> bool:
+    return bool(os.environ.get(LOOPBACK_VARIABLE)) and url.startswith("http://127.0.0.1:")
 
 
 def _run(event: Mapping[str, Any], clock: InvocationClock, work: Work) -> WorkResult:
@@ -196,9 +217,13 @@ def _run(event: Mapping[str, Any], clock: InvocationClock, work: Work) -> WorkRe
 
 def _parse_request(event: Mapping[str, Any]) -> CustomResourceRequest:
     try:
-        return msgspec.convert(dict(event), CustomResourceRequest)
+        request = msgspec.convert(dict(event), CustomResourceRequest)
     except msgspec.ValidationError as error:
         raise SetupError(f"This is not a request of CloudFormation: {error}.") from error
+    # The id ends in a UUID, which a caller who may only invoke functions does not learn.
+    if request.stack_id != os.environ.get("TRAILSINK_STACK_ID"):
+        raise SetupError("The request is of another stack than this function's, so nothing was done.")
+    return request
 
 
 def _out_of_time(clock: InvocationClock) -> WorkResult:
@@ -226,14 +251,14 @@ def _log(event: Mapping[str, Any], response: CustomResourceResponse) -> None:
         "status": response.status,
         "reason": response.reason,
     }
-    sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
+    sys.stdout.write(ascii_json(msgspec.json.encode(line).decode()) + "\n")
 
 
 def _send(event: Mapping[str, Any], response: CustomResourceResponse, clock: InvocationClock) -> None:
     """Put the response to its URL, which is a credential and must not appear in any error."""
-    body, failure = response.body(), "no ResponseURL"
+    body, failure = response.body(), "no time remained"
     with urllib3.PoolManager(maxsize=1) as pool:
-        for pause in _RESPONSE_PAUSES if "ResponseURL" in event else ():
+        for pause in _RESPONSE_PAUSES:
             time.sleep(min(pause, max(0.0, clock.until_end() - 0.3)))
             timeout = min(_RESPONSE_TIMEOUT, clock.until_end() - 0.1)
             if timeout <= 0:
@@ -254,6 +279,7 @@ def _put(pool: urllib3.PoolManager, url: str, body: bytes, timeout: float) -> st
             headers={"content-type": ""},  # the signature covers an empty content type
             timeout=urllib3.Timeout(total=timeout),
             retries=False,
+            redirect=False,
         )
     except urllib3.exceptions.HTTPError as error:
         return type(error).__name__

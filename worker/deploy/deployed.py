@@ -25,9 +25,11 @@ _SETTINGS = {
     "queue_url": "QueueUrl",
     "dead_letter_queue_url": "DeadLetterQueueUrl",
     "bucket": "TrailBucketName",
+    "bucket_account": "TrailBucketAccount",
     "index_prefix": "IndexPrefix",
     "index_partition": "IndexPartition",
     "retention_days": "RetentionDays",
+    "read_only_days": "ReadOnlyDays",
 }
 
 _SECRETS = ("MasterSecretArn", "SecretArn")
@@ -87,6 +89,11 @@ def _template(client: CloudFormationClient, name: str) -> str:
 def settings_of(deployed: DeployedStack) -> Settings:
     """Load the settings for a stack; credentials come from the environment, or else from the stack's secret."""
     settings = load_settings(**deployed.settings)
-    if deployed.secret and not settings.opensearch_username and not settings.opensearch_secret_arn:
+    if settings.opensearch_username or settings.opensearch_secret_arn:
+        return settings
+    if deployed.secret:
         return load_settings(**deployed.settings, opensearch_secret_arn=deployed.secret)
+    if settings.opensearch_auth == "auto" and settings.opensearch_service != "auto":
+        # An endpoint of one's own does not tell by its host name that requests have to be signed.
+        return load_settings(**deployed.settings, opensearch_auth="sigv4")
     return settings

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, cast
@@ -22,7 +21,7 @@ from worker.aws.bucket_notifications import (
 )
 from worker.aws.errors import error_code, error_text
 from worker.aws.session import config, open_session
-from worker.deploy.custom_resource import RetryableFailure, WorkResult, parse_properties, serve
+from worker.deploy.custom_resource import RetryableFailure, WorkResult, read_variables, serve
 from worker.errors import SetupError, TrailsinkError
 
 if TYPE_CHECKING:
@@ -42,116 +41,135 @@ _TRANSIENT_STATUSES = (403, 409, 429)
 
 _PHYSICAL_ID = "trailsink-notification"
 
+# While CloudFormation creates a stack, it deletes nothing; after a failure the status is another one.
+_CREATING = ("CREATE_IN_PROGRESS", "REVIEW_IN_PROGRESS")
+
 
 def bucket_notification(event: Mapping[str, Any], context: LambdaContext) -> None:
     """Keep our entry in a bucket's notification configuration: `Custom::BucketNotification`.
 
-    Properties: `Bucket`, `ConfigurationId`, `QueueArn` (missing: the bucket has no entry of ours), `Prefix`, `Suffix`,
-    `EventBridge`. Once enabled, EventBridge stays so when the resource is deleted: everyone shares the one switch.
+    The function's environment says what the entry is. Once enabled, EventBridge stays so when the resource is deleted:
+    everyone shares the one switch.
     """
     serve(event, context, _apply)
 
 
-class NotificationProperties(msgspec.Struct, frozen=True, rename="pascal"):
-    """The properties of the resource: what the bucket must announce, and where."""
+class NotificationVariables(msgspec.Struct, frozen=True):
+    """What the environment says that the bucket must announce, and where.
+
+    With `event_bridge`, the bucket announces everything to EventBridge and has no entry of ours. `bucket_account` must
+    own the bucket, "" to let any account.
+    """
 
     bucket: str
-    configuration_id: str
-    queue_arn: str = ""
-    prefix: str = ""
-    suffix: str = ""
+    notification_id: str
+    queue_arn: str
+    notification_prefix: str = ""
+    notification_suffix: str = ""
     event_bridge: bool = False
+    bucket_account: str = ""
 
     @property
     def physical_id(self) -> str:
         """What a deletion removes; a new prefix or queue changes the resource in place."""
-        return f"{_PHYSICAL_ID}:{self.bucket}:{self.configuration_id}"
+        return f"{_PHYSICAL_ID}:{self.bucket}:{self.notification_id}"
 
     @property
     def notification(self) -> OwnNotification:
         """Our entry."""
-        return OwnNotification(self.configuration_id, self.queue_arn, self.prefix, self.suffix)
+        return OwnNotification(self.notification_id, self.queue_arn, self.notification_prefix, self.notification_suffix)
 
     def __str__(self) -> str:
-        queue = f"{self.prefix}*{self.suffix} to {self.queue_arn}" if self.queue_arn else "nothing to our queue"
-        event_bridge = ", and everything to EventBridge" if self.event_bridge else ""
-        return f"Bucket {self.bucket} announces {queue}{event_bridge}"
+        if self.event_bridge:
+            return f"Bucket {self.bucket} announces everything to EventBridge, and nothing to our queue"
+        keys = f"{self.notification_prefix}*{self.notification_suffix}"
+        return f"Bucket {self.bucket} announces {keys} to {self.queue_arn}"
+
+    def previous(self, physical_id: str) -> NotificationVariables:
+        """Return what the environment said when a resource got its id; the same where the id is not one of ours."""
+        kind, _, place = physical_id.partition(":")
+        bucket, _, id_ = place.partition(":")
+        if kind != _PHYSICAL_ID or not bucket or not id_:
+            return self
+        return msgspec.structs.replace(self, bucket=bucket, notification_id=id_)
 
 
 def _apply(request: CustomResourceRequest, clock: InvocationClock) -> WorkResult:
-    if request.request_type == "Delete":
-        return WorkResult("", _delete(request, clock))
-    properties = parse_properties(request.resource_properties, NotificationProperties)
-    previous = _previous(request)
-    change = partial(updated_configuration, properties=properties, previous=previous)
-    BucketNotifications(properties.bucket, clock).change(change)
-    if previous and previous.bucket != properties.bucket and request.physical_resource_id == properties.physical_id:
-        # The rollback of a move that failed half-way. CloudFormation never received the physical id for the new bucket,
-        # so it sends no Delete for it.
-        with suppress(TrailsinkError):
-            _remove_from_bucket(previous, clock, confirmed=False)
-    return WorkResult(properties.physical_id, f"{properties}.")
-
-
-def _previous(request: CustomResourceRequest) -> NotificationProperties | None:
-    """Return the old properties, None when they are invalid: in a rollback they are those that failed."""
     try:
-        return parse_properties(request.old_resource_properties, NotificationProperties)
+        variables = read_variables(NotificationVariables)
     except SetupError:
-        return None
+        if request.request_type != "Delete" or request.physical_resource_id.startswith(f"{_PHYSICAL_ID}:"):
+            raise
+        return WorkResult("", "Nothing was created, so nothing is removed.")
+    if request.request_type == "Delete":
+        return WorkResult("", _delete(request, variables, clock))
+    previous = variables.previous(request.physical_resource_id)
+    change = partial(updated_configuration, variables=variables, previous=previous)
+    BucketNotifications(variables, clock).change(change)
+    return WorkResult(variables.physical_id, f"{variables}.")
 
 
 def updated_configuration(
-    existing: Mapping[str, Any], *, properties: NotificationProperties, previous: NotificationProperties | None
+    existing: Mapping[str, Any], *, variables: NotificationVariables, previous: NotificationVariables
 ) -> dict[str, Any]:
     """Return the bucket's new configuration; raises SetupError when it has an entry that conflicts with ours."""
-    for own in (previous, properties):
-        if own and own.bucket == properties.bucket:
-            existing = remove_queue(existing, own.configuration_id, own.queue_arn)
-    if properties.event_bridge:
-        existing = add_event_bridge(existing)
-    if not properties.queue_arn:
-        return normalized(existing)
-    if conflicting := conflicts(existing, properties.notification):
+    for own in (previous, variables):
+        if own.bucket == variables.bucket:
+            existing = remove_queue(existing, own.notification_id, own.queue_arn)
+    if variables.event_bridge:
+        return add_event_bridge(existing)
+    if conflicting := conflicts(existing, variables.notification):
+        keys = f"{variables.notification_prefix}*{variables.notification_suffix}"
         raise SetupError(
-            f"Bucket {properties.bucket} cannot announce {properties.prefix}*{properties.suffix} to our queue, because "
-            f"{' and '.join(conflicting)}. S3 allows one destination for each key: choose another prefix, or feed the "
-            "queue from that topic or from EventBridge."
+            f"Bucket {variables.bucket} cannot announce {keys} to our queue, because {' and '.join(conflicting)}. S3"
+            " allows one destination for each key: choose another prefix, or feed the queue from that topic or from"
+            " EventBridge."
         )
-    return add_queue(existing, properties.notification)
+    return add_queue(existing, variables.notification)
 
 
 # Deletion
 
 
-def _delete(request: CustomResourceRequest, clock: InvocationClock) -> str:
+def _delete(request: CustomResourceRequest, variables: NotificationVariables, clock: InvocationClock) -> str:
     """Remove what the physical id names; returns a sentence that says what was done.
 
     Any other physical id belongs to a resource that was never created, as far as CloudFormation knows: CloudFormation
     generated the id, or our failed Create returned it. An entry that such a Create may have left is removed, too, but a
     refusal is no failure then.
     """
+    clock.retry_until_deadline(lambda: _check_stack_changes(request.stack_id, clock), _RETRY_SECONDS)
+    own = variables.previous(request.physical_resource_id)
+    return _remove_from_bucket(own, clock, confirmed=request.physical_resource_id == own.physical_id)
+
+
+def _check_stack_changes(stack_id: str, clock: InvocationClock) -> None:
+    """Raise SetupError unless CloudFormation is changing the stack: at any other time a Delete is somebody else's.
+
+    Without the entry, no file is loaded any more.
+    """
+    clock.check()
     try:
-        properties = parse_properties(request.resource_properties, NotificationProperties)
-    except SetupError:
-        if request.physical_resource_id.startswith(f"{_PHYSICAL_ID}:"):
-            raise
-        return "Nothing was created, so nothing is removed."
-    return _remove_from_bucket(properties, clock, confirmed=request.physical_resource_id == properties.physical_id)
+        client = open_session().client("cloudformation", config=_single_attempt())
+        status = client.describe_stacks(StackName=stack_id)["Stacks"][0]["StackStatus"]
+    except (ClientError, HTTPClientError) as error:  # the policy of a role that was just changed takes seconds
+        raise RetryableFailure(f"The stack's status cannot be read: {error_text(error)}.") from error
+    if not status.endswith("_IN_PROGRESS") or status in _CREATING:
+        raise SetupError(f"CloudFormation deletes nothing while the stack is {status}, so nothing was removed.")
 
 
-def _remove_from_bucket(properties: NotificationProperties, clock: InvocationClock, *, confirmed: bool) -> str:
+def _remove_from_bucket(variables: NotificationVariables, clock: InvocationClock, *, confirmed: bool) -> str:
     """Remove our entry from a bucket; a bucket that no longer exists has none.
 
     `confirmed` says that a Create or an Update has put our entry there. Then a refusal is a failure: an entry whose
     queue is deleted makes S3 refuse every later change of the bucket's notifications, by anyone.
     """
-    id_, bucket = properties.configuration_id, properties.bucket
-    if not properties.queue_arn:
+    id_, bucket = variables.notification_id, variables.bucket
+    if variables.event_bridge:
         return "The bucket has no entry of ours. EventBridge, if enabled, stays enabled for others."
     try:
-        notifications = BucketNotifications(bucket, clock, removing=True)
-        notifications.change(lambda existing: remove_queue(existing, id_, properties.queue_arn))
+        notifications = BucketNotifications(variables, clock, removing=True)
+        notifications.change(lambda existing: remove_queue(existing, id_, variables.queue_arn))
     except MissingBucketError:
         return f"Bucket {bucket} no longer exists, nor do its notifications."
     except AccessDeniedError as error:
@@ -178,11 +196,10 @@ class AccessDeniedError(SetupError):
 class BucketNotifications:
     """The notification configuration of one bucket: read, changed, put and read again, because S3 cannot lock it."""
 
-    def __init__(self, bucket: str, clock: InvocationClock, *, removing: bool = False) -> None:
-        self._bucket, self._clock, self._removing = bucket, clock, removing
-        # A single attempt: a retry of botocore's could come after our response.
-        single_attempt = Config(retries={"mode": "standard", "total_max_attempts": 1}, read_timeout=_READ_SECONDS)
-        self._s3: S3Client = open_session().client("s3", config=config(connections=1).merge(single_attempt))
+    def __init__(self, variables: NotificationVariables, clock: InvocationClock, *, removing: bool = False) -> None:
+        self._bucket, self._clock, self._removing = variables.bucket, clock, removing
+        self._owner: Any = {"ExpectedBucketOwner": variables.bucket_account} if variables.bucket_account else {}
+        self._s3: S3Client = open_session().client("s3", config=_single_attempt())
 
     def change(self, change: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
         """Put the configuration that `change` returns for the existing one; if they are equivalent, put nothing."""
@@ -209,7 +226,7 @@ class BucketNotifications:
 
     def _get(self) -> dict[str, Any]:
         self._clock.check()
-        return normalized(self._s3.get_bucket_notification_configuration(Bucket=self._bucket))
+        return normalized(self._s3.get_bucket_notification_configuration(Bucket=self._bucket, **self._owner))
 
     def _put(self, configuration: dict[str, Any]) -> None:
         self._clock.check()
@@ -218,6 +235,7 @@ class BucketNotifications:
             NotificationConfiguration=cast("NotificationConfigurationTypeDef", configuration),
             # A broken destination of another entry must not keep ours in the bucket.
             SkipDestinationValidation=self._removing,
+            **self._owner,
         )
 
     def _failure(self, error: ClientError) -> TrailsinkError:
@@ -236,6 +254,12 @@ class BucketNotifications:
         ):
             return RetryableFailure(sentence)
         return SetupError(sentence)
+
+
+def _single_attempt() -> Config:
+    """Return a configuration without retries: one of botocore's could come after our response."""
+    single_attempt = Config(retries={"mode": "standard", "total_max_attempts": 1}, read_timeout=_READ_SECONDS)
+    return config(connections=1).merge(single_attempt)
 
 
 def _full_text(error: ClientError) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
@@ -32,23 +33,43 @@ _CONSEQUENCES = ("Resource creation cancelled", "Resource update cancelled", "Th
 _NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
 _COMPLETE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "DELETE_COMPLETE")
 
+_DOMAIN = "AWS::OpenSearchService::Domain"
+
 # Not yet a stack: CloudFormation has created only a change set for it.
 IN_REVIEW = "REVIEW_IN_PROGRESS"
 
 
+class Replacement(StrEnum):
+    """Whether a change replaces its resource; CloudFormation decides on a conditional one while it executes it."""
+
+    NO = "False"
+    PERHAPS = "Conditional"
+    YES = "True"
+
+
 @dataclass(frozen=True, slots=True)
 class StackChange:
-    """One change of a change set: the action, the resource, and whether CloudFormation replaces the resource."""
+    """One change of a change set: the action, the resource, and whether CloudFormation replaces the resource.
+
+    `causes` are the properties because of which it may.
+    """
 
     action: str
     logical_id: str
     resource_type: str
-    replaced: bool
+    replacement: Replacement = Replacement.NO
+    causes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         verbs = {"Add": "create", "Modify": "modify", "Remove": "remove", "Import": "import"}
-        replacement = ", replacing it" if self.replaced else ""
+        texts = {Replacement.YES: ", replacing it", Replacement.PERHAPS: ", perhaps replacing it"}
+        replacement = texts.get(self.replacement, "")
         return f"{verbs.get(self.action, self.action)} {self.logical_id} ({self.resource_type}){replacement}"
+
+    @property
+    def loses_data(self) -> bool:
+        """Whether this may replace the domain: the new one would be empty, and its name is taken by the old one."""
+        return self.resource_type == _DOMAIN and self.replacement is not Replacement.NO
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +106,13 @@ class Stack:
         except BotoCoreError as error:
             raise SetupError(f"CloudFormation does not answer: {error_text(error)}.") from error
 
+    def parameters(self) -> dict[str, str]:
+        """Return the stack's parameters by name, {} when it does not exist."""
+        if self.status() in ("", IN_REVIEW):
+            return {}
+        stack = self._client.describe_stacks(StackName=self.name)["Stacks"][0]
+        return {entry.get("ParameterKey", ""): entry.get("ParameterValue", "") for entry in stack.get("Parameters", [])}
+
     def outputs(self) -> dict[str, str]:
         """Return the stack's outputs by name."""
         stack = self._client.describe_stacks(StackName=self.name)["Stacks"][0]
@@ -101,6 +129,7 @@ class Stack:
         that is missing from `parameters` keeps the stack's value, or gets the template's default.
         """
         exists = self.status() not in ("", IN_REVIEW)
+        entries = _parameter_entries(parameters, template_parameters, self.parameters())
         self._change_set = f"trailsink-{uuid4().hex[:12]}"
         try:
             self._client.create_change_set(
@@ -108,28 +137,12 @@ class Stack:
                 ChangeSetName=self._change_set,
                 ChangeSetType="UPDATE" if exists else "CREATE",
                 TemplateURL=url,
-                Parameters=self._parameters(parameters, template_parameters, exists=exists),
+                Parameters=entries,
                 Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
             )
         except (ClientError, BotoCoreError) as error:
             raise SetupError(f"The change set cannot be created: {error_text(error)}.") from error
         return self._changes()
-
-    def _parameters(
-        self, values: Mapping[str, str], template_parameters: set[str], *, exists: bool
-    ) -> list[ParameterTypeDef]:
-        unknown = set(values) - template_parameters
-        if unknown:
-            raise SetupError(f"The template has no parameter {', '.join(sorted(unknown))}.")
-        parameters: list[ParameterTypeDef] = [
-            {"ParameterKey": name, "ParameterValue": value} for name, value in sorted(values.items())
-        ]
-        if exists:
-            stack = self._client.describe_stacks(StackName=self.name)["Stacks"][0]
-            names = {parameter.get("ParameterKey", "") for parameter in stack.get("Parameters", [])}
-            unchanged = names & template_parameters - set(values)
-            parameters += [{"ParameterKey": name, "UsePreviousValue": True} for name in sorted(unchanged)]
-        return parameters
 
     def _changes(self) -> list[StackChange]:
         deadline = time.monotonic() + _CHANGE_SET_SECONDS
@@ -145,6 +158,26 @@ class Stack:
                 raise SetupError(f"The change set failed: {reason.rstrip('.')}.")
             self._sleep(_POLL_SECONDS)
         raise SetupError("CloudFormation did not finish the change set within five minutes.")
+
+    def check_template(self, text: str) -> None:
+        """Raise SetupError, and delete the change set, unless it was created from this template.
+
+        CloudFormation reads the template from a bucket, after the upload. It runs with the deployer's permissions.
+        """
+        try:
+            response = self._client.get_template(
+                StackName=self.name, ChangeSetName=self._change_set, TemplateStage="Original"
+            )
+        except (ClientError, BotoCoreError) as error:
+            self.delete_change_set()
+            raise SetupError(f"The template of the change set cannot be read: {error_text(error)}.") from error
+        body: object = response.get("TemplateBody", "")
+        if not isinstance(body, str) or _lines(body) != _lines(text):
+            self.delete_change_set()
+            raise SetupError(
+                "CloudFormation has read another template than the one that was uploaded: somebody has replaced it in"
+                " the bucket. Nothing was changed. Find out who can write to the bucket."
+            )
 
     def delete_change_set(self) -> None:
         """Delete the change set that was created, and the stack if it is nothing but that change set."""
@@ -189,18 +222,9 @@ class Stack:
                 if event.is_final or event.logical_id not in ended:  # starts and ends in one poll: only the end
                     yield event
                 if event.is_of_stack and event.is_final:
-                    return self._check_complete(event.status, failures)
+                    return _check_complete(self.name, event.status, failures)
             self._sleep(_POLL_SECONDS)
         raise SetupError(f"The stack {self.name} is still busy after an hour; run the command again to keep watching.")
-
-    def _check_complete(self, status: str, failures: list[StackEvent]) -> None:
-        if status in _COMPLETE:
-            return
-        causes = [event for event in failures if not event.reason.startswith(_CONSEQUENCES)] or failures
-        first = "CloudFormation gave no cause"
-        if causes:
-            first = f"The first failure was {causes[0].logical_id} ({causes[0].resource_type}): {causes[0].reason}"
-        raise SetupError(f"The stack {self.name} ended as {status}. {first.rstrip('.')}.")
 
     def _event_ids(self) -> set[str]:
         try:
@@ -217,17 +241,50 @@ class Stack:
             raise SetupError(f"The events of the stack {self.name} cannot be read: {error_text(error)}.") from error
 
 
+def _lines(template: str) -> list[str]:
+    """Return a template's lines; CloudFormation may return it with other line endings."""
+    return [line.rstrip() for line in template.strip().splitlines()]
+
+
 def is_in_progress(status: str) -> bool:
     """Return whether CloudFormation is still working on a stack or resource of this status."""
     return status.endswith("_IN_PROGRESS")
 
 
+def _parameter_entries(
+    values: Mapping[str, str], template_parameters: set[str], existing: Mapping[str, str]
+) -> list[ParameterTypeDef]:
+    """Return the parameters of a change set; those of `existing` that are not in `values` keep their value."""
+    unknown = set(values) - template_parameters
+    if unknown:
+        raise SetupError(f"The template has no parameter {', '.join(sorted(unknown))}.")
+    unchanged = set(existing) & template_parameters - set(values)
+    entries: list[ParameterTypeDef] = [
+        {"ParameterKey": name, "ParameterValue": value} for name, value in sorted(values.items())
+    ]
+    entries += [{"ParameterKey": name, "UsePreviousValue": True} for name in sorted(unchanged)]
+    return entries
+
+
+def _check_complete(name: str, status: str, failures: list[StackEvent]) -> None:
+    if status in _COMPLETE:
+        return
+    causes = [event for event in failures if not event.reason.startswith(_CONSEQUENCES)] or failures
+    first = "CloudFormation gave no cause"
+    if causes:
+        first = f"The first failure was {causes[0].logical_id} ({causes[0].resource_type}): {causes[0].reason}"
+    raise SetupError(f"The stack {name} ended as {status}. {first.rstrip('.')}.")
+
+
 def _change(change: ResourceChangeTypeDef) -> StackChange:
+    targets = [detail.get("Target", {}) for detail in change.get("Details", [])]
+    causes = {target.get("Name", "") for target in targets if target.get("RequiresRecreation", "Never") != "Never"}
     return StackChange(
         change.get("Action", ""),
         change.get("LogicalResourceId", ""),
         change.get("ResourceType", ""),
-        change.get("Replacement") == "True",
+        Replacement(change.get("Replacement", Replacement.NO)),
+        tuple(sorted(causes - {""})),
     )
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
-from worker.dlq.reasons import MAX_RECEIVES, UNKNOWN
+from worker.dlq.reasons import MAX_RECEIVES, UNDELIVERED, UNKNOWN
 from worker.errors import Reason
+from worker.pipeline.buckets import NOT_ALLOWED
 from worker.pipeline.notifications import s3_notification
 from worker.pipeline.objects import ObjectHead
 
@@ -15,15 +16,16 @@ if TYPE_CHECKING:
     from worker.dlq.letters import Letter
     from worker.pipeline.objects import ObjectRef
 
+# The object is read again: something between S3 and the consumer may have changed its bytes.
+_DOUBTFUL = frozenset({Reason.EMPTY, Reason.TRUNCATED, Reason.CORRUPT, Reason.NOT_JSON, Reason.NO_RECORDS})
+
 # The fault is in the object's own bytes: reading the same bytes again gives the same result.
-_FAULT_IN_BYTES = frozenset(
-    {Reason.EMPTY, Reason.TRUNCATED, Reason.CORRUPT, Reason.NOT_JSON, Reason.NO_RECORDS, Reason.RECORDS_REJECTED}
-)
+_FAULT_IN_BYTES = _DOUBTFUL | {Reason.RECORDS_REJECTED, Reason.UNINDEXABLE}
 
 # A limit that the operator can raise. Nothing in S3 or in the letter shows whether that happened.
 _OVER_A_LIMIT = frozenset({Reason.TOO_LARGE, Reason.TOO_SCATTERED})
 
-_COULD_NOT_BE_READ = frozenset({Reason.NOT_FOUND, Reason.ARCHIVED})
+_COULD_NOT_BE_READ = frozenset({Reason.NOT_FOUND, Reason.ARCHIVED, Reason.FOREIGN_BUCKET})
 
 _DECIDED_BY_S3 = _FAULT_IN_BYTES | _OVER_A_LIMIT | _COULD_NOT_BE_READ
 
@@ -35,9 +37,13 @@ REDRIVE_RULES: tuple[tuple[tuple[str, ...], str], ...] = (
     (
         (Reason.EMPTY, Reason.TRUNCATED, Reason.CORRUPT, Reason.NOT_JSON, Reason.NO_RECORDS),
         (
-            "Moved when the object was replaced: S3 reports another eTag or, for a letter without one, another version,"
-            " another size or a later time."
+            "Moved when the object was replaced (S3 reports another eTag or, for a letter without one, another version,"
+            " another size or a later time), or when it was read again and is in order."
         ),
+    ),
+    (
+        (Reason.UNINDEXABLE,),
+        "Moved when the object was replaced: its records would cost the cluster its connection again.",
     ),
     (
         (Reason.RECORDS_REJECTED,),
@@ -51,8 +57,12 @@ REDRIVE_RULES: tuple[tuple[tuple[str, ...], str], ...] = (
         (Reason.TOO_LARGE, Reason.TOO_SCATTERED),
         "Moved when the object can be read, or cannot be checked in S3: the limit may have been raised.",
     ),
+    (
+        (Reason.FOREIGN_BUCKET,),
+        "Moved when the settings of the command allow the bucket and the object exists, or cannot be checked in S3.",
+    ),
     ((MAX_RECEIVES,), "Always moved."),
-    ((UNKNOWN,), "Moved when the body announces an object."),
+    ((UNDELIVERED, UNKNOWN), "Moved when the body announces an object."),
     ((Reason.MALFORMED_MESSAGE,), "Never moved."),
 )
 
@@ -85,18 +95,31 @@ class Assessment:
     body: str
 
 
+def must_be_read(letter: Letter, state: ObjectState) -> bool:
+    """Return whether only another look at the unchanged object can tell if its letter still holds."""
+    ref = depends_on_s3(letter)
+    if ref is None or letter.reason not in _DOUBTFUL or not isinstance(state, ObjectHead):
+        return False
+    return state.readable and not _was_replaced(letter, ref, state)
+
+
 def depends_on_s3(letter: Letter) -> ObjectRef | None:
     """Return the object whose state in S3 decides about a letter, None when S3 does not matter."""
     return letter.objects[0] if letter.reason in _DECIDED_BY_S3 and len(letter.objects) == 1 else None
 
 
-def assess(letter: Letter, state: ObjectState, *, force: bool = False) -> Assessment:
+def assess(letter: Letter, state: ObjectState, *, problem: str | None = None, force: bool = False) -> Assessment:
     """Decide what to do with a letter, given what S3 holds now under the key that it names.
 
-    With `force` no letter stays. An object that was replaced is still announced as it is now.
+    `problem` is why the object cannot be read now, "" when it can, None when it was not read. With `force` no letter
+    stays. An object that was replaced is still announced as it is now.
     """
     ref = depends_on_s3(letter)
     assessment = _by_reason(letter) if ref is None else _by_object(letter, ref, state)
+    if problem == "":
+        assessment = _as_it_is(letter, "the object can be read now")
+    elif problem:
+        assessment = _stays(letter, f"the object has not changed, and was read again: {problem}")
     if force and assessment.action is RedriveAction.STAYS:
         return replace(assessment, action=RedriveAction.AS_IT_IS, why="forced")
     return assessment
@@ -139,6 +162,8 @@ def _by_object(letter: Letter, ref: ObjectRef, state: ObjectState) -> Assessment
 
 def _unchecked(letter: Letter, error: StoreError) -> Assessment:
     """Decide without an answer from S3."""
+    if error.cause == NOT_ALLOWED:
+        return _stays(letter, "TRAILSINK_BUCKETS does not allow its bucket")
     why = f"the object cannot be checked in S3 ({error.cause})"
     if letter.reason in _COULD_NOT_BE_READ:
         return _as_it_is(letter, why)

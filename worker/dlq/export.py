@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 import shutil
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from worker.atomicfile import write_atomically
 from worker.dlq.letters import Attribute, Letter
 from worker.dlq.reasons import MAX_RECEIVES
 from worker.errors import SetupError
-from worker.humanize import iso_epoch
+from worker.humanize import ascii_json, iso_epoch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -46,7 +47,7 @@ _DECODER = msgspec.json.Decoder(ExportedLetter)
 
 
 def encode_line(letter: Letter) -> bytes:
-    """Return a letter as one line of JSON."""
+    """Return a letter as one line of JSON, which is ASCII: the file may be shown on a terminal."""
     exported = ExportedLetter(
         letter.body,
         dict(letter.attributes),
@@ -56,7 +57,7 @@ def encode_line(letter: Letter) -> bytes:
         letter.receives,
         letter.source,
     )
-    return msgspec.json.encode(exported) + b"\n"
+    return f"{ascii_json(msgspec.json.encode(exported).decode())}\n".encode()
 
 
 def decode_line(line: bytes, number: int) -> ExportedLetter:
@@ -109,7 +110,7 @@ def create_export(path: Path) -> Iterator[Callable[[bytes], object]]:
         yield sys.stdout.buffer.write
         sys.stdout.buffer.flush()
         return
-    if path.exists():
+    if os.path.lexists(path):
         raise SetupError(f"The file {path} already exists; give the name of a new one.")
     try:
         with write_atomically(path) as file:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from worker.dlq.reasons import MAX_RECEIVES, UNKNOWN
+from worker.dlq.reasons import MAX_RECEIVES, UNDELIVERED, UNKNOWN
 from worker.errors import MalformedMessage
 from worker.pipeline.notifications import parse_notification
 
@@ -15,6 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from worker.pipeline.objects import ObjectRef
+
+
+# The attributes with which a service explains why it could not deliver a message.
+# docs.aws.amazon.com/eventbridge/latest/userguide/rule-dlq.html
+# docs.aws.amazon.com/sns/latest/dg/sns-dead-letter-queues.html
+_UNDELIVERED_ATTRIBUTES = (("EventBridge", "ERROR_CODE", "ERROR_MESSAGE"), ("SNS", "ErrorCode", "ErrorMessage"))
+_DETAIL_CHARACTERS = 1_000
 
 
 class Attribute(msgspec.Struct, frozen=True):
@@ -48,14 +55,25 @@ class Letter:
         SQS's own mark overrides the attribute. A letter that was moved back, and that SQS then gave up, still carries
         the reason of its first failure.
         """
-        return MAX_RECEIVES if self.source else self.attribute("reason") or UNKNOWN
+        if self.source:
+            return MAX_RECEIVES
+        return self.attribute("reason") or (UNDELIVERED if self._delivery_error else UNKNOWN)
 
     @property
     def detail(self) -> str:
         """One line on what happened."""
         if self.source:
             return f"moved here by SQS after too many receives: {self.receives} so far, reads by operators included"
-        return self.attribute("detail") or "no detail is known"
+        return self.attribute("detail") or self._delivery_error or "no detail is known"
+
+    @property
+    def _delivery_error(self) -> str:
+        """Why EventBridge or SNS could not deliver the message, in one line; "" for a letter of another sender."""
+        for sender, code, message in _UNDELIVERED_ATTRIBUTES:
+            if error := self.attribute(code):
+                text = " ".join(f"{error}: {self.attribute(message)}".split())
+                return f"{sender} could not deliver it: {text}"[:_DETAIL_CHARACTERS].rstrip(": ")
+        return ""
 
     @property
     def attempts(self) -> int | None:

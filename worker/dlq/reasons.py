@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from worker.errors import Reason
 
-# Two codes that trailsink never writes: SQS moved the letter itself, or another sender put it into the queue.
+# Codes that trailsink never writes: SQS moved the letter itself, EventBridge or SNS put it into the queue because the
+# source queue did not take it, or another sender did.
 MAX_RECEIVES = "max_receives"
+UNDELIVERED = "undelivered"
 UNKNOWN = "unknown"
-REASONS = (*(reason.value for reason in Reason), MAX_RECEIVES, UNKNOWN)
+REASONS = (*(reason.value for reason in Reason), MAX_RECEIVES, UNDELIVERED, UNKNOWN)
 
 MEANINGS = {
     Reason.MALFORMED_MESSAGE.value: "the message is not a notification of any known kind; find out who sent it",
@@ -19,8 +21,11 @@ MEANINGS = {
     Reason.NOT_JSON.value: "the file is not JSON, so not CloudTrail's; find out who wrote it",
     Reason.NO_RECORDS.value: "the file is JSON without a list `Records`, so not CloudTrail's; find out who wrote it",
     Reason.RECORDS_REJECTED.value: "records were rejected, by position; the others are indexed; fix the file",
+    Reason.UNINDEXABLE.value: "a record costs the cluster its connection, even alone; the others are indexed",
     Reason.TOO_SCATTERED.value: "its records span more days than TRAILSINK_MAX_DAYS_PER_FILE; raise the limit",
     Reason.ARCHIVED.value: "the object is in an archive; restore it",
-    MAX_RECEIVES: "SQS gave up after 40 receives: a long outage, or see the consumer's log; redrive it",
+    Reason.FOREIGN_BUCKET.value: "the bucket is not one that may be read; allow it in TRAILSINK_BUCKETS if it is yours",
+    MAX_RECEIVES: "SQS gave up after 60 receives: a long outage, or see the consumer's log; redrive it",
+    UNDELIVERED: "EventBridge or SNS could not deliver it to the queue; fix what the detail names, then redrive it",
     UNKNOWN: "trailsink did not send this message; look at it with `trailsink dlq show ID`",
 }

@@ -10,6 +10,8 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
+from threading import Lock
 from typing import TYPE_CHECKING, Protocol
 
 import msgspec
@@ -22,6 +24,7 @@ from worker.dlq.eligibility import (
     announce_latest_version,
     assess,
     depends_on_s3,
+    must_be_read,
 )
 from worker.dlq.summary import LetterSummary
 from worker.errors import SetupError, StoreUnavailable
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from worker.dlq.eligibility import ObjectState
     from worker.dlq.letters import Letter, LetterFilter
     from worker.dlq.move_task import MoveTask
+    from worker.dlq.views import FileNow
     from worker.pipeline.objects import ObjectHead, ObjectRef
 
 _BATCH = 100  # letters assessed and moved at once: their bodies are what is held in memory
@@ -184,7 +188,10 @@ class ObjectHeads(Protocol):
 
 
 class Redriver:
-    """Assesses letters, and moves them back to the source queue one by one. `browse` begins a pass over the queue."""
+    """Assesses letters, and moves them back to the source queue one by one.
+
+    `browse` begins a pass over the queue, `read` reads the object of a letter.
+    """
 
     def __init__(
         self,
@@ -192,17 +199,31 @@ class Redriver:
         objects: ObjectHeads,
         *,
         browse: Callable[[], QueueBrowser],
+        read: Callable[[Letter], FileNow],
         sleep: Callable[[float], None],
     ) -> None:
         self._queue, self._objects, self._browse, self._sleep = queue, objects, browse, sleep
+        self._read, self._reading = read, Lock()
 
     def assess(self, letters: Sequence[Letter], options: RedriveOptions) -> list[Assessment]:
         """Decide what to do with letters, describing several objects in S3 at once."""
         if options.newest:
             return [announce_latest_version(letter) for letter in letters]
         with ThreadPoolExecutor(_S3_THREADS) as pool:
-            states = list(pool.map(self._object_state, letters))
-        return [assess(letter, state, force=options.force) for letter, state in zip(letters, states, strict=True)]
+            return list(pool.map(partial(self._assess, force=options.force), letters))
+
+    def _assess(self, letter: Letter, *, force: bool) -> Assessment:
+        state = self._object_state(letter)
+        problem = None if force or not must_be_read(letter, state) else self._problem(letter)
+        return assess(letter, state, problem=problem, force=force)
+
+    def _problem(self, letter: Letter) -> str:
+        """Read the object of a letter; returns why it cannot be loaded, "" when it can."""
+        with self._reading:  # a file can take half a gigabyte of memory
+            try:
+                return self._read(letter).reason or ""
+            except StoreUnavailable as cause:
+                return str(cause)
 
     def _object_state(self, letter: Letter) -> ObjectState:
         ref = depends_on_s3(letter)

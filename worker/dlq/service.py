@@ -7,7 +7,7 @@ held when a pass ends is handed back, however the pass ends.
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from worker.dlq.browse import MAX_HELD, DeadLetterPort, QueueBrowser, batched
 from worker.dlq.export import encode_line, sent_attributes
@@ -15,6 +15,7 @@ from worker.dlq.letters import LetterFilter
 from worker.dlq.move_task import MoveTaskRunner
 from worker.dlq.redrive import LETTERS_PER_SEND, ObjectHeads, Redriver
 from worker.dlq.summary import LetterSummary
+from worker.dlq.views import VerifyingStore, read_again
 from worker.errors import QueueUnavailable, SetupError
 from worker.humanize import pluralize
 
@@ -27,24 +28,32 @@ if TYPE_CHECKING:
 _LETTERS_PER_DELETE = 100
 
 
+class LetterObjects(ObjectHeads, VerifyingStore, Protocol):
+    """S3, as far as the objects of letters need it."""
+
+
 class DeadLetterService:
     """Works on the letters of one queue; `report_progress` takes one line for people.
+
+    An object that is read again may have `max_inflated` bytes.
 
     `redriver` moves letters back one by one, `move_tasks` has SQS move all of them.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - two neighbours, two bounds, and how to wait and to report
         self,
         queue: DeadLetterPort,
-        objects: ObjectHeads,
+        objects: LetterObjects,
         *,
+        max_inflated: int,
         sleep: Callable[[float], None],
         report_progress: Callable[[str], None],
         max_held: int = MAX_HELD,
     ) -> None:
         self._queue, self._report_progress = queue, report_progress
         self._browse = partial(QueueBrowser, queue, report_progress, max_held)
-        self.redriver = Redriver(queue, objects, browse=self._browse, sleep=sleep)
+        read = partial(read_again, objects, max_inflated=max_inflated, max_records=0, max_record_bytes=None)
+        self.redriver = Redriver(queue, objects, browse=self._browse, read=read, sleep=sleep)
         self.move_tasks = MoveTaskRunner(queue, sleep=sleep, report_progress=report_progress)
 
     def depth(self) -> int:

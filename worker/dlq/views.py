@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from worker.dlq.eligibility import Assessment
     from worker.dlq.letters import Letter
     from worker.dlq.summary import ReasonGroup
-    from worker.pipeline.ports import Store
+    from worker.pipeline.objects import FetchedObject, ObjectRef
 
 
 class LetterView(msgspec.Struct, frozen=True):
@@ -93,8 +93,15 @@ class FileNow(msgspec.Struct, frozen=True):
     rejected: list[RejectedRecord]
 
 
+class VerifyingStore(Protocol):
+    """Where objects are kept, as far as a second look needs it."""
+
+    def fetch_verified(self, ref: ObjectRef, limit: int) -> FetchedObject:
+        """Read an object, and compare it with what the store says of it; raises UnreadableObject, StoreUnavailable."""
+
+
 def read_again(
-    store: Store, letter: Letter, *, max_inflated: int, max_records: int, max_record_bytes: int | None
+    store: VerifyingStore, letter: Letter, *, max_inflated: int, max_records: int, max_record_bytes: int | None
 ) -> FileNow:
     """Read the version of the object that a letter names, and pick out the records that were rejected.
 
@@ -103,7 +110,7 @@ def read_again(
     """
     (ref,) = letter.objects
     try:
-        file = split_records(inflate(store.fetch(ref, max_inflated).content, max_inflated))
+        file = split_records(inflate(store.fetch_verified(ref, max_inflated).content, max_inflated))
     except UnreadableObject as problem:
         return FileNow(0, problem.reason, problem.detail, [])
     rejected = [

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from worker.aws.errors import is_missing_queue
+from worker.aws.session import expect_bucket_owner
 from worker.health.figures import pipeline_metrics, read_figures
 from worker.health.observe import NotObservedError, fact, require
 from worker.health.queue_attributes import QueueAttributes
@@ -153,16 +155,22 @@ class AwsFacts:
             delivery_error=response.get("LatestDeliveryError", ""),
         )
 
+    @cached_property
+    def _s3(self) -> Any:  # noqa: ANN401 - the client as the tests have it
+        client = self.client("s3")
+        expect_bucket_owner(client, self._settings.bucket_account)
+        return client
+
     @fact
     def bucket_notifications(self) -> dict[str, Any]:
         """Read the bucket's notification configuration, as S3 returns it."""
-        response = self.client("s3").get_bucket_notification_configuration(Bucket=self.bucket)
+        response = self._s3.get_bucket_notification_configuration(Bucket=self.bucket)
         return dict(response)
 
     def uploads_from(self, bucket: str, folder: str, key: str) -> list[tuple[str, datetime]]:
         """List a file and up to 999 that follow it by name, with the times of their upload."""
         # The listing starts after a name, without it: the longest one before the file's own.
-        response = self.client("s3").list_objects_v2(Bucket=bucket, Prefix=folder, StartAfter=key[:-1])
+        response = self._s3.list_objects_v2(Bucket=bucket, Prefix=folder, StartAfter=key[:-1])
         return [(entry["Key"], entry["LastModified"]) for entry in response.get("Contents", []) if entry["Key"] >= key]
 
 

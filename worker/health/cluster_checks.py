@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from opensearchpy.exceptions import ConnectionError as NoConnection
 from opensearchpy.exceptions import SSLError, TransportError
 
+from worker.errors import UnsafeAddress
 from worker.health.check import check
 from worker.health.cluster_facts import differing_fields
 from worker.health.findings import Judgement
@@ -22,6 +23,7 @@ from worker.health.rules import (
     judge_template,
 )
 from worker.health.snapshot import Unobserved
+from worker.opensearch.errors import is_redirect, speaks_no_tls
 from worker.opensearch.schema import name_of
 
 if TYPE_CHECKING:
@@ -63,18 +65,27 @@ class ClusterChecks:
 
     def _judge_silence(self, url: str, silence: Unobserved) -> Judgement:
         match silence.error:
-            case SSLError():
-                return self._judge_certificate(url)
-            case NoConnection() if self.settings.opensearch_host.startswith("vpc-"):
-                fix = "run the doctor inside its VPC"
-                return Judgement.not_checked(f"{url} does not answer here: {silence.why}", fix)
-            case NoConnection():
-                fix = "check that the cluster runs, and that TRAILSINK_OPENSEARCH_URL is its address"
-                return Judgement.fault(f"{url} does not answer: {silence.why}", fix)
+            case UnsafeAddress() as error:
+                return Judgement.fault(error.why, error.fix)
+            case NoConnection() as error:
+                return self._judge_no_connection(url, error, silence.why)
             case TransportError(status_code=HTTPStatus.UNAUTHORIZED):
                 fix = "set the right user and password (TRAILSINK_OPENSEARCH_SECRET_ARN or _PASSWORD_FILE), or IAM role"
                 return Judgement.fault(f"{url} answers, and refuses this sign-in: 401", fix)
+            case TransportError() as error if is_redirect(error):
+                fix = "set TRAILSINK_OPENSEARCH_URL to the address that it names, if that is your cluster"
+                return Judgement.fault(f"{url} answers with a redirect, which is not followed", fix)
         return judge_unobserved(silence)
+
+    def _judge_no_connection(self, url: str, error: NoConnection, why: str) -> Judgement:
+        if isinstance(error, SSLError):
+            if speaks_no_tls(error):
+                return Judgement.fault(f"{url} does not speak TLS", "set TRAILSINK_OPENSEARCH_URL to http://")
+            return self._judge_certificate(url)
+        if self.settings.opensearch_host.startswith("vpc-"):
+            return Judgement.not_checked(f"{url} does not answer here: {why}", "run the doctor inside its VPC")
+        fix = "check that the cluster runs, and that TRAILSINK_OPENSEARCH_URL is its address"
+        return Judgement.fault(f"{url} does not answer: {why}", fix)
 
     def _judge_certificate(self, url: str) -> Judgement:
         file = self.settings.opensearch_ca_file
@@ -121,7 +132,7 @@ class ClusterChecks:
     def attached_policies(self) -> Iterator[Judgement]:
         """Check that a policy is attached to each index: it attaches only to indices that are created after it."""
         retention = require(self.facts.retention)
-        if retention is None or not retention.days or not retention.policy:
+        if retention is None or not retention.request or not retention.policy:
             return
         prefix = self.settings.index_prefix
         response = self.facts.ask("GET", f"{_ISM}/explain/{prefix}-*")

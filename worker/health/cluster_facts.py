@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from worker.health.snapshot import (
     Unobserved,
     Unreachable,
 )
-from worker.opensearch.schema import POLICIES, VERSION, index_template, name_of, retention_policy
+from worker.opensearch.schema import POLICIES, VERSION, index_policy, index_template, name_of
 from worker.opensearch.setup import SERVERLESS, Server, find_server
 
 if TYPE_CHECKING:
@@ -88,7 +89,16 @@ class ClusterFacts:
             return ClusterState("OpenSearch Serverless", None, None, None)
         health: Any = client.cluster.health()
         server = f"{version.distribution or 'server'} {version.number}".rstrip()
-        return ClusterState(server, health["status"], health["number_of_nodes"], health["unassigned_shards"])
+        counts = [health.get(f"{name}_shards") for name in ("active", "initializing", "unassigned")]
+        shards = sum(counts) if None not in counts else None
+        return ClusterState(
+            server,
+            health["status"],
+            health["number_of_nodes"],
+            health["unassigned_shards"],
+            shards,
+            health.get("number_of_data_nodes"),
+        )
 
     @fact
     def disk(self) -> DiskUsage | None:
@@ -138,20 +148,32 @@ class ClusterFacts:
         """Read the retention policy, None on Serverless, which has none of this kind."""
         if self._settings.is_serverless:
             return None
-        days = self._settings.retention_days
-        expected = retention_policy(self._prefix, days)["policy"]["description"] if days else ""
+        days, read_only = self._settings.retention_days, self._settings.read_only_days
+        policy = index_policy(self._prefix, days, read_only, self._settings.index_partition)
+        state = RetentionState(days, "", policy["policy"]["description"] if policy else "", read_only_days=read_only)
         try:
             response = self.ask("GET", f"{POLICIES}/{name_of(self._prefix)}")
         except TransportError as error:
             match error.status_code:
                 case HTTPStatus.NOT_FOUND:
-                    return RetentionState(days, "", expected)
+                    return state
                 case HTTPStatus.BAD_REQUEST:  # "no handler found": the plugin is not installed
-                    return RetentionState(days, "", expected, has_ism=False)
-                case HTTPStatus.FORBIDDEN if not days:  # a role without retention needs no permission for it
-                    return RetentionState(days, None)
+                    return replace(state, has_ism=False)
+                case HTTPStatus.FORBIDDEN if not policy:  # a role without retention needs no permission for it
+                    return replace(state, policy=None)
             raise
-        return RetentionState(days, response["policy"].get("description") or "", expected)
+        return replace(state, policy=response["policy"].get("description") or "")
+
+
+# What decides whether a field can be searched: name and the server's default.
+_DEFAULTS = {"type": "object", "index": True, "doc_values": True, "enabled": True}
+
+
+def is_same_field(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> bool:
+    """Return whether a field is searched as the expected one is."""
+    return all(
+        str(actual.get(name, default)) == str(expected.get(name, default)) for name, default in _DEFAULTS.items()
+    )
 
 
 def differing_fields(expected: Mapping[str, Any], actual: Mapping[str, Any] | None, path: str = "") -> list[str]:
@@ -159,7 +181,7 @@ def differing_fields(expected: Mapping[str, Any], actual: Mapping[str, Any] | No
     names = []
     for name, field in expected.items():
         other = (actual or {}).get(name)
-        if other is None or other.get("type", "object") != field.get("type", "object"):
+        if other is None or not is_same_field(field, other):
             names.append(f"{path}{name}")
         else:
             names += differing_fields(field.get("properties", {}), other.get("properties"), f"{path}{name}.")

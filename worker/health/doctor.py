@@ -15,10 +15,14 @@ from worker.health.cluster_facts import CLUSTER_NOT_CHECKED, ClusterFacts
 from worker.health.findings import Judgement
 from worker.health.function_checks import FunctionChecks
 from worker.health.index_facts import IndexFacts
+from worker.health.integrity_checks import IntegrityChecks
+from worker.health.limit_checks import LimitChecks
 from worker.health.loader_checks import LoaderChecks
 from worker.health.network_checks import NetworkChecks
 from worker.health.queue_access_checks import QueueAccessChecks
 from worker.health.queue_checks import QueueChecks
+from worker.health.shard_facts import ShardFacts
+from worker.health.store_checks import StoreChecks
 from worker.health.trail_checks import TrailChecks
 
 if TYPE_CHECKING:
@@ -56,8 +60,11 @@ class Doctor:
         self._queues, self._function = QueueChecks(aws), FunctionChecks(aws)
         self._trail = TrailChecks(settings, aws, now, trail_prefix)
         self._access = QueueAccessChecks(aws, self._trail.announcers)
+        self._store = StoreChecks(settings, aws)
         self._network = NetworkChecks(settings, aws, self._function.role)
         self._cluster = ClusterChecks(settings, cluster, indices, now)
+        self._limits = LimitChecks(settings, ShardFacts(settings, cluster, indices, now))
+        self._integrity = IntegrityChecks(settings, cluster, indices, now)
         self._loader = LoaderChecks(settings, cluster, lambda: loader_role or self._function.role())
 
     def findings(self) -> Iterator[Finding]:
@@ -81,6 +88,7 @@ class Doctor:
             queues.redrive_allow,
             access.encryption,
             access.policy,
+            access.access,
             queues.retention,
             queues.letters,
             queues.age,
@@ -91,6 +99,7 @@ class Doctor:
             function.concurrency,
             self._network.network,
             self._network.data_access,
+            self._store.role,
             trail.notification,
             trail.prefix,
             trail.trail,
@@ -98,13 +107,18 @@ class Doctor:
 
     @property
     def _cluster_checks(self) -> tuple[Check, ...]:
-        cluster, loader = self._cluster, self._loader
+        cluster, loader, limits, integrity = self._cluster, self._loader, self._limits, self._integrity
         return (
             cluster.health,
+            limits.shards,
+            limits.bulk_requests,
             loader.rights,
             loader.mapping,
             cluster.template,
             cluster.mapping,
+            integrity.mappings,
+            integrity.overwritten,
+            integrity.blocks,
             cluster.retention,
             cluster.attached_policies,
             cluster.freshness,

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
 Statement: TypeAlias = dict[str, Any]
+
+# Keys that say on whose behalf a request is made, or who makes it.
+# docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
+_ACCOUNT_KEYS = ("aws:sourceaccount", "aws:sourceowner", "aws:sourceorgid", "aws:sourceorgpaths")
+_PRINCIPAL_KEYS = ("aws:principalaccount", "aws:principalarn", "aws:principalorgid", "aws:principalorgpaths")
+_NETWORK_KEYS = ("aws:sourcevpc", "aws:sourcevpce")
+_RESTRICTING = ("aws:sourcearn", *_ACCOUNT_KEYS, *_PRINCIPAL_KEYS, *_NETWORK_KEYS)
+
+# Operators that a request meets only if it has the key: those with IfExists, or that negate, do not restrict anybody.
+_POSITIVE = re.compile(r"(foranyvalue:)?(arn|string)(equals|like)(ignorecase)?")
+
+# A value that any ARN or account matches.
+_ANYTHING = re.compile(r"[*?]*|arn:[^:]*:[^:]*:[^:]*:[*?]*:[*?]*")
 
 
 def parse_statements(policy: str | None) -> list[Statement]:
@@ -51,3 +65,51 @@ def _as_list(value: Any) -> list[str]:  # noqa: ANN401 - one value or a list, as
     if value is None:
         return []
     return [str(member) for member in value] if isinstance(value, list) else [str(value)]
+
+
+def strangers(statements: Iterable[Statement], actions: Sequence[str], account: str) -> Iterator[str]:
+    """Yield who is allowed one of these actions and belongs neither to the account nor to a service that is bound.
+
+    A service is bound by a condition on the source: without one, anybody may have it act on their behalf.
+    """
+    for statement in statements:
+        if statement.get("Effect") != "Allow" or not _allows_one_of(statement, actions):
+            continue
+        if "NotPrincipal" in statement:
+            yield "everybody but the principals of NotPrincipal"
+        if _has_condition(statement, _RESTRICTING):
+            continue
+        principal = statement.get("Principal")
+        named = principal if isinstance(principal, dict) else {"AWS": principal}
+        for name in _as_list(named.get("AWS")):
+            if name == "*":
+                yield "anybody"
+            elif account not in re.split("[:/]", name):
+                yield name
+        for service in _as_list(named.get("Service")):
+            yield f"{service} on behalf of anybody"
+        for name in (*_as_list(named.get("Federated")), *_as_list(named.get("CanonicalUser"))):
+            yield name
+
+
+def unowned_sources(statements: Iterable[Statement], service: str, action: str, source: str) -> bool:
+    """Return whether each statement that lets a service act for this source leaves open whose the source is."""
+    allowing = [statement for statement in statements if allows([statement], service, action, source)]
+    return bool(allowing) and not any(_has_condition(statement, _ACCOUNT_KEYS) for statement in allowing)
+
+
+def _allows_one_of(statement: Statement, actions: Sequence[str]) -> bool:
+    if "NotAction" in statement:
+        return True
+    patterns = [pattern.lower() for pattern in _as_list(statement.get("Action"))]
+    return any(fnmatchcase(action.lower(), pattern) for action in actions for pattern in patterns)
+
+
+def _has_condition(statement: Statement, keys: Sequence[str]) -> bool:
+    """Return whether a statement applies only where one of these keys has a value that is named."""
+    return any(
+        name.lower() in keys and not any(map(_ANYTHING.fullmatch, _as_list(values)))
+        for operator, tests in statement.get("Condition", {}).items()
+        if _POSITIVE.fullmatch(operator.lower())
+        for name, values in tests.items()
+    )

@@ -10,6 +10,8 @@ from worker.health.observe import fact
 from worker.health.snapshot import RATE_WINDOW, IndexFreshness, IndexSize, Throughput
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from worker.health.cluster_facts import ClusterFacts
 
 # Bounds how many recent files are read from the index to know the last one of each folder.
@@ -28,10 +30,9 @@ class IndexFacts:
     @fact
     def sizes(self) -> list[IndexSize]:
         """Read the size of each index."""
-        options = {"format": "json", "bytes": "b", "h": "index,docs.count,store.size"}
+        options = {"format": "json", "bytes": "b", "h": "index,docs.count,store.size,pri,rep,creation.date"}
         rows: Any = self._cluster.client.cat.indices(index=self._indices, params=options)
-        # A closed index has neither.
-        return [IndexSize(row["index"], int(row["docs.count"] or 0), int(row["store.size"] or 0)) for row in rows]
+        return [_index_size(row) for row in rows]
 
     @fact
     def freshness(self) -> IndexFreshness:
@@ -82,6 +83,19 @@ class IndexFacts:
         )
         hits = response.get("hits", {}).get("hits", [])
         return str(hits[0]["_index"]) if hits else None
+
+
+def _index_size(row: Mapping[str, str | None]) -> IndexSize:
+    """Return one row of `_cat/indices`; a closed index has no counts."""
+    shards = int(row.get("pri") or 0) * (1 + int(row.get("rep") or 0))
+    created = row.get("creation.date")
+    return IndexSize(
+        str(row["index"]),
+        int(row["docs.count"] or 0),
+        int(row["store.size"] or 0),
+        shards,
+        _timestamp(float(created)) if created else None,
+    )
 
 
 def per_minute(number: float) -> float:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from worker.aws.partitions import opensearch_service
 from worker.health.check import check
 from worker.health.findings import Judgement
 from worker.health.observe import require
@@ -95,9 +96,9 @@ class NetworkChecks:
 
     def _domain_network(self) -> dict[str, Any]:
         """Read the network of the managed domain behind the endpoint; {} for any other, and without permission."""
-        if not self._host.endswith(".es.amazonaws.com"):
+        if opensearch_service(self._host) != "es":
             return {}
-        # vpc-NAME-RANDOM.REGION.es.amazonaws.com
+        # vpc-NAME-RANDOM.REGION.es.amazonaws.com or vpc-NAME-RANDOM.aos.REGION.on.aws
         name = self._host.split(".")[0].partition("-")[2].rpartition("-")[0]
         try:
             response: Any = self._facts.client("opensearch").describe_domain(DomainName=name)
@@ -111,7 +112,7 @@ class NetworkChecks:
         """Check that a Serverless collection's data access policies allow the function's role to load."""
         require(self._facts.function)
         role = self._role()
-        if not self._host.endswith(".aoss.amazonaws.com") or not role:
+        if opensearch_service(self._host) != "aoss" or not role:
             return
         client = self._facts.client("opensearchserverless")
         indices = f"index/{self._collection(client)}/{self._settings.index_prefix}-"
@@ -145,9 +146,10 @@ def _rules_for(client: Any, role: str) -> Iterator[list[dict[str, Any]]]:  # noq
 
 def is_private_host(host: str) -> bool | None:
     """Return whether a host has an address of a VPC; None where this machine cannot know."""
-    if host.endswith(".es.amazonaws.com"):
+    service = opensearch_service(host)
+    if service == "es":
         return host.startswith("vpc-")
-    if host.endswith(".aoss.amazonaws.com"):
+    if service == "aoss":
         return None  # its network policy decides that, and the name does not show it
     try:
         addresses = {ip_address(str(entry[4][0])) for entry in socket.getaddrinfo(host, None)}

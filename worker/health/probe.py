@@ -13,6 +13,7 @@ from worker.health.aws_facts import AwsFacts
 from worker.health.cluster_facts import ClusterFacts
 from worker.health.index_facts import IndexFacts, per_minute
 from worker.health.observe import observe, require
+from worker.health.shard_facts import ShardFacts
 from worker.health.snapshot import (
     RATE_WINDOW,
     BucketLag,
@@ -25,6 +26,7 @@ from worker.health.snapshot import (
     Observed,
     QueueState,
     RetentionState,
+    ShardUsage,
     Snapshot,
     TemplateState,
     Throughput,
@@ -90,6 +92,7 @@ class Probe:
                 template=cluster.template,
                 retention=cluster.retention,
                 indices=cluster.indices,
+                shards=cluster.shards,
             )
 
     def _dead_letters(self, aws: AwsFacts) -> Observed[DeadLetterState]:
@@ -110,6 +113,7 @@ class Probe:
                 template=facts.template,
                 retention=facts.retention,
                 indices=indices.sizes,
+                shards=ShardFacts(self._settings, facts, indices, now).usage,
                 freshness=indices.freshness,
                 throughput=indices.throughput,
                 bucket_lag=observe(lambda: _read_bucket_lag(aws, indices)),
@@ -124,6 +128,7 @@ class _ClusterParts(NamedTuple):
     template: Observed[TemplateState]
     retention: Observed[RetentionState | None]
     indices: Observed[Sequence[IndexSize]]
+    shards: Observed[ShardUsage | None]
     freshness: Observed[IndexFreshness]
     throughput: Observed[Throughput]
     bucket_lag: Observed[BucketLag | None]

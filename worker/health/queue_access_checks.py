@@ -10,7 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from worker.aws.errors import error_text
 from worker.health.check import check
 from worker.health.findings import Judgement
-from worker.health.iam import allows, parse_statements
+from worker.health.iam import allows, parse_statements, strangers, unowned_sources
 from worker.health.observe import require
 from worker.health.queue_checks import set_attributes
 
@@ -18,13 +18,38 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from worker.health.aws_facts import AwsFacts
+    from worker.health.iam import Statement
     from worker.health.queue_attributes import QueueAttributes
     from worker.health.trail_checks import Announcer
 
+_S3 = "s3.amazonaws.com"
 _SERVICE_NAMES = {"s3.amazonaws.com": "S3", "sns.amazonaws.com": "SNS", "events.amazonaws.com": "EventBridge"}
 
 # docs.aws.amazon.com/AmazonS3/latest/userguide/grant-destinations-permissions-to-s3.html
 _KEY_ACTIONS = ("kms:GenerateDataKey", "kms:Decrypt")
+
+
+# What must be nobody else's to do.
+_USES = (
+    "sqs:SendMessage",
+    "sqs:ReceiveMessage",
+    "sqs:DeleteMessage",
+    "sqs:ChangeMessageVisibility",
+    "sqs:PurgeQueue",
+    "sqs:SetQueueAttributes",
+    "sqs:AddPermission",
+    "sqs:RemovePermission",
+    "sqs:DeleteQueue",
+    "sqs:StartMessageMoveTask",
+)
+
+
+def _statements(queue: QueueAttributes) -> list[Statement]:
+    return parse_statements(queue.attributes.get("Policy"))
+
+
+def _account(queue: QueueAttributes) -> str:
+    return queue.arn.split(":")[4]
 
 
 class QueueAccessChecks:
@@ -40,7 +65,7 @@ class QueueAccessChecks:
     @check("queue policy")
     def policy(self) -> Iterator[Judgement]:
         """Check that each announcer may send to the queue."""
-        statements = parse_statements(self._source.attributes.get("Policy"))
+        statements = _statements(self._source)
         announcers = self._announcers()
         if not announcers:
             yield Judgement.not_checked("TRAILSINK_BUCKET is not set, so the senders it must allow are not known")
@@ -55,13 +80,42 @@ class QueueAccessChecks:
                 )
 
     def _statement(self, service: str, source_arn: str) -> dict[str, Any]:
+        """Return the statement of infra/template.yaml for an announcer."""
+        condition: dict[str, Any] = {"ArnEquals": {"aws:SourceArn": source_arn}}
+        if service == _S3:  # the other ARNs contain the account; a deleted bucket's name can be taken by another one
+            condition["StringEquals"] = {"aws:SourceAccount": _account(self._source)}
         return {
             "Effect": "Allow",
             "Principal": {"Service": service},
             "Action": "sqs:SendMessage",
             "Resource": self._source.arn,
-            "Condition": {"ArnEquals": {"aws:SourceArn": source_arn}},
+            "Condition": condition,
         }
+
+    @check("queue access")
+    def access(self) -> Iterator[Judgement]:
+        """Check that nobody else may use the queues: who sends chooses what is read, who receives hides files."""
+        open_to = [
+            f"{name} to {who}"
+            for name, queue in (("source queue", self._source), ("dead-letter queue", self._dead_letters))
+            for who in strangers(_statements(queue), _USES, _account(queue))
+        ]
+        statements = [self._statement(service, arn) for service, arn in self._announcers()]
+        fix = f"let the queue's Policy allow only: {msgspec.json.encode(statements).decode()}"
+        if open_to:
+            yield Judgement.fault(f"the policies open the {', the '.join(open_to)}", fix)
+        elif unowned := [arn for service, arn in self._announcers() if self._is_unowned(service, arn)]:
+            evidence = f"S3 may send for {', '.join(unowned)}, whoever owns it: aws:SourceAccount is not named"
+            yield Judgement.warning(evidence, fix)
+        else:
+            yield Judgement.ok("only this account and the announcers may use the queues")
+
+    @property
+    def _dead_letters(self) -> QueueAttributes:
+        return require(self._facts.dead_letter_queue, "the dead-letter queue cannot be checked")
+
+    def _is_unowned(self, service: str, arn: str) -> bool:
+        return service == _S3 and unowned_sources(_statements(self._source), service, "sqs:SendMessage", arn)
 
     @check("queue encryption")
     def encryption(self) -> Iterator[Judgement]:

@@ -13,6 +13,7 @@ from worker.health.queue_attributes import QueueAttributes
 from worker.health.rules import judge_letters, judge_oldest_letter, judge_oldest_message
 from worker.health.snapshot import Missing, Observed
 from worker.humanize import format_duration
+from worker.pipeline.limits import MAX_RECEIVE_COUNT
 from worker.settings import variable
 
 if TYPE_CHECKING:
@@ -22,10 +23,8 @@ if TYPE_CHECKING:
 
 _DAY = 86_400
 
-# With fewer receives, throttling alone makes dead letters. With this many, messages outlast a day without a cluster:
-# waits between tries double from 30 s to 1 h.
+# With fewer receives, throttling alone makes dead letters.
 _MIN_RECEIVES = 5
-_RECEIVES = 40
 
 # SigV4 allows five minutes, and a clock that is a minute off goes on drifting.
 _MAX_CLOCK_SECONDS = 60
@@ -62,12 +61,15 @@ class QueueChecks:
         """Check that a message that crashes the consumer becomes a letter, but not too soon."""
         policy, dead_letter_arn = self._source.policy("RedrivePolicy"), self._dead_letters.arn
         target, receives = policy.get("deadLetterTargetArn"), int(policy.get("maxReceiveCount", 0))
-        expected = {"deadLetterTargetArn": dead_letter_arn, "maxReceiveCount": _RECEIVES}
+        expected = {"deadLetterTargetArn": dead_letter_arn, "maxReceiveCount": MAX_RECEIVE_COUNT}
         fix = set_attributes(self._source.url, RedrivePolicy=_json(expected))
         if target != dead_letter_arn:
             yield Judgement.fault(f"it points to {target or 'nothing'}", fix)
         elif receives < _MIN_RECEIVES:
             yield Judgement.fault(f"maxReceiveCount is {receives}: throttling alone makes letters", fix)
+        elif receives < MAX_RECEIVE_COUNT:
+            evidence = f"to the dead-letter queue after {receives} receives; {MAX_RECEIVE_COUNT} outlast 36 hours"
+            yield Judgement.warning(evidence, fix)
         else:
             yield Judgement.ok(f"to the dead-letter queue after {receives} receives")
 
@@ -133,6 +135,9 @@ class QueueChecks:
 
 def _judge_existence(queue: Observed[QueueAttributes], setting: str) -> Judgement:
     match queue:
+        case QueueAttributes() if queue.attributes.get("FifoQueue") == "true":
+            fix = f"create a standard queue, and set {variable(setting)} to it"
+            return Judgement.fault(f"{queue.arn} is a FIFO queue: S3 cannot send to it", fix)
         case QueueAttributes():
             return Judgement.ok(queue.arn)
         case Missing():

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         EventSourceMapping,
         IndexFreshness,
         RetentionState,
+        ShardUsage,
         TemplateState,
         TrailState,
     )
@@ -47,6 +48,9 @@ DISK_FAULT_PERCENT = 90.0
 # A mapping that is being created or changed consumes in a moment, or goes on meanwhile.
 # docs.aws.amazon.com/lambda/latest/api/API_EventSourceMappingConfiguration.html
 CONSUMING_STATES = ("Enabled", "Enabling", "Updating", "Creating")
+
+# A new day needs a new index, and a cluster without room for its shards accepts no event of that day.
+SHARDS_WARNING_PERCENT = 80.0
 
 NAMES_SHOWN = 3  # of a list in a sentence
 
@@ -201,6 +205,19 @@ def judge_disk(disk: DiskUsage | None) -> Judgement:
     return Judgement.warning(evidence, fix) if disk.used_percent >= DISK_WARNING_PERCENT else Judgement.ok(evidence)
 
 
+def judge_shards(shards: ShardUsage | None) -> Judgement:
+    """Judge how many of the shards that the cluster may hold are used, None where there is no such limit."""
+    if shards is None:
+        return Judgement.not_checked("the server reports no limit")
+    evidence = f"{shards.used:,} of {shards.limit:,} used"
+    if shards.days_left is not None:
+        evidence += f", enough for {format_duration(timedelta(days=shards.days_left))} at {shards.per_day:,.1f} a day"
+    fix = "delete old indices, set a shorter retention, use TRAILSINK_INDEX_PARTITION=month, or add data nodes"
+    if shards.used >= shards.limit:
+        return Judgement.fault(f"{evidence}: no new index can be created", fix)
+    return Judgement.warning(evidence, fix) if shards.used_percent >= SHARDS_WARNING_PERCENT else Judgement.ok(evidence)
+
+
 def judge_template(template: TemplateState) -> Judgement:
     """Judge the index template. Another version works; which side is older decides what to do."""
     version, expected = template.version, template.expected
@@ -221,17 +238,17 @@ def judge_retention(retention: RetentionState | None) -> Judgement:
     """Judge whether the cluster's policy deletes indices as the settings ask."""
     if retention is None:
         return Judgement.not_checked("Serverless has no ISM; see the lifecycle policy of the collection")
-    days, policy = retention.days, retention.policy
-    if not days:
+    request, policy = retention.request, retention.policy
+    if not request:
         return Judgement.ok(policy or "none asked for; indices are kept")
-    fix = f"{SETUP} --retention-days {days}"
+    fix = f"{SETUP} {retention.options}"
     if not retention.has_ism:
-        evidence = f"{days} days asked for, and this server has no ISM plugin"
+        evidence = f"{request} asked for, and this server has no ISM plugin"
         return Judgement.warning(evidence, "delete old indices yourself, or set TRAILSINK_RETENTION_DAYS to 0")
     if not policy:
-        return Judgement.fault(f"{days} days asked for, and no policy exists", fix)
+        return Judgement.fault(f"{request} asked for, and no policy exists", fix)
     if policy != retention.expected:
-        return Judgement.fault(f"{days} days asked for, the policy says: {policy}", fix)
+        return Judgement.fault(f"{request} asked for, the policy says: {policy}", fix)
     return Judgement.ok(policy)
 
 

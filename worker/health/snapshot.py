@@ -172,6 +172,8 @@ class ClusterState:
     health: str | None
     nodes: int | None
     unassigned: int | None
+    shards: int | None = None  # of open indices, all copies, assigned or not: what the limit counts
+    data_nodes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,25 @@ class DiskUsage:
 
     used_percent: float
     free_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ShardUsage:
+    """Shards that the cluster holds, and how many it may hold.
+
+    `per_day` is the growth by new indices, None where it is not known. `days_left` is the time until no index can be
+    created any more, None where it is not known, or where the retention keeps the number below the limit.
+    """
+
+    used: int
+    limit: int
+    per_day: float | None = None
+    days_left: float | None = None
+
+    @property
+    def used_percent(self) -> float:
+        """The used part of the limit."""
+        return 100 * self.used / self.limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +228,21 @@ class RetentionState:
     policy: str | None
     expected: str = ""
     has_ism: bool = True
+    read_only_days: int = 0
+
+    @property
+    def request(self) -> str:
+        """What the settings ask for, "" when it is nothing."""
+        parts = [f"{self.days} days"] if self.days else []
+        parts += [f"read-only after {self.read_only_days} days"] if self.read_only_days else []
+        return " and ".join(parts)
+
+    @property
+    def options(self) -> str:
+        """The options of `trailsink setup` that create the policy."""
+        options = [f"--retention-days {self.days}"] if self.days else []
+        options += [f"--read-only-after {self.read_only_days}"] if self.read_only_days else []
+        return " ".join(options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +260,8 @@ class IndexSize:
     name: str
     events: int
     size_bytes: int
+    shards: int = 0  # all copies
+    created: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,3 +281,4 @@ class Snapshot:
     template: Observed[TemplateState]
     retention: Observed[RetentionState | None]
     indices: Observed[Sequence[IndexSize]]
+    shards: Observed[ShardUsage | None] = None

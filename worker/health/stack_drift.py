@@ -1,8 +1,9 @@
-"""The doctor's comparison of a deployed stack with this trailsink: the template and the function's bundle."""
+"""The doctor's comparison of a deployed stack with this trailsink: the template and the functions' bundle."""
 
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -11,25 +12,27 @@ from worker.health.check import check
 from worker.health.findings import Judgement
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from worker.health.findings import Finding
 
 # Where `trailsink deploy` puts a bundle: the name is the hash of its content.
-_DEPLOYED_BUNDLE = re.compile(r"trailsink/[0-9a-f]{64}\.zip")
+_DEPLOYED_BUNDLE = re.compile(r"trailsink/([0-9a-f]{64})\.zip")
 
 
 @dataclass(frozen=True, slots=True)
 class StackDrift:
     """A stack and what it would be made from today.
 
-    `template` is the stack's own, "" where it may not be read, and `bundle_key` the S3 key of the function's bundle.
-    `own_bundle` is None when no bundle was built here.
+    `template` is the stack's own, "" where it may not be read. `bundle_key` is the S3 key of the functions' bundle, and
+    `functions` the digest of the code that each function runs, by its name, {} where it may not be read. `own_bundle`
+    is None when no bundle was built here.
     """
 
     stack: str
     template: str
     bundle_key: str
+    functions: Mapping[str, str]
     own_template: str
     own_bundle: bytes | None
 
@@ -54,13 +57,30 @@ class StackDrift:
 
     @check("bundle")
     def compare_bundles(self) -> Iterator[Judgement]:
-        """Compare the bundles by their hash."""
-        key = self.bundle_key
-        if not _DEPLOYED_BUNDLE.fullmatch(key):  # Terraform's, or the operator's own
-            yield Judgement.not_checked(f"the function runs {key}, which `trailsink deploy` did not upload")
+        """Compare what the functions run with what was uploaded, and with the bundle that is built here.
+
+        Lambda's digest of the code decides. The key only says what was uploaded.
+        """
+        replaced = self._functions_without(_digest_in(self.bundle_key)) if _digest_in(self.bundle_key) else []
+        others = self._functions_without(sha256(self.own_bundle).digest()) if self.own_bundle is not None else []
+        if not self.functions:
+            yield Judgement.not_checked("the code of the functions may not be read", "lambda:GetFunctionConfiguration")
+        elif replaced:
+            evidence = f"{', '.join(replaced)} runs other code than {self.bundle_key} names: it was replaced"
+            yield Judgement.fault(evidence, f"find out who can write to the bucket of the bundle, then {self._upgrade}")
         elif self.own_bundle is None:
-            yield Judgement.not_checked(f"the function runs {key}; none is built here to compare", "trailsink package")
-        elif sha256(self.own_bundle).hexdigest() in key:
-            yield Judgement.ok("the function runs the one that is built here")
+            yield Judgement.not_checked("no bundle is built here to compare with", "trailsink package")
+        elif others:
+            yield Judgement.warning(f"{', '.join(others)} runs another one than is built here", self._upgrade)
         else:
-            yield Judgement.warning(f"the function runs {key}, not the one that is built here", self._upgrade)
+            yield Judgement.ok("the functions run the one that is built here")
+
+    def _functions_without(self, digest: bytes) -> list[str]:
+        expected = b64encode(digest).decode()
+        return sorted(name for name, sha in self.functions.items() if sha != expected)
+
+
+def _digest_in(key: str) -> bytes:
+    """Return the digest that a key of `trailsink deploy` names; "" for Terraform's or the operator's own keys."""
+    match = _DEPLOYED_BUNDLE.fullmatch(key)
+    return bytes.fromhex(match[1]) if match else b""

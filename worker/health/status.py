@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -18,6 +19,7 @@ from worker.health.rules import (
     judge_oldest_message,
     judge_reserved_concurrency,
     judge_retention,
+    judge_shards,
     judge_template,
     judge_trails,
 )
@@ -33,6 +35,7 @@ from worker.health.snapshot import (
     Observed,
     QueueState,
     RetentionState,
+    ShardUsage,
     Snapshot,
     T,
     TemplateState,
@@ -49,6 +52,9 @@ if TYPE_CHECKING:
 
 # One screen has no room for a year of days.
 _DAYS_SHOWN = 7
+
+# The indices of records without a plausible time, by the day or month of their files.
+_UNDATED = re.compile(r"-undated(-\d{4}-\d{2}(-\d{2})?)?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +96,7 @@ def report(snapshot: Snapshot) -> StatusReport:
         _part("lag", snapshot.freshness, lambda freshness: _describe_lag(freshness, snapshot.bucket_lag, now)),
         _part("cluster", snapshot.cluster, _describe_cluster, unobserved=fault),
         _part("disk", snapshot.disk, _describe_disk),
+        _part("shards", snapshot.shards, _describe_shards),
         _part("template", snapshot.template, _describe_template),
         _part("retention", snapshot.retention, _describe_retention),
         _part("indices", snapshot.indices, _describe_indices),
@@ -236,6 +243,15 @@ def _describe_disk(disk: DiskUsage | None) -> _Line:
     return judgement.status, judgement.evidence, facts
 
 
+def _describe_shards(shards: ShardUsage | None) -> _Line:
+    judgement = judge_shards(shards)
+    facts: dict[str, Any] = {}
+    if shards:
+        days = None if shards.days_left is None else round(shards.days_left, 1)
+        facts = {"used": shards.used, "limit": shards.limit, "per_day": shards.per_day, "days_left": days}
+    return judgement.status, judgement.evidence, facts
+
+
 def _describe_template(template: TemplateState) -> _Line:
     judgement = judge_template(template)
     return judgement.status, _advice(judgement), {"version": template.version, "expected": template.expected}
@@ -255,8 +271,8 @@ def _describe_indices(indices: Sequence[IndexSize]) -> _Line:
 
 
 def newest_indices(part: StatusPart) -> list[Mapping[str, Any]]:
-    """Return the newest few of the indices in a part, for one screen; the undated one is no day."""
-    dated = [index for index in part.facts.get("each", []) if not index["name"].endswith("-undated")]
+    """Return the newest few of the indices in a part, for one screen; the undated ones are no days."""
+    dated = [index for index in part.facts.get("each", []) if not _UNDATED.search(index["name"])]
     return sorted(dated, key=lambda index: str(index["name"]), reverse=True)[:_DAYS_SHOWN]
 
 

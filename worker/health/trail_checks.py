@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from worker.aws.bucket_notifications import OwnNotification, conflicts, entries_for_queue, key_filter
+from worker.aws.bucket_notifications import (
+    OwnNotification,
+    conflicts,
+    encode_filter,
+    entries_for_queue,
+    key_filter,
+    unencoded_filters,
+)
 from worker.health.check import check
 from worker.health.findings import Judgement
 from worker.health.observe import fact, require
@@ -119,7 +127,13 @@ class TrailChecks:
     @check("prefix")
     def prefix(self) -> Iterator[Judgement]:
         """Compare what is announced with where the trail writes; a topic or rule has filters of its own."""
-        filters = [key_filter(entry) for entry in entries_for_queue(self._notifications, self._queue_arn)]
+        entries = entries_for_queue(self._notifications, self._queue_arn)
+        if not entries:
+            return
+        for value in [value for entry in entries for value in unencoded_filters(entry)]:
+            evidence = f"S3 compares filters with encoded keys, so the filter {value} matches none"
+            yield Judgement.fault(evidence, f"replace it by {encode_filter(value)}; `trailsink deploy` does")
+        filters = [key_filter(entry) for entry in entries if not unencoded_filters(entry)]
         if not filters:
             return
         prefixes = {self._trail_prefix} if self._trail_prefix else self._prefixes_of_trails()
@@ -144,7 +158,8 @@ def _judge_prefix(prefix: str, filters: list[tuple[str, str]]) -> Judgement:
     """Judge whether entries with these prefixes and suffixes announce the files below a trail's prefix."""
     of_files = [(start, suffix) for start, suffix in filters if ".json.gz".endswith(suffix)]
     announced = ", ".join(f"{start}*{suffix}" for start, suffix in of_files) or "no .json.gz"
-    fix = f"give the notification the prefix {prefix} (`trailsink deploy --set TrailPrefix={prefix}`)"
+    setting = f"trailsink deploy --set {shlex.quote(f'TrailPrefix={prefix}')}"
+    fix = f"give the notification the prefix {encode_filter(prefix)} (`{setting}`)"
     if any(prefix.startswith(start) for start, _ in of_files):
         return Judgement.ok(f"the trail writes below {prefix}, announced is {announced}")
     if any(start.startswith(prefix) for start, _ in of_files):

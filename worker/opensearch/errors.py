@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from opensearchpy.exceptions import ConnectionError as NoConnection
 from opensearchpy.exceptions import OpenSearchException, SSLError, TransportError
+from urllib3.exceptions import ProxyError
 
 from worker.errors import IndexUnavailable, SetupError
 
@@ -17,8 +18,15 @@ if TYPE_CHECKING:
 
 _DENIED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
+_REDIRECTS = range(300, 400)
+
 # How OpenSSL and Python name a server that answers TLS with plain text.
 _NO_TLS = ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "record layer failure", "wrong version number")
+
+# trailsink follows none: whoever answers at the other address would get events and credentials.
+REDIRECTED = "a redirect, which is not followed; the address must be the cluster's own"
+
+_MAX_CAUSES = 5  # of an error, inside each other
 
 _CAUSE_CHARACTERS = 160  # of the reason that Lucene gives for a refused query
 _ERROR_CHARACTERS = 400  # the error of a proxy can be a whole page of HTML
@@ -43,7 +51,7 @@ def translate_errors(failure: str = "", *, hint: str = "", refusal_hint: str = "
 
 def classify_error(error: OpenSearchException) -> IndexUnavailable | SetupError:
     """Return what to raise: IndexUnavailable when waiting can help, SetupError when the operator must act."""
-    if isinstance(error, TransportError) and error.status_code not in _DENIED:
+    if isinstance(error, TransportError) and error.status_code not in _DENIED and not is_redirect(error):
         return IndexUnavailable(_full_sentence(error))
     return SetupError(f"{_full_sentence(error)}.")
 
@@ -69,10 +77,31 @@ def _full_sentence(error: OpenSearchException) -> str:
 def connection_fault(error: TransportError) -> str:
     """Return why there was no response at all."""
     if isinstance(error, SSLError):
-        if any(text in str(error.error) for text in _NO_TLS):
+        if speaks_no_tls(error):
             return "it does not speak TLS; is it http://"
         return "its certificate is not trusted (TRAILSINK_OPENSEARCH_CA_FILE names a private authority)"
+    if any(isinstance(cause, ProxyError) for cause in _causes(error.info)):
+        return "no connection through the proxy that HTTPS_PROXY or HTTP_PROXY names"
     return "the request timed out" if error.status_code == "TIMEOUT" else "no connection"
+
+
+def _causes(error: object) -> Iterator[object]:
+    """Yield an error of requests or urllib3, and what it was raised for."""
+    depth = 0
+    while isinstance(error, BaseException) and depth < _MAX_CAUSES:
+        yield error
+        error = getattr(error, "reason", None) or next(iter(error.args), None)
+        depth += 1
+
+
+def speaks_no_tls(error: TransportError) -> bool:
+    """Return whether the server answered TLS with plain text."""
+    return any(text in str(error.error) for text in _NO_TLS)
+
+
+def is_redirect(error: TransportError) -> bool:
+    """Return whether the server named another address; none is ever followed."""
+    return error.status_code in _REDIRECTS
 
 
 def is_refusal(error: OpenSearchException) -> bool:
@@ -81,6 +110,8 @@ def is_refusal(error: OpenSearchException) -> bool:
 
 
 def _refusal(error: TransportError) -> str:
+    if is_redirect(error):
+        return REDIRECTED
     if permission := missing_permission(error):
         return f"the user or role lacks {permission}"
     text = " ".join(str(error.error).split())[:_ERROR_CHARACTERS]

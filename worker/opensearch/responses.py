@@ -7,8 +7,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+from requests.exceptions import ChunkedEncodingError
+from urllib3.exceptions import ProtocolError
 
-from worker.pipeline.bulk import CREATED, THROTTLED_BY_AWS, BulkResponse, is_overload
+from worker.pipeline.bulk import CREATED, NO_EXPLICIT_INDEX, THROTTLED_BY_AWS, TIMEOUT, BulkResponse, is_overload
 
 if TYPE_CHECKING:
     from opensearchpy.exceptions import TransportError
@@ -30,7 +32,8 @@ def parse_items(answer: Any) -> tuple[tuple[int, str], ...]:  # noqa: ANN401 - a
 def parse_error(error: TransportError) -> BulkResponse:
     """Return status and error type of a failed request; the text of an error is examined, never kept."""
     if not isinstance(error.status_code, int):  # "N/A" or "TIMEOUT": there was no response
-        return BulkResponse(0, "timeout" if error.status_code == "TIMEOUT" else "no_connection")
+        is_timeout = error.status_code == "TIMEOUT"
+        return BulkResponse(0, TIMEOUT) if is_timeout else BulkResponse(0, "no_connection", lost=_is_lost(error.info))
     info = error.info
     if error.status_code == HTTPStatus.FORBIDDEN and "throttled" in str(info).lower():
         return BulkResponse(error.status_code, THROTTLED_BY_AWS)
@@ -40,11 +43,19 @@ def parse_error(error: TransportError) -> BulkResponse:
         except (msgspec.DecodeError, RecursionError):
             info = None
     match info:
+        case {"error": {"reason": "explicit index in bulk is not allowed"}}:
+            return BulkResponse(error.status_code, NO_EXPLICIT_INDEX)
         case {"error": {"type": str(kind), "reason": str(reason)}}:
             return BulkResponse(error.status_code, kind, memory=_request_memory(reason))
         case {"error": {"type": str(kind)}}:
             return BulkResponse(error.status_code, kind)
     return BulkResponse(error.status_code)
+
+
+def _is_lost(error: object) -> bool:
+    """Return whether a connection ended after the request was sent; requests wraps the error of urllib3."""
+    causes = (error, *(error.args if isinstance(error, Exception) else ()))
+    return any(isinstance(cause, (ProtocolError, ChunkedEncodingError)) for cause in causes)
 
 
 def _request_memory(reason: str) -> int:

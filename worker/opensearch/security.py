@@ -71,9 +71,11 @@ def installer_role(*, retention: bool) -> dict[str, Any]:
 def examiner_role(prefix: str, *, retention: bool) -> dict[str, Any]:
     """Return the smallest role with which `trailsink doctor` can check everything except the roles of others."""
     ism = ["cluster:admin/opendistro/ism/managedindex/explain", "cluster:admin/opendistro/ism/policy/get"]
-    health = ["cluster:monitor/health", "cluster:monitor/main"]
+    # The heap of a managed domain's nodes, by nodes/stats, limits its shards.
+    health = ["cluster:monitor/health", "cluster:monitor/main", "cluster:monitor/nodes/stats", "cluster:monitor/state"]
     permissions = [*(ism if retention else ()), *health, "indices:admin/index_template/get"]
-    actions = ["indices:admin/mappings/get", "indices:data/read/search"]
+    monitoring = ["indices:monitor/settings/get", "indices:monitor/stats"]
+    actions = ["indices:admin/mappings/get", "indices:data/read/search", *monitoring]
     return {
         "cluster_permissions": permissions,
         "index_permissions": [{"index_patterns": [f"{prefix}-*"], "allowed_actions": actions}],

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from opensearchpy.exceptions import OpenSearchException, SSLError, TransportError
 from tenacity import Retrying, retry_if_exception_type, wait_random_exponential
 
+from worker.cutoff import Cutoff
 from worker.errors import IndexUnavailable, SetupError
 from worker.opensearch.concurrency import AdaptiveLimiter
 from worker.opensearch.responses import overload_signal, parse_error, parse_items
 from worker.pipeline.bulk import (
     THROTTLED,
     THROTTLED_BY_AWS,
+    TIMEOUT,
     TLS_FAILURE,
     BulkResponse,
     DeliveryResult,
@@ -89,6 +91,7 @@ class BulkSender:
             attempt.throttled,
             attempt.wire_bytes,
             self._monotonic() - started,
+            delivery.unproven,
         )
 
     def _send_with_retries(self, attempt: _Attempt, budget: _RetryBudget) -> None:
@@ -136,9 +139,8 @@ class BulkSender:
             return None
         response = None
         try:
-            seconds = remaining()  # the wait for a slot may have used it up
-            if seconds > 0:
-                response = self._post_signed_in(body, seconds)
+            if remaining() > 0:  # the wait for a slot may have used it up
+                response = self._post_signed_in(body, remaining)
         finally:
             overload = overload_signal(response)
             over_capacity = bool(response and overload and is_over_capacity(response))
@@ -149,30 +151,32 @@ class BulkSender:
             return None
         return Posted(response, permit.acquired_at, self._monotonic(), over_capacity)
 
-    def _post_signed_in(self, body: bytes, seconds: float) -> BulkResponse:
-        response = self._post(body, seconds)
+    def _post_signed_in(self, body: bytes, remaining: Callable[[], float]) -> BulkResponse:
+        response = self._post(body, remaining())
         if response.status in (401, 403) and response.cause not in (THROTTLED_BY_AWS, "cluster_block_exception"):
             self._thread.client = None  # a rotated secret or an expired token: sign in again, once
-            response = self._post(body, seconds)
+            response = self._post(body, remaining())
         return response
 
     def _post(self, body: bytes, seconds: float) -> BulkResponse:
-        try:
-            answer = self._connection().transport.perform_request(
-                "POST",
-                "/_bulk",
-                params=BULK_PARAMS,
-                body=body,
-                headers=BULK_HEADERS,
-                timeout=min(seconds, self._request_seconds),
-            )
-        except SSLError:
-            return BulkResponse(0, TLS_FAILURE)
-        except TransportError as error:
-            return parse_error(error)
-        except (OpenSearchException, AttributeError, RecursionError):
-            # opensearch-py takes an error that is JSON for an object, and any depth of it for readable.
-            return BulkResponse(0, "unreadable_answer")
+        seconds = min(seconds, self._request_seconds)
+        # The client's own timeout is for each read: a response that drips would last for ever.
+        with Cutoff(seconds) as cutoff:
+            try:
+                return self._exchange(body, seconds)
+            except SSLError:
+                return BulkResponse(0, TIMEOUT if cutoff.is_over else TLS_FAILURE)
+            except TransportError as error:
+                response = parse_error(error)
+                return BulkResponse(0, TIMEOUT) if cutoff.is_over and not response.status else response
+            except (OpenSearchException, AttributeError, RecursionError):
+                # opensearch-py takes an error that is JSON for an object, and any depth of it for readable.
+                return BulkResponse(0, "unreadable_answer")
+
+    def _exchange(self, body: bytes, seconds: float) -> BulkResponse:
+        answer = self._connection().transport.perform_request(
+            "POST", "/_bulk", params=BULK_PARAMS, body=body, headers=BULK_HEADERS, timeout=max(seconds, 0.001)
+        )
         return BulkResponse(200, items=parse_items(answer))
 
     def _connection(self) -> OpenSearch:
@@ -222,7 +226,8 @@ class _RetryBudget:
             self._sender.on_accept(posted.arrived_at)
             self.started = posted.arrived_at
         elif self.started is None:
-            self.started = posted.sent_at
+            # A timeout alone must not use the budget up: the indices that a request waited for are there by then.
+            self.started = posted.arrived_at if posted.response.cause == TIMEOUT else posted.sent_at
 
 
 class _Attempt:

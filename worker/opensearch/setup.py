@@ -18,7 +18,8 @@ from opensearchpy.exceptions import NotFoundError, OpenSearchException, Transpor
 
 from worker.errors import SetupError
 from worker.opensearch.errors import NOT_OPENSEARCH, classify_error, translate_errors
-from worker.opensearch.schema import POLICIES, VERSION, index_template, name_of, retention_policy
+from worker.opensearch.schema import POLICIES, VERSION, index_policy, index_template, name_of
+from worker.pipeline.limits import Partition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,13 +52,28 @@ SERVERLESS = Server("OpenSearch Serverless", "", True, "it is not known to suppo
 class SetupOptions:
     """What to set up. `replicas` are copies of each shard, `retention_days` 0 keeps indices for ever.
 
-    Without `replicas`, those of an existing template are kept.
+    Without `replicas`, those of an existing template are kept. One index holds a `partition` of time, which retention
+    adds to the days. `read_only_days` 0 leaves indices writable.
     """
 
     prefix: str
     retention_days: int = 0
     replicas: int | None = None
     serverless: bool = False
+    partition: Partition = Partition.DAY
+    read_only_days: int = 0
+
+    @property
+    def policy(self) -> dict[str, Any] | None:
+        """The policy for ISM, None where nothing is to be done with age."""
+        return index_policy(self.prefix, self.retention_days, self.read_only_days, self.partition)
+
+    @property
+    def policy_text(self) -> str:
+        """What the policy does, as a part of a sentence."""
+        parts = [f"{self.retention_days} days"] if self.retention_days else []
+        parts += [f"read-only after {self.read_only_days} days"] if self.read_only_days else []
+        return ", ".join(parts)
 
 
 def check_template(client: OpenSearch, index_prefix: str) -> None:
@@ -85,8 +101,8 @@ def install(client: OpenSearch, options: SetupOptions) -> Iterator[str]:
         server = SERVERLESS if options.serverless else find_server(client)
         yield f"Found {server.name} {server.version}".rstrip() + "."
         yield f"Mapping: {'compatibility' if server.compatible else 'full'}, because {server.why}."
-        if options.retention_days:
-            yield _put_policy(client, options)
+        if options.policy:
+            yield _put_policy(client, options, options.policy)
         else:
             yield "Retention: not configured; indices are kept."
         yield _put_template(client, options, server)
@@ -107,8 +123,8 @@ def find_server(client: OpenSearch) -> Server:
     return Server("OpenSearch", number, False, "OpenSearch 2.19 and newer index free-form fields as flat_object")
 
 
-def _put_policy(client: OpenSearch, options: SetupOptions) -> str:
-    name, policy = name_of(options.prefix), retention_policy(options.prefix, options.retention_days)
+def _put_policy(client: OpenSearch, options: SetupOptions, policy: dict[str, Any]) -> str:
+    name = name_of(options.prefix)
     path = f"{POLICIES}/{name}"
     if options.serverless:
         return "Retention: Serverless has no ISM; set a lifecycle policy on the collection."
@@ -116,23 +132,31 @@ def _put_policy(client: OpenSearch, options: SetupOptions) -> str:
         existing: Any = client.transport.perform_request("GET", path)
     except NotFoundError:
         client.transport.perform_request("PUT", path, body=policy)
-        return f"Retention: policy {name} created, {options.retention_days} days."
+        return f"Retention: policy {name} created, {options.policy_text}."
     except TransportError as error:
         if error.status_code == 400:  # "no handler found": the plugin is not installed
             return "Retention: this server has no ISM plugin; indices are kept, delete old ones yourself."
         raise
     if _is_same_policy(existing["policy"], policy["policy"]):
-        return f"Retention: policy {name} already exists, {options.retention_days} days."
+        return f"Retention: policy {name} already exists, {options.policy_text}."
     version = {"if_seq_no": existing["_seq_no"], "if_primary_term": existing["_primary_term"]}
     client.transport.perform_request("PUT", path, params=version, body=policy)
-    return (
-        f"Retention: policy {name} changed to {options.retention_days} days; it applies to indices created from now on."
-    )
+    return f"Retention: policy {name} changed to {options.policy_text}; it applies to indices created from now on."
 
 
 def _is_same_policy(existing: dict[str, Any], expected: dict[str, Any]) -> bool:
-    # The server adds defaults of its own to states and templates. The description contains the days, so it decides.
-    return bool(existing.get("description") == expected["description"])
+    # The server adds defaults of its own to states and templates. The description contains the days, and the age what
+    # they mean.
+    return bool(existing.get("description") == expected["description"]) and _age(existing) == _age(expected)
+
+
+def _age(policy: dict[str, Any]) -> str:
+    """Return the age at which a policy deletes an index, "" where it is no policy of ours."""
+    match policy:
+        case {"states": [{"transitions": [{"conditions": {"min_index_age": str(age)}}, *_]}, *_]}:
+            return age
+        case _:
+            return ""
 
 
 def _put_template(client: OpenSearch, options: SetupOptions, server: Server) -> str:

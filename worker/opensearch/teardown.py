@@ -35,7 +35,7 @@ def indices_of(client: OpenSearch, prefix: str) -> PrefixIndices:
             "GET", f"/_cat/indices/{prefix}-*", params={"format": "json", "h": "index,docs.count"}
         )
     # Indices of another tool may start with the same prefix: cloudtrail-insights-2026 is not ours.
-    own_name = re.compile(re.escape(prefix) + r"-(\d{4}-\d{2}(-\d{2})?|undated)")
+    own_name = re.compile(re.escape(prefix) + r"-(undated|(undated-)?\d{4}-\d{2}(-\d{2})?)")
     counts = {row["index"]: int(row["docs.count"] or 0) for row in rows if own_name.fullmatch(row["index"])}
     return PrefixIndices(tuple(sorted(counts)), sum(counts.values()))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from worker.errors import Reason, UnreadableObject
-from worker.pipeline.bulk import Verdict
+from worker.pipeline.bulk import UNINDEXABLE, Verdict
 from worker.pipeline.objects import ObjectRef  # noqa: TC001
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ class FileOutcome(StrEnum):
     INDEXED = "indexed"
     HANDED_BACK = "handed_back"
     DEAD_LETTER = "dead_letter"
+    IGNORED = "ignored"  # its content is no log file's, and holds no events
 
 
 class FileTally(msgspec.Struct):
@@ -41,8 +42,10 @@ class FileTally(msgspec.Struct):
     complete: bool = False  # all its records are read, and handed on
     problem: UnreadableObject | None = None
     unavailable: str = ""  # why it has to go back
+    ignored: str = ""  # the name under which it is ignored
     note: str = ""
     rejections: list[tuple[int, str]] = msgspec.field(default_factory=list)
+    unproven: list[tuple[int, str]] = msgspec.field(default_factory=list)  # refused, perhaps not for their content
     fetch_seconds: float = 0.0
     stored_bytes: int = 0
     inflated_bytes: int = 0
@@ -70,9 +73,34 @@ class FileTally(msgspec.Struct):
         if len(self.rejections) < _NAMED_REJECTIONS:
             self.rejections.append((position, reason))
 
+    def judge_unproven(self, *, rejected: bool) -> None:
+        """Count the records that were refused without proof: as rejected, or the file goes back."""
+        for position, cause in self.unproven:
+            if rejected:
+                self.reject(position, cause)
+            else:
+                self.unavailable = self.unavailable or cause
+        self.unproven.clear()
+
+    @property
+    def rejection_reason(self) -> Reason:
+        """The reason of a dead letter for rejected records."""
+        lost = any(cause == UNINDEXABLE for _, cause in self.rejections)
+        return Reason.UNINDEXABLE if lost else Reason.RECORDS_REJECTED
+
     def refuse(self, problem: UnreadableObject) -> None:
         """Count the object as refused whole: none of its records is handed on."""
         self.problem, self.read, self.rejected = problem, 0, 0
+        self.rejections.clear()
+
+    def ignore(self, name: str) -> None:
+        """Count the object as one that holds no events."""
+        self.ignored, self.complete = name, True
+
+    def clear(self) -> None:
+        """Forget what was read: the file is read once more."""
+        self.problem, self.note, self.oldest_event = None, "", None
+        self.read = self.rejected = self.stored_bytes = self.inflated_bytes = 0
         self.rejections.clear()
 
     @property
@@ -85,6 +113,8 @@ class FileTally(msgspec.Struct):
         """How the object ended, as far as is known now: handed back unless all of it is accounted for."""
         if self.unavailable or not (self.is_balanced or (self.problem and not self.read)):
             return FileOutcome.HANDED_BACK
+        if self.ignored:
+            return FileOutcome.IGNORED
         return FileOutcome.DEAD_LETTER if self.problem or self.rejected else FileOutcome.INDEXED
 
     @property
@@ -94,7 +124,7 @@ class FileTally(msgspec.Struct):
             case FileOutcome.HANDED_BACK:
                 return self.unavailable
             case FileOutcome.DEAD_LETTER:
-                return self.problem.reason if self.problem else Reason.RECORDS_REJECTED
+                return self.problem.reason if self.problem else self.rejection_reason
             case _:
                 return ""
 

@@ -51,7 +51,8 @@ _WHOLE_RETRIES = 4
 class DeliveryResult(NamedTuple):
     """What came of one request: an outcome per action, by position, and what it cost.
 
-    `stop_reason` says why nothing more should be sent in this batch, "" when all is well.
+    `stop_reason` says why nothing more should be sent in this batch, "" when all is well. `refused` are the places of
+    actions that are unavailable because they were refused in every form, and their index accepted no other.
     """
 
     outcomes: Sequence[Outcome]
@@ -61,6 +62,7 @@ class DeliveryResult(NamedTuple):
     throttled: int = 0
     wire_bytes: int = 0
     seconds: float = 0.0
+    refused: Sequence[int] = ()
 
 
 class BulkResponse(msgspec.Struct, frozen=True):
@@ -68,13 +70,15 @@ class BulkResponse(msgspec.Struct, frozen=True):
 
     `status` is the HTTP status, 0 when there was no response at all; `cause` the error type or a short code. `items`
     are the status and error type of each action of a 200, in order. `memory` is how many bytes the node, or a shard,
-    has for requests in flight, 0 where a rejection does not tell.
+    has for requests in flight, 0 where a rejection does not tell. `lost` says that the connection ended after the
+    request was sent.
     """
 
     status: int
     cause: str = ""
     items: tuple[tuple[int, str], ...] = ()
     memory: int = 0
+    lost: bool = False
 
 
 CREATED = (201, "")  # the status of nearly every item
@@ -97,7 +101,14 @@ THROTTLED = 429
 # Causes that are not OpenSearch's error types: the sender names them.
 TOO_LARGE = "too_large"
 TLS_FAILURE = "tls_failure"
+TIMEOUT = "timeout"
+
+# Causes of a record whose request costs the connection: alone and in degraded form, and in degraded form.
+UNINDEXABLE = "unindexable"
+CONNECTION_LOST = "connection_lost"
 THROTTLED_BY_AWS = "throttled"  # docs.aws.amazon.com/opensearch-service/latest/developerguide/handling-errors.html
+# By the node setting rest.action.multi.allow_explicit_index; its error type is that of many faulty records.
+NO_EXPLICIT_INDEX = "explicit_index_not_allowed"
 
 # Conditions of the cluster or its set-up that arrive with a status that could mean the record.
 _CLUSTER_CONDITIONS = frozenset(
@@ -107,6 +118,7 @@ _CLUSTER_CONDITIONS = frozenset(
         "index_not_found_exception",  # auto-create is off
         "invalid_index_name_exception",  # our set-up: the prefix
         "security_exception",
+        NO_EXPLICIT_INDEX,
         "validation_exception",  # maximum shards open
         TLS_FAILURE,  # the operator has to provide the right certificate
     }
@@ -166,18 +178,20 @@ def compress_body(body: bytes) -> bytes:
     return packed
 
 
-def cut_requests(actions: Iterable[Action], max_bytes: int, max_actions: int) -> Iterator[list[Action]]:
+def cut_requests(actions: Iterable[Action | None], max_bytes: int, max_actions: int) -> Iterator[list[Action]]:
     """Cut a stream of actions into requests of at most `max_bytes` uncompressed and `max_actions`, in order.
 
-    A single action above `max_bytes` becomes a request of its own.
+    None says that no more actions come for a while: a request that is not full is sent. A single action above
+    `max_bytes` becomes a request of its own.
     """
     request: list[Action] = []
     size = 0
     for action in actions:
-        if request and (size + len(action.lines) > max_bytes or len(request) == max_actions):
+        if request and (action is None or size + len(action.lines) > max_bytes or len(request) == max_actions):
             yield request
             request, size = [], 0
-        request.append(action)
-        size += len(action.lines)
+        if action is not None:
+            request.append(action)
+            size += len(action.lines)
     if request:
         yield request

@@ -10,10 +10,14 @@ if TYPE_CHECKING:
 DEADLINE = "deadline"
 
 
+# The part of the reserve that is for settling: dead letters and handing back. Before it, what was read is still sent.
+_SETTLE_SHARE = 0.5
+
+
 class Deadline:
     """The time of one batch. `remaining` returns the seconds until it must have ended; `reserve` of them are kept.
 
-    The reserve is for the end of a batch: outcomes, dead letters, handing back. Nothing is started in it.
+    The reserve is for the end of a batch. Nothing is started in it: what was read is sent, then messages are settled.
     """
 
     def __init__(self, remaining: Callable[[], float], reserve: float) -> None:
@@ -24,6 +28,10 @@ class Deadline:
         """Return the seconds before the reserve begins; negative within it."""
         return self.remaining() - self._reserve
 
+    def send_seconds(self) -> float:
+        """Return the seconds in which records that were read may still be sent."""
+        return self.remaining() - self._reserve * _SETTLE_SHARE
+
     def stop(self, reason: str) -> None:
         """Start nothing more in this batch; the first reason counts, "" is none."""
         self.stop_reason = self.stop_reason or reason
@@ -33,3 +41,9 @@ class Deadline:
         if not self.stop_reason and self.seconds() <= 0:
             self.stop_reason = DEADLINE
         return bool(self.stop_reason)
+
+    def may_send(self) -> bool:
+        """Return whether records that were read may still be sent: the cluster has not refused, and time remains."""
+        if not self.stop_reason and self.send_seconds() <= 0:
+            self.stop_reason = DEADLINE
+        return self.stop_reason in ("", DEADLINE) and self.send_seconds() > 0

@@ -5,15 +5,18 @@ Every action gets exactly one outcome, paired with its item by position: ids rep
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from typing import TYPE_CHECKING
 
 from worker.pipeline.bulk import (
     ACCEPTED,
+    CONNECTION_LOST,
     CREATED,
     DUPLICATE,
     INDEXED,
+    TIMEOUT,
     TOO_LARGE,
+    UNINDEXABLE,
     BulkResponse,
     Disposition,
     Outcome,
@@ -32,6 +35,48 @@ if TYPE_CHECKING:
 # After this many refused requests of a single document, and none accepted, the search for the bad document ends.
 _MAX_SINGLE_REFUSALS = 20
 
+# After this many losses of its connection, or timeouts, a request is sent in halves: one of its documents may be the
+# cause. A half of such a request is halved after one more.
+_LOSSES = 2
+
+# Causes of a rejection that need no other document of the index as proof.
+_PROVEN = frozenset({TOO_LARGE, UNINDEXABLE})
+
+_UNKNOWN = Outcome(Verdict.UNAVAILABLE)
+
+
+class Suspects:
+    """The documents of requests whose connection was lost, or which timed out.
+
+    One document can kill a node (github.com/opensearch-project/OpenSearch/issues/15985 is a relative). It is found by
+    halving, at a pace that lets a node come back. `accepts` counts the responses that accepted something.
+    """
+
+    def __init__(self) -> None:
+        self.accepts = 0
+        self._losses = Counter[int]()  # by position: of requests that held it
+        self._alone: dict[int, int] = {}  # `accepts` when a document alone lost its connection
+
+    def should_halve(self, sent: Sequence[int]) -> bool:
+        """Count a loss of one request; returns whether it is sent in halves."""
+        self._losses.update(sent)
+        if self._losses[sent[0]] < _LOSSES:
+            return False
+        for position in sent:
+            self._losses[position] = _LOSSES - 1
+        return True
+
+    def is_proven(self, position: int) -> bool:
+        """Count a loss of one document alone; returns whether the cluster accepted another one since its last.
+
+        A cluster that is away loses every connection, and proves nothing.
+        """
+        before = self._alone.pop(position, None)
+        if before is None or before == self.accepts:
+            self._alone[position] = self.accepts
+            return False
+        return True
+
 
 class Delivery:
     """One bulk request, until each of its actions has an outcome.
@@ -49,6 +94,8 @@ class Delivery:
         self._sent: list[int] = []  # what the last body held
         self._retry_rounds = 0
         self._single_refusals = 0
+        self._suspects = Suspects()
+        self.unproven: list[int] = []  # refused in every form, with no proof that it is their fault
         self.retry_cause = ""
         self.deferred_cause = ""  # why a whole request was refused for what no retry can change
 
@@ -64,14 +111,19 @@ class Delivery:
             body = b"".join(self._actions[position].lines for position in self._sent)
             if len(body) <= self._max_bytes or len(self._sent) == 1:
                 return body
-            self._split(self._sent)  # the degraded form is longer than the record
+            self._ready.extendleft(reversed(_halves(self._sent)))  # the degraded form is longer than the record
         return None
 
     def apply(self, response: BulkResponse) -> bool:
         """Apply the response to the last body; returns whether the cluster accepted or already has some of it."""
         if response.status == 200 and len(response.items) == len(self._sent):  # noqa: PLR2004
-            return self._apply_items(response.items)
-        self._apply_whole(response)
+            accepted = self._apply_items(response.items)
+            self._suspects.accepts += accepted
+            return accepted
+        # A control has its outcome.
+        self._sent = [position for position in self._sent if not self._is_accepted(position)]
+        if self._sent:
+            self._apply_whole(response)
         return False
 
     def should_split(self, response: BulkResponse) -> bool:
@@ -88,26 +140,10 @@ class Delivery:
     def finish(self, cause: str) -> list[Outcome]:
         """End the delivery: whatever has no outcome is unavailable. Returns the outcomes by position."""
         outcomes = [outcome or Outcome(Verdict.UNAVAILABLE, cause) for outcome in self._outcomes]
-        if any(outcome.verdict is Verdict.REJECTED for outcome in outcomes):
-            return self._keep_only_proven_rejections(outcomes)
+        self.unproven = unproven_rejections(self._actions, outcomes)
+        for place in self.unproven:
+            outcomes[place] = Outcome(Verdict.UNAVAILABLE, outcomes[place].cause)
         return outcomes
-
-    def _keep_only_proven_rejections(self, outcomes: Sequence[Outcome]) -> list[Outcome]:
-        """Blame a record only where its index accepts others.
-
-        The degraded form is built to be acceptable. An index that refuses it and everything else is not set up as it
-        should be (a Serverless collection that takes no ids, a missing ingest pipeline, an alias without write index).
-        """
-        pairs = list(zip(self._actions, outcomes, strict=True))
-        accepting = {_index_part(action) for action, outcome in pairs if outcome.verdict in ACCEPTED}
-        return [
-            Outcome(Verdict.UNAVAILABLE, outcome.cause)
-            if outcome.verdict is Verdict.REJECTED
-            and outcome.cause != TOO_LARGE
-            and _index_part(action) not in accepting
-            else outcome
-            for action, outcome in pairs
-        ]
 
     def _apply_items(self, items: tuple[tuple[int, str], ...]) -> bool:
         if items.count(CREATED) == len(items):
@@ -118,7 +154,11 @@ class Delivery:
         refused: list[tuple[int, str]] = []
         retries: list[int] = []
         for position, (status, cause) in zip(self._sent, items, strict=True):
-            match classify_item(status, cause):
+            disposition = classify_item(status, cause)
+            if self._is_accepted(position):  # a control: its outcome is known
+                accepted |= disposition in (Disposition.INDEXED, Disposition.DUPLICATE)
+                continue
+            match disposition:
                 case Disposition.INDEXED:
                     self._accept(position)
                     accepted = True
@@ -161,7 +201,7 @@ class Delivery:
             for position in self._sent:
                 self._outcomes[position] = Outcome(Verdict.UNAVAILABLE, cause)
         elif disposition is Disposition.SPLIT and len(self._sent) > 1:
-            self._split(self._sent)
+            self._ready.extendleft(reversed(_halves(self._sent)))
         elif disposition is Disposition.SPLIT and response.status == 413:  # noqa: PLR2004
             self._outcomes[self._sent[0]] = Outcome(Verdict.REJECTED, TOO_LARGE)
         elif disposition is Disposition.SPLIT:
@@ -170,14 +210,56 @@ class Delivery:
             accepted = any(outcome and outcome.verdict in ACCEPTED for outcome in self._outcomes)
             if self._single_refusals >= _MAX_SINGLE_REFUSALS and not accepted:
                 self.deferred_cause = cause  # it is not the documents
+        elif response.lost or cause == TIMEOUT:
+            self._apply_loss(cause, lost=response.lost)
         else:
             self.retry_cause = cause
-            middle = len(self._sent) // 2 if self.should_split(response) else 0
-            self._retries += [part for part in (self._sent[:middle], self._sent[middle:]) if part]
+            self._retries += _halves(self._sent) if self.should_split(response) else [self._sent]
 
-    def _split(self, positions: list[int]) -> None:
-        middle = len(positions) // 2
-        self._ready.extendleft((positions[middle:], positions[:middle]))
+    def _apply_loss(self, cause: str, *, lost: bool) -> None:
+        """Send a request again that was lost or timed out; in halves if it was not the first time."""
+        self.retry_cause = cause
+        if len(self._sent) == 1 and lost:
+            self._apply_lone_loss(self._sent[0])
+        elif len(self._sent) > 1 and self._suspects.should_halve(self._sent):
+            self._retries += _halves(self._sent)
+        else:
+            self._retries.append(self._sent)
+
+    def _apply_lone_loss(self, position: int) -> None:
+        if not self._suspects.is_proven(position):
+            control = next(filter(self._is_accepted, range(len(self._actions))), None)
+            self._retries += [[position]] if control is None else [[control], [position]]
+        elif self._actions[position].degraded:
+            self._outcomes[position] = Outcome(Verdict.REJECTED, UNINDEXABLE)
+        else:
+            self._actions[position] = degrade(self._actions[position], CONNECTION_LOST)
+            self._retries.append([position])
+
+    def _is_accepted(self, position: int) -> bool:
+        return (self._outcomes[position] or _UNKNOWN).verdict in ACCEPTED
+
+
+def _halves(positions: list[int]) -> tuple[list[int], list[int]]:
+    middle = len(positions) // 2
+    return positions[:middle], positions[middle:]
+
+
+def unproven_rejections(actions: Sequence[Action], outcomes: Sequence[Outcome]) -> list[int]:
+    """Return the places of rejected actions whose index accepted no other: the record may not be to blame.
+
+    The degraded form is built to be acceptable. An index that refuses it and everything else is not set up as it should
+    be (a Serverless collection that takes no ids, a missing ingest pipeline, an alias without write index).
+    """
+    if not any(outcome.verdict is Verdict.REJECTED for outcome in outcomes):
+        return []
+    pairs = list(zip(actions, outcomes, strict=True))
+    accepting = {_index_part(action) for action, outcome in pairs if outcome.verdict in ACCEPTED}
+    return [
+        place
+        for place, (action, outcome) in enumerate(pairs)
+        if outcome.verdict is Verdict.REJECTED and outcome.cause not in _PROVEN and _index_part(action) not in accepting
+    ]
 
 
 def _index_part(action: Action) -> bytes:

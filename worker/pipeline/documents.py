@@ -50,7 +50,9 @@ class IndexNaming(msgspec.Struct, frozen=True):
     """Which index a record belongs to: a function of the record alone, so that its duplicate in another file meets it.
 
     `prefix` starts every index name. Times from `earliest` until `latest`, ISO 8601 text in UTC, can be true. One file
-    may write to `max_indices` of them: a corrupt or hostile file must not create a thousand.
+    may write to `max_indices` of them: a corrupt or hostile file must not create a thousand. A record without a
+    plausible time belongs to the day of its file's delivery, `delivered` ("" where nobody knows it): retention deletes
+    whole indices, and would delete yesterday's events with the first ones.
     """
 
     prefix: str
@@ -58,12 +60,17 @@ class IndexNaming(msgspec.Struct, frozen=True):
     earliest: str
     latest: str
     max_indices: int
+    delivered: str = ""
 
     def index_of(self, record: Record) -> str:
         """Return the name of one record's index."""
         if record.time is None or not self.earliest <= record.time < self.latest:
-            return f"{self.prefix}-undated"
-        return f"{self.prefix}-{record.time[: 10 if self.partition is Partition.DAY else 7]}"
+            return f"{self.prefix}-undated" + (f"-{self._period(self.delivered)}" if self.delivered else "")
+        return f"{self.prefix}-{self._period(record.time)}"
+
+    def _period(self, time: str) -> str:
+        """Return the day or month of a time."""
+        return time[: 10 if self.partition is Partition.DAY else 7]
 
     def check(self, records: Sequence[Record]) -> None:
         """Raise UnreadableObject `too_scattered` when the records of one file belong to too many indices."""

@@ -35,12 +35,12 @@ class InFlight:
         self._bytes = 0  # uncompressed
 
     def send(self, request: list[Action]) -> None:
-        """Send a request as soon as there is room for it; does not send when the batch has to stop."""
+        """Send a request as soon as there is room for it; does not send when nothing may be sent any more."""
         size = request_bytes(request)
         while self._requests and not self._has_room(size):
             self._record_completed()
-        if not self._deadline.must_stop():
-            future = self._pool.submit(self._index.deliver, request, self._deadline.seconds)
+        if self._deadline.may_send():
+            future = self._pool.submit(self._index.deliver, request, self._deadline.send_seconds)
             self._requests[future] = request
             self._bytes += size
 

@@ -8,6 +8,10 @@ import msgspec
 
 MiB = 1 << 20
 
+# The `maxReceiveCount` of the source queue's redrive policy. With the delays below, so many receives take 40 hours at
+# the least: a cluster may be away for a day and a half, and some receives may be lost to a consumer that was killed.
+MAX_RECEIVE_COUNT = 60
+
 
 class Partition(StrEnum):
     """How much time one index holds."""

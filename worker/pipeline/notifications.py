@@ -2,30 +2,33 @@
 
 Shapes (each may come inside an SNS envelope; `s3_notification` writes the first):
   S3 event notification   docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-structure.html
+                          MinIO and Ceph send the same under a source of their own
   EventBridge S3 event    docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
+  EventBridge API call    docs.aws.amazon.com/AmazonS3/latest/userguide/cloudtrail-logging-s3-info.html
   CloudTrail's own notice
     docs.aws.amazon.com/awscloudtrail/latest/userguide/configure-sns-notifications-for-cloudtrail.html
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Literal
-from urllib.parse import quote_plus, unquote_plus
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import quote_plus
 
 import msgspec
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidatorFunctionWrapHandler,
-    WrapValidator,
-)
+from pydantic import ValidationError
 from pydantic_core import from_json
 
 from worker.errors import MalformedMessage
+from worker.pipeline.notification_models import (
+    ApiCall,
+    BridgeEvent,
+    CephCreated,
+    CloudTrailNotice,
+    S3Created,
+    S3Record,
+    SnsEnvelope,
+)
 from worker.pipeline.objects import ObjectRef
 
 if TYPE_CHECKING:
@@ -39,6 +42,7 @@ _VALIDATION_TEXT = "CloudTrail validation message."
 # Event families that S3 documents beside ObjectCreated: nothing new to read. A family not listed here is poison,
 # because "not recognised" must never mean "nothing to do".
 # docs.aws.amazon.com/AmazonS3/latest/userguide/notification-how-to-event-types-and-destinations.html
+# The last four are those of docs.ceph.com/en/latest/radosgw/s3-notification-compatibility and of MinIO.
 _OTHER_S3_EVENTS = frozenset(
     {
         "IntelligentTiering",
@@ -50,8 +54,17 @@ _OTHER_S3_EVENTS = frozenset(
         "ObjectTagging",
         "ReducedRedundancyLostObject",
         "Replication",
+        "ObjectAccessed",
+        "ObjectLifecycle",
+        "ObjectSynced",
+        "ObjectTransition",
     }
 )
+# Ceph's names for an object that another zone has written.
+_REPLICATED = frozenset({"ObjectSynced:Create", "Replication:Create"})
+
+# Ceph alone writes keys as they are.
+_CEPH = "ceph:s3"
 _OTHER_BRIDGE_EVENTS = frozenset(
     {
         "Object ACL Updated",
@@ -66,6 +79,16 @@ _OTHER_BRIDGE_EVENTS = frozenset(
     }
 )
 
+# CloudTrail's data events of S3, which a rule can match in place of S3's own. What is not among the calls that write an
+# object must begin with a verb that never does.
+# docs.aws.amazon.com/AmazonS3/latest/userguide/cloudtrail-logging-s3-info.html
+_API_CALL = "AWS API Call via CloudTrail"
+_WRITING_CALLS = frozenset({"CompleteMultipartUpload", "CopyObject", "PostObject", "PutObject"})
+_OTHER_CALL = re.compile(r"(?:Abort|Create|Delete|Get|Head|List|Put|Restore|Select|Upload)[A-Z][A-Za-z]{0,40}")
+
+# Whoever sends a message chooses these names, and they go into the log.
+_SOURCE = re.compile(r"aws\.[a-z0-9.-]{1,40}")
+
 
 class Notification(msgspec.Struct, frozen=True):
     """What one message announced: objects to look at, events ignored by name, and parts that could not be parsed."""
@@ -73,91 +96,6 @@ class Notification(msgspec.Struct, frozen=True):
     objects: tuple[ObjectRef, ...] = ()
     ignored: tuple[str, ...] = ()
     malformed: tuple[str, ...] = ()
-
-
-def _decode_key(key: str) -> str:
-    # S3 form-encodes keys in its notifications: "a+b%3D1" is the object "a b=1". Bytes that are not UTF-8 would
-    # silently become another key, so they are an error.
-    return unquote_plus(key, errors="strict")
-
-
-def _to_utc(value: object, parse: ValidatorFunctionWrapHandler) -> datetime | None:
-    # Only a metric needs the time of a notification; one that cannot be parsed must not cost the object.
-    try:
-        moment: datetime | None = parse(value)
-        return moment and (moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC))
-    except (ValueError, OverflowError):
-        return None
-
-
-def _require_major_2(version: str) -> str:
-    # "The major version is incremented when ... not backward compatible": the documentation asks for equality.
-    if version.partition(".")[0] != "2":
-        raise ValueError("unknown major version of the S3 event structure")
-    return version
-
-
-_Name = Annotated[str, Field(min_length=1)]
-_Moment = Annotated[datetime | None, WrapValidator(_to_utc)]
-_Size = Annotated[int, Field(ge=0)]
-
-
-class _Lenient(BaseModel):
-    # Built when first needed: a pipeline gets notifications of one shape, and a cold start need not pay for the others.
-    model_config = ConfigDict(frozen=True, extra="ignore", defer_build=True)
-
-
-class _Bucket(_Lenient):
-    name: _Name
-
-
-class _S3Object(_Lenient):
-    key: Annotated[_Name, AfterValidator(_decode_key)]
-    size: _Size | None = None
-    eTag: str | None = None  # noqa: N815 - S3's own name
-    versionId: str | None = None  # noqa: N815
-
-
-class _S3Entity(_Lenient):
-    bucket: _Bucket
-    object: _S3Object
-
-
-class _S3Record(_Lenient):
-    eventSource: Literal["aws:s3"]  # noqa: N815
-    eventName: _Name  # noqa: N815
-    eventVersion: Annotated[str, AfterValidator(_require_major_2)] = "2.1"  # noqa: N815
-    eventTime: _Moment = None  # noqa: N815
-
-
-class _S3Created(_S3Record):
-    s3: _S3Entity
-
-
-class _BridgeObject(_Lenient):
-    key: _Name  # not encoded here
-    size: _Size | None = None
-    etag: str | None = None
-    version_id: str | None = Field(default=None, alias="version-id")
-
-
-class _BridgeDetail(_Lenient):
-    bucket: _Bucket
-    object: _BridgeObject
-
-
-class _BridgeEvent(_Lenient):
-    detail: _BridgeDetail
-    time: _Moment = None
-
-
-class _CloudTrailNotice(_Lenient):
-    s3Bucket: _Name  # noqa: N815
-    s3ObjectKey: Annotated[tuple[_Name, ...], Field(min_length=1)]  # noqa: N815 - not encoded here
-
-
-class _SnsEnvelope(_Lenient):
-    Message: str
 
 
 def parse_notification(body: str) -> Notification:
@@ -190,7 +128,28 @@ def _parse(body: str, envelopes: int) -> Notification:  # noqa: PLR0911 - one re
             return _parse_event_bridge(kind, document)
         case {"s3Bucket": _, "s3ObjectKey": _}:
             return _parse_cloudtrail(document)
+    if name := _other_service(document):
+        return Notification(ignored=(name,))
     raise MalformedMessage("the body is JSON but not a notification that announces an S3 object")
+
+
+def _other_service(document: object) -> str:
+    """Return the name of what another service sends to a shared topic or queue, "" for anything else.
+
+    Each shape is a documented one. It can announce no object, so nothing is lost.
+    """
+    match document:
+        # docs.aws.amazon.com/config/latest/developerguide/notifications-for-AWS-Config.html
+        case {"messageType": str(), "notificationCreationTime": _}:
+            return "notice_Config"
+        # docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/AlarmThatSendsEmail.html
+        case {"AlarmName": str(), "NewStateValue": str()}:
+            return "notice_CloudWatch"
+        # The sources of AWS's services begin with "aws.": nobody else can send such an event.
+        # docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-structure.html
+        case {"detail-type": str(), "source": str(source), "detail": _} if _SOURCE.fullmatch(source):
+            return f"event_{source}"
+    return ""
 
 
 def _parse_s3(entries: Iterable[object]) -> Notification:
@@ -216,12 +175,14 @@ def _parse_s3(entries: Iterable[object]) -> Notification:
 
 def _parse_s3_entry(entry: object) -> ObjectRef | str:
     """Parse one entry of an S3 notification: the object it announces, or the name under which it is ignored."""
-    family = _S3Record.model_validate(entry).eventName.removeprefix("s3:").partition(":")[0]
-    if family in _OTHER_S3_EVENTS:
+    head = S3Record.model_validate(entry)
+    name = head.eventName.removeprefix("s3:")
+    family = name.partition(":")[0]
+    if family in _OTHER_S3_EVENTS and name not in _REPLICATED:
         return f"event_{family}"
-    if family != "ObjectCreated":
+    if family != "ObjectCreated" and name not in _REPLICATED:
         raise MalformedMessage("eventName is not a known S3 event")
-    record = _S3Created.model_validate(entry)
+    record = (CephCreated if head.eventSource == _CEPH else S3Created).model_validate(entry)
     created = record.s3.object
     return ObjectRef(
         record.s3.bucket.name, created.key, created.versionId, created.size, created.eTag, record.eventTime
@@ -231,10 +192,12 @@ def _parse_s3_entry(entry: object) -> ObjectRef | str:
 def _parse_event_bridge(kind: str, document: Mapping[str, object]) -> Notification:
     if kind in _OTHER_BRIDGE_EVENTS:
         return Notification(ignored=("event_" + kind.replace(" ", ""),))
+    if kind == _API_CALL:
+        return _parse_api_call(document)
     if kind != "Object Created":
         raise MalformedMessage("detail-type is not a known S3 event")
     try:
-        event = _BridgeEvent.model_validate(document)
+        event = BridgeEvent.model_validate(document)
     except ValidationError as cause:
         raise MalformedMessage(f"EventBridge event: {_describe(cause)}") from cause
     bucket, created = event.detail.bucket, event.detail.object
@@ -243,9 +206,26 @@ def _parse_event_bridge(kind: str, document: Mapping[str, object]) -> Notificati
     )
 
 
+def _parse_api_call(document: Mapping[str, object]) -> Notification:
+    try:
+        event = ApiCall.model_validate(document)
+    except ValidationError as cause:
+        raise MalformedMessage(f"API call event: {_describe(cause)}") from cause
+    call, parameters = event.detail.eventName, event.detail.requestParameters
+    if call not in _WRITING_CALLS:
+        if _OTHER_CALL.fullmatch(call):
+            return Notification(ignored=(f"event_{call}",))
+        raise MalformedMessage("eventName is not a known API call of S3")
+    if event.detail.errorCode:  # the call failed, and wrote nothing
+        return Notification(ignored=("event_FailedCall",))
+    if not (parameters and parameters.bucketName and parameters.key):
+        raise MalformedMessage("API call event: detail.requestParameters: no bucketName or no key")
+    return Notification((ObjectRef(parameters.bucketName, parameters.key, notified_at=event.time),))
+
+
 def _parse_cloudtrail(document: Mapping[str, object]) -> Notification:
     try:
-        notice = _CloudTrailNotice.model_validate(document)
+        notice = CloudTrailNotice.model_validate(document)
     except ValidationError as cause:
         raise MalformedMessage(f"CloudTrail notice: {_describe(cause)}") from cause
     return Notification(tuple(ObjectRef(notice.s3Bucket, key) for key in notice.s3ObjectKey))
@@ -255,7 +235,7 @@ def _parse_sns(document: Mapping[str, object], envelopes: int) -> Notification:
     if envelopes == 0:
         raise MalformedMessage("SNS envelopes nested too deep")
     try:
-        inner = _SnsEnvelope.model_validate(document).Message
+        inner = SnsEnvelope.model_validate(document).Message
     except ValidationError as cause:
         raise MalformedMessage(f"SNS envelope: {_describe(cause)}") from cause
     return _parse(inner, envelopes - 1)

@@ -9,6 +9,7 @@ import msgspec
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from worker.cutoff import Cutoff
     from worker.errors import Reason
     from worker.pipeline.bulk import DeliveryResult
     from worker.pipeline.documents import Action
@@ -48,20 +49,39 @@ class HandBack(msgspec.Struct, frozen=True):
 class Store(Protocol):
     """Where objects are kept."""
 
-    def fetch(self, ref: ObjectRef, limit: int) -> FetchedObject:
-        """Read an object of at most `limit` bytes; raises UnreadableObject or StoreUnavailable."""
+    def fetch(self, ref: ObjectRef, limit: int, cutoff: Cutoff | None = None) -> FetchedObject:
+        """Read an object of at most `limit` bytes before `cutoff` is over; raises UnreadableObject, StoreUnavailable.
+
+        Without a cutoff, the time is the adapter's own.
+        """
+
+    def fetch_verified(self, ref: ObjectRef, limit: int, cutoff: Cutoff | None = None) -> FetchedObject:
+        """Read it in the most careful way, and compare it with what the store says about its length and content.
+
+        Raises as `fetch` does, StoreUnavailable when they disagree.
+        """
 
     def start_get(self, ref: ObjectRef, limit: int) -> PendingGet | None:
         """Send the GET for a small object, without waiting; None where `fetch` has to be used. Never raises."""
+
+    def wait_any(self, pending: Sequence[PendingGet], seconds: float) -> Sequence[int]:
+        """Wait at most `seconds` until a response begins to arrive; returns the descriptors of those that do."""
 
 
 class PendingGet(Protocol):
     """A GET that was sent: its response is read later by the same thread, or the object is fetched after all."""
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether `wait` would find something: a response begins, or the connection was closed."""
+
+    def fileno(self) -> int:
+        """Return the descriptor of its connection, -1 when it is closed."""
+
     def wait(self, seconds: float) -> FetchedObject | None:
         """Wait at most `seconds` for the object; None when it has to be fetched. Never raises."""
 
-    def fetch(self) -> FetchedObject:
+    def fetch(self, cutoff: Cutoff) -> FetchedObject:
         """Read the object, as `Store.fetch` does."""
 
     def cancel(self) -> None:
@@ -80,6 +100,9 @@ class Queue(Protocol):
 
     def send_dead_letter(self, letter: DeadLetter) -> None:
         """Send to the dead-letter queue; raises QueueUnavailable."""
+
+    def announce_again(self, bodies: Sequence[str]) -> None:
+        """Send messages to the source queue; raises QueueUnavailable unless all of them are sent."""
 
     def hand_back(self, messages: Sequence[HandBack]) -> None:
         """Set when messages may be received again; a failure only changes that time, so none is raised."""

@@ -13,7 +13,9 @@ from worker.humanize import iso_seconds
 from worker.pipeline.documents import FIRST_EVENT, NO_EVENT, IndexNaming, Provenance
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    import msgspec
 
     from worker.cloudtrail.records import Record
     from worker.pipeline.accounting import FileTally
@@ -21,7 +23,10 @@ if TYPE_CHECKING:
     from worker.pipeline.limits import Limits
     from worker.pipeline.objects import FetchedObject
 
-_RECORDS_PER_CLOCK_CHECK = 4_096  # some tens of milliseconds
+# How much is read between two looks at the clock. A good record is read in microseconds; one that msgspec refuses takes
+# a second a MiB, so their bytes count, not their number.
+_RECORDS_PER_CLOCK_CHECK = 4_096
+BYTES_PER_CLOCK_CHECK = 256 << 10
 
 # CloudTrail delivers within minutes, and tries again for 30 days. An older event has a wrong time, if the file's name
 # says when it was delivered. Without this bound, a few made-up files could create an index for every day since 2013.
@@ -53,10 +58,12 @@ class FileReader:
         raws = split_records(text, lambda: not self._deadline.must_stop())
         tally.problem, tally.read = raws.problem, len(raws.records)
         records: list[Record] = []
-        for first in range(0, len(raws.records), _RECORDS_PER_CLOCK_CHECK):
+        for first, group in self._groups(raws.records):
             if self._deadline.must_stop():
                 raise OutOfTime(self._deadline.stop_reason)
-            group = raws.records[first : first + _RECORDS_PER_CLOCK_CHECK]
+            if len(group) == 1 and len(memoryview(group[0])) > self._limits.bulk_max_bytes:
+                tally.reject(first, "too_large")  # without a copy of it
+                continue
             for record in read_records(
                 group, first, max_depth=self._limits.max_depth, max_bytes=self._limits.bulk_max_bytes
             ):
@@ -66,6 +73,24 @@ class FileReader:
                     records.append(record)
         tally.oldest_event = min({record.time for record in records if record.time}, default=None)
         return records
+
+    def _groups(self, raws: list[msgspec.Raw | bytes]) -> Iterator[tuple[int, list[msgspec.Raw | bytes]]]:
+        """Cut records into groups of bounded number and bytes, each with the position of its first.
+
+        One that is too large to be sent is a group of its own.
+        """
+        first = size = 0
+        for place, raw in enumerate(raws):
+            length = len(memoryview(raw))
+            if place > first and length > self._limits.bulk_max_bytes:
+                yield first, raws[first:place]
+                first = place
+            size += length
+            if size >= BYTES_PER_CLOCK_CHECK or place + 1 - first == _RECORDS_PER_CLOCK_CHECK:
+                yield first, raws[first : place + 1]
+                first, size = place + 1, 0
+        if first < len(raws):
+            yield first, raws[first:]
 
     @staticmethod
     def _is_plausible(delivered_at: datetime | None, modified_at: datetime) -> bool:
@@ -80,8 +105,16 @@ class FileReader:
         """Return how the indices of a file's records are named."""
         earliest, latest = FIRST_EVENT, NO_EVENT
         # Compared with the file's own time, not the clock's: delivered again next week, a record goes where it went.
+        delivered = tally.delivered_at or self._now()
         if tally.delivered_at and tally.dated_by_name:
             earliest = max(FIRST_EVENT, iso_seconds(tally.delivered_at - _OLDEST_EVENT))
             latest = iso_seconds(tally.delivered_at + timedelta(days=1))
         limits = self._limits
-        return IndexNaming(limits.index_prefix, limits.index_partition, earliest, latest, limits.max_days_per_file)
+        return IndexNaming(
+            limits.index_prefix,
+            limits.index_partition,
+            earliest,
+            latest,
+            max_indices=limits.max_days_per_file,
+            delivered=iso_seconds(delivered),
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from worker.cutoff import Cutoff
 from worker.errors import MalformedMessage, QueueUnavailable, Reason
 from worker.pipeline.accounting import FileOutcome
 from worker.pipeline.deadline import DEADLINE
@@ -29,6 +30,9 @@ _QUICK_RECEIVES = 3
 
 # This close to the end of the invocation, no dead letter is sent.
 _LAST_SECONDS = 2.0
+
+# One letter may take this long: it must not keep the letters of other messages from being sent.
+_LETTER_SECONDS = 10.0
 
 
 class Settlement:
@@ -79,7 +83,9 @@ class Settlement:
         return True
 
     def _send(self, letter: DeadLetter) -> None:
-        self._queue.send_dead_letter(letter)
+        seconds = self._deadline.remaining() - _LAST_SECONDS
+        with Cutoff(min(_LETTER_SECONDS, max(1.0, seconds))):
+            self._queue.send_dead_letter(letter)
         self.dead_letters += 1
 
 
@@ -101,7 +107,7 @@ def backoff(limits: Limits, receives: int, causes: set[str], jitter: float) -> i
     """
     if causes == {DEADLINE} and receives <= _QUICK_RECEIVES:
         return _NOT_STARTED_SECONDS
-    # Doubling with each receive: a neighbour that is down all day costs fewer than the 40 receives that SQS allows.
+    # Doubling with each receive: a neighbour that is down all day costs fewer than MAX_RECEIVE_COUNT receives.
     # The jitter keeps a burst from coming back as one.
     doubled = limits.backoff_seconds << min(max(receives - 1, 0), 20)
     return max(1, round(min(doubled, limits.backoff_max_seconds) * (0.75 + 0.25 * jitter)))
@@ -113,7 +119,7 @@ def _dead_letter(file: FileTally, message: Message) -> DeadLetter:
     else:
         listed = ", ".join(f"{position} {reason}" for position, reason in file.rejections[:_SHOWN_REJECTIONS])
         ellipsis = ", ..." if file.rejected > _SHOWN_REJECTIONS else ""
-        reason = Reason.RECORDS_REJECTED
+        reason = file.rejection_reason
         detail = f"{file.rejected} of {file.read} records were rejected, by position: {listed}{ellipsis}"
     body = s3_notification(file.ref)
     return DeadLetter(body, reason, detail, message.id, message.receive_count, tuple(file.rejections))

@@ -74,6 +74,9 @@ class NoQueue:
         """Keep it, for the complaint."""
         self.letters.append(letter)
 
+    def announce_again(self, bodies: Sequence[str]) -> None:
+        """Nothing is announced again."""
+
     def hand_back(self, messages: Sequence[HandBack]) -> None:
         """Nothing waits here."""
 

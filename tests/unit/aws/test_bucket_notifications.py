@@ -14,11 +14,14 @@ from worker.aws.bucket_notifications import (
     add_event_bridge,
     add_queue,
     conflicts,
+    decode_filter,
+    encode_filter,
     entries_for_queue,
     equivalent,
     key_filter,
     normalized,
     remove_queue,
+    unencoded_filters,
 )
 
 if TYPE_CHECKING:
@@ -259,3 +262,75 @@ def test_order_and_case_do_not_matter_but_every_entry_does(existing: dict[str, A
     assert equivalent(existing, returned)
     for kind in set(KINDS) & set(returned):
         assert not equivalent(existing, returned | {kind: returned[kind][1:]})
+
+
+# Filters as S3 wants them
+
+ENCODED = [
+    ("AWSLogs/", "AWSLogs/"),
+    ("org=acme/AWSLogs/", "org%3Dacme/AWSLogs/"),
+    ("two words/", "two+words/"),
+    ("a+b/", "a%2Bb/"),
+    ("100%/", "100%25/"),
+    ("Büro/", "B%C3%BCro/"),
+    ("漢/", "%E6%BC%A2/"),
+    ("a~b:c&d@e,f;g/", "a%7Eb%3Ac%26d%40e%2Cf%3Bg/"),
+    ("it's (1)!*_-./", "it's+(1)!*_-./"),
+]
+
+
+@pytest.mark.parametrize(("text", "value"), ENCODED)
+def test_a_filter_is_written_as_s3_compares_it(text: str, value: str) -> None:
+    """S3 announces no file for a raw one, and says nothing."""
+    own = OwnNotification("ours", QUEUE, text, ".json.gz")
+
+    assert encode_filter(text) == value
+    assert own.entry["Filter"]["Key"]["FilterRules"][0] == {"Name": "prefix", "Value": value}
+    assert key_filter(own.entry) == (text, ".json.gz")
+    assert unencoded_filters(own.entry) == []
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=20))
+def test_every_filter_can_be_read_back(text: str) -> None:
+    """The doctor compares it with the trail's prefix."""
+    assert decode_filter(encode_filter(text)) == text
+
+
+def filtered(prefix: str, **members: Any) -> dict[str, Any]:
+    rules = [{"Name": "Prefix", "Value": prefix}]
+    entry = {"Id": "siem", "QueueArn": "arn:other", "Events": ["s3:ObjectCreated:*"]}
+    return entry | {"Filter": {"Key": {"FilterRules": rules}}} | members
+
+
+@pytest.mark.parametrize(
+    ("theirs", "overlaps"),
+    [
+        ("org%3Dacme/", True),
+        ("org%3dacme/AWSLogs/1/", True),
+        ("org%3Dother/", False),
+        ("org=acme/", False),
+        ("", True),
+    ],
+)
+def test_an_entry_of_others_overlaps_by_what_its_filter_means(*, theirs: str, overlaps: bool) -> None:
+    """A raw one matches nothing, so S3 does not mind it."""
+    own = OwnNotification("ours", QUEUE, "org=acme/AWSLogs/", ".json.gz")
+
+    assert bool(conflicts({"QueueConfigurations": [filtered(theirs)]}, own)) is overlaps
+
+
+@pytest.mark.parametrize(
+    ("other", "same"), [("org%3dacme/", True), ("org=acme/", False), ("org%3Dacme", False), ("org%3Dacme/", True)]
+)
+def test_a_filter_that_was_put_raw_is_put_again(*, other: str, same: bool) -> None:
+    """Both decode to the same prefix, and only one of them announces files."""
+    first, second = ({"QueueConfigurations": [filtered(prefix)]} for prefix in ("org%3Dacme/", other))
+
+    assert equivalent(first, second) is same
+
+
+def test_a_filter_that_matches_no_key_is_named() -> None:
+    """As it is written in the bucket, where somebody will look for it."""
+    assert unencoded_filters(filtered("org=acme/")) == ["org=acme/"]
+    assert unencoded_filters(filtered("Büro/")) == ["Büro/"]
+    assert unencoded_filters(filtered("50%/")) == ["50%/"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from hashlib import md5
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -18,6 +19,7 @@ from tests.support.queues import MIB
 from worker.aws.s3 import S3Store
 from worker.aws.session import config
 from worker.errors import Reason, StoreUnavailable, UnreadableObject
+from worker.pipeline.buckets import AllowedBuckets
 from worker.pipeline.objects import ObjectHead
 
 if TYPE_CHECKING:
@@ -128,10 +130,91 @@ def test_what_time_or_an_operator_can_mend_is_unavailable(code: str, status: int
     assert str(caught.value) == f"s3:{code}"
 
 
-def test_a_name_that_is_no_bucket_is_unavailable() -> None:
-    """Botocore refuses it without asking; a crash of ours would say less."""
-    with pytest.raises(StoreUnavailable, match="s3:ParamValidationError"):
-        S3Store(s3_client()).fetch(ref(bucket="no bucket at all"), MIB)
+NO_BUCKETS = [
+    "arn:aws:s3:ap-southeast-2:666666666666:accesspoint/evil",
+    "arn:aws:s3-object-lambda:eu-west-1:666666666666:accesspoint/evil",
+    "arn:aws:s3-outposts:eu-west-1:666666666666:outpost/op-01ac5d28a6a232904/accesspoint/evil",
+    "arn:aws:s3::666666666666:accesspoint/mfzwi23gnjvgw.mrap",
+    "evil--use1-az4--x-s3",
+    "evil-0123456789abcdefghij-s3alias",
+    "evil.example.com/x",
+    "x@evil.example.com",
+    "no bucket at all",
+    "x",
+]
+
+
+@pytest.mark.parametrize("name", [*NO_BUCKETS, "somebody-elses-bucket"])
+def test_s3_is_not_asked_about_a_bucket_that_is_not_allowed(name: str) -> None:
+    """A notification can name an access point of another account; signed requests must not go there."""
+    with server(answer(CONTENT)) as (url, asked):
+        store = store_at(url, buckets=AllowedBuckets(frozenset({BUCKET})))
+        with pytest.raises(UnreadableObject) as caught:
+            store.fetch(ref(bucket=name), MIB)
+        with pytest.raises(StoreUnavailable, match="foreign_bucket"):
+            store.head(ref(bucket=name))
+
+        assert caught.value.reason is Reason.FOREIGN_BUCKET
+        assert store.start_get(ref(bucket=name), MIB) is None
+        assert asked == []
+        assert store.fetch(ref(), MIB).content == CONTENT
+
+
+@pytest.mark.parametrize("name", NO_BUCKETS)
+def test_where_every_bucket_is_allowed_a_name_must_still_be_a_buckets(name: str) -> None:
+    """Without a list, S3's own rule remains."""
+    with server(answer(CONTENT)) as (url, asked), pytest.raises(UnreadableObject) as caught:
+        store_at(url).fetch(ref(bucket=name), MIB)
+
+    assert (caught.value.reason, asked) == (Reason.FOREIGN_BUCKET, [])
+
+
+@pytest.mark.parametrize("name", ["arn:aws:sqs:eu-west-1:666666666666:evil", "no bucket"])
+def test_what_botocore_itself_refuses_is_malformed(name: str) -> None:
+    """It is refused the same way at each of forty receives: that is no outage."""
+    with server(answer(CONTENT)) as (url, asked), pytest.raises(UnreadableObject) as caught:
+        store_at(url, buckets=AllowedBuckets(frozenset({name}))).fetch(ref(bucket=name), MIB)
+
+    assert (caught.value.reason, asked) == (Reason.MALFORMED_MESSAGE, [])
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "version", "expected"),
+    [
+        ("MethodNotAllowed", 405, "v1", Reason.NOT_FOUND),
+        ("InvalidArgument", 400, "no version", Reason.NOT_FOUND),
+        ("KeyTooLongError", 400, None, Reason.NOT_FOUND),
+        ("MethodNotAllowed", 405, None, None),
+        ("InvalidArgument", 400, None, None),
+    ],
+)
+def test_a_delete_marker_and_what_is_no_version_are_not_found(
+    code: str, status: int, version: str | None, expected: Reason | None
+) -> None:
+    """S3 answers a GET of a delete marker with 405; without a version, that is a fault of the set-up."""
+    client = s3_client()
+    with Stubber(client) as stub:
+        stub.add_client_error("get_object", code, http_status_code=status)
+        try:
+            S3Store(client).fetch(ref(version_id=version), MIB)
+        except UnreadableObject as problem:
+            found: Reason | None = problem.reason
+        except StoreUnavailable:
+            found = None
+
+    assert found is expected
+
+
+def test_a_delete_marker_of_a_real_bucket_is_not_found(bucket: S3Client) -> None:
+    """A lifecycle rule wrote it, and somebody announced it: handed back, it would come again forty times."""
+    bucket.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    bucket.put_object(Bucket=BUCKET, Key="a", Body=b"first")
+    marker = bucket.delete_object(Bucket=BUCKET, Key="a")["VersionId"]
+
+    with pytest.raises(UnreadableObject) as caught:
+        S3Store(bucket).fetch(ref(key="a", version_id=marker), MIB)
+
+    assert caught.value.reason is Reason.NOT_FOUND
 
 
 def answer(content: bytes, *, length: int | None = None) -> bytes:
@@ -142,9 +225,10 @@ def answer(content: bytes, *, length: int | None = None) -> bytes:
     return head.encode() + content
 
 
-def store_at(url: str) -> S3Store:
+def store_at(url: str, buckets: AllowedBuckets = AllowedBuckets()) -> S3Store:  # noqa: B008 - frozen
     own = Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}, signature_version=UNSIGNED)
-    return S3Store(boto3.client("s3", endpoint_url=url, config=config(connections=1, read_seconds=2).merge(own)))
+    client = boto3.client("s3", endpoint_url=url, config=config(connections=1, read_seconds=2).merge(own))
+    return S3Store(client, buckets=buckets)
 
 
 def test_a_body_that_breaks_off_is_read_again() -> None:
@@ -230,3 +314,56 @@ def state(**answer: Any) -> ObjectHead | None:
     with Stubber(client) as stub:
         stub.add_response("head_object", whole, {"Bucket": BUCKET, "Key": key()})
         return S3Store(client).head(ref())
+
+
+# A second look
+
+MD5 = md5(CONTENT, usedforsecurity=False).hexdigest()
+
+
+def described(etag: str, *, length: int = len(CONTENT), more: str = "") -> bytes:
+    """The response to a HEAD."""
+    modified = "Last-Modified: Mon, 23 Nov 2026 10:00:00 GMT"
+    head = f'HTTP/1.1 200 OK\r\nETag: "{etag}"\r\n{modified}\r\n{more}Content-Length: {length}\r\n\r\n'
+    return head.encode()
+
+
+BY_KMS = "x-amz-server-side-encryption: aws:kms\r\n"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        described(MD5),
+        described(MD5, more="x-amz-server-side-encryption: AES256\r\n"),
+        described("0" * 32, more=BY_KMS),
+        described(f"{'0' * 32}-2"),
+    ],
+    ids=["plain", "encrypted by S3", "encrypted by a key, whose eTag is no MD5", "uploaded in parts"],
+)
+def test_what_agrees_with_the_description_is_verified(head: bytes) -> None:
+    """Only an eTag that is an MD5 says anything of the content."""
+    with server(answer(CONTENT), head) as (url, asked):
+        assert store_at(url).fetch_verified(ref(), MIB).content == CONTENT
+
+    assert asked[1].startswith(b"HEAD")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [described(MD5, length=len(CONTENT) + 1), described("0" * 32), described("x", length=1, more=BY_KMS)],
+    ids=["another length", "another content", "another length, encrypted by a key"],
+)
+def test_what_contradicts_the_description_is_unavailable(head: bytes) -> None:
+    """It is not the object, so it says nothing about it."""
+    with server(answer(CONTENT), head) as (url, _), pytest.raises(StoreUnavailable, match=r"^s3:mismatch$"):
+        store_at(url).fetch_verified(ref(), MIB)
+
+
+def test_the_announced_version_is_verified(bucket: S3Client) -> None:
+    """The newest one may have another length."""
+    bucket.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    first = bucket.put_object(Bucket=BUCKET, Key="a", Body=b"first")["VersionId"]
+    bucket.put_object(Bucket=BUCKET, Key="a", Body=b"another")
+
+    assert S3Store(bucket).fetch_verified(ref(key="a", version_id=first), MIB).content == b"first"

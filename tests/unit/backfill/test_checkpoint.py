@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from worker.backfill.checkpoint import Checkpoint, CheckpointFile, state_path
+from worker.backfill.listing import KeySource, SourceLayout
 from worker.backfill.progress import LoadTally
 from worker.errors import SetupError
 
@@ -67,6 +69,23 @@ def test_a_state_file_of_an_earlier_release_is_resumed(tmp_path: Path) -> None:
     assert checkpoint.tally().records == {"read": 8, "indexed": 7}
 
 
+def test_sources_of_another_layout_are_resumed(tmp_path: Path) -> None:
+    """A resume lists what the first run found, whatever was added since."""
+    file, checkpoint = CheckpointFile(tmp_path / "state.json"), new_checkpoint()
+    checkpoint.others = [KeySource("copies/", SourceLayout.FOLDER), KeySource("")]
+    file.save(checkpoint)
+
+    resumed = file.load(FINGERPRINT)
+
+    assert resumed
+    assert resumed.sources == [
+        KeySource("AWSLogs/"),
+        KeySource("prod/AWSLogs/"),
+        KeySource("copies/", SourceLayout.FOLDER),
+        KeySource(""),
+    ]
+
+
 def test_a_state_of_another_backfill_is_refused_by_name(tmp_path: Path) -> None:
     """January's state must not say where February's resumes."""
     state = CheckpointFile(tmp_path / "state.json")
@@ -121,3 +140,27 @@ def test_the_same_backfill_has_the_same_state_file_and_another_does_not() -> Non
     assert state_path(environment, dict(reversed(FINGERPRINT.items()))) == path
     assert state_path(environment, FINGERPRINT | {"account": "1"}) != path
     assert str(path).startswith("/state/trailsink/backfill-")
+
+
+def test_state_and_lock_are_their_owners_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    """The state names accounts, buckets and addresses; whoever may write it decides where a run goes on."""
+    file = CheckpointFile(tmp_path / "state" / "trailsink" / "backfill.json")
+
+    with file.lock():
+        file.save(new_checkpoint())
+        paths = [file.path, file.path.with_name("backfill.json.lock"), file.path.parent, file.path.parent.parent]
+        modes = [stat.S_IMODE(path.stat().st_mode) for path in paths]
+
+    assert modes == [0o600, 0o600, 0o700, 0o700]
+
+
+def test_a_lock_is_no_link(tmp_path: Path) -> None:
+    """Opening it would create, or cut off, what the link points to."""
+    file, victim = CheckpointFile(tmp_path / "state.json"), tmp_path / "victim"
+    victim.write_bytes(b"theirs")
+    (tmp_path / "state.json.lock").symlink_to(victim)
+
+    with pytest.raises(SetupError, match=r"state\.json\.lock cannot be used"), file.lock():
+        pass
+
+    assert victim.read_bytes() == b"theirs"

@@ -56,6 +56,6 @@ def test_accounts_before_the_cursor_are_left_out() -> None:
     """A resume does not list what is done."""
     folders = [f"AWSLogs/{account}/" for account in ACCOUNTS]
 
-    accounts = account_folders(Selection(START), "", f"{folders[1]}CloudTrail/", lambda _prefix: folders)
+    accounts = account_folders(Selection(START), "AWSLogs/", f"{folders[1]}CloudTrail/", lambda _prefix: folders)
 
     assert list(accounts) == folders[1:]

@@ -8,19 +8,20 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.support.fake_backfill import ACCOUNTS, START, log_key
 from tests.support.fakes import MemoryBucket
-from worker.backfill.listing import Page, find_roots, list_files
+from worker.backfill.listing import KeySource, Page, SourceLayout, list_files
 from worker.backfill.selection import ALLOWED_LATENESS, Selection
 from worker.backfill.sources import LocalTree
 from worker.cloudtrail.keys import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    import pytest
 
     from worker.backfill.listing import Lister
 
@@ -116,7 +117,8 @@ def is_selected(key: str, root: str, selection: Selection) -> bool:
 
 def list_keys(lister: Lister, selection: Selection, roots: Iterable[str], cursor: str = "") -> list[str]:
     with ThreadPoolExecutor(4) as pool:
-        return [file.key for file in list_files(lister, pool, selection, roots, cursor)]
+        sources = [KeySource(f"{root}AWSLogs/") for root in roots]
+        return [file.key for file in list_files(lister, pool, selection, sources, cursor)]
 
 
 @given(keys_of_a_bucket, selections, selected_roots)
@@ -209,25 +211,95 @@ def test_a_long_key_range_is_listed_in_parallel() -> None:
     assert len(keys) == 7_300
 
 
-@pytest.mark.parametrize(
-    ("keys", "roots"),
-    [
-        (["AWSLogs/x"], [""]),
-        (["prod/AWSLogs/x", "AWSLogs/y", "other/z"], ["", "prod/"]),
-        (["a/b/c/AWSLogs/x"], ["a/b/c/"]),
-        (["a/b/c/d/AWSLogs/x"], []),
-        (["myAWSLogs/x", "AWSLogs"], []),
-        ([], []),
-    ],
+# Copies that have lost CloudTrail's layout, known by their names
+
+NAMED = re.compile(
+    r"(?:.*/)?(\d{12})_(CloudTrail(?:-Insight|-NetworkActivity|-Aggregated)?)_([a-z0-9-]+)_(\d{8})T\d{4}Z_[^/]+"
 )
-def test_awslogs_is_found_down_to_three_folders(keys: list[str], roots: list[str]) -> None:
-    """A trail's prefix is whatever its owner chose; few have to be named."""
-    assert find_roots(MemoryBucket(keys)) == roots
+SOURCES = (
+    KeySource("AWSLogs/"),
+    KeySource("AWSLogs/copy/"),
+    KeySource("", SourceLayout.FOLDER),
+    KeySource(""),
+    KeySource("copies/", SourceLayout.FOLDER),
+    KeySource("copies/deep/", SourceLayout.PREFIX),
+    KeySource("copies/", SourceLayout.PREFIX),
+)
+copies = st.builds(
+    lambda folder, key: folder + key.rpartition("/")[2],
+    st.sampled_from(("", "copies/", "copies/deep/2025/01/", "copies-2/", "AWSLogs/")),
+    log_keys,
+)
+trees = st.builds(
+    lambda folder, key: folder + key.partition("AWSLogs/")[2],
+    st.sampled_from(("", "AWSLogs/", "AWSLogs/copy/", "AWSLogs//")),
+    log_keys,
+)
 
 
-def test_the_search_for_awslogs_ends_in_a_bucket_of_many_folders() -> None:
-    """A data lake has a million folders: listing each would take hours, so the search stops, and --prefix is needed."""
-    bucket = MemoryBucket([f"{number:05d}/file" for number in range(2_000)])
+def is_listed(key: str, source: KeySource, selection: Selection) -> bool:
+    if source.layout is SourceLayout.TREE:
+        in_layout = key.startswith(source.folder) and "AWSLogs/" + key.removeprefix(source.folder)
+        return bool(in_layout) and is_selected(str(in_layout), "", selection)
+    below = key.removeprefix(source.folder)
+    match = NAMED.fullmatch(key)
+    if not (key.startswith(source.folder) and match) or (source.layout is SourceLayout.FOLDER and "/" in below):
+        return False
+    account, kind, region, day = match.groups()
+    layout = f"AWSLogs/{account}/{kind}/{region}/{day[:4]}/{day[4:6]}/{day[6:]}/{key.rpartition('/')[2]}"
+    return is_selected(layout, "", selection)
 
-    assert find_roots(bucket) == []
-    assert len(bucket.requested) <= 500
+
+@given(
+    st.lists(copies | trees | st.sampled_from(FOREIGN), max_size=40, unique=True),
+    selections,
+    st.lists(st.sampled_from(SOURCES), max_size=4, unique=True),
+    st.data(),
+)
+@settings(max_examples=300)
+def test_sources_inside_each_other_are_listed_in_the_order_of_their_keys(
+    keys: list[str], selection: Selection, sources: list[KeySource], data: st.DataObject
+) -> None:
+    """A checkpoint is one key: out of order, a resume would leave files out. A file of two sources comes once."""
+    everything = sorted(key for key in keys if any(is_listed(key, source, selection) for source in sources))
+    cursor = data.draw(st.sampled_from(["", *everything]))
+
+    with ThreadPoolExecutor(4) as pool:
+        files = list_files(MemoryBucket(keys, page_size=3), pool, selection, sources, cursor)
+        listed = [file.key for file in files]
+
+    assert listed == [key for key in everything if key > cursor]
+
+
+@given(keys=st.lists(copies | trees, max_size=20, unique=True), selection=selections)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+def test_copies_in_a_folder_tree_are_listed_like_those_in_a_bucket(
+    keys: list[str], selection: Selection, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """A download of such a bucket is loaded by the same rules."""
+    keys = [key for key in keys if "//" not in key]
+    top = tmp_path_factory.mktemp("copies")
+    for key in keys:
+        path = top / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+    with ThreadPoolExecutor(4) as pool:
+        local, remote = (
+            [file.key for file in list_files(lister, pool, selection, SOURCES)]
+            for lister in (LocalTree(top), MemoryBucket(keys))
+        )
+
+    assert local == remote
+
+
+def test_sources_beside_each_other_are_not_listed_at_the_same_time() -> None:
+    """A bucket with a prefix for each of three hundred accounts would fill the memory with pages."""
+    keys = [f"{number:03d}/{key}" for number in range(300) for key in list(year_of_files())[:40]]
+    bucket = MemoryBucket(keys)
+    sources = [KeySource(f"{number:03d}/AWSLogs/") for number in range(300)]
+
+    with ThreadPoolExecutor(4) as pool:
+        next(iter(list_files(bucket, pool, Selection(START + timedelta(days=400)), sources)))
+
+    assert {prefix[:3] for prefix in bucket.requested} == {"000"}

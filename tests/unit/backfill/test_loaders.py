@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.stub import ANY, Stubber
 
-from tests.support.factories import event, log_file
+from tests.support.factories import event, log_file, packed
 from tests.support.fake_backfill import backfill_run, selected_file
 from tests.support.fakes import FakePipeline, make_pipeline
 from worker.aws.session import config
@@ -169,15 +169,19 @@ def test_every_end_of_a_file_is_distinguished() -> None:
         ]
         for number, content in enumerate(contents):
             parts.store.put(selected_file(number).key, content, bucket="trail")
+        digest = packed(b'{"digestS3Object":"k","logFiles":[]}')
+        parts.store.put(selected_file(7).key, digest, bucket="trail")
         loader = direct_loader(parts)
 
         first = loader.load([selected_file(0)])
         outcomes = loader.load([selected_file(number) for number in range(1, 7)])
+        ignored = loader.load([selected_file(7)])
         loader.close()
 
     assert first == [Finished(LoadOutcome.LOADED, (2, 2, 0, 0, 0))]
     assert outcomes[0] == Finished(LoadOutcome.DUPLICATE, (2, 0, 2, 0, 0))
     assert outcomes[1] == Finished(LoadOutcome.EMPTY, (0, 0, 0, 0, 0))
+    assert ignored == [Finished(LoadOutcome.EMPTY, detail="ignored: digest")]
     assert [outcome.reason for outcome in outcomes if isinstance(outcome, Finished)][2:] == [
         "not_json",
         "archived",

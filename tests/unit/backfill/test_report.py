@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -70,3 +71,42 @@ def test_a_report_of_another_bucket_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(SetupError, match=r"line 1: s3://b/AWSLogs/000001 is not in the bucket bb\."):
         list(read_report(report.path, "bb"))
+
+
+def test_a_report_is_its_owners_and_no_link_is_followed(tmp_path: Path) -> None:
+    """It names accounts; and a link in its place would have another file cut off and appended to."""
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"theirs")
+    (tmp_path / "link.jsonl").symlink_to(victim)
+    report = FailureReport(tmp_path / "failed.jsonl")
+
+    report.append("b", [(selected_file(1), FAILED)])
+    with pytest.raises(SetupError, match=r"link\.jsonl cannot be used"):
+        FailureReport(tmp_path / "link.jsonl")
+
+    assert stat.S_IMODE(report.path.stat().st_mode) == 0o600
+    assert victim.read_bytes() == b"theirs"
+
+
+def test_a_link_that_is_planted_before_the_first_failure_is_not_followed(tmp_path: Path) -> None:
+    """A run may last for hours before a file fails."""
+    report, victim = FailureReport(tmp_path / "failed.jsonl"), tmp_path / "victim"
+    report.path.symlink_to(victim)
+
+    with pytest.raises(SetupError, match="cannot be used"):
+        report.append("b", [(selected_file(1), FAILED)])
+
+    assert not victim.exists()
+
+
+def test_a_resumed_report_goes_on_where_its_run_had_come(tmp_path: Path) -> None:
+    """What a killed run wrote beyond that is cut off."""
+    first = FailureReport(tmp_path / "failed.jsonl")
+    first.append("b", [(selected_file(1), FAILED)])
+    counted = first.size
+    first.append("b", [(selected_file(2), FAILED)])
+
+    resumed = FailureReport(first.path, counted)
+    resumed.append("b", [(selected_file(3), FAILED)])
+
+    assert [failed.to_selected() for failed in read_report(first.path, "b")] == [selected_file(1), selected_file(3)]

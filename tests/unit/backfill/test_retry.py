@@ -24,6 +24,7 @@ from worker.backfill.retry import LoadTask, RateLimiter, RetryDecision, decide, 
         ("s3:AccessDenied", 3, 5, 3, RetryDecision.GIVE_UP),
         ("s3:AccessDenied", 3, 5, None, RetryDecision.STOP),
         ("crash", 5, 60, 50, RetryDecision.GIVE_UP),
+        ("sts:AccessDenied", 5, 60, 50, RetryDecision.RETRY),
     ],
 )
 def test_a_file_is_given_up_when_others_are_loaded_and_the_run_stops_when_none_is(

@@ -15,10 +15,10 @@ def test_an_event_before_midnight_is_in_the_file_of_the_next_day() -> None:
     """January's last events are delivered on the first of February: selecting January must include them."""
     january = Selection(datetime(2025, 2, 1, tzinfo=UTC), datetime(2025, 1, 1, tzinfo=UTC))
     late = parse_key(
-        log_key("", "", ACCOUNTS[0], "CloudTrail", "eu-west-1", datetime(2025, 2, 1, 0, 5, tzinfo=UTC)), ""
+        log_key("", "", ACCOUNTS[0], "CloudTrail", "eu-west-1", datetime(2025, 2, 1, 0, 5, tzinfo=UTC)), "AWSLogs/"
     )
     too_late = parse_key(
-        log_key("", "", ACCOUNTS[0], "CloudTrail", "eu-west-1", datetime(2025, 2, 1, 1, tzinfo=UTC)), ""
+        log_key("", "", ACCOUNTS[0], "CloudTrail", "eu-west-1", datetime(2025, 2, 1, 1, tzinfo=UTC)), "AWSLogs/"
     )
 
     assert late
@@ -34,7 +34,7 @@ def test_a_key_names_organisation_account_kind_region_and_time() -> None:
         "123456789012_CloudTrail-Insight_eu-west-1_20250131T2355Z_AbCdEf0123456789.json.gz"
     )
 
-    parts = parse_key(key, "sec/")
+    parts = parse_key(key, "sec/AWSLogs/")
 
     assert parts
     assert (parts.org, parts.account, parts.kind, parts.region) == (

@@ -58,17 +58,17 @@ def test_a_small_trail_uses_up_most_receives_and_still_less_than_half_of_them() 
 
 
 @pytest.mark.parametrize("concurrency", [2, 20])
-def test_a_cluster_that_is_away_for_a_day_costs_no_letter(concurrency: int) -> None:
+def test_a_cluster_that_is_away_for_36_hours_costs_no_letter(concurrency: int) -> None:
     """A small trail uses up the most receives, because each message is tried whenever it may be."""
-    course = follow(replace(WORLD, sources=1, concurrency=concurrency, away_for=24 * HOUR), seed=1)
+    course = follow(replace(WORLD, sources=1, concurrency=concurrency, away_for=36 * HOUR), seed=1)
 
     assert course.samples[-1].letters == 0
-    assert max(course.simulation.receives) < 40
+    assert max(course.simulation.receives) < 60
 
 
-def test_a_cluster_that_is_away_for_36_hours_costs_a_small_trail_letters() -> None:
-    """The bound that the queue sets: 40 receives, at most an hour apart, last a day and not much longer."""
-    course = follow(replace(WORLD, sources=1, concurrency=20, away_for=36 * HOUR), seed=1)
+def test_a_cluster_that_is_away_for_60_hours_costs_a_small_trail_letters() -> None:
+    """The bound that the queue sets: 60 receives, at most an hour apart, last two days and not much longer."""
+    course = follow(replace(WORLD, sources=1, concurrency=20, away_for=60 * HOUR), seed=1)
 
     assert course.samples[-1].letters > 0
 

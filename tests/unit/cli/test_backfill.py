@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from infra.generate.json_documents import Backfilled, read
 from tests.support.fake_backfill import ACCOUNTS, START, log_key
+from tests.support.listing_server import serve_keys
 from worker.cli.main import main
 
 if TYPE_CHECKING:
@@ -139,6 +140,38 @@ def test_a_tree_without_awslogs_names_the_option(tmp_path: Path) -> None:
 
     assert result.exit_code == 1
     assert "pass what comes before it as --prefix" in result.stderr
+
+
+def test_copies_are_selected_by_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plan names the folder of each, and a resume finds them in its state file."""
+    monkeypatch.setenv("TRAILSINK_OPENSEARCH_URL", "https://search.example.com")
+    name = log_key("", "", ACCOUNTS[0], "CloudTrail", "eu-west-1", START).rpartition("/")[2]
+    for folder in ("", "copies"):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / name).write_bytes(b"x")
+
+    result = plan(tmp_path, "--until", "2024-12-01")
+
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[:3:2] == [f"from      {tmp_path}/, {tmp_path}/copies/", "files     2"]
+
+
+def test_a_bucket_that_the_pipeline_does_not_read_is_not_announced(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Each of its files would become a dead letter."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with serve_keys(10) as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setenv("TRAILSINK_BUCKET", "acme-trail")
+
+        refused = invoke("--bucket", "many", "--yes")
+        monkeypatch.setenv("TRAILSINK_BUCKETS", "acme-trail,many")
+        announced = invoke("--bucket", "many", "--yes")
+
+    assert (refused.exit_code, announced.exit_code) == (1, 0)
+    assert "The pipeline does not read the bucket many: add it to TRAILSINK_BUCKETS" in refused.stderr
 
 
 def test_an_interrupted_run_is_resumed_after_its_cursor(tree: Path, tmp_path: Path) -> None:

@@ -227,6 +227,7 @@ def test_an_address_without_a_server_is_one_sentence() -> None:
         ("http://127.0.0.1:9200", (), 1, "pass --url"),
         ("", (), 1, "TRAILSINK_OPENSEARCH_URL is not set"),
         ("", ("--url", "dashboards:5601"), 2, "--url must be an address like"),
+        ("", ("--url", "https://ada:S3CRET@dashboards"), 2, "without a user or password"),
     ],
 )
 def test_an_unknown_address_must_be_passed(
@@ -238,6 +239,22 @@ def test_an_unknown_address_must_be_passed(
     result = CliRunner().invoke(main, ["dashboards", "install", *words])
 
     assert (result.exit_code, text in result.stderr) == (code, True), result.stderr
+    assert "S3CRET" not in result.output
+
+
+def test_a_password_goes_to_dashboards_in_clear_text_on_this_machine_only(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The address of `--url` is held to the same rule as the cluster's."""
+    (tmp_path / "password").write_text("x")
+    monkeypatch.setenv("TRAILSINK_OPENSEARCH_URL", "https://search.example")
+    monkeypatch.setenv("TRAILSINK_OPENSEARCH_USERNAME", "ada")
+    monkeypatch.setenv("TRAILSINK_OPENSEARCH_PASSWORD_FILE", str(tmp_path / "password"))
+
+    result = CliRunner().invoke(main, ["dashboards", "install", "--url", "http://dashboards.example:5601"])
+
+    sentence = "Error: The sign-in would go to http://dashboards.example in clear text: use https://.\n"
+    assert (result.exit_code, result.stderr) == (1, sentence)
 
 
 def test_the_file_for_an_import_by_hand_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

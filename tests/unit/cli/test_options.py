@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from worker.cli.options import DURATION, TIMESTAMP
-from worker.cli.output import confirm, print_table
+from worker.cli.output import confirm, print_table, style
 
 
 @pytest.mark.parametrize(
@@ -72,9 +72,7 @@ def test_a_long_table_goes_on_without_its_heading_and_a_file_gets_no_colours(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """What is shown page by page is one table; wide characters take two columns."""
-    print_table(
-        ["name", "n"], [["\u65e5\u672c", click.style("1", fg="red")], ["long", "2"]], right=["n"], heading=False
-    )
+    print_table(["name", "n"], [["\u65e5\u672c", style("1", fg="red")], ["long", "2"]], right=["n"], heading=False)
 
     assert capsys.readouterr().out == "\u65e5\u672c  1\nlong  2\n"
 

@@ -2,11 +2,77 @@
 
 from __future__ import annotations
 
+import ast
+import io
+import json
+from contextlib import redirect_stdout
+from pathlib import Path
+
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.cli.output import escape_control_characters
+import worker.cli
+from worker.cli.output import Safe, join, print_json, print_line, print_table, style
+from worker.humanize import escape_control_characters
+
+CLI = Path(worker.cli.__file__).parent
+HOSTILE = "\x1b]0;PWNED\x07\x9b2J\u202egz.\u2066\u200b\x7f\r\nok"
+
+# They print texts of their own and of AWS, before the libraries of `output` are loaded or without them.
+PRINT_THEMSELVES = {"main.py", "output.py", "template.py"}
+
+
+def test_one_module_writes_to_the_terminal() -> None:
+    """Whoever adds a line cannot forget to escape it: the other ways of printing are not used."""
+    writing = {
+        path.name
+        for path in CLI.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and ast.unparse(node.func) in ("click.echo", "click.secho", "print", "sys.stdout.write", "sys.stderr.write")
+    }
+
+    assert writing <= PRINT_THEMSELVES
+
+
+@given(st.text())
+def test_no_line_and_no_table_controls_the_terminal(text: str) -> None:
+    """A key, a reason, a user agent: whatever it is, it is one line, and all of it can be seen."""
+    output = io.StringIO()
+    with redirect_stdout(output):
+        print_line("key ", text, " end")
+        print_table(["name"], [[text], ["x"]])
+
+    lines = output.getvalue().removesuffix("\n").split("\n")
+    assert len(lines) == 4
+    assert all(line.isprintable() for line in lines)
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))  # JSON in UTF-8 has no lone surrogates
+
+
+@given(st.recursive(TEXTS, lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner)))
+def test_json_is_ascii_and_unchanged(document: object) -> None:
+    """Programs get every character, terminals none of those that they obey."""
+    output = io.StringIO()
+    with redirect_stdout(output):
+        print_json(document)
+
+    line = output.getvalue().removesuffix("\n")
+    assert all(" " <= character <= "~" for character in line)
+    assert json.loads(line) == document
+
+
+def test_our_own_colours_are_kept() -> None:
+    """Only what is inside of them is escaped."""
+    line = join(style(HOSTILE, bold=True), HOSTILE)
+
+    assert isinstance(line, Safe)
+    assert line.startswith("\x1b[1m")
+    assert click.unstyle(line).isprintable()
+    assert join(line) == line
 
 
 @given(st.text())

@@ -15,7 +15,7 @@ from worker.opensearch.search import Hit, Search, SearchSession
 
 
 def test_a_spreadsheet_runs_nothing_from_an_event(capsys: pytest.CaptureFixture[str]) -> None:
-    """Spreadsheets run a text that starts with =, +, - or @; numbers stay numbers, and each event is one row."""
+    """Spreadsheets run a text that starts with =, +, - or @, some in full width. Each event is one row."""
     values = {
         "a": '=HYPERLINK("http://x")',
         "b": "@SUM(1)",
@@ -23,14 +23,30 @@ def test_a_spreadsheet_runs_nothing_from_an_event(capsys: pytest.CaptureFixture[
         "d": "-x",
         "e": "two\nlines, and a comma",
         "f": [],
+        "\uff1dg": "\uff1dSUM(1)",
+        "h": "\uff0b1",
+        "i": "\uff0d1",
+        "j": "\uff20x",
     }
 
-    _print_csv([Hit("i", "1", values)], (*values, "g"), True)
+    _print_csv([Hit("i", "1", values)], (*values, "k"), True)
 
     rows = list(csv.reader(io.StringIO(capsys.readouterr().out)))
     assert rows == [
-        [*"abcdefg"],
-        ['\'=HYPERLINK("http://x")', "'@SUM(1)", "-5", "'-x", r"two\nlines, and a comma", "", ""],
+        [*"abcdef", "'\uff1dg", *"hijk"],
+        [
+            '\'=HYPERLINK("http://x")',
+            "'@SUM(1)",
+            "-5",
+            "'-x",
+            r"two\nlines, and a comma",
+            "",
+            "'\uff1dSUM(1)",
+            "'\uff0b1",
+            "'\uff0d1",
+            "'\uff20x",
+            "",
+        ],
     ]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -10,8 +12,12 @@ from hypothesis import strategies as st
 from tests.support.factories import aggregated, as_json, event, insight, text
 from tests.unit.cloudtrail.test_split import found, whole_file
 from worker.cloudtrail.lenient_json import BrokenJson, root_members
+from worker.cloudtrail.repair import repair_records
 from worker.cloudtrail.split import split_records
-from worker.errors import UnreadableObject
+from worker.errors import OutOfTime, Reason, UnreadableObject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 DAMAGED = [
     pytest.param(b'{"eventVersion":"1.11","a":{"b":1}', id="brace missing"),
@@ -120,3 +126,54 @@ def test_a_hostile_file_is_cut_in_linear_time() -> None:
         b'{"Records":[' + b'{"eventA":"},' * 5_000,
     ):
         assert split_records(text(content)).problem is not None
+
+
+# Bounds
+
+
+def repair(content: bytes, *, max_records: int = 1_000_000, keep_going: Callable[[], bool] = lambda: True) -> int:
+    return len(repair_records(text(content), keep_going, max_records)[0])
+
+
+def test_records_that_stick_to_a_broken_one_are_counted_too() -> None:
+    """The bound is on what is in memory, whichever step of the repair brings it."""
+    broken = b'{"Records":[{"a":"x",' + b',{"eventVersion":' * 500 + b"]}"
+
+    with pytest.raises(UnreadableObject) as error:
+        repair(broken, max_records=100)
+
+    assert error.value.reason is Reason.TOO_LARGE
+
+
+def test_a_text_of_open_brackets_takes_bounded_memory() -> None:
+    """64 MiB of them took half a gigabyte, and a minute."""
+    with pytest.raises(UnreadableObject) as error:
+        repair(b'{"Records":[' + b"[" * (2 << 20))
+
+    assert error.value.reason is Reason.TOO_LARGE
+
+
+def test_the_clock_is_checked_by_bytes_between_pieces() -> None:
+    """A few large damaged records take as long as thousands of small ones."""
+    pieces = b",".join(b'{"a":NaN,"b":"%s"}' % (b"x" * 300_000) for _ in range(6))
+    checks: list[int] = []
+
+    def keep_going() -> bool:
+        checks.append(1)
+        return len(checks) < 4
+
+    with pytest.raises(OutOfTime):
+        repair(b'{"Records":[' + pieces + b"]}", keep_going=keep_going)
+
+    assert len(checks) == 4
+
+
+def test_a_piece_too_long_to_be_a_record_is_not_examined() -> None:
+    """It takes a second a MiB, and cannot be sent in any form."""
+    rest = b'{"a":"' + b"x" * (11 << 20) + b'"'
+
+    records, problem = repair_records(text(b'{"Records":[{"b":1},' + rest), lambda: True, 100)
+
+    assert [bytes(record) for record in records] == [b'{"b":1}']
+    assert problem is not None
+    assert problem.reason is Reason.TRUNCATED

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.support.factories import aggregated, as_json, event, event_id, file_text, insight, text
 from tests.support.json_strategies import objects, odd_records, spaces, strings, values, written_list
 from worker.cloudtrail.split import MAX_RECORDS, RawRecords, split_records
-from worker.errors import Reason, UnreadableObject
+from worker.errors import NoEvents, Reason, UnreadableObject
 
 
 def whole_file(records: list[bytes], space: bytes, *, before: bytes = b"", after: bytes = b"") -> bytes:
@@ -263,3 +263,38 @@ def test_every_family_of_records_is_cut_alike() -> None:
     records = [as_json(insight(1)), as_json(aggregated(2)), as_json(event(3, eventID=event_id(3)))]
 
     assert found(split_records(text(file_text(*records)))) == records
+
+
+DIGEST: dict[str, object] = {
+    "awsAccountId": "123456789012",
+    "digestStartTime": "2026-11-23T06:00:00Z",
+    "digestEndTime": "2026-11-23T07:00:00Z",
+    "digestS3Bucket": "trail-bucket",
+    "digestS3Object": "AWSLogs/123456789012/CloudTrail-Digest/x.json.gz",
+    "previousDigestS3Bucket": None,
+    "logFiles": [],
+}
+
+
+@pytest.mark.parametrize("log_files", [[], [{"s3Bucket": "trail-bucket", "s3Object": "k"}]])
+def test_a_digest_is_known_by_its_content(log_files: list[object]) -> None:
+    """A copy under another name holds no events either: it is no dead letter."""
+    with pytest.raises(NoEvents) as caught:
+        split_records(text(as_json(DIGEST | {"logFiles": log_files})))
+
+    assert caught.value.name == "digest"
+
+
+def test_records_in_a_digest_are_read() -> None:
+    """Nothing that holds events is ignored, whatever else it holds."""
+    raws = split_records(text(as_json(DIGEST | {"Records": [event(1)]})))
+
+    assert (len(raws.records), raws.problem) == (1, None)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"logFiles": None}, {"logFiles": "text"}, {"digestS3Object": None}, {"digestS3Object": 1}]
+)
+def test_what_only_resembles_a_digest_is_refused(changes: dict[str, object]) -> None:
+    """Not recognising a file must never mean losing it."""
+    assert refusal(as_json(DIGEST | changes)) is Reason.NO_RECORDS

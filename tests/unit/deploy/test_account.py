@@ -1,4 +1,4 @@
-"""Promises about the account: a bucket that cannot work is refused at once, and only our own uploads are deleted."""
+"""Promises about the account: a bucket that cannot work, or is not the account's, is refused at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from botocore.exceptions import ClientError
 from worker.deploy.account import Account
 from worker.errors import SetupError
 
-CODE = "trailsink-code-111122223333-eu-central-1"
+ACCOUNT = "111122223333"
+NOT_OURS = (
+    "The bucket trail cannot be accessed as one of account 111122223333: 403. If another account owns it, set"
+    " TrailBucketAccount."
+)
 
 
 def refusal(status: int, region: str = "") -> ClientError:
@@ -26,11 +30,10 @@ class FakeAws:
 
     def __init__(self) -> None:
         self.head: dict[str, Any] | ClientError = {"BucketRegion": "eu-central-1"}
-        self.stacks: dict[str, str] = {}  # the code bucket of each stack, by name
-        self.objects: list[str] = []
-        self.requests: list[tuple[str, Any]] = []
+        self.expected_owners: list[str] = []
+        self.log_errors: dict[str, str] = {}
+        self.deleted: list[str] = []
         self.trails: list[dict[str, str]] | None = []
-        self.meta = type("Meta", (), {"endpoint_url": "https://s3.example.com"})
 
     def client(self, _service: str) -> FakeAws:
         return self
@@ -38,33 +41,28 @@ class FakeAws:
     def get_caller_identity(self) -> dict[str, str]:
         return {"Account": "111122223333"}
 
-    def head_bucket(self, **_: str) -> dict[str, Any]:
+    def head_bucket(self, *, Bucket: str, ExpectedBucketOwner: str) -> dict[str, Any]:  # noqa: N803 - as in boto3
+        assert Bucket == "trail"
+        self.expected_owners.append(ExpectedBucketOwner)
         if isinstance(self.head, ClientError):
             raise self.head
         return self.head
+
+    def delete_log_group(self, *, logGroupName: str) -> None:  # noqa: N803 - as in boto3
+        self._delete("log group", logGroupName)
+
+    def delete_resource_policy(self, *, policyName: str) -> None:  # noqa: N803 - as in boto3
+        self._delete("policy", policyName)
+
+    def _delete(self, kind: str, name: str) -> None:
+        if code := self.log_errors.get(kind):
+            raise ClientError({"Error": {"Code": code, "Message": "no"}}, "Delete")
+        self.deleted.append(name)
 
     def describe_trails(self) -> dict[str, Any]:
         if self.trails is None:
             raise ClientError({"Error": {"Code": "AccessDenied"}}, "DescribeTrails")
         return {"trailList": self.trails}
-
-    def get_paginator(self, operation: str) -> FakeAws:
-        self.operation = operation
-        return self
-
-    def paginate(self, *, Bucket: str = "", Prefix: str = "") -> list[dict[str, Any]]:  # noqa: N803 - as in boto3
-        if self.operation == "list_objects_v2":
-            assert Bucket == CODE
-            return [{"Contents": [{"Key": key} for key in self.objects if key.startswith(Prefix)]}, {}]
-        parameters = {
-            name: [{"ParameterKey": "CodeBucket", "ParameterValue": code}] for name, code in self.stacks.items()
-        }
-        return [{"Stacks": [{"StackName": name, "Parameters": values} for name, values in parameters.items()]}]
-
-    def __getattr__(self, name: str) -> Any:
-        if name not in ("put_object", "create_bucket", "put_public_access_block", "delete_object", "delete_bucket"):
-            raise AttributeError(name)
-        return lambda **request: self.requests.append((name, request))
 
 
 @pytest.fixture
@@ -82,12 +80,22 @@ def test_a_bucket_of_this_region_is_accepted(account: Account) -> None:
     account.check_bucket("trail")
 
 
+@pytest.mark.parametrize(("owner", "expected"), [("", ACCOUNT), ("210987654321", "210987654321")])
+def test_the_bucket_must_belong_to_the_account_that_is_named(
+    aws: FakeAws, account: Account, owner: str, expected: str
+) -> None:
+    """By default our own: anybody can take the name of a bucket that was deleted, and announce files of theirs."""
+    account.check_bucket("trail", owner)
+
+    assert aws.expected_owners == [expected]
+
+
 @pytest.mark.parametrize(
     ("head", "sentence"),
     [
         (refusal(404), "There is no bucket trail."),
-        (refusal(403), "The bucket trail cannot be accessed: 403."),
-        (refusal(403, "eu-central-1"), "The bucket trail cannot be accessed: 403."),
+        (refusal(403), NOT_OURS),
+        (refusal(403, "eu-central-1"), NOT_OURS),
         (
             refusal(301, "eu-west-1"),
             "The bucket trail is in eu-west-1, not in eu-central-1: set AWS_REGION=eu-west-1.",
@@ -119,49 +127,29 @@ def test_trails_are_those_that_write_to_the_bucket(aws: FakeAws, account: Accoun
     assert (names, account.trails("trail")) == (["audit"], None)
 
 
-@pytest.mark.parametrize("region", ["eu-central-1", "us-east-1"])
-def test_a_bucket_for_uploads_is_created_once_and_closed_to_the_public(aws: FakeAws, region: str) -> None:
-    """us-east-1 is the one region that S3 refuses as a location constraint."""
-    aws.head, aws.region_name = refusal(404), region
+def test_the_logs_of_a_domain_are_deleted_with_it(aws: FakeAws, account: Account) -> None:
+    """The stack retains them as long as the domain stays."""
+    lines = list(account.delete_domain_logs("trail"))
 
-    bucket, key, url = Account(cast("Any", aws)).upload(b"bundle", "zip", "")
-
-    location = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
-    (create, created), (block, blocked), (put, _) = aws.requests
-    assert bucket == f"trailsink-code-111122223333-{region}"
-    assert (create, created) == ("create_bucket", {"Bucket": bucket} | location)
-    assert (block, set(blocked["PublicAccessBlockConfiguration"].values())) == ("put_public_access_block", {True})
-    assert (put, url) == ("put_object", f"https://s3.example.com/{bucket}/{key}")
+    assert aws.deleted == ["/aws/opensearch/trail", "trail-domain-logs"]
+    assert lines == ["Its log group /aws/opensearch/trail is deleted.", "Its permission to write there is deleted."]
 
 
-def test_the_key_of_an_upload_changes_only_with_its_content(aws: FakeAws, account: Account) -> None:
-    """An unchanged bundle must not be a change of the stack."""
-    keys = [account.upload(body, "zip", "code")[1] for body in (b"bundle", b"bundle", b"another")]
+@pytest.mark.parametrize(
+    ("code", "lines"),
+    [
+        ("ResourceNotFoundException", ["Its permission to write there is deleted."]),
+        (
+            "AccessDeniedException",
+            [
+                "The logs of the domain in /aws/opensearch/trail stay: AccessDeniedException: no.",
+                "Its permission to write there is deleted.",
+            ],
+        ),
+    ],
+)
+def test_logs_that_cannot_be_deleted_stop_nothing(aws: FakeAws, account: Account, code: str, lines: list[str]) -> None:
+    """The domain is gone by then; a stack of an older version has deleted them itself."""
+    aws.log_errors = {"log group": code}
 
-    assert keys[0] == keys[1] != keys[2]
-    assert keys[0].startswith("trailsink/")
-    assert [request["Bucket"] for _, request in aws.requests] == ["code"] * 3
-
-
-def test_the_bucket_for_uploads_stays_while_another_stack_has_its_bundle_in_it(aws: FakeAws, account: Account) -> None:
-    """Its next change of settings would fail without the bundle."""
-    aws.stacks = {"trail": CODE, "second": CODE, "third": "another"}
-
-    sentence = account.remove_code("trail")
-
-    assert sentence == f"The bucket {CODE} stays, because the stack second has its bundle in it."
-    assert aws.requests == []
-
-
-def test_the_bucket_for_uploads_is_deleted_with_the_uploads_only(aws: FakeAws, account: Account) -> None:
-    """S3 refuses to delete a bucket in which anything else lies, and that is right."""
-    aws.stacks, aws.objects = {"trail": CODE}, ["trailsink/1.zip", "notes.txt", "trailsink/2.yaml"]
-
-    sentence = account.remove_code("trail")
-
-    assert sentence == f"The bucket {CODE} with the bundle is deleted."
-    assert [(name, request.get("Key")) for name, request in aws.requests] == [
-        ("delete_object", "trailsink/1.zip"),
-        ("delete_object", "trailsink/2.yaml"),
-        ("delete_bucket", None),
-    ]
+    assert list(account.delete_domain_logs("trail")) == lines

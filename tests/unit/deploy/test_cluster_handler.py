@@ -14,8 +14,8 @@ from opensearchpy.exceptions import (
 )
 from opensearchpy.exceptions import ConnectionError as NoConnection
 
-from worker.deploy.cluster_handler import ClusterProperties, is_transient
-from worker.deploy.custom_resource import parse_properties
+from worker.deploy.cluster_handler import ClusterVariables, is_transient
+from worker.deploy.custom_resource import read_variables
 from worker.settings import Settings
 
 NO_SECRET = ClientError({"Error": {"Code": "AccessDeniedException"}}, "GetSecretValue")
@@ -49,12 +49,15 @@ def test_credentials_are_retried_for_a_minute(cause: BaseException) -> None:
     assert [is_transient(cause, seconds) for seconds in (0, 59, 61)] == [True, True, False]
 
 
-def test_properties_are_settings_by_the_same_name() -> None:
-    """All but two, which are options of the set-up alone."""
-    properties = parse_properties(
-        {"OpensearchUrl": "https://cluster", "Replicas": "", "RetentionDays": "30", "Mapping": "1"}, ClusterProperties
-    )
+@pytest.mark.parametrize(("replicas", "expected"), [("", None), ("0", 0), ("2", 2)])
+def test_the_environment_has_what_no_setting_has(
+    monkeypatch: pytest.MonkeyPatch, replicas: str, expected: int | None
+) -> None:
+    """Without replicas, those of an existing template are kept."""
+    monkeypatch.setenv("TRAILSINK_REPLICAS", replicas)
+    monkeypatch.setenv("TRAILSINK_LOADER_ROLE_ARN", "arn:role")
 
-    assert (properties.replicas, properties.retention_days) == (None, 30)
-    assert set(properties.settings) <= set(Settings.model_fields)
-    assert not {"replicas", "loader_role_arn"} & set(properties.settings)
+    variables = read_variables(ClusterVariables)
+
+    assert (variables.replicas, variables.loader_role_arn) == (expected, "arn:role")
+    assert not set(ClusterVariables.__struct_fields__) & set(Settings.model_fields)

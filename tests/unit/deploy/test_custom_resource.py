@@ -11,13 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.custom_resources import STACK, environment_of, request, waiting
+from tests.support.http_server import serving
 from worker.deploy.custom_resource import (
     CustomResourceRequest,
     CustomResourceResponse,
     InvocationClock,
     RetryableFailure,
     WorkResult,
-    parse_properties,
+    read_variables,
     serve,
 )
 from worker.errors import OutOfTime, SetupError, Unavailable
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 LIMIT = 4096  # docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref-responses.html
-STACK = "arn:aws:cloudformation:us-east-1:000000000000:stack/trailsink/0f5b2c60"
 
 
 class FakeContext:
@@ -71,28 +72,34 @@ def test_control_characters_of_a_reason_become_spaces() -> None:
     assert json.loads(response("a\nb\x1b[2Jc").body())["Reason"] == "a b [2Jc"
 
 
-class ExampleProperties(msgspec.Struct, rename="pascal"):
-    """Properties as a template passes them: all are strings."""
+class ExampleVariables(msgspec.Struct):
+    """Variables as a function's environment has them: all are strings."""
 
     name: str
     days: int = 7
     enabled: bool = False
 
 
-def test_an_empty_property_is_a_missing_one() -> None:
+def test_an_empty_variable_is_a_missing_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """A template has no other way to pass none; numbers and booleans come as strings."""
-    properties = parse_properties(
-        {"Name": "a", "Days": "", "Enabled": "true", "ServiceToken": "arn"}, ExampleProperties
-    )
+    for name, value in {"NAME": "a", "DAYS": "", "ENABLED": "true", "OTHER": "x"}.items():
+        monkeypatch.setenv(f"TRAILSINK_{name}", value)
 
-    assert (properties.name, properties.days, properties.enabled) == ("a", 7, True)
+    variables = read_variables(ExampleVariables)
+
+    assert (variables.name, variables.days, variables.enabled) == ("a", 7, True)
 
 
-@pytest.mark.parametrize("properties", [{}, {"Name": ""}, {"Name": "a", "Days": "seven"}])
-def test_invalid_properties_are_one_sentence(properties: dict[str, str]) -> None:
-    """It names the property, since that is what the operator can change."""
-    with pytest.raises(SetupError, match=r"^Invalid properties: .*`.*[nN]ame`|^Invalid properties: .*Days"):
-        parse_properties(properties, ExampleProperties)
+@pytest.mark.parametrize("variables", [{}, {"NAME": ""}, {"NAME": "a", "DAYS": "seven"}])
+def test_an_environment_that_is_wrong_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, variables: dict[str, str]
+) -> None:
+    """It names the variable, since that is what can be changed."""
+    for name, value in variables.items():
+        monkeypatch.setenv(f"TRAILSINK_{name}", value)
+
+    with pytest.raises(SetupError, match=r"^The function's environment is wrong: .*(`name`|`\$\.days`)"):
+        read_variables(ExampleVariables)
 
 
 @pytest.mark.parametrize(("seconds", "remaining"), [(120, 105), (30, 15), (20, 10), (2, 1), (0, 0)])
@@ -161,12 +168,12 @@ def served(
     work: Callable[[CustomResourceRequest, InvocationClock], WorkResult],
     **event: Any,
 ) -> tuple[dict[str, str], str]:
-    """Serve a request that has no ResponseURL; returns its line in the log, and standard error."""
-    request = {"RequestType": "Create", "StackId": STACK, "RequestId": "request", "LogicalResourceId": "Logical"}
-    with pytest.raises(Unavailable, match=r"^The response could not be delivered to CloudFormation: no ResponseURL\.$"):
-        serve(request | event, FakeContext(2), work)
+    """Serve a request; returns its line in the log, and standard error."""
+    with waiting() as cloudformation, environment_of({}):
+        serve(request("Create", cloudformation, {}, **event), FakeContext(2), work)
     output, errors = capfd.readouterr()
     line: dict[str, str] = json.loads(output)
+    assert [answer["Status"] for answer in cloudformation.answers] == [line["status"]]
     return line, errors
 
 
@@ -177,7 +184,7 @@ def test_the_log_line_keeps_its_members(capfd: pytest.CaptureFixture[str]) -> No
     assert line == {
         "event": "custom_resource",
         "request": "Create",
-        "resource": "Logical",
+        "resource": "Notification",
         "physical_id": "physical",
         "status": "SUCCESS",
         "reason": "Done: Create.",
@@ -230,3 +237,80 @@ def test_an_unknown_request_is_refused(capfd: pytest.CaptureFixture[str]) -> Non
 
     assert line["status"] == "FAILED"
     assert line["reason"].startswith("This is not a request of CloudFormation: ")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"StackId": STACK.replace("0f5b2c60", "0f5b2c61")}, "The request is of another stack than this function's"),
+        ({"StackId": ""}, "The request is of another stack than this function's"),
+        ({"RequestId": 7}, "This is not a request of CloudFormation: "),
+        ({"LogicalResourceId": None}, "This is not a request of CloudFormation: "),
+        ({"PhysicalResourceId": ["x"]}, "This is not a request of CloudFormation: "),
+    ],
+)
+def test_a_forged_member_of_a_request_does_no_work(
+    capfd: pytest.CaptureFixture[str], change: dict[str, Any], reason: str
+) -> None:
+    """Whoever may invoke the function writes all of them."""
+    worked: list[object] = []
+
+    def work(request: CustomResourceRequest, _: InvocationClock) -> WorkResult:
+        worked.append(request)
+        return WorkResult("physical", "Done.")
+
+    with waiting() as cloudformation, environment_of({}):
+        serve(request("Create", cloudformation, {}) | change, FakeContext(2), work)
+
+    line = json.loads(capfd.readouterr().out)
+    assert (line["status"], worked) == ("FAILED", [])
+    assert line["reason"].startswith(reason)
+
+
+@pytest.mark.parametrize("properties", [None, "text", {"Bucket": ["x"]}, {"OpensearchUrl": "http://evil.example"}])
+def test_properties_of_older_and_newer_stacks_are_not_read(
+    capfd: pytest.CaptureFixture[str], properties: object
+) -> None:
+    """An update of a stack that an older version has made sends its old ones."""
+    old = {"ResourceProperties": properties, "OldResourceProperties": properties}
+
+    line, _ = served(capfd, lambda *_: WorkResult("physical", "Done."), **old)
+
+    assert line["status"] == "SUCCESS"
+
+
+@pytest.mark.parametrize("url", ["", None, "http://127.0.0.1.evil.example/x", "https://evil.example/x"])
+def test_a_request_that_cloudformation_does_not_wait_for_does_no_work(url: object) -> None:
+    """Neither for the answer's sake nor for that of the work."""
+    worked: list[object] = []
+
+    def work(request: CustomResourceRequest, _: InvocationClock) -> WorkResult:
+        worked.append(request)
+        return WorkResult("physical", "Done.")
+
+    with waiting() as cloudformation, environment_of({}), pytest.raises(SetupError, match="so nothing was done"):
+        serve(request("Create", cloudformation, {}, ResponseURL=url), FakeContext(2), work)
+
+    assert (worked, cloudformation.seen) == ([], [])
+
+
+def test_a_response_follows_no_redirect(capfd: pytest.CaptureFixture[str]) -> None:
+    """Its URL is a credential, and CloudFormation's own host answers without detours."""
+    elsewhere: list[str] = []
+
+    def answer(_method: str, path: str, *_: object) -> tuple[int, bytes, dict[str, str]]:
+        elsewhere.append(path)
+        return 200, b"", {}
+
+    with (
+        serving(answer) as other,
+        serving(lambda *_: (307, b"", {"Location": f"{other}/taken"})) as url,
+        waiting() as cloudformation,
+        environment_of({}),
+    ):
+        event = request("Create", cloudformation, {}, ResponseURL=f"{url}/answer")
+        with pytest.raises(Unavailable, match="307"):
+            serve(event, FakeContext(1), lambda *_: WorkResult("x", "done"))
+
+    assert elsewhere == []
+    assert capfd.readouterr().out

@@ -20,6 +20,7 @@ VALUES = {
     "IndexPrefix": "audit",
     "IndexPartition": "month",
     "RetentionDays": "90",
+    "ReadOnlyDays": "7",
     "Destination": "url",
 }
 
@@ -42,6 +43,7 @@ def test_settings_are_read_from_outputs_and_parameters() -> None:
     assert settings.opensearch_url == VALUES["OpensearchUrl"]
     assert (settings.queue_url, settings.dead_letter_queue_url) == (VALUES["QueueUrl"], VALUES["DeadLetterQueueUrl"])
     assert (settings.bucket, settings.index_prefix, settings.retention_days) == ("acme-trail", "audit", 90)
+    assert settings.read_only_days == 7
     assert settings.index_partition == "month"
 
 
@@ -81,6 +83,32 @@ def test_credentials_of_the_environment_come_before_those_of_the_stack(monkeypat
     monkeypatch.setenv("TRAILSINK_OPENSEARCH_SECRET_ARN", "arn:operator")
 
     assert settings_of(deployed(SecretArn="arn:given")).opensearch_secret_arn == "arn:operator"
+
+
+@pytest.mark.parametrize(
+    ("values", "environment", "auth"),
+    [
+        ({"Destination": "domain"}, {}, "sigv4"),
+        ({"Destination": "serverless"}, {}, "sigv4"),
+        ({"Destination": "url"}, {}, "auto"),
+        ({"Destination": "domain", "SecretArn": "arn:given"}, {}, "auto"),
+        ({"Destination": "domain"}, {"TRAILSINK_OPENSEARCH_AUTH": "none"}, "none"),
+        ({"Destination": "domain"}, {"TRAILSINK_OPENSEARCH_SECRET_ARN": "arn:operator"}, "auto"),
+    ],
+)
+def test_requests_to_a_stack_s_endpoint_are_signed_whatever_its_name(
+    monkeypatch: pytest.MonkeyPatch, values: dict[str, str], environment: dict[str, str], auth: str
+) -> None:
+    """An endpoint may have a domain name of one's own."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+    assert settings_of(deployed(OpensearchUrl="https://logs.example.com", **values)).opensearch_auth == auth
+
+
+def test_the_owner_of_a_foreign_bucket_is_read_from_the_stack() -> None:
+    """Backfill reads in it, too."""
+    assert settings_of(deployed(TrailBucketAccount="210987654321")).bucket_account == "210987654321"
 
 
 class FakeCloudFormation:

@@ -37,6 +37,7 @@ class FakeCloudFormation:
         self.change_set: dict[str, Any] = {"Status": "CREATE_COMPLETE", "Changes": []}
         self.created: dict[str, Any] = {}
         self.deleted: list[str] = []
+        self.template: object = None
 
     def get_paginator(self, _name: str) -> FakeCloudFormation:
         return self
@@ -61,6 +62,12 @@ class FakeCloudFormation:
     def describe_change_set(self, **_: str) -> dict[str, Any]:
         return self.change_set
 
+    def get_template(self, *, StackName: str, ChangeSetName: str, TemplateStage: str) -> dict[str, Any]:  # noqa: N803 - as in boto3
+        assert (StackName, ChangeSetName, TemplateStage) == ("trail", self.created["ChangeSetName"], "Original")
+        if self.template is None:
+            raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetTemplate")
+        return {"TemplateBody": self.template}
+
     def delete_change_set(self, **_: str) -> None:
         self.deleted.append("change set")
 
@@ -73,19 +80,56 @@ def stack(client: FakeCloudFormation) -> Stack:
 
 
 @pytest.mark.parametrize(
-    ("action", "replaced", "text"),
+    ("action", "replacement", "text"),
     [
-        ("Add", False, "create Queue (AWS::SQS::Queue)"),
-        ("Modify", False, "modify Queue (AWS::SQS::Queue)"),
-        ("Modify", True, "modify Queue (AWS::SQS::Queue), replacing it"),
-        ("Remove", False, "remove Queue (AWS::SQS::Queue)"),
-        ("Import", False, "import Queue (AWS::SQS::Queue)"),
-        ("Dynamic", False, "Dynamic Queue (AWS::SQS::Queue)"),
+        ("Add", "", "create Queue (AWS::SQS::Queue)"),
+        ("Modify", "False", "modify Queue (AWS::SQS::Queue)"),
+        ("Modify", "True", "modify Queue (AWS::SQS::Queue), replacing it"),
+        ("Modify", "Conditional", "modify Queue (AWS::SQS::Queue), perhaps replacing it"),
+        ("Remove", "", "remove Queue (AWS::SQS::Queue)"),
+        ("Import", "", "import Queue (AWS::SQS::Queue)"),
+        ("Dynamic", "", "Dynamic Queue (AWS::SQS::Queue)"),
     ],
 )
-def test_a_change_reads_as_cloudformation_says_it(*, action: str, replaced: bool, text: str) -> None:
+def test_a_change_reads_as_cloudformation_says_it(action: str, replacement: str, text: str) -> None:
     """The operator agrees to these lines, and compares them with the console."""
-    assert str(StackChange(action, "Queue", "AWS::SQS::Queue", replaced)) == text
+    [change] = changes_of(resource_change(action, "AWS::SQS::Queue", replacement))
+
+    assert str(change) == text
+
+
+def resource_change(action: str, resource_type: str, replacement: str = "", *properties: str) -> dict[str, Any]:
+    """A change as CloudFormation describes it; these properties may require a replacement."""
+    details = [{"Target": {"Attribute": "Properties", "Name": "Tags", "RequiresRecreation": "Never"}}]
+    details += [{"Target": {"Name": name, "RequiresRecreation": "Conditionally"}} for name in properties]
+    change: dict[str, Any] = {"Action": action, "LogicalResourceId": "Queue", "ResourceType": resource_type}
+    change |= {"Details": details} | ({"Replacement": replacement} if replacement else {})
+    return {"Type": "Resource", "ResourceChange": change}
+
+
+def changes_of(*changes: dict[str, Any]) -> list[StackChange]:
+    client = FakeCloudFormation(status="CREATE_COMPLETE")
+    client.change_set = {"Status": "CREATE_COMPLETE", "Changes": list(changes)}
+    return stack(client).create_change_set("https://template", {}, set())
+
+
+@pytest.mark.parametrize(
+    ("resource_type", "action", "replacement", "loses_data"),
+    [
+        ("AWS::OpenSearchService::Domain", "Modify", "Conditional", True),
+        ("AWS::OpenSearchService::Domain", "Modify", "True", True),
+        ("AWS::OpenSearchService::Domain", "Modify", "False", False),
+        ("AWS::OpenSearchService::Domain", "Add", "", False),
+        ("AWS::SQS::Queue", "Modify", "True", False),
+    ],
+)
+def test_a_change_that_may_replace_the_domain_is_known(
+    *, resource_type: str, action: str, replacement: str, loses_data: bool
+) -> None:
+    """The new one would be empty. The causes are for the sentence that says no."""
+    [change] = changes_of(resource_change(action, resource_type, replacement, "EncryptionAtRestOptions"))
+
+    assert (change.loses_data, change.causes) == (loses_data, ("EncryptionAtRestOptions",))
 
 
 @pytest.mark.parametrize(
@@ -192,3 +236,54 @@ def test_an_event_is_final_when_its_operation_has_ended() -> None:
     statuses = ["CREATE_IN_PROGRESS", "CREATE_COMPLETE", "CREATE_FAILED"]
 
     assert [StackEvent("Queue", "", status, "", False).is_final for status in statuses] == [False, True, True]
+
+
+TEMPLATE = "Resources:\n  Queue:\n    Type: AWS::SQS::Queue\n"
+
+
+@pytest.mark.parametrize("template", [TEMPLATE, TEMPLATE.replace("\n", "\r\n"), TEMPLATE.rstrip()])
+def test_a_change_set_from_the_uploaded_template_goes_on(template: str) -> None:
+    """CloudFormation may return it with other line endings."""
+    client = FakeCloudFormation(status="CREATE_COMPLETE")
+    client.template = template
+    stack_ = stack(client)
+    stack_.create_change_set("https://template", {}, set())
+
+    stack_.check_template(TEMPLATE)
+
+    assert client.deleted == []
+
+
+@pytest.mark.parametrize(
+    ("template", "sentence"),
+    [
+        (TEMPLATE + "  Theirs:\n    Type: AWS::IAM::User\n", "CloudFormation has read another template than the one"),
+        (TEMPLATE.replace("  Queue", "Queue"), "CloudFormation has read another template than the one"),
+        ({"Resources": {}}, "CloudFormation has read another template than the one"),
+        ("", "CloudFormation has read another template than the one"),
+        (None, "The template of the change set cannot be read: AccessDenied: no."),
+    ],
+)
+def test_a_change_set_from_another_template_is_deleted(template: object, sentence: str) -> None:
+    """It would be executed with the deployer's permissions. What cannot be compared is not executed either."""
+    client = FakeCloudFormation(status="CREATE_COMPLETE")
+    client.template = template
+    stack_ = stack(client)
+    stack_.create_change_set("https://template", {}, set())
+
+    with pytest.raises(SetupError) as failure:
+        stack_.check_template(TEMPLATE)
+
+    assert str(failure.value).startswith(sentence)
+    assert client.deleted == ["change set"]
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"), [("", {}), ("REVIEW_IN_PROGRESS", {}), ("CREATE_COMPLETE", {"A": "1"})]
+)
+def test_parameters_are_those_of_a_stack_that_exists(status: str, expected: dict[str, str]) -> None:
+    """A stack in review is only a change set."""
+    client = FakeCloudFormation(status=status)
+    client.parameters = {"A": "1"}
+
+    assert stack(client).parameters() == expected

@@ -17,10 +17,12 @@ from worker.dlq.eligibility import (
     announce_latest_version,
     assess,
     depends_on_s3,
+    must_be_read,
 )
 from worker.dlq.letters import Attribute
 from worker.dlq.reasons import REASONS
 from worker.errors import Reason
+from worker.pipeline.buckets import NOT_ALLOWED
 from worker.pipeline.objects import ObjectHead
 
 if TYPE_CHECKING:
@@ -31,12 +33,14 @@ SENT = datetime.fromtimestamp(SENT_AT, UTC)
 EARLIER = SENT.replace(year=2020)
 UNCHANGED = ObjectHead("old", 3, None, SENT)
 REPLACED = ObjectHead("new", 5, None, SENT)
-FAULT_IN_BYTES = ("empty", "truncated", "corrupt", "not_json", "no_records", "records_rejected")
+FAULT_IN_BYTES = ("empty", "truncated", "corrupt", "not_json", "no_records", "records_rejected", "unindexable")
 UNCHECKED = StoreError("s3:403")
 
 
 def letter_of(reason: str) -> Letter:
     """A letter with this reason, however that comes about."""
+    if reason == "undelivered":
+        return replace(letter(1, ""), attributes={"ERROR_CODE": Attribute("String", "NO_PERMISSIONS")})
     return letter(1, "" if reason == "unknown" else reason, source="arn:q" if reason == "max_receives" else "")
 
 
@@ -56,9 +60,11 @@ def test_a_fault_in_the_bytes_stays_until_the_object_is_replaced(reason: str) ->
     [
         ("not_found", RedriveAction.AS_IT_IS, RedriveAction.STAYS, RedriveAction.AS_IT_IS),
         ("archived", RedriveAction.AS_IT_IS, RedriveAction.STAYS, RedriveAction.AS_IT_IS),
+        ("foreign_bucket", RedriveAction.AS_IT_IS, RedriveAction.STAYS, RedriveAction.AS_IT_IS),
         ("too_large", RedriveAction.AS_IT_IS, RedriveAction.STAYS, RedriveAction.AS_IT_IS),
         ("too_scattered", RedriveAction.AS_IT_IS, RedriveAction.STAYS, RedriveAction.AS_IT_IS),
         ("max_receives", RedriveAction.AS_IT_IS, RedriveAction.AS_IT_IS, RedriveAction.AS_IT_IS),
+        ("undelivered", RedriveAction.AS_IT_IS, RedriveAction.AS_IT_IS, RedriveAction.AS_IT_IS),
         ("unknown", RedriveAction.AS_IT_IS, RedriveAction.AS_IT_IS, RedriveAction.AS_IT_IS),
         ("malformed_message", RedriveAction.STAYS, RedriveAction.STAYS, RedriveAction.STAYS),
     ],
@@ -73,9 +79,19 @@ def test_other_reasons_depend_on_whether_the_object_can_be_read(
     assert [assess(letter, state).action for state in (UNCHANGED, None, UNCHECKED)] == [unchanged, missing, unchecked]
 
 
+@pytest.mark.parametrize("reason", ["foreign_bucket", "not_found", "archived", "too_large"])
+def test_a_letter_about_a_bucket_that_is_not_allowed_stays(reason: str) -> None:
+    """The consumer would refuse it again, and S3 must not be asked about a bucket that anybody can name."""
+    assessment = assess(letter_of(reason), StoreError(NOT_ALLOWED))
+
+    assert assessment.action is RedriveAction.STAYS
+    assert "TRAILSINK_BUCKETS" in assessment.why
+
+
 def test_every_reason_is_assessed() -> None:
     """A reason that is added must be assigned on purpose."""
-    assessed = {*FAULT_IN_BYTES, "not_found", "archived", "too_large", "too_scattered", "malformed_message"}
+    limits = {"too_large", "too_scattered"}
+    assessed = {*FAULT_IN_BYTES, *limits, "not_found", "archived", "foreign_bucket", "malformed_message"}
 
     assert assessed == {reason.value for reason in Reason}
 
@@ -215,3 +231,30 @@ def test_the_newest_version_is_announced_only_for_exactly_one_object() -> None:
     assert announce_latest_version(letter(1)).body == notification("1.json.gz")
     assert announce_latest_version(garbage).action is RedriveAction.AS_IT_IS
     assert announce_latest_version(garbage).body == "garbage"
+
+
+DOUBTFUL = ("empty", "truncated", "corrupt", "not_json", "no_records")
+
+
+@pytest.mark.parametrize("reason", DOUBTFUL)
+def test_an_unchanged_object_is_read_again_and_moves_if_it_is_in_order(reason: str) -> None:
+    """The letter may be a proxy's fault: the same eTag says that the object was good all along."""
+    letter = letter_of(reason)
+
+    assert must_be_read(letter, UNCHANGED)
+    assert assess(letter, UNCHANGED, problem="").action is RedriveAction.AS_IT_IS
+    assert assess(letter, UNCHANGED, problem=reason).action is RedriveAction.STAYS
+    assert reason in assess(letter, UNCHANGED, problem=reason).why
+    assert assess(letter, UNCHANGED, problem=reason, force=True).action is RedriveAction.AS_IT_IS
+
+
+@pytest.mark.parametrize("state", [None, UNCHECKED, REPLACED, structs.replace(UNCHANGED, readable=False)])
+def test_only_what_can_be_read_and_was_not_replaced_is_read(state: ObjectState) -> None:
+    """Each look costs the download of a file."""
+    assert not must_be_read(letter_of("truncated"), state)
+
+
+@pytest.mark.parametrize("reason", ["records_rejected", "unindexable", "too_large", "not_found", "max_receives"])
+def test_other_reasons_need_no_second_look(reason: str) -> None:
+    """Their letters say what the object holds, or nothing of it."""
+    assert not must_be_read(letter_of(reason), UNCHANGED)

@@ -143,3 +143,15 @@ def test_a_file_can_be_read_more_than_once(tmp_path: Path) -> None:
         first, second = ([letter.body for letter in read_letters()] for _ in range(2))
 
     assert first == second == ["one", "two"]
+
+
+def test_an_export_writes_to_no_link(tmp_path: Path) -> None:
+    """Neither to one that points to a file, nor to one that points nowhere yet."""
+    victim = tmp_path / "victim"
+    path = tmp_path / "letters.jsonl"
+    path.symlink_to(victim)
+
+    with pytest.raises(SetupError, match="already exists"), create_export(path):
+        pass
+
+    assert not victim.exists()

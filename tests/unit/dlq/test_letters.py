@@ -20,6 +20,29 @@ def test_a_letter_that_sqs_moved_itself_says_so_whatever_attributes_it_has() -> 
     assert letter(1, "").attempts is None
 
 
+@pytest.mark.parametrize(
+    ("attributes", "detail"),
+    [
+        (
+            {"RULE_ARN": "arn:r", "ERROR_CODE": "NO_PERMISSIONS", "ERROR_MESSAGE": "The queue's\npolicy"},
+            "EventBridge could not deliver it: NO_PERMISSIONS: The queue's policy",
+        ),
+        ({"ERROR_CODE": "NO_RESOURCE"}, "EventBridge could not deliver it: NO_RESOURCE"),
+        (
+            {"RequestID": "r", "ErrorCode": "AccessDenied", "ErrorMessage": "no"},
+            "SNS could not deliver it: AccessDenied: no",
+        ),
+    ],
+)
+def test_a_letter_that_a_service_could_not_deliver_says_why(attributes: dict[str, str], detail: str) -> None:
+    """EventBridge and SNS put what the source queue did not take into the same dead-letter queue."""
+    undelivered = replace(letter(1), attributes={n: Attribute("String", text) for n, text in attributes.items()})
+
+    assert (undelivered.reason, undelivered.detail) == ("undelivered", detail)
+    assert len(replace(undelivered, attributes={"ERROR_CODE": Attribute("String", "x" * 9_999)}).detail) == 1_000
+    assert replace(undelivered, source="arn:q").reason == "max_receives"
+
+
 @pytest.mark.parametrize("text", ["", "not json", "{}", '[["1","x"]]', "[[1]]"])
 def test_attributes_of_other_senders_do_no_harm(text: str) -> None:
     """Anybody may send to the queue."""

@@ -8,4 +8,8 @@ from worker.errors import Reason
 
 def test_every_reason_has_a_meaning() -> None:
     """`dlq show` explains each."""
-    assert set(MEANINGS) == set(REASONS) == {reason.value for reason in Reason} | {"max_receives", "unknown"}
+    assert (
+        set(MEANINGS)
+        == set(REASONS)
+        == {reason.value for reason in Reason} | {"max_receives", "undelivered", "unknown"}
+    )

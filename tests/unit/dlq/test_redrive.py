@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.fake_dlq import NO_RESPONSE, FakeDlq, fail_at, letter, notification
 from worker.dlq.eligibility import Assessment, RedriveAction
-from worker.dlq.letters import LetterFilter
+from worker.dlq.letters import Letter, LetterFilter
 from worker.dlq.move_task import MoveTask
 from worker.dlq.redrive import PlanLine, RedriveMethod, RedriveOptions, RedrivePlan, RedriveReport
 from worker.errors import QueueUnavailable, SetupError
@@ -295,3 +295,34 @@ def test_sqs_moves_all_only_where_nothing_stays_and_nothing_is_changed(dlq: Fake
 
     assert (all_move, with_a_letter_that_stays) == (RedriveMethod.MOVE_TASK, RedriveMethod.ONE_BY_ONE)
     assert (forced, with_an_object_that_was_replaced) == (RedriveMethod.MOVE_TASK, RedriveMethod.ONE_BY_ONE)
+
+
+# A second look
+
+
+@pytest.mark.parametrize(
+    ("content", "moves", "why"),
+    [
+        (b'{"Records":[{}]}', True, "the object can be read now"),
+        (b"<Error>", False, "the object has not changed, and was read again: not_json"),
+        (None, False, "the object has not changed, and was read again: s3:slow"),
+    ],
+    ids=["good now", "still bad", "cannot be read"],
+)
+def test_an_unchanged_object_is_read_again(content: bytes | None, *, moves: bool, why: str) -> None:
+    """Its letter may be a proxy's fault: the eTag alone cannot tell."""
+    it = FakeDlq()
+    about = letter(1, "truncated", notification("a/b"))
+    it.objects.states[about.objects[0].key] = unchanged_head(about)
+    if content is not None:
+        it.objects.contents[about.objects[0].key] = content
+
+    (assessment,) = it.redriver.assess([about], RedriveOptions())
+
+    assert (assessment.action is not RedriveAction.STAYS, assessment.why) == (moves, why)
+
+
+def unchanged_head(about: Letter) -> ObjectHead:
+    """What S3 says of the object that a letter is about, unchanged."""
+    ref = about.objects[0]
+    return ObjectHead(ref.etag or "", ref.size or 0, ref.version_id, datetime(2020, 1, 1, tzinfo=UTC))

@@ -78,13 +78,10 @@ class OneObject:
     def __init__(self, content: bytes | UnreadableObject) -> None:
         self._content = content
 
-    def fetch(self, _ref: ObjectRef, _limit: int) -> FetchedObject:
+    def fetch_verified(self, _ref: ObjectRef, _limit: int) -> FetchedObject:
         if isinstance(self._content, UnreadableObject):
             raise self._content
         return FetchedObject(self._content, datetime(2027, 1, 1, tzinfo=UTC))
-
-    def start_get(self, _ref: ObjectRef, _limit: int) -> None:
-        return None
 
 
 def rejecting(*positions: int) -> Letter:

@@ -81,9 +81,13 @@ class FakeSqs:
 
 def make_sqs(source: dict[str, str] | None = None, dead_letters: dict[str, str] | None = None) -> FakeSqs:
     """Both queues as `trailsink deploy` creates them, with changed attributes."""
-    redrive = json.dumps({"deadLetterTargetArn": DEAD_LETTER_ARN, "maxReceiveCount": 40})
+    redrive = json.dumps({"deadLetterTargetArn": DEAD_LETTER_ARN, "maxReceiveCount": 60})
     statement = {"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "sqs:SendMessage"}
-    policy = json.dumps({"Statement": [statement]})
+    condition = {
+        "ArnEquals": {"aws:SourceArn": f"arn:aws:s3:::{BUCKET}"},
+        "StringEquals": {"aws:SourceAccount": "123456789012"},
+    }
+    policy = json.dumps({"Statement": [statement | {"Condition": condition}]})
     retention = {"MessageRetentionPeriod": "1209600", "SqsManagedSseEnabled": "true"}
     queue = {"QueueArn": QUEUE_ARN, "VisibilityTimeout": "1800", "RedrivePolicy": redrive, "Policy": policy} | retention
     letters = {"QueueArn": DEAD_LETTER_ARN} | retention
@@ -261,7 +265,11 @@ class FakeCluster:
             "/_cluster/health": make_health("green"),
             "/_cat/allocation": [{"disk.avail": str(59 << 30), "disk.total": str(100 << 30)}, {"disk.total": None}],
             "/_cat/indices": "",
-            "/_cat/indices/cloudtrail-*": [{"index": INDEX, "docs.count": "1", "store.size": "9"}],
+            "/_cat/indices/cloudtrail-*": [make_index()],
+            "/_cluster/settings": make_node_settings(),
+            "/cloudtrail-*/_stats/docs": make_stats(),
+            "/cloudtrail-*/_mapping": {INDEX: {"mappings": mappings}},
+            "/cloudtrail-*/_settings/index.blocks.*": {INDEX: {"settings": {}}},
             "/_index_template": make_template(),
             f"/{INDEX}/_mapping": {INDEX: {"mappings": mappings}},
             f"{ISM}/policies/trailsink-cloudtrail": make_policy(90),
@@ -294,8 +302,32 @@ class FakeCluster:
         return {"hits": hits, "aggregations": aggregations}
 
 
-def make_health(status: str, unassigned: int = 0) -> dict[str, Any]:
-    return {"status": status, "number_of_nodes": 3, "unassigned_shards": unassigned}
+def make_health(status: str, unassigned: int = 0, active: int = 20) -> dict[str, Any]:
+    """The health of a cluster of three nodes, two of which hold data."""
+    counts = {"active_shards": active, "initializing_shards": 0, "unassigned_shards": unassigned}
+    return {"status": status, "number_of_nodes": 3, "number_of_data_nodes": 2, **counts}
+
+
+def make_index(name: str = INDEX, created: datetime = NOW - timedelta(hours=12), replicas: int = 1) -> dict[str, str]:
+    """A row of `_cat/indices`."""
+    figures = {"docs.count": "1", "store.size": "9", "pri": "1", "rep": str(replicas)}
+    return {"index": name, **figures, "creation.date": str(int(created.timestamp() * 1000))}
+
+
+def make_node_settings(shards: int = 1_000, *, explicit_index: bool = True, scope: str = "defaults") -> dict[str, Any]:
+    """Settings of the nodes: defaults, and the limit of shards in one scope."""
+    allowed = {"action": {"multi": {"allow_explicit_index": str(explicit_index).lower()}}}
+    defaults = {"cluster": {"max_shards_per_node": "1000"}, "rest": allowed}
+    scopes: dict[str, dict[str, Any]] = {"persistent": {}, "transient": {}, "defaults": defaults}
+    scopes[scope]["cluster"] = {"max_shards_per_node": str(shards)}
+    return scopes
+
+
+def make_stats(documents: int = 1, writes: int = 1, deleted: int = 0, index: str = INDEX) -> dict[str, Any]:
+    """Documents and writes of one index with a replica, by shard."""
+    docs = {"docs": {"count": documents, "deleted": deleted}, "seq_no": {"max_seq_no": writes - 1}}
+    copies = [{"routing": {"primary": primary}, **docs} for primary in (True, False)]
+    return {"indices": {index: {"shards": {"0": copies}}}}
 
 
 def make_template(**changes: Any) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from tests.unit.health.fake_pipeline import (
     make_ages,
     make_health,
     make_mapping,
+    make_node_settings,
     make_policy,
     make_sqs,
     make_template,
@@ -49,6 +50,13 @@ def with_oldest(minutes: float) -> FakePipeline:
 
 def with_cluster(path: str, answer: tuple[int, Any], **settings: Any) -> FakePipeline:
     return FakePipeline(cluster=FakeCluster({path: answer}), settings=settings)
+
+
+def with_shards(used: int, limit_per_node: int) -> FakePipeline:
+    """A cluster with two data nodes."""
+    health = make_health("green", active=used)
+    settings = make_node_settings(limit_per_node)
+    return FakePipeline(cluster=FakeCluster({"/_cluster/health": (200, health), "/_cluster/settings": (200, settings)}))
 
 
 def with_template(**changes: Any) -> FakePipeline:
@@ -201,6 +209,11 @@ FACTS: list[tuple[str, FakePipeline, str, str, str]] = [
     ("yellow", with_cluster("/_cluster/health", (200, make_health("yellow", 5))), "cluster", "health", "warning"),
     ("red", with_cluster("/_cluster/health", (200, make_health("red", 5))), "cluster", "health", "fault"),
     ("Serverless", FakePipeline(settings=SERVERLESS), "cluster", "health", "ok"),
+    # shards
+    ("room for shards", with_shards(400, 500), "shards", "shards", "ok"),
+    ("shards at 80 %", with_shards(800, 500), "shards", "shards", "warning"),
+    ("no room for a shard", with_shards(1_000, 500), "shards", "shards", "fault"),
+    ("shard limit denied", with_cluster("/_cluster/settings", refusal("monitor/state")), "shards", "shards", "unknown"),
     # template
     ("current", FakePipeline(), "template", "index template", "ok"),
     ("missing", with_cluster("/_index_template", NO_TEMPLATE), "template", "index template", "fault"),

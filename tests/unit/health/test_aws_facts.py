@@ -65,7 +65,7 @@ def test_a_queue_has_its_attributes_and_a_clock() -> None:
     assert (queue.arn, queue.url, queue.visibility_seconds) == (QUEUE_ARN, QUEUE_URL, 1800)
     assert (queue.waiting, queue.in_flight, queue.delayed, queue.messages) == (1, 2, 3, 3)
     assert queue.retention_seconds == 1_209_600
-    assert queue.policy("RedrivePolicy")["maxReceiveCount"] == 40
+    assert queue.policy("RedrivePolicy")["maxReceiveCount"] == 60
     assert queue.policy("RedriveAllowPolicy") == {}
     assert 88 < (queue.clock_seconds or 0) < 92
 

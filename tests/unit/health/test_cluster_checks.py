@@ -18,7 +18,7 @@ from tests.unit.health.fake_pipeline import (
     make_template,
     refusal,
 )
-from worker.errors import SetupError
+from worker.errors import SetupError, UnsafeAddress
 from worker.health.doctor import Doctor
 from worker.health.findings import CheckStatus, Finding
 from worker.opensearch.client import Client
@@ -97,6 +97,7 @@ def check(cluster: FakeCluster, **settings: Any) -> dict[str, Finding]:
         ("/", (503, "not yet"), "cluster", "not checked", "503"),
         ("/", (0, ""), "cluster", "fault", "does not answer: no connection"),
         ("/", (200, "<html>"), "cluster", "ok", "answers"),
+        ("/", (307, ""), "cluster", "fault", "a redirect, which is not followed"),
     ],
 )
 def test_what_is_wrong_in_the_cluster_is_named_with_its_fix(
@@ -193,3 +194,34 @@ def test_a_client_that_cannot_be_opened_is_named() -> None:
 
     assert found["cluster"] == Finding(CheckStatus.NOT_CHECKED, "cluster", "TRAILSINK_OPENSEARCH_URL is not set")
     assert {finding.status for finding in found.values()} == {CheckStatus.NOT_CHECKED}
+
+
+def test_a_sign_in_in_clear_text_is_a_fault() -> None:
+    """Nothing was sent, so nothing else can be checked; without the fix, every command refuses to start."""
+
+    def no_client() -> OpenSearch:
+        raise UnsafeAddress("The sign-in would go to http://search.example in clear text", "use https://")
+
+    def no_session() -> Session:
+        raise SetupError("No AWS region is set.")
+
+    found = {finding.check: finding for finding in Doctor(Settings(), no_session, no_client, NOW).findings()}
+
+    evidence = "The sign-in would go to http://search.example in clear text"
+    assert found["cluster"] == Finding(CheckStatus.FAULT, "cluster", evidence, "use https://")
+
+
+def test_plain_http_behind_an_https_address_is_no_certificate_fault() -> None:
+    """A CA file would not help; `trailsink setup` names the same cause."""
+
+    def no_session() -> Session:
+        raise SetupError("No AWS region is set.")
+
+    with FakeCluster().serving() as url:
+        address = url.replace("http:", "https:")
+        client = Client(address, sign_in=lambda: None, ca_file=None, seconds=5).connect()
+        doctor = Doctor(Settings(opensearch_url=address), no_session, lambda: client, NOW)
+        found = {finding.check: finding for finding in doctor.findings()}
+
+    assert found["cluster"].status is CheckStatus.FAULT
+    assert found["cluster"].evidence == f"{address} does not speak TLS"

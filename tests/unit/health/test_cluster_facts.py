@@ -59,7 +59,7 @@ def test_whatever_answers_has_a_version_perhaps(answer: tuple[int, Any], expecte
 def test_health_and_disk_are_parsed() -> None:
     """The fullest node counts; the row of unassigned shards has no disk."""
     with facts() as known:
-        assert known.cluster == ClusterState("opensearch 3.4.0", "green", 3, 0)
+        assert known.cluster == ClusterState("opensearch 3.4.0", "green", 3, 0, 20, 2)
         assert known.disk == DiskUsage(41.0, 59 << 30)
 
 

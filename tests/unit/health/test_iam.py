@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from worker.health.iam import allows, parse_statements
+from worker.health.iam import allows, parse_statements, strangers, unowned_sources
 
+OTHER = "arn:aws:iam::222222222222:user/x"
 SERVICE, ACTION, ARN = "s3.amazonaws.com", "sqs:SendMessage", "arn:aws:s3:::acme-trail"
 
 
@@ -65,3 +66,51 @@ def test_one_of_several_statements_is_enough() -> None:
 def test_a_policy_has_a_list_of_statements_or_a_single_one(policy: str | None, expected: list[Any]) -> None:
     """AWS accepts both."""
     assert parse_statements(policy) == expected
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, [f"{SERVICE} on behalf of anybody"]),
+        ({"Effect": "Deny", "Principal": "*"}, []),
+        ({"Action": "sqs:GetQueueUrl"}, []),
+        ({"Action": "sqs:*", "Principal": "*"}, ["anybody"]),
+        (
+            {"Principal": {"AWS": ["111111111111", "arn:aws:iam::222222222222:user/x"]}},
+            ["arn:aws:iam::222222222222:user/x"],
+        ),
+        ({"Principal": {"AWS": "arn:aws:sts::111111111111:assumed-role/x/y"}}, []),
+        ({"Principal": {"AWS": "AIDAEXAMPLEOFADELETED"}}, ["AIDAEXAMPLEOFADELETED"]),
+        ({"Principal": {"Federated": "accounts.google.com"}}, ["accounts.google.com"]),
+        ({"Condition": {"ArnLike": {"aws:SourceArn": ARN}}}, []),
+        ({"Condition": {"ForAnyValue:StringLike": {"AWS:SourceOrgPaths": "o-1/*"}}, "Principal": "*"}, []),
+        ({"Condition": {"StringEquals": {"aws:PrincipalOrgID": "o-1"}}, "Principal": "*"}, []),
+        ({"Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:s3:::*"}}}, [f"{SERVICE} on behalf of anybody"]),
+        ({"Condition": {"ArnLike": {"aws:SourceArn": [ARN, "*"]}}}, [f"{SERVICE} on behalf of anybody"]),
+        ({"Condition": {"ArnLikeIfExists": {"aws:SourceArn": ARN}}, "Principal": "*"}, ["anybody"]),
+        ({"Condition": {"StringNotEquals": {"aws:SourceAccount": "3"}}, "Principal": "*"}, ["anybody"]),
+        ({"Condition": {"Bool": {"aws:SecureTransport": "true"}}, "Principal": "*"}, ["anybody"]),
+    ],
+)
+def test_strangers_are_all_that_no_condition_binds(changes: dict[str, Any], expected: list[str]) -> None:
+    """A condition counts only if a request without its key does not meet it."""
+    assert list(strangers([statement(**changes)], [ACTION], "111111111111")) == expected
+
+
+def test_a_statement_for_all_but_some_is_for_strangers() -> None:
+    """`NotPrincipal` and `NotAction` with Allow reach whatever is not named."""
+    but_one = {"Effect": "Allow", "NotPrincipal": {"AWS": "111111111111"}, "Action": "sqs:*"}
+    all_but = {"Effect": "Allow", "Principal": "*", "NotAction": "sqs:DeleteQueue"}
+
+    assert list(strangers([but_one], [ACTION], "111111111111")) == ["everybody but the principals of NotPrincipal"]
+    assert list(strangers([all_but], [ACTION], "111111111111")) == ["anybody"]
+
+
+def test_a_buckets_arn_does_not_say_whose_it_is() -> None:
+    """Its name can be taken by another account once it is deleted."""
+    by_name = statement(Condition={"ArnLike": {"aws:SourceArn": ARN}})
+    owned = statement(Condition=by_name["Condition"] | {"StringEquals": {"aws:SourceAccount": "111111111111"}})
+
+    assert unowned_sources([by_name], SERVICE, ACTION, ARN)
+    assert not unowned_sources([owned], SERVICE, ACTION, ARN)
+    assert not unowned_sources([], SERVICE, ACTION, ARN)

@@ -112,6 +112,10 @@ def test_a_function_that_cannot_reach_the_endpoint_is_reported(
     ("host", "expected"),
     [
         (VPC_HOST, True),
+        ("vpc-acme-logs-ab12.aos.eu-west-1.on.aws", True),
+        ("vpc-acme-logs-ab12.cn-north-1.es.amazonaws.com.cn", True),
+        ("search-a-b.aos.eu-west-1.on.aws", False),
+        ("abc123.aoss.eu-west-1.on.aws", None),
         ("search-a-b.eu-west-1.es.amazonaws.com", False),
         ("abc123.eu-west-1.aoss.amazonaws.com", None),
         ("192.168.1.1", True),

@@ -43,6 +43,64 @@ def test_the_queue_must_allow_the_bucket_to_send(statements: list[dict[str, Any]
     assert (f'"aws:SourceArn":"arn:aws:s3:::{BUCKET}"' in finding.fix) == (status == "fault")
 
 
+BUCKET_ARN = f"arn:aws:s3:::{BUCKET}"
+OWNED = {"ArnEquals": {"aws:SourceArn": BUCKET_ARN}, "StringEquals": {"aws:SourceAccount": "123456789012"}}
+
+
+@pytest.mark.parametrize(
+    ("statement", "status", "words"),
+    [
+        (for_s3("sqs:SendMessage", Condition=OWNED), "ok", "only this account"),
+        (for_s3("sqs:SendMessage"), "fault", "source queue to s3.amazonaws.com on behalf of anybody"),
+        (
+            for_s3("sqs:SendMessage", Condition={"ArnEquals": {"aws:SourceArn": BUCKET_ARN}}),
+            "warning",
+            f"S3 may send for {BUCKET_ARN}, whoever owns it",
+        ),
+        (for_s3("sqs:*", Principal="*"), "fault", "source queue to anybody"),
+        (for_s3("*", Principal={"AWS": "*"}), "fault", "anybody"),
+        (for_s3("sqs:ReceiveMessage", Principal={"AWS": "666666666666"}), "fault", "666666666666"),
+        (
+            for_s3("sqs:SendMessage", Principal={"AWS": "arn:aws:iam::666666666666:root"}),
+            "fault",
+            "arn:aws:iam::666666666666:root",
+        ),
+        (for_s3("sqs:SendMessage", Principal={"AWS": "arn:aws:iam::123456789012:role/x"}), "ok", "only this account"),
+        (for_s3("sqs:GetQueueAttributes", Principal="*"), "ok", "only this account"),
+    ],
+)
+def test_nobody_else_may_use_the_queue(statement: dict[str, Any], status: str, words: str) -> None:
+    """Whoever sends chooses what is read; whoever receives makes files disappear."""
+    statements = [statement, for_s3("sqs:SendMessage", Condition=OWNED)] if status == "fault" else [statement]
+
+    finding = check("queue access", {"sqs": make_sqs({"Policy": json.dumps({"Statement": statements})})})
+
+    assert finding.status == status
+    assert words in finding.evidence
+    if status != "ok":
+        assert json.dumps(OWNED, separators=(",", ":")) in finding.fix
+
+
+def test_the_dead_letter_queue_is_nobody_elses_either() -> None:
+    """A letter that somebody else wrote is redriven like any other."""
+    policy = json.dumps({"Statement": [for_s3("sqs:SendMessage", Principal="*")]})
+
+    finding = check("queue access", {"sqs": make_sqs(None, {"Policy": policy})})
+
+    assert finding.status is CheckStatus.FAULT
+    assert "dead-letter queue to anybody" in finding.evidence
+
+
+def test_the_statement_that_is_offered_passes_the_check() -> None:
+    """Pasted as it is, it is the template's: with the bucket and its account."""
+    offered = check("queue policy", {"sqs": make_sqs({"Policy": ""})}).fix
+    statement = json.loads(offered.partition("Policy: ")[2])
+
+    findings = FakePipeline({"sqs": make_sqs({"Policy": json.dumps({"Statement": [statement]})})}).findings()
+
+    assert findings["queue policy"].status == findings["queue access"].status == "ok"
+
+
 def test_without_a_bucket_the_senders_are_not_known() -> None:
     """Nothing is guessed."""
     finding = check("queue policy", {}, bucket="")

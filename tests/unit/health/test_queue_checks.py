@@ -47,12 +47,31 @@ def test_a_missing_queue_is_a_fault_that_names_the_setting() -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "name", "setting"),
+    [
+        (QUEUE_URL, "source queue", "TRAILSINK_QUEUE_URL"),
+        (DEAD_LETTER_URL, "dead-letter queue", "TRAILSINK_DEAD_LETTER_QUEUE_URL"),
+    ],
+)
+def test_a_fifo_queue_is_a_fault(url: str, name: str, setting: str) -> None:
+    """S3 cannot send to one, so nothing would ever arrive."""
+    sqs = make_sqs()
+    sqs.queues[url]["FifoQueue"] = "true"
+
+    found = check(name, sqs)
+
+    assert (found.status, found.fix) == (CheckStatus.FAULT, f"create a standard queue, and set {setting} to it")
+    assert "is a FIFO queue" in found.evidence
+
+
+@pytest.mark.parametrize(
     ("target", "receives", "status", "evidence"),
     [
-        (DEAD_LETTER_ARN, 40, "ok", "to the dead-letter queue after 40 receives"),
-        (DEAD_LETTER_ARN, 5, "ok", "to the dead-letter queue after 5 receives"),
+        (DEAD_LETTER_ARN, 60, "ok", "to the dead-letter queue after 60 receives"),
+        (DEAD_LETTER_ARN, 59, "warning", "to the dead-letter queue after 59 receives; 60 outlast 36 hours"),
+        (DEAD_LETTER_ARN, 5, "warning", "to the dead-letter queue after 5 receives; 60 outlast 36 hours"),
         (DEAD_LETTER_ARN, 4, "fault", "maxReceiveCount is 4: throttling alone makes letters"),
-        ("arn:another", 40, "fault", "it points to arn:another"),
+        ("arn:another", 60, "fault", "it points to arn:another"),
         (None, 0, "fault", "it points to nothing"),
     ],
 )
@@ -65,7 +84,7 @@ def test_the_redrive_policy_must_point_to_the_dead_letter_queue_but_not_too_soon
     finding = check("redrive policy", make_sqs({"RedrivePolicy": policy}))
 
     assert (finding.status, finding.evidence) == (status, evidence)
-    assert ("maxReceiveCount" in finding.fix) == (status == "fault")
+    assert ("maxReceiveCount" in finding.fix) == (status != "ok")
 
 
 @pytest.mark.parametrize(
@@ -84,7 +103,7 @@ def test_the_dead_letter_queue_must_accept_letters_of_the_source(
     finding = check("redrive allow policy", make_sqs(None, {"RedriveAllowPolicy": json.dumps(policy)}))
 
     assert (finding.status, finding.evidence) == (status, evidence)
-    assert (QUEUE_ARN in finding.fix) == (status == "fault")
+    assert (QUEUE_ARN in finding.fix) == (status != "ok")
 
 
 @pytest.mark.parametrize(

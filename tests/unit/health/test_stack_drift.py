@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from hashlib import sha256
 
 import pytest
@@ -13,8 +14,19 @@ BUNDLE = b"a bundle"
 KEY = f"trailsink/{sha256(BUNDLE).hexdigest()}.zip"
 
 
-def compare(template: str = "A: 1\n", key: str = KEY, bundle: bytes | None = BUNDLE) -> dict[str, Finding]:
-    drift = StackDrift("prod", template, key, "A:  1", bundle)
+def running(*bundles: bytes) -> dict[str, str]:
+    """Functions that run these bundles, as Lambda describes them."""
+    return {f"prod-{n}": b64encode(sha256(bundle).digest()).decode() for n, bundle in enumerate(bundles)}
+
+
+def compare(
+    template: str = "A: 1\n",
+    key: str = KEY,
+    bundle: bytes | None = BUNDLE,
+    functions: dict[str, str] | None = None,
+) -> dict[str, Finding]:
+    code = running(BUNDLE, BUNDLE, BUNDLE) if functions is None else functions
+    drift = StackDrift("prod", template, key, code, "A:  1", bundle)
     return {finding.check: finding for finding in drift.findings()}
 
 
@@ -22,7 +34,7 @@ def test_a_stack_of_this_trailsink_is_well() -> None:
     """White space is no difference: CloudFormation may return the template in another layout."""
     assert compare() == {
         "template": Finding(CheckStatus.OK, "template", "the stack prod has that of this trailsink"),
-        "bundle": Finding(CheckStatus.OK, "bundle", "the function runs the one that is built here"),
+        "bundle": Finding(CheckStatus.OK, "bundle", "the functions run the one that is built here"),
     }
 
 
@@ -37,19 +49,34 @@ def test_another_template_is_a_warning(template: str, status: str, fix: str) -> 
     assert (finding.status, finding.fix) == (status, fix)
 
 
+OTHER = b"another"
+OTHER_KEY = f"trailsink/{sha256(OTHER).hexdigest()}.zip"
+
+
 @pytest.mark.parametrize(
-    ("key", "bundle", "status", "fix"),
+    ("key", "bundle", "functions", "status", "fix"),
     [
-        (KEY, b"another", "warning", "trailsink deploy --stack prod"),
-        (KEY, None, "not checked", "trailsink package"),
-        ("modules/lambda.zip", BUNDLE, "not checked", ""),
-        ("", BUNDLE, "not checked", ""),
+        (OTHER_KEY, BUNDLE, running(OTHER, OTHER), "warning", "trailsink deploy --stack prod"),
+        (KEY, None, running(BUNDLE), "not checked", "trailsink package"),
+        (KEY, BUNDLE, {}, "not checked", "lambda:GetFunctionConfiguration"),
+        ("modules/lambda.zip", BUNDLE, running(BUNDLE, BUNDLE), "ok", ""),
+        ("modules/lambda.zip", BUNDLE, running(BUNDLE, OTHER), "warning", "trailsink deploy --stack prod"),
+        ("", BUNDLE, running(OTHER), "warning", "trailsink deploy --stack prod"),
     ],
 )
-def test_another_bundle_is_a_warning_where_it_can_be_compared(
-    key: str, bundle: bytes | None, status: str, fix: str
+def test_another_bundle_is_a_warning(
+    key: str, bundle: bytes | None, functions: dict[str, str], status: str, fix: str
 ) -> None:
-    """Only `trailsink deploy` names a bundle by its hash."""
-    finding = compare(key=key, bundle=bundle)["bundle"]
+    """What the functions run decides, whoever has deployed them: Terraform's keys name no hash."""
+    finding = compare(key=key, bundle=bundle, functions=functions)["bundle"]
 
     assert (finding.status, finding.fix) == (status, fix)
+
+
+@pytest.mark.parametrize("bundle", [BUNDLE, None])
+def test_code_that_is_not_what_its_key_names_is_a_fault(bundle: bytes | None) -> None:
+    """Somebody has replaced the uploaded object before Lambda read it. One function of three is enough."""
+    finding = compare(bundle=bundle, functions=running(BUNDLE, BUNDLE, OTHER))["bundle"]
+
+    assert finding.status is CheckStatus.FAULT
+    assert finding.evidence == f"prod-2 runs other code than {KEY} names: it was replaced"

@@ -20,6 +20,7 @@ from worker.health.snapshot import (
     IndexSize,
     QueueState,
     RetentionState,
+    ShardUsage,
     Snapshot,
     TemplateState,
     Throughput,
@@ -44,6 +45,7 @@ WELL = Snapshot(
     template=TemplateState("trailsink-cloudtrail", 1, 1),
     retention=RetentionState(0, ""),
     indices=[IndexSize("cloudtrail-2026-03-01", 1_203_222, 512 << 20)],
+    shards=ShardUsage(240, 1_000, 10.0, 76.0),
 )
 
 
@@ -69,6 +71,7 @@ def test_a_pipeline_that_is_well_is_reported_in_one_line_each() -> None:
         "lag": "newest event 6m old, indexed 1m ago; file 2m old",
         "cluster": "green, opensearch 3.8.0, 3 nodes",
         "disk": "41 % used, 34.0 GiB free on the fullest node",
+        "shards": "240 of 1,000 used, enough for 76d at 10.0 a day",
         "template": "version 1",
         "retention": "none asked for; indices are kept",
         "indices": "1 with 1,203,222 events in 512.0 MiB",
@@ -175,11 +178,12 @@ def test_the_figures_are_there_for_programs() -> None:
 
 
 def test_one_screen_shows_the_last_days_only() -> None:
-    """A year of indices is a number; the undated one is no day."""
+    """A year of indices is a number; the undated ones are no days."""
     names = [f"cloudtrail-2026-02-{day:02}" for day in range(1, 29)]
-    indices = [IndexSize(name, 1, 1) for name in [*names, "cloudtrail-undated"]]
+    undated = ["cloudtrail-undated", "cloudtrail-undated-2026-02-28", "cloudtrail-undated-2026-02"]
+    indices = [IndexSize(name, 1, 1) for name in [*names, *undated]]
 
     part = report(replace(WELL, indices=indices)).parts[-1]
 
     assert [index["name"] for index in newest_indices(part)] == names[:-8:-1]
-    assert part.facts["number"] == 29
+    assert part.facts["number"] == 31

@@ -118,6 +118,35 @@ def test_the_announced_prefix_must_cover_where_the_trail_writes(prefix: str, suf
     assert ("--set TrailPrefix=acme/AWSLogs/" in finding.fix) == (status != "ok")
 
 
+@pytest.mark.parametrize(
+    ("key_prefix", "written", "status", "fix"),
+    [
+        ("org=acme", "org%3Dacme/AWSLogs/", "ok", ""),
+        ("org=acme", "org=acme/AWSLogs/", "fault", "replace it by org%3Dacme/AWSLogs/"),
+        ("two words", "two+words/AWSLogs/", "ok", ""),
+        (
+            "two words",
+            "two/",
+            "fault",
+            "the prefix two+words/AWSLogs/ (`trailsink deploy --set 'TrailPrefix=two words/",
+        ),
+        ("Büro", "B%C3%BCro/AWSLogs/", "ok", ""),
+        ("Büro", "Büro/AWSLogs/", "fault", "replace it by B%C3%BCro/AWSLogs/"),
+    ],
+)
+def test_a_filter_is_compared_as_s3_compares_it(key_prefix: str, written: str, status: str, fix: str) -> None:
+    """On AWS a raw one announces no file at all, and nothing says so."""
+    trail, logging = make_trail()
+    services = {
+        "s3": notifying(entry(prefix=written)),
+        "cloudtrail": FakeCloudTrail([(trail | {"S3KeyPrefix": key_prefix}, logging)]),
+    }
+
+    finding = FakePipeline(services).findings()["prefix"]
+
+    assert (finding.status, fix in finding.fix) == (status, True)
+
+
 def test_the_prefix_of_a_stack_needs_no_trail() -> None:
     """A trail of another account is not seen from here."""
     services = {"s3": notifying(entry(prefix="org/")), "cloudtrail": FakeCloudTrail([])}

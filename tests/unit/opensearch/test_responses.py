@@ -10,7 +10,7 @@ from opensearchpy.exceptions import ConnectionError as NoConnection
 from opensearchpy.exceptions import ConnectionTimeout, TransportError
 
 from worker.opensearch.responses import overload_signal, parse_error, parse_items
-from worker.pipeline.bulk import THROTTLED_BY_AWS, BulkResponse
+from worker.pipeline.bulk import NO_EXPLICIT_INDEX, THROTTLED_BY_AWS, BulkResponse
 
 CREATED = {"create": {"status": 201}}
 REJECTED = {"create": {"status": 429, "error": {"type": "rejected_execution_exception"}}}
@@ -68,6 +68,14 @@ IN_BYTES = (
         (TransportError(413, "", "[" * 100_000), BulkResponse(413)),
         (TransportError(404, "", {"error": {"type": "x", "reason": 7}}), BulkResponse(404, "x")),
         (TransportError(404, "", json.dumps({"error": {"type": "x", "reason": "y"}})), BulkResponse(404, "x")),
+        (
+            TransportError(
+                400,
+                "",
+                {"error": {"type": "illegal_argument_exception", "reason": "explicit index in bulk is not allowed"}},
+            ),
+            BulkResponse(400, NO_EXPLICIT_INDEX),
+        ),
         (TransportError(429, "", {"error": {"type": "x", "reason": IN_BYTES}}), BulkResponse(429, "x", memory=1_048)),
         (TransportError(429, "", {"error": {"type": "x", "reason": "too busy"}}), BulkResponse(429, "x")),
     ],

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.support.factories import action, aggregated, document, event, insight, network_activity
-from worker.opensearch.schema import VERSION, index_template, retention_policy
+from worker.opensearch.schema import VERSION, index_policy, index_template, retention_policy
+from worker.pipeline.limits import Partition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -149,13 +151,47 @@ def test_each_template_is_a_copy() -> None:
     assert index_template("x")["template"]["mappings"]["properties"]
 
 
+def test_a_read_only_step_of_no_days_is_none() -> None:
+    """The default: a late file of an old day still finds its index open."""
+    assert index_policy("trail", 30, 0) == retention_policy("trail", 30)
+    assert index_policy("trail", 0, 0) is None
+
+
 def test_the_retention_policy_deletes_our_indices_after_its_days() -> None:
     """It attaches to them by itself, when they are created."""
     policy = retention_policy("trail", 30)["policy"]
 
     (kept, deleted) = policy["states"]
-    assert kept["transitions"] == [{"state_name": "deleted", "conditions": {"min_index_age": "30d"}}]
+    assert kept["transitions"] == [{"state_name": "deleted", "conditions": {"min_index_age": "31d"}}]
     assert policy["default_state"] == kept["name"] == "kept"
     assert "delete" in deleted["actions"][0]
     assert policy["ism_template"][0]["index_patterns"] == ["trail-*"]
     assert "30 days" in policy["description"]
+
+
+@pytest.mark.parametrize(
+    ("partition", "created", "last_event"),
+    [
+        (Partition.DAY, datetime(2026, 11, 1, tzinfo=UTC), datetime(2026, 11, 1, 23, 59, 59, tzinfo=UTC)),
+        (Partition.MONTH, datetime(2026, 12, 1, tzinfo=UTC), datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC)),
+    ],
+)
+@pytest.mark.parametrize("days", [1, 30, 90, 365])
+def test_no_event_is_deleted_before_its_days_are_over(
+    partition: Partition, created: datetime, last_event: datetime, days: int
+) -> None:
+    """ISM counts from the creation of an index, whose last events come up to a day or a month later."""
+    conditions = retention_policy("trail", days, partition)["policy"]["states"][0]["transitions"][0]["conditions"]
+
+    deleted = created + timedelta(days=int(conditions["min_index_age"].removesuffix("d")))
+
+    assert deleted - last_event >= timedelta(days=days)
+    assert deleted - last_event <= timedelta(days=days + 2)
+
+
+def test_a_policy_says_what_its_days_are_counted_from() -> None:
+    """By its description, the doctor sees that the partition was changed."""
+    by_day, by_month = (retention_policy("trail", 90, one)["policy"]["description"] for one in Partition)
+
+    assert by_day == "Delete indices of trailsink after 90 days"
+    assert by_month == "Delete indices of trailsink after 90 days, counted from the end of their month"

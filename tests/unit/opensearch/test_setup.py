@@ -11,6 +11,7 @@ from tests.support.opensearch_server import NO_HANDLER, connected, disconnected,
 from worker.errors import IndexUnavailable, SetupError
 from worker.opensearch.schema import VERSION, index_template
 from worker.opensearch.setup import SetupOptions, check_template, install
+from worker.pipeline.limits import Partition
 
 POLICY = "/_plugins/_ism/policies/trailsink-trail"
 TEMPLATE = "/_index_template/trailsink-trail"
@@ -100,7 +101,7 @@ def test_only_our_policy_and_our_template_are_written() -> None:
 
     policy, template = (body for method, _, _, body in cluster.requests if method == "PUT")
     assert policy["policy"]["ism_template"][0]["index_patterns"] == template["index_patterns"] == ["trail-*"]
-    assert policy["policy"]["states"][0]["transitions"][0]["conditions"] == {"min_index_age": "30d"}
+    assert policy["policy"]["states"][0]["transitions"][0]["conditions"] == {"min_index_age": "31d"}
     assert template["template"]["settings"]["number_of_replicas"] == 0
     assert template["template"]["mappings"]["properties"]["requestParameters"] == {"type": "flat_object"}
 
@@ -130,8 +131,68 @@ def test_another_number_of_days_changes_the_existing_policy_and_no_other() -> No
     assert "changed to 90 days" in lines[2]
     assert cluster.policies[POLICY][1] == 1
     assert cluster.policies[POLICY][0]["policy"]["states"][0]["transitions"][0]["conditions"] == {
-        "min_index_age": "90d"
+        "min_index_age": "91d"
     }
+
+
+def test_indices_become_read_only_before_they_are_deleted() -> None:
+    """What is older than any late file cannot be overwritten any more, not even with the loader's credentials."""
+    cluster = FakeCluster()
+
+    lines = run(cluster, retention_days=90, read_only_days=7)
+
+    policy = cluster.policies[POLICY][0]["policy"]
+    assert lines[2] == "Retention: policy trailsink-trail created, 90 days, read-only after 7 days."
+    assert [(state["name"], [list(action)[-1] for action in state["actions"]]) for state in policy["states"]] == [
+        ("kept", []),
+        ("read_only", ["read_only"]),
+        ("deleted", ["delete"]),
+    ]
+    transitions = [step for state in policy["states"] for step in state["transitions"]]
+    assert transitions == [
+        {"state_name": "read_only", "conditions": {"min_index_age": "7d"}},
+        {"state_name": "deleted", "conditions": {"min_index_age": "91d"}},
+    ]
+    assert run(cluster, retention_days=90, read_only_days=7)[2].endswith(
+        "already exists, 90 days, read-only after 7 days."
+    )
+    assert "changed to 90 days;" in run(cluster, retention_days=90)[2]
+
+
+def test_indices_that_are_kept_for_ever_can_be_read_only() -> None:
+    """Nothing is deleted by that policy."""
+    cluster = FakeCluster()
+
+    lines = run(cluster, retention_days=0, read_only_days=7)
+
+    policy = cluster.policies[POLICY][0]["policy"]
+    assert lines[2] == "Retention: policy trailsink-trail created, read-only after 7 days."
+    assert [state["name"] for state in policy["states"]] == ["kept", "read_only"]
+    assert policy["states"][1]["transitions"] == []
+
+
+def test_another_partition_changes_the_existing_policy() -> None:
+    """An index of a month holds events for up to 31 days longer than its age says."""
+    cluster = FakeCluster()
+    run(cluster)
+
+    lines = run(cluster, partition=Partition.MONTH)
+
+    assert "changed to 30 days" in lines[2]
+    assert cluster.policies[POLICY][0]["policy"]["states"][0]["transitions"][0]["conditions"] == {
+        "min_index_age": "61d"
+    }
+
+
+def test_a_policy_of_the_same_days_and_another_age_is_changed() -> None:
+    """An older trailsink counted the days from the index's first event."""
+    cluster = FakeCluster()
+    run(cluster)
+    cluster.policies[POLICY][0]["policy"]["states"][0]["transitions"][0]["conditions"]["min_index_age"] = "30d"
+
+    lines = run(cluster)
+
+    assert "changed to 30 days" in lines[2]
 
 
 def test_without_retention_no_policy_is_created() -> None:

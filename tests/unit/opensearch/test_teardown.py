@@ -60,12 +60,16 @@ def test_only_indices_with_our_names_are_counted() -> None:
         "trail-2026-03-01-copy": "7",
         "trail-2026-03-01x": "7",
         "trail-x": "7",
+        "trail-undated-x": "7",
+        "trail-undated-2026-03-01-copy": "7",
     }
     own: dict[str, str | None] = {
         "trail-2026-03-02": "1000",
         "trail-2026-03-01": "20",
         "trail-2026-04": None,
-        "trail-undated": "3",
+        "trail-undated": "1",
+        "trail-undated-2026-03-01": "1",
+        "trail-undated-2026-03": "1",
     }
 
     with connected(FakeCluster(others | own).answer) as client:

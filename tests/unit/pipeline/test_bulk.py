@@ -87,6 +87,7 @@ def test_an_items_answer_means_what_opensearch_means_by_it(status: int, cause: s
         (BulkResponse(404), Disposition.DEFER),
         (BulkResponse(404, "index_not_found_exception"), Disposition.DEFER),
         (BulkResponse(301), Disposition.DEFER),
+        (BulkResponse(400, "explicit_index_not_allowed"), Disposition.DEFER),
         (BulkResponse(500), Disposition.RETRY),
         (BulkResponse(502), Disposition.RETRY),
         (BulkResponse(503, "cluster_manager_not_discovered_exception"), Disposition.RETRY),

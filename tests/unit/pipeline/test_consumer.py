@@ -522,6 +522,52 @@ def test_a_folder_marker_whose_notice_says_no_size_is_ignored_by_name(pipeline: 
     assert result.ignored == {"folder_marker": 1}
 
 
+@pytest.mark.parametrize("name", ["a/", "AWSLogs_$folder$", "a/.emptyDir", "a/_SUCCESS"])
+def test_an_empty_marker_is_ignored_where_its_notice_says_no_size(pipeline: FakePipeline, name: str) -> None:
+    """The same object is the same marker, whoever announces it."""
+    pipeline.store.put(name, b"")
+
+    result = pipeline.consume(message(cloudtrail_notice(name)))
+
+    assert (result.failed, pipeline.queue.letters, result.ignored) == ((), [], {"folder_marker": 1})
+    assert outcomes(result) == [FileOutcome.IGNORED]
+
+
+def test_a_digest_of_any_name_is_ignored(pipeline: FakePipeline) -> None:
+    """It was read, and held no record: counted as ignored, not as an indexed file, and no dead letter."""
+    digest = packed(as_json({"digestS3Object": "k", "logFiles": []}))
+
+    result = pipeline.consume(pipeline.announce("one", digest), pipeline.announce("two", log_file(event(1)), 2))
+
+    assert (result.failed, pipeline.queue.letters, result.ignored) == ((), [], {"digest": 1})
+    assert outcomes(result) == [FileOutcome.IGNORED, FileOutcome.INDEXED]
+    assert numbers(result)[0] == (0, 0, 0, 0, 0)
+
+
+LAKE = "AWSLogs/123456789012/CloudTrail-Lake/Query/2026/11/23/id/"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("result_1.csv.gz", packed(b"eventID,eventName"), ({"query_result": 1}, {}, 0)),
+        ("result_sign.json", b'{"files":[]}', ({"query_result": 1}, {}, 0)),
+        ("copy.json.gz", log_file(event(1)), ({}, {}, 1)),
+        ("copy.json.gz", log_file(event(1))[:-8] + bytes(8), ({}, {"corrupt": 1}, 0)),
+    ],
+)
+def test_query_results_of_cloudtrail_lake_are_ignored_by_their_content(
+    pipeline: FakePipeline, name: str, content: bytes, expected: tuple[object, ...]
+) -> None:
+    """They lie in a folder of CloudTrail's: only what is no log file may be passed over."""
+    pipeline.store.put(LAKE + name, content)
+
+    result = pipeline.consume(message(cloudtrail_notice(LAKE + name)))
+
+    assert result.failed == ()
+    assert (result.ignored, pipeline.queue.reasons, len(pipeline.index.event_ids)) == expected
+
+
 @pytest.mark.parametrize("delivered", ["99991231T2359Z", "00010101T0000Z", "09991231T2359Z"])
 def test_a_name_from_the_end_of_the_calendar_dates_no_record_wrongly(pipeline: FakePipeline, delivered: str) -> None:
     """Names come from outside: a record without a time is dated by its file, and must stay indexable."""
@@ -595,7 +641,7 @@ def test_an_odd_record_is_indexed_and_its_neighbours_as_they_are(pipeline: FakeP
     assert (result.failed, result.crashes, pipeline.queue.letters) == ((), (), [])
     assert numbers(result) == [(3, 2, 0, 1, 0)]
     assert pipeline.index.event_ids == {event_id(1), event_id(2), "odd"}
-    days = ("2026-11-23", "2014-03-06", "2025-11-17", "undated")
+    days = ("2026-11-23", "2014-03-06", "2025-11-17", "undated-2026-11-23")
     assert {index for index, _ in pipeline.index.documents} <= {f"cloudtrail-{day}" for day in days}
 
 

@@ -32,7 +32,7 @@ from worker.cloudtrail.records import Record, read_record
 from worker.cloudtrail.split import split_records
 from worker.errors import Reason, UnreadableObject
 from worker.opensearch.schema import index_template
-from worker.pipeline.documents import Action, IndexNaming, Provenance, degrade, to_actions
+from worker.pipeline.documents import FIRST_EVENT, Action, IndexNaming, Provenance, degrade, to_actions
 from worker.pipeline.limits import Partition
 
 HARD = {
@@ -151,6 +151,8 @@ def test_actions_keep_the_order_and_the_places_of_the_records() -> None:
 
 # Routing
 
+UNDATED = ("undated-2026-11-23", "undated-2026-11")  # by the file's delivery
+
 
 @pytest.mark.parametrize(
     ("given_time", "day", "month"),
@@ -160,21 +162,22 @@ def test_actions_keep_the_order_and_the_places_of_the_records() -> None:
         ("2026-11-01T01:00:00+02:00", "2026-10-31", "2026-10"),
         ("2013-11-01T00:00:00Z", "2013-11-01", "2013-11"),
         ("2026-11-24T11:59:59Z", "2026-11-24", "2026-11"),
-        ("2013-10-31T23:59:59Z", "undated", "undated"),
-        ("1970-01-01T00:00:00Z", "undated", "undated"),
-        ("0001-01-01T00:00:00Z", "undated", "undated"),
-        ("2026-11-24T12:00:00Z", "undated", "undated"),
-        ("9999-12-31T23:59:59Z", "undated", "undated"),
-        ("no time", "undated", "undated"),
-        ("", "undated", "undated"),
+        ("2013-10-31T23:59:59Z", *UNDATED),
+        ("1970-01-01T00:00:00Z", *UNDATED),
+        ("0001-01-01T00:00:00Z", *UNDATED),
+        ("2026-11-24T12:00:00Z", *UNDATED),
+        ("9999-12-31T23:59:59Z", *UNDATED),
+        ("no time", *UNDATED),
+        ("", *UNDATED),
     ],
 )
 def test_an_index_is_named_after_the_day_or_month_of_the_record(given_time: str, day: str, month: str) -> None:
-    """A time that cannot be true would create indices in other centuries."""
+    """A time that cannot be true would create indices in other centuries. Retention deletes by index."""
     one = record(event(eventTime=given_time))
+    latest, delivered = "2026-11-24T12:00:00Z", "2026-11-23T12:00:00Z"
 
-    by_day = IndexNaming("trail", Partition.DAY, "2013-11", "2026-11-24T12:00:00Z", 100).index_of(one)
-    by_month = IndexNaming("trail", Partition.MONTH, "2013-11", "2026-11-24T12:00:00Z", 100).index_of(one)
+    by_day = IndexNaming("trail", Partition.DAY, FIRST_EVENT, latest, 100, delivered).index_of(one)
+    by_month = IndexNaming("trail", Partition.MONTH, FIRST_EVENT, latest, 100, delivered).index_of(one)
 
     assert (by_day, by_month) == (f"trail-{day}", f"trail-{month}")
 

@@ -47,9 +47,16 @@ refs = st.builds(
 # Shapes made of the words that notices are made of.
 _WORDS = (
     "Records s3 bucket object key name Type TopicArn Message detail detail-type source eventSource eventName s3Bucket"
+    " requestParameters bucketName errorCode messageType notificationCreationTime AlarmName NewStateValue size"
 )
 bodies = st.text() | st.recursive(
-    st.none() | st.booleans() | st.floats() | st.text() | st.sampled_from(["aws:s3", "aws.s3", "Notification"]),
+    st.none()
+    | st.booleans()
+    | st.floats()
+    | st.text()
+    | st.sampled_from(
+        ["aws:s3", "ceph:s3", "aws.s3", "aws.ec2", "Notification", "AWS API Call via CloudTrail", "PutObject"]
+    ),
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(st.sampled_from([*_WORDS.split(), "s3ObjectKey", "Event"]), inner, max_size=4)
@@ -164,7 +171,180 @@ def test_a_new_major_version_of_the_notification_is_malformed(version: str) -> N
         parse_notification(body)
 
 
+@pytest.mark.parametrize("wrap", [lambda body: body, in_sns], ids=["bare", "in SNS"])
+def test_one_key_as_text_is_read(wrap: Any) -> None:
+    """Forwarders write it so: the object is there, and was a dead letter for each notice."""
+    body = json.dumps({"s3Bucket": BUCKET, "s3ObjectKey": key()})
+
+    assert parse_notification(wrap(body)).objects == (ref(),)
+
+
+@pytest.mark.parametrize("source", ["aws:s3", "minio:s3", "ceph:s3", "acme-2:s3"])
+@pytest.mark.parametrize("event_name", ["s3:ObjectCreated:Put", "ObjectCreated:CompleteMultipartUpload"])
+def test_a_notification_of_another_store_is_read(source: str, event_name: str) -> None:
+    """MinIO and Ceph have S3's interface and S3's notifications, under a source of their own."""
+    body = s3_notice(s3_entry(key(), eventSource=source, eventVersion="2.0", eventName=event_name))
+
+    assert [(one.bucket, one.key) for one in parse_notification(body).objects] == [(BUCKET, key())]
+
+
+@pytest.mark.parametrize(("source", "expected"), [("aws:s3", "a b=c"), ("minio:s3", "a b=c"), ("ceph:s3", "a+b%3Dc")])
+def test_only_ceph_writes_keys_as_they_are(source: str, expected: str) -> None:
+    """Decoded once too often, a key names another object."""
+    body = s3_notice(s3_entry("a+b%3Dc", eventSource=source))
+
+    assert [one.key for one in parse_notification(body).objects] == [expected]
+
+
+@pytest.mark.parametrize("event_name", ["s3:ObjectSynced:Create", "s3:Replication:Create"])
+def test_an_object_that_another_zone_wrote_is_read(event_name: str) -> None:
+    """Ceph announces it so in the zone that has received it."""
+    body = s3_notice(s3_entry("a", eventSource="ceph:s3", eventName=event_name))
+
+    assert [one.key for one in parse_notification(body).objects] == ["a"]
+
+
+def api_call(call: str = "PutObject", **detail: Any) -> str:
+    """What EventBridge sends for a call of S3's API that CloudTrail has recorded."""
+    parameters = {"bucketName": BUCKET, "key": "a b+c%2B.json.gz", "x-amz-acl": "bucket-owner-full-control"}
+    whole = {"eventSource": "s3.amazonaws.com", "eventName": call, "requestParameters": parameters} | detail
+    return json.dumps(
+        {
+            "version": "0",
+            "detail-type": "AWS API Call via CloudTrail",
+            "source": "aws.s3",
+            "time": "2026-11-23T10:05:30Z",
+            "resources": [],
+            "detail": whole,
+        }
+    )
+
+
+@pytest.mark.parametrize("call", ["PutObject", "CompleteMultipartUpload", "CopyObject"])
+def test_a_recorded_call_that_wrote_an_object_announces_it(call: str) -> None:
+    """Rules of this kind are older than S3's own events; their keys are not encoded."""
+    (found,) = parse_notification(api_call(call)).objects
+
+    assert whole(found) == (
+        BUCKET,
+        "a b+c%2B.json.gz",
+        None,
+        None,
+        None,
+        datetime(2026, 11, 23, 10, 5, 30, tzinfo=UTC),
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        (api_call("GetObject"), "event_GetObject"),
+        (api_call("DeleteObjects", requestParameters={"bucketName": BUCKET}), "event_DeleteObjects"),
+        (api_call("PutObjectAcl"), "event_PutObjectAcl"),
+        (api_call("UploadPart"), "event_UploadPart"),
+        (api_call("ListObjects", requestParameters=None), "event_ListObjects"),
+        (api_call("PutObject", errorCode="AccessDenied", requestParameters=None), "event_FailedCall"),
+    ],
+)
+def test_a_recorded_call_that_wrote_nothing_is_ignored_by_name(body: str, name: str) -> None:
+    """There is nothing new to read."""
+    assert parse_notification(body) == Notification(ignored=(name,))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        api_call("BreedObject"),
+        api_call("Get" + "A" * 60),
+        api_call("GetObject\n"),
+        api_call(requestParameters=None),
+        api_call(requestParameters={"bucketName": BUCKET}),
+        api_call(requestParameters={"key": "a"}),
+    ],
+)
+def test_a_recorded_call_that_does_not_say_what_it_wrote_is_malformed(body: str) -> None:
+    """Not recognised must never mean nothing to do."""
+    with pytest.raises(MalformedMessage):
+        parse_notification(body)
+
+
+@pytest.mark.parametrize("version", ["", None])
+def test_an_empty_version_is_none(version: str | None) -> None:
+    """Stores without versioning write it so; asked for, it would be another request."""
+    entry = s3_entry("a")
+    entry["s3"]["object"]["versionId"] = version
+
+    assert [one.version_id for one in parse_notification(s3_notice(entry)).objects] == [None]
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [("123", 123), (0, 0), ("", None), ("many", None), (-1, None), (1.5, None), ([], None)]
+)
+def test_a_size_that_is_no_number_costs_nothing(size: Any, expected: int | None) -> None:
+    """It only limits the memory of the prefetch: which object it is, the other members say."""
+    entry = s3_entry("a")
+    entry["s3"]["object"]["size"] = size
+
+    assert [(one.key, one.size) for one in parse_notification(s3_notice(entry)).objects] == [("a", expected)]
+    detail = {"bucket": {"name": BUCKET}, "object": {"key": "a", "size": size}}
+    assert [one.size for one in parse_notification(bridge_event("a", detail=detail)).objects] == [expected]
+
+
 # Notices ignored by name
+
+
+@pytest.mark.parametrize("wrap", [lambda body: body, in_sns], ids=["bare", "in SNS"])
+@pytest.mark.parametrize(
+    ("document", "name"),
+    [
+        pytest.param(
+            {
+                "configurationItem": {"resourceType": "AWS::S3::Bucket"},
+                "notificationCreationTime": "2026-11-23T10:05:30Z",
+                "messageType": "ConfigurationItemChangeNotification",
+                "recordVersion": "1.3",
+            },
+            "notice_Config",
+            id="Config",
+        ),
+        pytest.param(
+            {"AlarmName": "a", "NewStateValue": "ALARM", "StateChangeTime": "2026-11-23T10:05:30Z"},
+            "notice_CloudWatch",
+            id="CloudWatch",
+        ),
+        pytest.param(
+            {"detail-type": "GuardDuty Finding", "source": "aws.guardduty", "detail": {}},
+            "event_aws.guardduty",
+            id="EventBridge",
+        ),
+        pytest.param(
+            {"detail-type": "AWS API Call via CloudTrail", "source": "aws.ec2", "detail": {}},
+            "event_aws.ec2",
+            id="EventBridge, recorded call",
+        ),
+    ],
+)
+def test_what_other_services_send_to_a_shared_topic_is_ignored_by_name(
+    document: dict[str, Any], name: str, wrap: Any
+) -> None:
+    """These shapes announce no object; each was a dead letter."""
+    assert parse_notification(wrap(json.dumps(document))) == Notification(ignored=(name,))
+
+
+def test_a_delivery_of_config_names_its_file() -> None:
+    """The file's key says that it is another service's: the same name, whoever announces it."""
+    name = "AWSLogs/123456789012/Config/eu-west-1/2026/11/23/ConfigHistory/x.json.gz"
+    body = json.dumps(
+        {
+            "s3ObjectKey": name,
+            "s3Bucket": "config-bucket",
+            "notificationCreationTime": "2026-11-23T10:05:30Z",
+            "messageType": "ConfigurationHistoryDeliveryCompleted",
+            "recordVersion": "1.1",
+        }
+    )
+
+    assert [one.key for one in parse_notification(in_sns(body)).objects] == [name]
 
 
 @pytest.mark.parametrize("wrap", [lambda body: body, in_sns], ids=["bare", "in SNS"])
@@ -259,7 +439,8 @@ def test_eventbridge_events_that_create_nothing_are_ignored_by_name(kind: str, n
         pytest.param('{"Event":"s3:SomethingElse"}', id="another event"),
         pytest.param('{"s3Bucket":"b","s3ObjectKey":[]}', id="CloudTrail notice without keys"),
         pytest.param('{"s3Bucket":"","s3ObjectKey":["k"]}', id="CloudTrail notice without bucket"),
-        pytest.param('{"s3Bucket":"b","s3ObjectKey":"k"}', id="CloudTrail notice with a bare key"),
+        pytest.param('{"s3Bucket":"b","s3ObjectKey":""}', id="CloudTrail notice with an empty key as text"),
+        pytest.param('{"s3Bucket":"b","s3ObjectKey":7}', id="CloudTrail notice with a number as key"),
         pytest.param('{"s3Bucket":"b","s3ObjectKey":["k",null]}', id="CloudTrail notice with a null key"),
         pytest.param('{"s3Bucket":"b","s3ObjectKey":["\\ud800"]}', id="lone surrogate"),
         pytest.param("[" * 100_000, id="100,000 levels"),
@@ -271,10 +452,16 @@ def test_eventbridge_events_that_create_nothing_are_ignored_by_name(kind: str, n
         pytest.param(in_sns("x", Message={"Records": []}), id="SNS with an object as message"),
         pytest.param(bridge_event("a", detail={}), id="EventBridge without detail"),
         pytest.param(bridge_event("a", **{"detail-type": "Object Invented"}), id="EventBridge of an unknown type"),
-        pytest.param(bridge_event("a", source="aws.ec2"), id="EventBridge of another service"),
+        pytest.param(bridge_event("a", source="acme.ec2"), id="EventBridge of somebody"),
+        pytest.param(bridge_event("a", source="aws." + "x" * 50), id="EventBridge of a service with a long name"),
+        pytest.param(bridge_event("a", source="aws.A\x1b"), id="EventBridge of a service with odd characters"),
+        pytest.param('{"messageType":"ConfigurationHistoryDeliveryCompleted"}', id="half a notice of Config"),
+        pytest.param('{"AlarmName":"a"}', id="half an alarm"),
         pytest.param(s3_notice(s3_entry("a", eventName="ObjectInvented:Put")), id="S3 event of no known family"),
         pytest.param(s3_notice(s3_entry("a", eventName=None)), id="S3 event without a name"),
         pytest.param(s3_notice(s3_entry("a", eventSource="aws:ses")), id="event of another service"),
+        pytest.param(s3_notice(s3_entry("a", eventSource=":s3")), id="event of a store without a name"),
+        pytest.param(s3_notice(s3_entry("a", eventSource="minio:s3\n")), id="event of a store with a line break"),
         pytest.param(s3_notice(s3_entry("a", s3=None)), id="S3 event without an object"),
         pytest.param(s3_notice(s3_entry("")), id="empty key"),
         pytest.param(s3_notice(s3_entry("%FF")), id="key that is no UTF-8"),

@@ -67,27 +67,23 @@ def test_pending_gets_that_failed_are_fetched_in_parallel(pending: FakePipeline)
     assert (result.failed, result.crashes, len(pending.index.event_ids)) == ((), (), 8)
 
 
-def test_a_get_that_no_thread_has_started_to_read_is_cancelled(pending: FakePipeline) -> None:
-    """Handed over, and then the time was over: its connection must not stay with an answer in it."""
-    left, held = [900.0], threading.Event()
-    pending.left = lambda: left[0]
-    pending.store.fetch_mode = lambda ref: FetchMode.PENDING_FAILS if "file-0" in ref.key else FetchMode.PENDING
-    pending.store.on_wait = lambda: left.__setitem__(0, 12.0)
+def test_a_silent_get_is_sent_again_and_delays_no_other(pending: FakePipeline) -> None:
+    """What is ready is taken whatever is still missing; something on the way forgot that one connection."""
+    pending.store.silent = lambda ref: "file-0" in ref.key
+    clock = [0.0]
 
-    def hang(_: ObjectRef) -> None:
-        left[0] = 1.0
-        held.wait(20)
+    def tick() -> float:
+        clock[0] += 0.05
+        return clock[0]
 
-    pending.store.on_fetch = hang
-    for _ in range(pending.limits.fetch_ahead - 1):
-        pending.consumer.fetchers.submit(held.wait, 20)
+    pending.consumer.monotonic = tick
+    batch = [pending.announce(f"file-{n}", log_file(event(n)), n) for n in range(4)]
 
-    result = pending.consume(*(pending.announce(f"file-{n}", log_file(event(n)), n) for n in range(4)))
-    held.set()
+    result = pending.consume(*batch)
 
-    assert len(result.failed) == 4
-    assert pending.store.cancelled == pending.store.started[1:]
-    assert pending.store.finished == []
+    assert (result.failed, len(pending.index.event_ids)) == ((), 4)
+    assert pending.store.finished == [key(f"file-{n}") for n in range(1, 4)]
+    assert (pending.store.cancelled, pending.store.fetched) == ([key("file-0")], [key("file-0")])
 
 
 def test_an_object_larger_than_its_notice_said_is_fetched_whole() -> None:

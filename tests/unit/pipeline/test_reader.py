@@ -111,3 +111,31 @@ def test_a_file_that_ends_before_its_checksum_is_unchecked(lost: int) -> None:
     files.read(tally, FetchedObject(content[: len(content) - lost], NOW))
 
     assert files.provenance(tally).unchecked is bool(lost)
+
+
+def test_the_clock_is_checked_by_bytes_while_records_are_read() -> None:
+    """A few large records that no fast parser takes would use up what is left for handing back."""
+    checks: list[int] = []
+
+    def remaining() -> float:
+        checks.append(1)
+        return 900.0
+
+    events = [event(n, requestParameters={"text": "x" * 300_000}) for n in range(6)]
+    reader = FileReader(Limits(), Deadline(remaining, reserve=10.0), lambda: NOW)
+
+    records = reader.read(FileTally(ref(), NOW), FetchedObject(log_file(*events), NOW))
+
+    assert [record.position for record in records] == list(range(6))
+    assert len(checks) >= 6
+
+
+def test_a_record_that_can_never_be_sent_is_rejected_without_being_read() -> None:
+    """A copy of a string of 255 MiB is one more than the memory has room for."""
+    events = [event(1), event(2, requestParameters={"text": "x" * 5_000}), event(3)]
+    tally = FileTally(ref(), NOW)
+
+    records = reader(limits=Limits(bulk_max_bytes=4_000)).read(tally, FetchedObject(log_file(*events), NOW))
+
+    assert [record.position for record in records] == [0, 2]
+    assert tally.rejections == [(1, "too_large")]

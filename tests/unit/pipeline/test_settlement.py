@@ -6,6 +6,9 @@ import pytest
 
 from tests.support.factories import message
 from tests.support.fakes import DOWN, FakePipeline, make_pipeline
+from worker.pipeline.deadline import DEADLINE
+from worker.pipeline.limits import MAX_RECEIVE_COUNT, Limits
+from worker.pipeline.settlement import backoff
 
 
 @pytest.mark.parametrize(
@@ -38,3 +41,13 @@ def test_a_day_of_outage_fits_into_the_receives_that_sqs_allows() -> None:
             pipeline.consume(message(one.body, receive_count=receives))
 
         assert sum(waited.seconds for waited in pipeline.queue.handed_back) > 24 * 3600
+
+
+@pytest.mark.parametrize("causes", [{"no_connection"}, {DEADLINE}, {"s3:slow"}])
+def test_receives_outlast_a_day_and_a_half(causes: set[str]) -> None:
+    """At the shortest delays that chance can give: a longer outage than a day must not make a dead letter."""
+    receives = range(1, MAX_RECEIVE_COUNT + 1)
+
+    hours = sum(backoff(Limits(), number, causes, jitter=0.0) for number in receives) / 3_600
+
+    assert hours > 36

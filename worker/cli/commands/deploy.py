@@ -55,8 +55,15 @@ def template() -> None:
     "--code-bucket",
     metavar="NAME",
     example="acme-code",
-    default_text="one is created, trailsink-code-ACCOUNT-REGION",
+    default_text="one is created, trailsink-code-ACCOUNT-REGION-an",
     help="Bucket for the bundle.",
+)
+@option(
+    "--code-bucket-account",
+    metavar="ID",
+    example="210987654321",
+    default_text="your own",
+    help="Account that owns --code-bucket. Uploads to a bucket of any other account are refused.",
 )
 @YES
 @implemented_by("worker.cli.deploy:deploy")

@@ -49,9 +49,10 @@ def dlq() -> None:
 
     \b
     Reasons: malformed_message, not_found, empty, truncated, corrupt, too_large,
-    not_json, no_records, records_rejected, too_scattered and archived are the
-    consumer's; max_receives is a letter that SQS moved here itself; unknown is
-    one that trailsink did not send.
+    not_json, no_records, records_rejected, unindexable, too_scattered,
+    archived and foreign_bucket are the consumer's; max_receives is a letter that
+    SQS moved here itself; undelivered is one that EventBridge or SNS could not
+    deliver; unknown is one that trailsink did not send.
     """  # noqa: D301 - click wants the character, not its name
 
 
@@ -207,9 +208,11 @@ def redrive() -> None:
     A letter that would only fail again stays:
       malformed_message                       always
       empty, truncated, corrupt, not_json,
-      no_records                              while its object is unchanged
+      no_records                              while its object is still bad
+      unindexable                             while its object is unchanged
       records_rejected                        the same, if its records are no JSON
       not_found, archived                     while its object cannot be read
+      foreign_bucket                          while no setting allows its bucket
 
     S3 is asked. If an object was replaced, the redrive announces its current version. --force moves what would stay.
     The command does not ask; --dry-run shows what it would do.

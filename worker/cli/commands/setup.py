@@ -24,6 +24,14 @@ from worker.cli.options import examples, implemented_by, option
     help="Delete indices this many days after their creation; 0 keeps them.",
 )
 @option(
+    "--read-only-after",
+    type=click.IntRange(0),
+    metavar="DAYS",
+    default_text="TRAILSINK_READ_ONLY_DAYS",
+    example="7",
+    help="Block writes to indices this many days after their creation; 0 never does.",
+)
+@option(
     "--replicas",
     type=click.IntRange(0, 10),
     metavar="COPIES",

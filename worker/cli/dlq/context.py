@@ -8,11 +8,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import click
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from worker.cli.output import join, print_line
 from worker.dlq.letters import LetterFilter
 from worker.dlq.service import DeadLetterService
 from worker.dlq.sqs import make_dead_letter_queue
@@ -66,31 +66,37 @@ def open_context() -> DlqContext:
 
     def report_progress(line: str) -> None:
         if display:
-            display.update(Text(line))
+            display.update(Text(join(line)))
 
-    service = DeadLetterService(queue, store, sleep=time.sleep, report_progress=report_progress)
+    service = DeadLetterService(
+        queue,
+        store,
+        max_inflated=settings.max_inflated_bytes,
+        sleep=time.sleep,
+        report_progress=report_progress,
+    )
     return DlqContext(settings, store, service, display or nullcontext())
 
 
 def print_none(summary: LetterSummary) -> None:
     """Print that the queue has no letters, or none that was selected."""
     if summary.others:
-        click.echo(f"No matching dead letters; the queue holds {pluralize(summary.others, 'other')}.")
+        print_line(f"No matching dead letters; the queue holds {pluralize(summary.others, 'other')}.")
     else:
-        click.echo("No dead letters.")
+        print_line("No dead letters.")
 
 
 def print_notes(summary: LetterSummary) -> None:
     """Print on standard error which letters could not be read."""
     if summary.in_flight:
         are = "is" if summary.in_flight == 1 else "are"
-        click.echo(
+        print_line(
             f"{pluralize(summary.in_flight, 'more letter')} {are} in flight (received by another consumer); try again"
             " in a minute.",
             err=True,
         )
     if not summary.complete:
-        click.echo(
+        print_line(
             f"Read {pluralize(summary.count + summary.others, 'letter')}, and SQS lets no more be in flight at once;"
             " the queue holds more.",
             err=True,

@@ -9,7 +9,7 @@ import click
 import msgspec
 
 from worker.cli.dlq.context import build_filter, open_context, print_none, print_notes
-from worker.cli.output import confirm, print_json
+from worker.cli.output import confirm, print_json, print_line
 from worker.dlq.export import STREAM, create_export, open_export
 from worker.errors import SetupError
 from worker.humanize import pluralize
@@ -72,7 +72,7 @@ def discard(
     if as_json:
         print_json(DiscardReport(deleted, str(path)))
     else:
-        click.echo(f"Discarded {pluralize(deleted, 'letter')}, kept in {path}.")
+        print_line(f"Discarded {pluralize(deleted, 'letter')}, kept in {path}.")
     if deleted < summary.count:
         cause = "SQS refused" if failed else "received by another consumer"
         raise SetupError(f"{pluralize(summary.count - deleted, 'letter')} of {path} could not be deleted: {cause}.")
@@ -100,7 +100,7 @@ def export_letters(
     if as_json:
         print_json(ExportReport(summary.count, str(path)), err=path == STREAM)
     else:
-        click.echo(f"Exported {pluralize(summary.count, 'letter')}.", err=path == STREAM)
+        print_line(f"Exported {pluralize(summary.count, 'letter')}.", err=path == STREAM)
     print_notes(summary)
 
 
@@ -115,4 +115,4 @@ def import_letters(*, path: Path, to: str, as_json: bool) -> None:
         print_json(ImportReport(sent, to))
     else:
         queue = "source" if to == "source" else "dead-letter"
-        click.echo(f"Sent {sent:,} of {pluralize(count, 'letter')} to the {queue} queue.")
+        print_line(f"Sent {sent:,} of {pluralize(count, 'letter')} to the {queue} queue.")

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from worker.cli.dlq.context import build_filter, open_context, print_none, print_notes
-from worker.cli.output import escape_control_characters, print_json, print_table
+from worker.cli.output import print_json, print_line, print_table, style
 from worker.dlq.summary import NewestLetters
 from worker.dlq.views import GroupView, LetterView
 from worker.humanize import format_duration, pluralize
@@ -79,13 +77,13 @@ def _print_groups(summary: LetterSummary, now_seconds: float) -> None:
 
 
 def _print_letters(letters: list[LetterView], total: int) -> None:
-    click.echo()
+    print_line()
     for letter in sorted(letters, key=lambda letter: letter.reason):  # stable: the newest first within a reason
         attempts = "" if letter.attempts is None else f"attempts {letter.attempts}, "
         age = format_duration(letter.age_seconds)
-        click.echo(f"{letter.id}  {click.style(letter.reason, bold=True)}  {attempts}age {age}")
+        print_line(f"{letter.id}  ", style(letter.reason, bold=True), f"  {attempts}age {age}")
         for line in letter.objects or [(letter.body or "")[:BODY_CHARACTERS]]:
-            click.echo(f"  {escape_control_characters(line)}")
-        click.echo(f"  {escape_control_characters(letter.detail)}")
+            print_line(f"  {line}")
+        print_line(f"  {letter.detail}")
     if len(letters) < total:
-        click.echo(f"... and {pluralize(total - len(letters), 'older letter')}: --limit 0 shows all.")
+        print_line(f"... and {pluralize(total - len(letters), 'older letter')}: --limit 0 shows all.")

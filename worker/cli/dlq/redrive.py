@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from worker.cli.dlq.context import build_filter, open_context, print_none, print_notes
-from worker.cli.output import print_json, print_table
+from worker.cli.output import print_json, print_line, print_table
 from worker.dlq.eligibility import RedriveAction
 from worker.dlq.redrive import RedriveMethod, RedriveOptions, RedrivePlan, RedriveReport
 from worker.errors import SetupError, TrailsinkError
@@ -88,7 +88,7 @@ def _print_plan(plan: RedrivePlan, method: RedriveMethod, *, as_json: bool) -> N
         ]
         print_table(("reason", "letters", "moves", "why"), rows, right=("letters",))
         by_sqs = " by SQS's own move task" if method is RedriveMethod.MOVE_TASK else ""
-        click.echo(f"{pluralize(len(plan.movable), 'letter')} would be moved{by_sqs}; nothing was.")
+        print_line(f"{pluralize(len(plan.movable), 'letter')} would be moved{by_sqs}; nothing was.")
     else:
         print_none(plan.summary)
     print_notes(plan.summary)
@@ -100,9 +100,9 @@ def _print_moved(plan: RedrivePlan, method: RedriveMethod, *, as_json: bool) -> 
     elif not plan.summary.count:
         print_none(plan.summary)
     else:
-        click.echo(f"Moved {pluralize(plan.moved, 'letter')} back to the source queue.")
+        print_line(f"Moved {pluralize(plan.moved, 'letter')} back to the source queue.")
         for line in plan.staying:
-            click.echo(f"Left {line}.")
+            print_line(f"Left {line}.")
     print_notes(plan.summary)
     plan.check_moved()
 
@@ -112,4 +112,4 @@ def _print_task(task: MoveTask, remaining: int, plan: RedrivePlan, *, as_json: b
         print_json(RedriveReport.of_move_task(task, remaining, plan))
     task.check(remaining)
     if not as_json:
-        click.echo(f"Moved {pluralize(task.moved, 'letter')} back to the source queue.")
+        print_line(f"Moved {pluralize(task.moved, 'letter')} back to the source queue.")

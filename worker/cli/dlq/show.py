@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import click
-
 from worker.cli.dlq.context import open_context
 from worker.cli.dlq.list import BODY_CHARACTERS
-from worker.cli.output import escape_control_characters, print_json
+from worker.cli.output import print_json, print_line
 from worker.dlq.eligibility import RedriveAction
 from worker.dlq.redrive import RedriveOptions
 from worker.dlq.views import LetterDetail, read_again
@@ -42,9 +40,9 @@ def show(*, id_: str, records: bool, limit: int, max_bytes: int, as_json: bool) 
         print_json(detail)
         return
     for label, text in _labelled_lines(detail):
-        click.echo(f"{label:<9} {escape_control_characters(text)}")
+        print_line(f"{label:<9} {text}")
     for position, reason in detail.letter.rejected[:limit]:
-        click.echo(f"  position {position}: {escape_control_characters(reason)}")
+        print_line(f"  position {position}: {reason}")
     if file:
         _print_file(file)
 
@@ -93,12 +91,12 @@ def _labelled_lines(detail: LetterDetail) -> Iterator[tuple[str, str]]:
 
 
 def _print_file(file: FileNow) -> None:
-    problem = f"; {file.reason}: {escape_control_characters(file.detail or '')}" if file.reason else ""
-    click.echo(f"file      {pluralize(file.records, 'record')} can be read{problem}")
+    problem = f"; {file.reason}: {file.detail or ''}" if file.reason else ""
+    print_line(f"file      {pluralize(file.records, 'record')} can be read{problem}")
     for record in file.rejected:
         if record.text is None:
-            click.echo(f"record {record.position}, {record.reason}: the file has no such record now")
+            print_line(f"record {record.position}, {record.reason}: the file has no such record now")
             continue
-        click.echo(f"record {record.position}, {record.reason}, {record.bytes:,} bytes:")
+        print_line(f"record {record.position}, {record.reason}, {record.bytes:,} bytes:")
         rest = " ... (--bytes 0 shows all)" if record.cut else ""
-        click.echo(f"  {escape_control_characters(record.text)}{rest}")
+        print_line(f"  {record.text}{rest}")

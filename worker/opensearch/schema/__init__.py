@@ -7,8 +7,13 @@ from typing import Any
 
 import msgspec
 
+from worker.pipeline.limits import Partition
+
 # Incremented with each change of the template. `trailsink setup` upgrades an older one and leaves a newer one alone.
 VERSION = 1
+
+# How much longer than its first events an index gets others.
+_DAYS_PER_INDEX = {Partition.DAY: 1, Partition.MONTH: 31}
 
 POLICIES = "/_plugins/_ism/policies"  # the path of retention policies
 
@@ -48,11 +53,50 @@ def _compatible(properties: dict[str, Any]) -> dict[str, Any]:
     return replaced
 
 
-def retention_policy(prefix: str, days: int) -> dict[str, Any]:
-    """Return the body of the policy that deletes the indices `{prefix}-*`, each `days` days after its creation."""
+def retention_policy(prefix: str, days: int, partition: Partition = Partition.DAY) -> dict[str, Any]:
+    """Return the body of the policy that deletes the indices `{prefix}-*` when their last events are `days` days old.
+
+    ISM counts an index's age from its creation, with its first events. The last ones are as much younger as an index
+    covers time. docs.opensearch.org/latest/im-plugin/ism/policies/#conditions
+    """
     text = _read("retention_policy.json").replace("{prefix}", prefix).replace("{days}", str(days))
-    policy: dict[str, Any] = msgspec.json.decode(text)
+    policy: dict[str, Any] = msgspec.json.decode(text.replace("{age}", str(days + _DAYS_PER_INDEX[partition])))
+    if partition is not Partition.DAY:
+        policy["policy"]["description"] += f", counted from the end of their {partition}"
     return policy
+
+
+def index_policy(
+    prefix: str, retention_days: int, read_only_days: int, partition: Partition = Partition.DAY
+) -> dict[str, Any] | None:
+    """Return the body of the policy for these numbers of days, of which 0 means never; None when both are 0."""
+    if retention_days:
+        return add_read_only_step(retention_policy(prefix, retention_days, partition), read_only_days)
+    return read_only_policy(prefix, read_only_days) if read_only_days else None
+
+
+def add_read_only_step(policy: dict[str, Any], days: int) -> dict[str, Any]:
+    """Return a retention policy that also blocks writes to each index, `days` days after its creation; 0 adds nothing.
+
+    docs.opensearch.org/latest/im-plugin/ism/policies/#read_only
+    """
+    if not days:
+        return policy
+    body = policy["policy"]
+    first, *others = body["states"]
+    retry = {"count": 3, "backoff": "exponential", "delay": "1m"}
+    transition = {"state_name": "read_only", "conditions": {"min_index_age": f"{days}d"}}
+    block = {"name": "read_only", "actions": [{"retry": retry, "read_only": {}}], "transitions": first["transitions"]}
+    states = [first | {"transitions": [transition]}, block, *others]
+    return {"policy": body | {"description": f"{body['description']}, read-only after {days} days", "states": states}}
+
+
+def read_only_policy(prefix: str, days: int) -> dict[str, Any]:
+    """Return the body of a policy that only blocks writes, and deletes nothing."""
+    body = retention_policy(prefix, days)["policy"]
+    kept = body["states"][0] | {"transitions": []}
+    body |= {"description": "Keep indices of trailsink", "states": [kept]}
+    return add_read_only_step({"policy": body}, days)
 
 
 def _read(name: str) -> str:

@@ -1,0 +1,165 @@
+"""The doctor's checks for what a stolen credential of the loader could do: docs/security.md."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from worker.health.check import check
+from worker.health.cluster_facts import differing_fields, is_same_field
+from worker.health.findings import Judgement
+from worker.health.observe import require
+from worker.health.rules import first_names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from worker.health.cluster_facts import ClusterFacts
+    from worker.health.index_facts import IndexFacts
+    from worker.settings import Settings
+
+# Every generation of the mapping has these fields. Others may be missing in an index that is older than the template.
+_CORE_FIELDS = ("@timestamp", "eventTime", "eventName", "eventSource", "userIdentity", "trailsink")
+
+# Bounds the searches for versions: the newest indices with something odd, and the last writes of each.
+_MAX_INDICES, _LAST_WRITES = 20, 2_000
+
+_SHARD_STATS = "indices.*.shards.*.routing.primary,indices.*.shards.*.docs,indices.*.shards.*.seq_no.max_seq_no"
+
+
+class IntegrityChecks:
+    """Whether documents were replaced, and whether indices are what the template makes them."""
+
+    def __init__(self, settings: Settings, cluster: ClusterFacts, indices: IndexFacts, now: datetime) -> None:
+        self._settings, self._cluster, self._indices, self._now = settings, cluster, indices, now
+        self._pattern = f"{settings.index_prefix}-*"
+
+    @check("overwritten events")
+    def overwritten(self) -> Iterator[Judgement]:
+        """Check that documents were only ever created.
+
+        Each write has a sequence number, and merging segments does not change the highest one. An index with more
+        writes than documents had some replaced, deleted or refused. What was replaced has a version above 1.
+        """
+        if self._settings.is_serverless:
+            return
+        surplus = self._surplus_writes()
+        names = sorted(surplus, reverse=True)[:_MAX_INDICES]
+        replaced = [f"{name}/{id_}" for name in names for id_ in self._replaced(name)]
+        quiet = [f"{name} ({surplus[name]:,})" for name in names if name != require(self._indices.last_written)]
+        if replaced:
+            fix = "change the loader's credentials, and compare with the files in the bucket: docs/security.md"
+            yield Judgement.fault(f"documents have a version above 1: {first_names(replaced)}", fix)
+        elif quiet:
+            evidence = f"more writes than documents in {first_names(quiet)}: replaced, deleted, or refused by the index"
+            yield Judgement.warning(evidence, "docs/security.md says how to find out")
+        else:
+            yield Judgement.ok("none: no document has a version above 1, or was deleted")
+
+    def _surplus_writes(self) -> dict[str, int]:
+        """Return how many writes of each index left no document of their own, where there are any."""
+        options = {"level": "shards", "filter_path": _SHARD_STATS, "ignore": 404}
+        response: Any = self._cluster.ask("GET", f"/{self._pattern}/_stats/docs", params=options)
+        surplus = {}
+        for name, index in response.get("indices", {}).items():
+            primaries = [
+                shard for shards in index["shards"].values() for shard in shards if shard["routing"].get("primary")
+            ]
+            writes = sum(shard["seq_no"]["max_seq_no"] + 1 for shard in primaries)
+            documents = sum(shard["docs"]["count"] for shard in primaries)
+            deleted = sum(shard["docs"]["deleted"] for shard in primaries)
+            if number := max(writes - documents, deleted):
+                surplus[name] = number
+        return surplus
+
+    def _replaced(self, index: str) -> list[str]:
+        """Return the ids of replaced documents among the last writes of an index."""
+        body = {"size": _LAST_WRITES, "_source": False, "version": True, "sort": [{"_seq_no": "desc"}]}
+        response: Any = self._cluster.client.search(index=index, body=body)
+        return [str(hit["_id"]) for hit in response["hits"]["hits"] if hit.get("_version", 1) > 1]
+
+    @check("mapping of each index")
+    def mappings(self) -> Iterator[Judgement]:
+        """Check that each index is searched as the template says: whoever creates one first chooses its mapping.
+
+        What is wrong with the index that was written last is the other check's to report.
+        """
+        response: Any = self._cluster.client.indices.get_mapping(index=self._pattern)
+        expected, last = self._cluster.expected_fields, require(self._indices.last_written)
+        altered = {
+            name: fields
+            for name, index in sorted(response.items(), reverse=True)
+            if (fields := altered_fields(expected, index.get("mappings", {})))
+            and not (name == last and differing_fields(expected, index["mappings"].get("properties")))
+        }
+        if altered:
+            evidence = first_names([f"{name} ({first_names(fields)})" for name, fields in altered.items()])
+            fix = "delete these indices, and load their days again: trailsink backfill --missing"
+            yield Judgement.fault(f"{len(altered)} of {len(response)} are not the template's: {evidence}", fix)
+        elif response:
+            yield Judgement.ok(f"{len(response)} of {len(response)} are the template's")
+
+    @check("write blocks")
+    def blocks(self) -> Iterator[Judgement]:
+        """Check that indices accept writes, apart from those that the policy has made read-only."""
+        if self._settings.is_serverless:
+            return
+        options = {"flat_settings": "true", "ignore": 404}
+        response: Any = self._cluster.ask("GET", f"/{self._pattern}/_settings/index.blocks.*", params=options)
+        blocked = {
+            name: sorted(block for block, value in index.get("settings", {}).items() if str(value) == "true")
+            for name, index in sorted(response.items(), reverse=True)
+            if isinstance(index, dict)
+        }
+        unexpected = [name for name, blocks in blocked.items() if blocks and not self._is_read_only_by_policy(name)]
+        if unexpected:
+            names = ", ".join(sorted({block for name in unexpected for block in blocked[name]}))
+            first = unexpected[0]
+            fix = f'free the disk if it is full, then PUT /{first}/_settings {{"{blocked[first][0]}": null}}'
+            yield Judgement.warning(f"{first_names(unexpected)} refuse writes: {names}", fix)
+        else:
+            expected = sum(map(bool, blocked.values()))
+            yield Judgement.ok(f"{expected} made read-only by the policy" if expected else "none")
+
+    def _is_read_only_by_policy(self, index: str) -> bool:
+        """Return whether the policy should have blocked an index by now, going by the end of its day or month."""
+        days = self._settings.read_only_days
+        match = re.search(r"-(\d{4})-(\d\d)(?:-(\d\d))?$", index)
+        if not days or not match:
+            return False
+        try:
+            day = datetime(int(match[1]), int(match[2]), int(match[3] or 1), tzinfo=UTC)
+        except ValueError:
+            return False
+        return self._now - day >= timedelta(days=days)
+
+
+def altered_fields(expected: Mapping[str, Any], mappings: Mapping[str, Any]) -> list[str]:
+    """Return what a mapping has that no version of the template makes: fields that are not searched as they should be.
+
+    Additional fields are the user's own.
+    """
+    properties: Mapping[str, Any] = mappings.get("properties") or {}
+    switched = [
+        name for name, value in (("enabled", "true"), ("dynamic", "false")) if _setting(mappings, name) != value
+    ]
+    missing = [name for name in _CORE_FIELDS if name not in properties]
+    return [*switched, *missing, *_changed(expected, properties)]
+
+
+def _setting(mappings: Mapping[str, Any], name: str) -> str:
+    return str(mappings.get(name, True)).lower()
+
+
+def _changed(expected: Mapping[str, Any], actual: Mapping[str, Any], path: str = "") -> list[str]:
+    names = []
+    for name, field in expected.items():
+        other = actual.get(name)
+        if other is None:
+            continue
+        if not is_same_field(field, other):
+            names.append(f"{path}{name}")
+        else:
+            names += _changed(field.get("properties", {}), other.get("properties") or {}, f"{path}{name}.")
+    return names
