@@ -188,6 +188,9 @@ class Demo:
         codes = [(bucket["key"], bucket["doc_count"]) for bucket in response["aggregations"]["codes"]["buckets"]]
         show("Which errors were there?\n  terms of errorCode", ("error", "times"), codes)
         self.pipeline.trailsink("search", "eventName:(StopLogging OR DeleteTrail)", "--limit", "3")
+        contains = "requestParameters.bucketName:*red-team*"
+        self.pipeline.trailsink("search", contains, "--limit", "3")
+        self.pipeline.trailsink("search", contains, "--count-by", "requestParameters.bucketName", "--limit", "3")
         self.pipeline.trailsink("explain", min(hit["eventID"] for hit in self.hits("eventName:DeleteTrail")))
 
     def hits(self, query: str) -> list[dict[str, Any]]:

@@ -248,3 +248,27 @@ def test_a_missing_event_ends_with_what_to_try(bench: Bench) -> None:
         assert f"trailsink {command}" in missing.stderr
     assert other.exit_code == 1
     assert other.stderr == f"Error: {request_id} is not an event's id but the requestID of {existing['eventID']}.\n"
+
+
+def test_a_piece_of_a_free_form_value_is_found_and_counted(bench: Bench) -> None:
+    """The commonest question of a hunt; OpenSearch's own query strings and aggregations answer it wrongly."""
+    index(bench, [event(requestParameters={"bucketName": f"acme-{name}-logs"}) for name in ("prod", "prod", "test")])
+
+    found = run_command("search", "requestParameters.bucketName:*prod*")
+    counted = run_command("search", "--count-by", "requestParameters.bucketName,eventName", "--format", "json")
+    listed = run_command(
+        "search", "requestParameters:*ACME*", "--ignore-case", "--count-by", "eventName", "--format", "csv"
+    )
+
+    assert found.stderr == "2 events.\n"
+    assert [json.loads(line) for line in counted.stdout.splitlines()] == [
+        {
+            "count": count,
+            "values": {"requestParameters.bucketName": f"acme-{name}-logs", "eventName": "GetObject"},
+            "first": "2026-03-01T10:00:00Z",
+            "last": "2026-03-01T10:00:00Z",
+        }
+        for name, count in (("prod", 2), ("test", 1))
+    ]
+    assert counted.stderr == "2 groups of 3 events.\n"
+    assert listed.stdout == "count,eventName,first,last\n3,GetObject,2026-03-01T10:00:00Z,2026-03-01T10:00:00Z\n"
