@@ -14,7 +14,7 @@ import pytest
 
 from infra.local.stack import SERVER_VARIABLE
 from tests.faults.test_neighbours import Consumer, Scene, scene, wait_for
-from tests.support.factories import event, key, log_file, s3_entry, s3_notice
+from tests.support.factories import BUCKET, event, key, log_file, s3_entry, s3_notice
 from tests.support.http_server import serving
 from tests.support.slow_cluster import SlowCluster, listening_cluster
 from tests.support.slow_s3 import Fault, SlowS3, listening_s3
@@ -59,7 +59,8 @@ class Dripping:
 @contextmanager
 def dripping(**settings: str) -> Iterator[Dripping]:
     with scene() as it, listening_s3(SlowS3()) as bucket, listening_cluster(SlowCluster(it.opensearch_url)) as cluster:
-        own = {"AWS_ENDPOINT_URL_S3": bucket.url, "TRAILSINK_OPENSEARCH_URL": cluster.url} | settings
+        addresses = {"AWS_ENDPOINT_URL_S3": bucket.url, "TRAILSINK_OPENSEARCH_URL": cluster.url}
+        own = addresses | {"TRAILSINK_BUCKETS": BUCKET} | settings
         yield Dripping(it, bucket, cluster, it.environment | own)
 
 
