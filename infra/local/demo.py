@@ -172,7 +172,7 @@ class Demo:
         show(
             f"Who assumed which role?\n  {query}",
             ("caller", "role", "times"),
-            [(*pair, times) for pair, times in roles.most_common(4)],
+            [(*pair, times) for pair, times in most_common(roles, 4)],
         )
         query = f"requestParameters.bucketName:{BUCKET}"
         calls = Counter((hit["eventName"], hit.get("errorCode", "-")) for hit in self.hits(query))
@@ -180,7 +180,7 @@ class Demo:
         show(
             f"Every call on one bucket?\n  {query}",
             ("call", "error", "times"),
-            [(*call, times) for call, times in calls.most_common(4)],
+            [(*call, times) for call, times in most_common(calls, 4)],
         )
         response = self.opensearch.search(
             index=INDICES, body={"size": 0, "aggs": {"codes": {"terms": {"field": "errorCode", "size": 4}}}}
@@ -231,6 +231,11 @@ class Demo:
     def check(self, name: str, value: object, expected: object) -> None:
         """Remember a wrong count."""
         self.pipeline.check(name, value, expected)
+
+
+def most_common(counts: Counter[tuple[str, str]], limit: int) -> list[tuple[tuple[str, str], int]]:
+    """Return the largest counts, in the same order on each run."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit]
 
 
 WORDS = {"Indexed": "indexed", "DeadLettered": "dead-lettered", "HandedBack": "handed back"}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
-from opensearchpy.exceptions import OpenSearchException
+from opensearchpy.exceptions import TransportError
 
 from worker.opensearch.schema import index_template
 
@@ -95,7 +95,9 @@ def read_field_kinds(client: OpenSearch, prefix: str) -> FieldKinds:
     )
     try:
         reported: dict[str, dict[str, Any]] = client.field_caps(index=f"{prefix}-*", params={"fields": "*"})["fields"]
-    except OpenSearchException:
+    except TransportError as error:
+        if not isinstance(error.status_code, int):  # no answer at all: the search would wait for none, too
+            raise
         reported = {}
     if "@timestamp" not in reported:
         return FieldKinds(own, bare)
