@@ -40,7 +40,10 @@ class IndexFacts:
         # Events with an absurd time have an index of their own, and do not measure the lag.
         dated = f"{self._indices},-{self._prefix}-undated*"  # with a star it need not exist
         fields = {"event": "@timestamp", "indexed": _INDEXED_AT}
-        body = {"size": 0, "aggs": {name: {"max": {"field": field}} for name, field in fields.items()}}
+        # A copy's name does not say when it was delivered, so its events keep any day, even one to come.
+        plausible = {"range": {"@timestamp": {"lt": (self._now + timedelta(days=1)).isoformat()}}}
+        aggregations = {name: {"max": {"field": field}} for name, field in fields.items()}
+        body = {"size": 0, "query": plausible, "aggs": aggregations}
         response: Any = self._cluster.client.search(index=dated, body=body)
         times = {name: result.get("value") for name, result in response.get("aggregations", {}).items()}
         return IndexFreshness(_timestamp(times.get("event")), _timestamp(times.get("indexed")))
