@@ -212,6 +212,9 @@ def test_an_event_is_explained_with_file_position_times_and_form(bench: Bench) -
         "event_time": "2026-03-01T10:00:00Z",
         "delivered_at": "2026-03-01T10:05:00Z",
         "degraded": "",
+        "document_id": bench.documents()[whole["eventID"]]["_id"],
+        "unchecked": False,
+        "conflicting": False,
         "event": "s3.amazonaws.com GetObject",
     }
     assert "delivered  2026-03-01 10:05 UTC" in degraded

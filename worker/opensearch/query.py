@@ -50,10 +50,13 @@ def _parse(query: str) -> tree.Item:
     try:
         root: tree.Item = parser.parse(query)
     except ParseError as error:
-        reason = " ".join(str(error).split()).rstrip(".")
-        advice = 'Values that contain : / ( or spaces need quotes, as in arn:"a:b/c"'
-        raise SetupError(f"The query cannot be parsed: {reason}. {advice}.") from error
+        raise SetupError(f"{_unparsable(str(error))}.") from error
     return root
+
+
+def _unparsable(reason: str) -> str:
+    text = " ".join(reason.split()).rstrip(".!")
+    return f'The query cannot be parsed: {text}. Values that contain : / ( or spaces need quotes, as in arn:"a:b/c"'
 
 
 class _Translator:
@@ -110,6 +113,8 @@ class _Translator:
 
     def _field(self, node: tree.SearchField) -> Clause:
         name, value = unescape(node.name), node.children[0]
+        if isinstance(value, tree.SearchField):  # the grammar takes a:b:c for fields in fields
+            refuse(_unparsable(f"{node.name}:{value.name}: has two colons"))
         if name == "_exists_":
             return self._exists(unescape(str(value).strip().strip('"')))
         if name == "*":
