@@ -141,11 +141,15 @@ class Secured:
                 self.sqs.delete_message(QueueUrl=self.settings.queue_url, ReceiptHandle=message["ReceiptHandle"])
         return len(failed)
 
-    def indexed_ids(self) -> set[str]:
-        """The ids of all events in this test's indices, refreshed."""
+    def hits(self) -> list[dict[str, Any]]:
+        """All documents in this test's indices, refreshed."""
         self.admin.indices.refresh(index=f"{self.prefix}-*")
-        hits = self.admin.search(index=f"{self.prefix}-*", body={"size": 1000})["hits"]["hits"]
-        return {hit["_source"]["eventID"] for hit in hits}
+        hits: list[dict[str, Any]] = self.admin.search(index=f"{self.prefix}-*", body={"size": 1000})["hits"]["hits"]
+        return hits
+
+    def indexed_ids(self) -> set[str]:
+        """The event ids of these."""
+        return {hit["_source"]["eventID"] for hit in self.hits()}
 
     def dead_letters(self) -> int:
         return self.depth(self.settings.dead_letter_queue_url)
@@ -390,7 +394,7 @@ def test_the_doctor_sees_what_a_stolen_loader_credential_did(authorized: Secured
     """OpenSearch has no permission to create without replacing; so what was done must show: docs/security.md."""
     authorized.put(event(), event())
     authorized.handle()
-    stolen_id = min(authorized.indexed_ids())
+    stolen_id = min(hit["_id"] for hit in authorized.hits())
     (index,) = authorized.admin.indices.get(index=f"{authorized.prefix}-*")
     foreign = f"{authorized.prefix}-2099-01-01"
     hidden = {"mappings": {"properties": {"eventName": {"type": "keyword", "index": False, "doc_values": False}}}}
@@ -407,7 +411,7 @@ def test_the_doctor_sees_what_a_stolen_loader_credential_did(authorized: Secured
         for request in refused:
             with pytest.raises(TransportError, match="403"):
                 request()
-    authorized.indexed_ids()
+    authorized.hits()  # which refreshes
     authorized.sign_in_as(EXAMINER)
     found = run_doctor()
 

@@ -295,7 +295,8 @@ def test_copies_in_a_folder_tree_are_listed_like_those_in_a_bucket(
 
 def test_sources_beside_each_other_are_not_listed_at_the_same_time() -> None:
     """A bucket with a prefix for each of three hundred accounts would fill the memory with pages."""
-    keys = [f"{number:03d}/{key}" for number in range(300) for key in list(year_of_files())[:40]]
+    files = list(year_of_files())[:40]
+    keys = [f"{number:03d}/{key}" for number in range(300) for key in files]
     bucket = MemoryBucket(keys)
     sources = [KeySource(f"{number:03d}/AWSLogs/") for number in range(300)]
 
