@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Annotated, Protocol, cast
 
 import msgspec
@@ -62,9 +62,10 @@ class _AggregatedEvent(TypedDict, total=False):
     timeWindow: _Window | None
 
 
-_EVENT = TypeAdapter(_Event).validator.validate_json
+# Built when first needed: hardly any record is examined alone, and a cold start has to wait for what is built here.
+_event_adapter = cache(lambda: TypeAdapter(_Event))
+_aggregated_adapter = cache(lambda: TypeAdapter(_AggregatedEvent))
 _TIMES = TypeAdapter(list[str | None]).validator.validate_python
-_AGGREGATED = TypeAdapter(_AggregatedEvent).validator.validate_json
 
 # msgspec picks some members out of each record in half of the time in which pydantic's parser reads all of it. It knows
 # their names with and without escapes, and no value is a number between 1 and 0.
@@ -179,7 +180,7 @@ def read_record(raw: msgspec.Raw | bytes, position: int, *, max_depth: int, max_
     if degrade_reason := "not_representable" if isinstance(raw, bytes) else _degrade_reason(text, max_depth):
         return _read_odd(text, raw, position, degrade_reason)
     try:
-        event = _EVENT(text)
+        event = _event_adapter().validate_json(text)
     except ValidationError as cause:
         representable = cause.errors(include_url=False, include_input=False)[0]["type"] != "json_invalid"
         return _read_odd(text, raw, position, "" if representable else "not_representable")
@@ -214,7 +215,7 @@ def _has_reserved_member(text: bytes) -> bool:
 def _window_start(text: bytes) -> str | None:
     """Return the start of an aggregated event's window."""
     try:
-        window = _AGGREGATED(text).get("timeWindow")
+        window = _aggregated_adapter().validate_json(text).get("timeWindow")
     except ValidationError:
         return None
     return window.get("windowStart") if window else None
