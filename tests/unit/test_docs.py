@@ -107,3 +107,9 @@ def test_only_what_exists_is_named(path: Path) -> None:
     assert set(typed) <= commands(main, "trailsink")
     assert set(re.findall(r"\bmake ([a-z]+)", code)) <= targets
     assert set(re.findall(r"(?<!_)TRAILSINK_[A-Z0-9_]+(?![A-Z0-9_*])", code)) <= {*map(variable, Settings.model_fields)}
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.name)
+def test_no_page_has_a_gap_to_fill(path: Path) -> None:
+    """A figure that is not measured yet is not published."""
+    assert re.findall(r"^[A-Z]+_[A-Z_]+$", path.read_text(encoding="utf-8"), re.MULTILINE) == []
