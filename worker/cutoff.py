@@ -7,10 +7,20 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    class _Urllib3Connection:
+        """What WatchedConnection needs of the connections of urllib3's kind that it is mixed into."""
+
+        sock: socket.socket | None
+
+        def _new_conn(self) -> socket.socket: ...
+        def putrequest(self, *words: Any, **options: Any) -> None: ...  # noqa: ANN401
+else:
+    _Urllib3Connection = object
 
 _current = threading.local()
 
@@ -94,3 +104,22 @@ def watch_socket(opened: socket.socket) -> None:
     """Put a connected socket under the cutoff of this thread; raises TimeoutError when that is over."""
     if cutoff := active_cutoff():
         cutoff.watch(opened)
+
+
+class WatchedConnection(_Urllib3Connection):
+    """Mixed into a connection of urllib3's kind: its socket is under the cutoff of the thread that uses it."""
+
+    def _new_conn(self) -> socket.socket:
+        opened = super()._new_conn()
+        try:
+            watch_socket(opened)  # a TLS handshake follows, and is watched, too
+        except TimeoutError:
+            opened.close()
+            raise
+        return opened
+
+    def putrequest(self, *words: Any, **options: Any) -> None:  # noqa: ANN401 - passed through
+        """Start a request, perhaps on a socket that is kept from an earlier one."""
+        if self.sock is not None:
+            watch_socket(self.sock)
+        super().putrequest(*words, **options)

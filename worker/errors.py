@@ -36,6 +36,10 @@ class Reason(StrEnum):
     FOREIGN_BUCKET = "foreign_bucket"
 
 
+# A second look at the object decides: a proxy, or a store that is not S3, may have changed its bytes on the way.
+DOUBTFUL = frozenset({Reason.EMPTY, Reason.TRUNCATED, Reason.CORRUPT, Reason.NOT_JSON, Reason.NO_RECORDS})
+
+
 class TrailsinkError(Exception):
     """Root of every error that trailsink raises on purpose."""
 

@@ -12,46 +12,15 @@ from botocore.awsrequest import (
 )
 from botocore.exceptions import ReadTimeoutError
 
-from worker.cutoff import active_cutoff, watch_socket
+from worker.cutoff import WatchedConnection, active_cutoff
 
 if TYPE_CHECKING:
-    import socket
-
     from botocore.client import BaseClient
 
 
-def _watched(opened: socket.socket) -> socket.socket:
-    """Watch a socket that was just connected: the TLS handshake follows, and is watched, too."""
-    try:
-        watch_socket(opened)
-    except TimeoutError:
-        opened.close()
-        raise
-    return opened
-
-
-class _WatchedAwsConnection(AWSHTTPConnection):
-    """botocore's connection, whose socket is watched while it is used."""
-
-    def _new_conn(self) -> socket.socket:
-        return _watched(super()._new_conn())
-
-    def putrequest(self, *words: Any, **options: Any) -> None:  # noqa: ANN401 - passed through
-        if self.sock is not None:  # kept from an earlier request
-            watch_socket(self.sock)
-        super().putrequest(*words, **options)
-
-
-class _WatchedSecureAwsConnection(AWSHTTPSConnection):
-    """The same over TLS."""
-
-    def _new_conn(self) -> socket.socket:
-        return _watched(super()._new_conn())
-
-    def putrequest(self, *words: Any, **options: Any) -> None:  # noqa: ANN401 - passed through
-        if self.sock is not None:
-            watch_socket(self.sock)
-        super().putrequest(*words, **options)
+# Made by `type`: by their annotations, the two bases of botocore's own classes contradict each other.
+_WatchedAwsConnection = type("_WatchedAwsConnection", (WatchedConnection, AWSHTTPConnection), {})
+_WatchedSecureAwsConnection = type("_WatchedSecureAwsConnection", (WatchedConnection, AWSHTTPSConnection), {})
 
 
 class _WatchedAwsPool(AWSHTTPConnectionPool):

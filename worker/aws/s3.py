@@ -27,6 +27,7 @@ from worker.cutoff import Cutoff
 from worker.errors import Reason, StoreUnavailable, UnreadableObject
 from worker.pipeline.buckets import NOT_ALLOWED, AllowedBuckets
 from worker.pipeline.objects import FetchedObject, ObjectHead
+from worker.pipeline.ports import MISMATCH, SLOW
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,9 +59,6 @@ _NO_SUCH_VERSION = ("MethodNotAllowed", "InvalidArgument")
 
 # For an object that no batch waits for.
 _FETCH_SECONDS = 120.0
-
-SLOW = "s3:slow"
-MISMATCH = "s3:mismatch"
 
 # An eTag of this form is the MD5 of the content, unless it was encrypted with a key of KMS or of the customer.
 # docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html

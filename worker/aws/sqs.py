@@ -10,7 +10,7 @@ from worker.aws.dead_letters import attribute_sets
 from worker.aws.errors import error_cause, error_code, queue_error_text
 from worker.cutoff import Cutoff
 from worker.errors import QueueUnavailable
-from worker.pipeline.ports import DeadLetter, HandBack, Message
+from worker.pipeline.ports import MESSAGE_BYTES, DeadLetter, HandBack, Message
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -26,10 +26,6 @@ if TYPE_CHECKING:
     )
 
 _BATCH = 10  # entries of one batch call
-
-# Entries of one batch share the limit of one message. Queues created before August 2025 may still have 256 KiB.
-# docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
-_BATCH_BYTES = 200 << 10
 
 # How long a call may take beyond the wait that it asks for, with botocore's attempts.
 _CALL_SECONDS = 30.0
@@ -268,12 +264,12 @@ def chunked(entries: Sequence[T]) -> Iterator[Sequence[T]]:
 def _cut_by_bytes(messages: Iterable[Outgoing]) -> Iterator[list[Outgoing]]:
     """Cut into batches that SQS takes; a message that is larger than a batch goes alone."""
     batch: list[Outgoing] = []
-    room = _BATCH_BYTES
+    room = MESSAGE_BYTES  # which the entries of a batch share
     for message in messages:
         size = message.size
         if batch and (len(batch) == _BATCH or size > room):
             yield batch
-            batch, room = [], _BATCH_BYTES
+            batch, room = [], MESSAGE_BYTES
         batch.append(message)
         room -= size
     if batch:

@@ -174,9 +174,9 @@ def read_record(raw: msgspec.Raw | bytes, position: int, *, max_depth: int, max_
     request near 1,000 levels (github.com/opensearch-project/OpenSearch/issues/15985 is a relative). So does one of more
     than MAX_MEMBERS or MAX_BYTES, or with a member of ours. One of more than `max_bytes` can never be sent.
     """
-    text = bytes(raw)
-    if len(text) > max_bytes:
+    if len(memoryview(raw)) > max_bytes:  # without a copy of it
         return Rejection(position, "too_large")
+    text = bytes(raw)
     if degrade_reason := "not_representable" if isinstance(raw, bytes) else _degrade_reason(text, max_depth):
         return _read_odd(text, raw, position, degrade_reason)
     try:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, TypeAlias
 
 from worker.dlq.reasons import MAX_RECEIVES, UNDELIVERED, UNKNOWN
-from worker.errors import Reason
+from worker.errors import DOUBTFUL, Reason
 from worker.pipeline.buckets import NOT_ALLOWED
 from worker.pipeline.notifications import s3_notification
 from worker.pipeline.objects import ObjectHead
@@ -16,11 +16,9 @@ if TYPE_CHECKING:
     from worker.dlq.letters import Letter
     from worker.pipeline.objects import ObjectRef
 
-# The object is read again: something between S3 and the consumer may have changed its bytes.
-_DOUBTFUL = frozenset({Reason.EMPTY, Reason.TRUNCATED, Reason.CORRUPT, Reason.NOT_JSON, Reason.NO_RECORDS})
 
 # The fault is in the object's own bytes: reading the same bytes again gives the same result.
-_FAULT_IN_BYTES = _DOUBTFUL | {Reason.RECORDS_REJECTED, Reason.UNINDEXABLE}
+_FAULT_IN_BYTES = DOUBTFUL | {Reason.RECORDS_REJECTED, Reason.UNINDEXABLE}
 
 # A limit that the operator can raise. Nothing in S3 or in the letter shows whether that happened.
 _OVER_A_LIMIT = frozenset({Reason.TOO_LARGE, Reason.TOO_SCATTERED})
@@ -98,7 +96,7 @@ class Assessment:
 def must_be_read(letter: Letter, state: ObjectState) -> bool:
     """Return whether only another look at the unchanged object can tell if its letter still holds."""
     ref = depends_on_s3(letter)
-    if ref is None or letter.reason not in _DOUBTFUL or not isinstance(state, ObjectHead):
+    if ref is None or letter.reason not in DOUBTFUL or not isinstance(state, ObjectHead):
         return False
     return state.readable and not _was_replaced(letter, ref, state)
 

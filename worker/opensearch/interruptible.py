@@ -9,7 +9,7 @@ from requests.adapters import HTTPAdapter
 from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-from worker.cutoff import active_cutoff, watch_socket
+from worker.cutoff import WatchedConnection, active_cutoff
 
 if TYPE_CHECKING:
     import socket
@@ -17,37 +17,26 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS = 10.0
 
 
-class _WatchedConnection(HTTPConnection):
+class _WatchedHttpConnection(WatchedConnection, HTTPConnection):
     """urllib3's connection, whose socket is watched while it is used."""
 
     def _new_conn(self) -> socket.socket:
         if cutoff := active_cutoff():
             # urllib3 applies it to each address of a name: several that are silent must not add up to a batch.
             self.timeout = max(0.001, min(_CONNECT_SECONDS, cutoff.remaining()))
-        opened = super()._new_conn()
-        try:
-            watch_socket(opened)
-        except TimeoutError:
-            opened.close()
-            raise
-        return opened
-
-    def putrequest(self, *words: Any, **options: Any) -> None:  # noqa: ANN401 - passed through
-        if self.sock is not None:  # kept from an earlier request
-            watch_socket(self.sock)
-        super().putrequest(*words, **options)
+        return super()._new_conn()
 
 
-class _WatchedSecureConnection(_WatchedConnection, HTTPSConnection):
+class _WatchedHttpsConnection(_WatchedHttpConnection, HTTPSConnection):
     """The same over TLS: the handshake is watched, too."""
 
 
 class _WatchedPool(HTTPConnectionPool):
-    ConnectionCls = _WatchedConnection
+    ConnectionCls = _WatchedHttpConnection
 
 
 class _WatchedSecurePool(HTTPSConnectionPool):
-    ConnectionCls = _WatchedSecureConnection
+    ConnectionCls = _WatchedHttpsConnection
 
 
 class InterruptibleUrllib3Connection(Urllib3HttpConnection):
@@ -55,7 +44,7 @@ class InterruptibleUrllib3Connection(Urllib3HttpConnection):
 
     def _create_urllib3_pool(self) -> None:
         super()._create_urllib3_pool()
-        self.pool.ConnectionCls = _WatchedSecureConnection if self.use_ssl else _WatchedConnection
+        self.pool.ConnectionCls = _WatchedHttpsConnection if self.use_ssl else _WatchedHttpConnection
 
 
 class InterruptibleAdapter(HTTPAdapter):

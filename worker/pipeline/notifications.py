@@ -252,6 +252,16 @@ def s3_notification(ref: ObjectRef) -> str:
 
     A dead letter, a backfill and a redrive all use it, so that every object takes the same way.
     """
+    return wrap_records([s3_record(ref)])
+
+
+def wrap_records(records: Iterable[str]) -> str:
+    """Return the S3 event notification of these records."""
+    return f'{{"Records":[{",".join(records)}]}}'
+
+
+def s3_record(ref: ObjectRef) -> str:
+    """Return the record of an S3 event notification that announces `ref`."""
     optional = {"size": ref.size, "eTag": ref.etag, "versionId": ref.version_id}
     created: dict[str, object] = {"key": quote_plus(ref.key, safe="/")}
     created |= {name: value for name, value in optional.items() if value is not None}
@@ -259,4 +269,4 @@ def s3_notification(ref: ObjectRef) -> str:
     if ref.notified_at is not None:
         record["eventTime"] = ref.notified_at.isoformat().replace("+00:00", "Z")
     record["s3"] = {"s3SchemaVersion": "1.0", "bucket": {"name": ref.bucket}, "object": created}
-    return msgspec.json.encode({"Records": [record]}).decode()
+    return msgspec.json.encode(record).decode()

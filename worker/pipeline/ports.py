@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from worker.pipeline.documents import Action
     from worker.pipeline.objects import FetchedObject, ObjectRef
 
+# Causes of StoreUnavailable: an object that came too slowly, and one that S3 itself describes differently.
+SLOW = "s3:slow"
+MISMATCH = "s3:mismatch"
+
+# What one message, or a batch of them, may have. Queues created before August 2025 may still allow 256 KiB only.
+# docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
+MESSAGE_BYTES = 200 << 10
+
 
 class Message(msgspec.Struct, frozen=True):
     """One SQS message of a batch."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from worker.cutoff import Cutoff
 from worker.errors import OutOfTime, Reason, StoreUnavailable, UnreadableObject
 from worker.pipeline.deadline import DEADLINE
+from worker.pipeline.ports import SLOW
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from worker.pipeline.limits import Limits
     from worker.pipeline.objects import FetchedObject
     from worker.pipeline.ports import PendingGet, Store
-
-SLOW = "s3:slow"
 
 # An object of at most this size waits in a socket's buffer until it is read: Linux starts with 128 KiB, of which half
 # may be data (docs.kernel.org/networking/ip-sysctl.html, tcp_rmem and tcp_adv_win_scale).

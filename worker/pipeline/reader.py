@@ -58,12 +58,9 @@ class FileReader:
         raws = split_records(text, lambda: not self._deadline.must_stop())
         tally.problem, tally.read = raws.problem, len(raws.records)
         records: list[Record] = []
-        for first, group in self._groups(raws.records):
+        for first, group in _groups(raws.records):
             if self._deadline.must_stop():
                 raise OutOfTime(self._deadline.stop_reason)
-            if len(group) == 1 and len(memoryview(group[0])) > self._limits.bulk_max_bytes:
-                tally.reject(first, "too_large")  # without a copy of it
-                continue
             for record in read_records(
                 group, first, max_depth=self._limits.max_depth, max_bytes=self._limits.bulk_max_bytes
             ):
@@ -73,24 +70,6 @@ class FileReader:
                     records.append(record)
         tally.oldest_event = min({record.time for record in records if record.time}, default=None)
         return records
-
-    def _groups(self, raws: list[msgspec.Raw | bytes]) -> Iterator[tuple[int, list[msgspec.Raw | bytes]]]:
-        """Cut records into groups of bounded number and bytes, each with the position of its first.
-
-        One that is too large to be sent is a group of its own.
-        """
-        first = size = 0
-        for place, raw in enumerate(raws):
-            length = len(memoryview(raw))
-            if place > first and length > self._limits.bulk_max_bytes:
-                yield first, raws[first:place]
-                first = place
-            size += length
-            if size >= BYTES_PER_CLOCK_CHECK or place + 1 - first == _RECORDS_PER_CLOCK_CHECK:
-                yield first, raws[first : place + 1]
-                first, size = place + 1, 0
-        if first < len(raws):
-            yield first, raws[first:]
 
     @staticmethod
     def _is_plausible(delivered_at: datetime | None, modified_at: datetime) -> bool:
@@ -118,3 +97,15 @@ class FileReader:
             max_indices=limits.max_days_per_file,
             delivered=iso_seconds(delivered),
         )
+
+
+def _groups(raws: list[msgspec.Raw | bytes]) -> Iterator[tuple[int, list[msgspec.Raw | bytes]]]:
+    """Cut records into groups of bounded number and bytes, each with the position of its first."""
+    first = size = 0
+    for place, raw in enumerate(raws):
+        size += len(memoryview(raw))
+        if size >= BYTES_PER_CLOCK_CHECK or place + 1 - first == _RECORDS_PER_CLOCK_CHECK:
+            yield first, raws[first : place + 1]
+            first, size = place + 1, 0
+    if first < len(raws):
+        yield first, raws[first:]

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from worker.cutoff import Cutoff
 from worker.errors import QueueUnavailable
 from worker.pipeline.deadline import DEADLINE
-from worker.pipeline.notifications import s3_notification
+from worker.pipeline.notifications import s3_notification, s3_record, wrap_records
+from worker.pipeline.ports import MESSAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -23,11 +24,6 @@ MAX_OBJECTS = 100
 # the requests, and each consumer splits some of them.
 _ONE_BY_ONE = 500
 _PART = 200
-# Queues created before August 2025 may still have 256 KiB.
-# docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/quotas-messages.html
-_PART_BYTES = 200 << 10
-
-_HEAD, _TAIL = '{"Records":[', "]}"
 
 
 class Splitter:
@@ -62,10 +58,10 @@ def split_bodies(refs: Sequence[ObjectRef]) -> Iterator[str]:
     records: list[str] = []
     size = 0
     for ref in refs:
-        record = s3_notification(ref).removeprefix(_HEAD).removesuffix(_TAIL)
-        if records and (len(records) == _PART or size + len(record) > _PART_BYTES):
-            yield f"{_HEAD}{','.join(records)}{_TAIL}"
+        record = s3_record(ref)
+        if records and (len(records) == _PART or size + len(record) > MESSAGE_BYTES):
+            yield wrap_records(records)
             records, size = [], 0
         records.append(record)
         size += len(record) + 1
-    yield f"{_HEAD}{','.join(records)}{_TAIL}"
+    yield wrap_records(records)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from worker.cloudtrail.keys import is_marker, is_query_result
 from worker.cutoff import Cutoff
-from worker.errors import NoEvents, OutOfTime, Reason, StoreUnavailable, Unavailable, UnreadableObject
+from worker.errors import DOUBTFUL, NoEvents, OutOfTime, Reason, StoreUnavailable, Unavailable, UnreadableObject
 from worker.pipeline.deadline import DEADLINE
 from worker.pipeline.documents import to_actions
+from worker.pipeline.ports import MISMATCH
 from worker.pipeline.prefetch import Prefetcher
 from worker.pipeline.reader import BYTES_PER_CLOCK_CHECK, FileReader
 
@@ -30,13 +31,9 @@ if TYPE_CHECKING:
 
 CRASH = "crash"
 
-# What a second look can change: a proxy or a store that is no S3 may have answered with something else.
-DOUBTFUL = frozenset({Reason.EMPTY, Reason.TRUNCATED, Reason.CORRUPT, Reason.NOT_JSON, Reason.NO_RECORDS})
-
 # A whole file of another format, not a damaged log file.
 _NO_LOG_FILE = (Reason.EMPTY, Reason.NOT_JSON, Reason.NO_RECORDS)
 
-_MISMATCH = "s3:mismatch"
 _SECOND_LOOK_SECONDS = 30.0
 
 
@@ -145,7 +142,7 @@ class ActionStream:
     @staticmethod
     def _compare(first: tuple[int, Reason, str], tally: FileTally, problem: UnreadableObject) -> None:
         if first != (tally.stored_bytes, problem.reason, problem.detail):
-            raise StoreUnavailable(_MISMATCH) from problem
+            raise StoreUnavailable(MISMATCH) from problem
 
     def _refuse(self, tally: FileTally, cause: NoEvents | UnreadableObject) -> None:
         match _no_events(tally.ref.key, cause):
