@@ -12,6 +12,11 @@ def error_code(error: ClientError | BotoCoreError) -> str:
     return str(error.response.get("Error", {}).get("Code", "unknown")) if isinstance(error, ClientError) else ""
 
 
+def error_status(error: ClientError) -> int:
+    """Return the HTTP status of AWS's error, 0 where there was none."""
+    return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
 def error_cause(service: str, error: ClientError | BotoCoreError) -> str:
     """Return a short cause for logs: the service, and AWS's code or the SDK's class, as in s3:AccessDenied."""
     if is_role_refusal(error):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from worker.aws.errors import error_code, error_text
+from worker.aws.errors import error_code, error_status, error_text
 from worker.errors import SetupError
 
 if TYPE_CHECKING:
@@ -47,9 +47,9 @@ class Account:
             response = self._s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=owner)
             region = response.get("BucketRegion", self.region)
         except ClientError as error:
-            metadata = error.response.get("ResponseMetadata", {})
-            region = metadata.get("HTTPHeaders", {}).get("x-amz-bucket-region", "")
-            if metadata.get("HTTPStatusCode") == HTTPStatus.NOT_FOUND:
+            headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+            region = headers.get("x-amz-bucket-region", "")
+            if error_status(error) == HTTPStatus.NOT_FOUND:
                 raise SetupError(f"There is no bucket {bucket}.") from error
             if not region or region == self.region:
                 raise SetupError(

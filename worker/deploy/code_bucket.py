@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from worker.aws.errors import error_code, error_text
+from worker.aws.errors import error_code, error_status, error_text
 from worker.aws.partitions import partition_of
+from worker.aws.session import expect_bucket_owner
+from worker.deploy.deployed import parameter_values
 from worker.errors import SetupError
 
 if TYPE_CHECKING:
@@ -61,7 +63,9 @@ class CodeBucket:
 
     @cached_property
     def _s3(self) -> S3Client:
-        return self._session.client("s3")
+        client = self._session.client("s3")
+        expect_bucket_owner(client, self._owner)
+        return client
 
     @cached_property
     def _knows_namespaces(self) -> bool:
@@ -75,7 +79,7 @@ class CodeBucket:
         try:
             if self._is_own and not self._exists():
                 self._create()
-            self._s3.put_object(Bucket=self.name, Key=key, Body=body, ExpectedBucketOwner=self._owner)
+            self._s3.put_object(Bucket=self.name, Key=key, Body=body)
         except (ClientError, BotoCoreError) as error:
             owner = ""
             if error_code(error) == "AccessDenied":
@@ -85,10 +89,10 @@ class CodeBucket:
 
     def _exists(self) -> bool:
         try:
-            self._s3.head_bucket(Bucket=self.name, ExpectedBucketOwner=self._owner)
+            self._s3.head_bucket(Bucket=self.name)
         except ClientError as error:
             # Without s3:ListBucket, a missing bucket is forbidden, too. Then its creation says whose it is.
-            if _status(error) in (HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN):
+            if error_status(error) in (HTTPStatus.NOT_FOUND, HTTPStatus.FORBIDDEN):
                 return False
             raise
         return True
@@ -116,7 +120,6 @@ class CodeBucket:
         """Keep the public and connections without TLS out of a new bucket."""
         self._s3.put_public_access_block(
             Bucket=self.name,
-            ExpectedBucketOwner=self._owner,
             PublicAccessBlockConfiguration={
                 "BlockPublicAcls": True,
                 "IgnorePublicAcls": True,
@@ -134,7 +137,7 @@ class CodeBucket:
             "Condition": {"Bool": {"aws:SecureTransport": "false"}},
         }
         policy = json.dumps({"Version": "2012-10-17", "Statement": [deny]})
-        self._s3.put_bucket_policy(Bucket=self.name, Policy=policy, ExpectedBucketOwner=self._owner)
+        self._s3.put_bucket_policy(Bucket=self.name, Policy=policy)
 
     # What is no longer used
 
@@ -150,7 +153,7 @@ class CodeBucket:
             before = datetime.now(UTC) - _UNUSED_AFTER
             unused = [key for key, modified in self._uploads() if key not in used and modified < before]
             for key in unused:
-                self._s3.delete_object(Bucket=self.name, Key=key, ExpectedBucketOwner=self._owner)
+                self._s3.delete_object(Bucket=self.name, Key=key)
         except (ClientError, BotoCoreError):
             return 0
         return len(unused)
@@ -165,8 +168,8 @@ class CodeBucket:
             if others:
                 return f"The bucket {self.name} stays, because the stack {min(others)} has its bundle in it."
             for key, _ in self._uploads():
-                self._s3.delete_object(Bucket=self.name, Key=key, ExpectedBucketOwner=self._owner)
-            self._s3.delete_bucket(Bucket=self.name, ExpectedBucketOwner=self._owner)
+                self._s3.delete_object(Bucket=self.name, Key=key)
+            self._s3.delete_bucket(Bucket=self.name)
         except (ClientError, BotoCoreError) as error:
             return f"The bucket {self.name} with the bundle stays: {error_text(error)}."
         return f"The bucket {self.name} with the bundle is deleted."
@@ -175,17 +178,11 @@ class CodeBucket:
         """Yield the name and the parameters of each stack of this account and region."""
         for page in self._session.client("cloudformation").get_paginator("describe_stacks").paginate():
             for stack in page["Stacks"]:
-                parameters = stack.get("Parameters", [])
-                yield (
-                    stack["StackName"],
-                    {entry.get("ParameterKey", ""): entry.get("ParameterValue", "") for entry in parameters},
-                )
+                yield stack["StackName"], parameter_values(stack)
 
     def _uploads(self) -> Iterator[tuple[str, datetime]]:
         """Yield key and time of the objects that `upload` has put into the bucket, and of no others."""
-        pages = self._s3.get_paginator("list_objects_v2").paginate(
-            Bucket=self.name, Prefix=_UPLOADS, ExpectedBucketOwner=self._owner
-        )
+        pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=self.name, Prefix=_UPLOADS)
         for page in pages:
             for entry in page.get("Contents", []):
                 yield entry["Key"], entry["LastModified"]
@@ -208,7 +205,3 @@ def own_bucket_name(account: str, region: str) -> str:
 def own_bucket_names(account: str, region: str) -> set[str]:
     """Return the names that the bucket for uploads can have, with those of older versions."""
     return {own_bucket_name(account, region), f"trailsink-code-{account}-{region}"}
-
-
-def _status(error: ClientError) -> int:
-    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from types_boto3_cloudformation import CloudFormationClient
+    from types_boto3_cloudformation.type_defs import StackTypeDef
 
     from worker.settings import Settings
 
@@ -72,10 +73,17 @@ def describe_stack(client: CloudFormationClient, name: str) -> DeployedStack:
         if "does not exist" in error_text(error):
             raise SetupError(f"There is no stack {name} in {client.meta.region_name}.") from error
         raise SetupError(f"The stack {name} cannot be read: {error_text(error)}.") from error
-    parameters, outputs = stack.get("Parameters", []), stack.get("Outputs", [])
-    values = {parameter.get("ParameterKey", ""): parameter.get("ParameterValue", "") for parameter in parameters}
-    values |= {output.get("OutputKey", ""): output.get("OutputValue", "") for output in outputs}
-    return DeployedStack(name, values, _template(client, name))
+    return DeployedStack(name, parameter_values(stack) | output_values(stack), _template(client, name))
+
+
+def parameter_values(stack: StackTypeDef) -> dict[str, str]:
+    """Return the parameters of a stack's description by name."""
+    return {entry.get("ParameterKey", ""): entry.get("ParameterValue", "") for entry in stack.get("Parameters", [])}
+
+
+def output_values(stack: StackTypeDef) -> dict[str, str]:
+    """Return the outputs of a stack's description by name."""
+    return {entry.get("OutputKey", ""): entry.get("OutputValue", "") for entry in stack.get("Outputs", [])}
 
 
 def _template(client: CloudFormationClient, name: str) -> str:

@@ -19,8 +19,8 @@ from worker.aws.bucket_notifications import (
     normalized,
     remove_queue,
 )
-from worker.aws.errors import error_code, error_text
-from worker.aws.session import config, open_session
+from worker.aws.errors import error_code, error_status, error_text
+from worker.aws.session import config, expect_bucket_owner, open_session
 from worker.deploy.custom_resource import RetryableFailure, WorkResult, read_variables, serve
 from worker.errors import SetupError, TrailsinkError
 
@@ -198,8 +198,8 @@ class BucketNotifications:
 
     def __init__(self, variables: NotificationVariables, clock: InvocationClock, *, removing: bool = False) -> None:
         self._bucket, self._clock, self._removing = variables.bucket, clock, removing
-        self._owner: Any = {"ExpectedBucketOwner": variables.bucket_account} if variables.bucket_account else {}
         self._s3: S3Client = open_session().client("s3", config=_single_attempt())
+        expect_bucket_owner(self._s3, variables.bucket_account)
 
     def change(self, change: Callable[[Mapping[str, Any]], dict[str, Any]]) -> None:
         """Put the configuration that `change` returns for the existing one; if they are equivalent, put nothing."""
@@ -226,7 +226,7 @@ class BucketNotifications:
 
     def _get(self) -> dict[str, Any]:
         self._clock.check()
-        return normalized(self._s3.get_bucket_notification_configuration(Bucket=self._bucket, **self._owner))
+        return normalized(self._s3.get_bucket_notification_configuration(Bucket=self._bucket))
 
     def _put(self, configuration: dict[str, Any]) -> None:
         self._clock.check()
@@ -235,11 +235,10 @@ class BucketNotifications:
             NotificationConfiguration=cast("NotificationConfigurationTypeDef", configuration),
             # A broken destination of another entry must not keep ours in the bucket.
             SkipDestinationValidation=self._removing,
-            **self._owner,
         )
 
     def _failure(self, error: ClientError) -> TrailsinkError:
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+        status = error_status(error) or HTTPStatus.INTERNAL_SERVER_ERROR
         if error_code(error) == "NoSuchBucket":
             return MissingBucketError(f"There is no bucket {self._bucket}.")
         sentence = f"S3 rejects the request for the notifications of bucket {self._bucket}: {_full_text(error)}."

@@ -11,6 +11,7 @@ from uuid import uuid4
 from botocore.exceptions import BotoCoreError, ClientError
 
 from worker.aws.errors import error_text
+from worker.deploy.deployed import output_values, parameter_values
 from worker.errors import SetupError
 
 if TYPE_CHECKING:
@@ -110,13 +111,11 @@ class Stack:
         """Return the stack's parameters by name, {} when it does not exist."""
         if self.status() in ("", IN_REVIEW):
             return {}
-        stack = self._client.describe_stacks(StackName=self.name)["Stacks"][0]
-        return {entry.get("ParameterKey", ""): entry.get("ParameterValue", "") for entry in stack.get("Parameters", [])}
+        return parameter_values(self._client.describe_stacks(StackName=self.name)["Stacks"][0])
 
     def outputs(self) -> dict[str, str]:
         """Return the stack's outputs by name."""
-        stack = self._client.describe_stacks(StackName=self.name)["Stacks"][0]
-        return {output.get("OutputKey", ""): output.get("OutputValue", "") for output in stack.get("Outputs", [])}
+        return output_values(self._client.describe_stacks(StackName=self.name)["Stacks"][0])
 
     # The change set
 

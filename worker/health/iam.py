@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 Statement: TypeAlias = dict[str, Any]
 
+# The services that announce files to a queue, as policies name them.
+S3, SNS, EVENT_BRIDGE = "s3.amazonaws.com", "sns.amazonaws.com", "events.amazonaws.com"
+
 # Keys that say on whose behalf a request is made, or who makes it.
 # docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_condition-keys.html
 _ACCOUNT_KEYS = ("aws:sourceaccount", "aws:sourceowner", "aws:sourceorgid", "aws:sourceorgpaths")
@@ -67,7 +70,7 @@ def _as_list(value: Any) -> list[str]:  # noqa: ANN401 - one value or a list, as
     return [str(member) for member in value] if isinstance(value, list) else [str(value)]
 
 
-def strangers(statements: Iterable[Statement], actions: Sequence[str], account: str) -> Iterator[str]:
+def external_principals(statements: Iterable[Statement], actions: Sequence[str], account: str) -> Iterator[str]:
     """Yield who is allowed one of these actions and belongs neither to the account nor to a service that is bound.
 
     A service is bound by a condition on the source: without one, anybody may have it act on their behalf.
@@ -92,7 +95,7 @@ def strangers(statements: Iterable[Statement], actions: Sequence[str], account: 
             yield name
 
 
-def unowned_sources(statements: Iterable[Statement], service: str, action: str, source: str) -> bool:
+def lacks_source_account(statements: Iterable[Statement], service: str, action: str, source: str) -> bool:
     """Return whether each statement that lets a service act for this source leaves open whose the source is."""
     allowing = [statement for statement in statements if allows([statement], service, action, source)]
     return bool(allowing) and not any(_has_condition(statement, _ACCOUNT_KEYS) for statement in allowing)

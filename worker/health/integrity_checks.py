@@ -123,7 +123,7 @@ class IntegrityChecks:
             yield Judgement.ok(f"{expected} made read-only by the policy" if expected else "none")
 
     def _is_read_only_by_policy(self, index: str) -> bool:
-        """Return whether the policy should have blocked an index by now, going by the end of its day or month."""
+        """Return whether the policy should have blocked an index by now, going by the start of its day or month."""
         days = self._settings.read_only_days
         match = re.search(r"-(\d{4})-(\d\d)(?:-(\d\d))?$", index)
         if not days or not match:

@@ -8,14 +8,13 @@ from worker.health.check import check
 from worker.health.findings import Judgement
 from worker.health.observe import require
 from worker.health.rules import judge_shards
+from worker.health.shard_facts import EXPLICIT_INDEX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from worker.health.shard_facts import ShardFacts
     from worker.settings import Settings
-
-_EXPLICIT_INDEX = "rest.action.multi.allow_explicit_index"
 
 
 class LimitChecks:
@@ -36,7 +35,7 @@ class LimitChecks:
         if self._settings.is_serverless:
             return
         if self._facts.allows_explicit_index is False:
-            fix = f"set {_EXPLICIT_INDEX} to true: in opensearch.yml, or in the domain's advanced options"
-            yield Judgement.fault(f"the cluster refuses all of them: {_EXPLICIT_INDEX} is false", fix)
+            fix = f"set {EXPLICIT_INDEX} to true: in opensearch.yml, or in the domain's advanced options"
+            yield Judgement.fault(f"the cluster refuses all of them: {EXPLICIT_INDEX} is false", fix)
         else:
             yield Judgement.ok("they may name an index for each document")

@@ -10,7 +10,15 @@ from botocore.exceptions import BotoCoreError, ClientError
 from worker.aws.errors import error_text
 from worker.health.check import check
 from worker.health.findings import Judgement
-from worker.health.iam import allows, parse_statements, strangers, unowned_sources
+from worker.health.iam import (
+    EVENT_BRIDGE,
+    S3,
+    SNS,
+    allows,
+    external_principals,
+    lacks_source_account,
+    parse_statements,
+)
 from worker.health.observe import require
 from worker.health.queue_checks import set_attributes
 
@@ -22,8 +30,7 @@ if TYPE_CHECKING:
     from worker.health.queue_attributes import QueueAttributes
     from worker.health.trail_checks import Announcer
 
-_S3 = "s3.amazonaws.com"
-_SERVICE_NAMES = {"s3.amazonaws.com": "S3", "sns.amazonaws.com": "SNS", "events.amazonaws.com": "EventBridge"}
+_SERVICE_NAMES = {S3: "S3", SNS: "SNS", EVENT_BRIDGE: "EventBridge"}
 
 # docs.aws.amazon.com/AmazonS3/latest/userguide/grant-destinations-permissions-to-s3.html
 _KEY_ACTIONS = ("kms:GenerateDataKey", "kms:Decrypt")
@@ -82,7 +89,7 @@ class QueueAccessChecks:
     def _statement(self, service: str, source_arn: str) -> dict[str, Any]:
         """Return the statement of infra/template.yaml for an announcer."""
         condition: dict[str, Any] = {"ArnEquals": {"aws:SourceArn": source_arn}}
-        if service == _S3:  # the other ARNs contain the account; a deleted bucket's name can be taken by another one
+        if service == S3:  # the other ARNs contain the account; a deleted bucket's name can be taken by another one
             condition["StringEquals"] = {"aws:SourceAccount": _account(self._source)}
         return {
             "Effect": "Allow",
@@ -98,13 +105,13 @@ class QueueAccessChecks:
         open_to = [
             f"{name} to {who}"
             for name, queue in (("source queue", self._source), ("dead-letter queue", self._dead_letters))
-            for who in strangers(_statements(queue), _USES, _account(queue))
+            for who in external_principals(_statements(queue), _USES, _account(queue))
         ]
         statements = [self._statement(service, arn) for service, arn in self._announcers()]
         fix = f"let the queue's Policy allow only: {msgspec.json.encode(statements).decode()}"
         if open_to:
             yield Judgement.fault(f"the policies open the {', the '.join(open_to)}", fix)
-        elif unowned := [arn for service, arn in self._announcers() if self._is_unowned(service, arn)]:
+        elif unowned := [arn for service, arn in self._announcers() if self._lacks_account(service, arn)]:
             evidence = f"S3 may send for {', '.join(unowned)}, whoever owns it: aws:SourceAccount is not named"
             yield Judgement.warning(evidence, fix)
         else:
@@ -114,15 +121,15 @@ class QueueAccessChecks:
     def _dead_letters(self) -> QueueAttributes:
         return require(self._facts.dead_letter_queue, "the dead-letter queue cannot be checked")
 
-    def _is_unowned(self, service: str, arn: str) -> bool:
-        return service == _S3 and unowned_sources(_statements(self._source), service, "sqs:SendMessage", arn)
+    def _lacks_account(self, service: str, arn: str) -> bool:
+        return service == S3 and lacks_source_account(_statements(self._source), service, "sqs:SendMessage", arn)
 
     @check("queue encryption")
     def encryption(self) -> Iterator[Judgement]:
         """Check that each announcer can use the queue's key."""
         attributes = self._source.attributes
         if key := attributes.get("KmsMasterKeyId", ""):
-            yield self._judge_key(key, [service for service, _ in self._announcers()] or ["s3.amazonaws.com"])
+            yield self._judge_key(key, [service for service, _ in self._announcers()] or [S3])
         elif attributes.get("SqsManagedSseEnabled") == "true":
             yield Judgement.ok("SSE-SQS")
         else:

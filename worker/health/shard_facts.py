@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 _LIMIT = "cluster.max_shards_per_node"
-_EXPLICIT_INDEX = "rest.action.multi.allow_explicit_index"
+EXPLICIT_INDEX = "rest.action.multi.allow_explicit_index"
 
 # On Amazon's domains, from OpenSearch 2.17 on, memory decides: 1,000 shards for each 16 GiB of a node's heap.
 # docs.aws.amazon.com/opensearch-service/latest/developerguide/bp-sharding.html
@@ -41,11 +41,11 @@ class ShardFacts:
         """Read two settings of the nodes, set or by default; {} on Serverless."""
         if self._settings.is_serverless:
             return {}
-        options = {"include_defaults": "true", "filter_path": f"*.{_LIMIT},*.{_EXPLICIT_INDEX}"}
+        options = {"include_defaults": "true", "filter_path": f"*.{_LIMIT},*.{EXPLICIT_INDEX}"}
         response: Any = self._cluster.ask("GET", "/_cluster/settings", params=options)
         values: dict[str, str] = {}
         for scope in ("defaults", "persistent", "transient"):  # the last one wins
-            for name in (_LIMIT, _EXPLICIT_INDEX):
+            for name in (_LIMIT, EXPLICIT_INDEX):
                 value = response.get(scope, {})
                 for part in name.split("."):
                     value = value.get(part, {})
@@ -56,7 +56,7 @@ class ShardFacts:
     @property
     def allows_explicit_index(self) -> bool | None:
         """Whether a bulk request may name the index of each document; None where the server does not say."""
-        value = require(self.node_settings).get(_EXPLICIT_INDEX)
+        value = require(self.node_settings).get(EXPLICIT_INDEX)
         return None if value is None else value.lower() != "false"
 
     @fact

@@ -15,6 +15,7 @@ from worker.aws.bucket_notifications import (
 )
 from worker.health.check import check
 from worker.health.findings import Judgement
+from worker.health.iam import EVENT_BRIDGE, S3, SNS
 from worker.health.observe import fact, require
 from worker.health.rules import judge_trails
 from worker.health.snapshot import Unobserved
@@ -28,8 +29,6 @@ if TYPE_CHECKING:
 
 # What announces files to the queue: a service, and the ARN of the bucket, topic or rule that it does so for.
 Announcer: TypeAlias = tuple[str, str]
-
-_S3, _SNS, _EVENTS = "s3.amazonaws.com", "sns.amazonaws.com", "events.amazonaws.com"
 
 
 class TrailChecks:
@@ -63,7 +62,7 @@ class TrailChecks:
         """
         if not self._settings.bucket:
             return []
-        bucket = (_S3, self._bucket_arn)
+        bucket = (S3, self._bucket_arn)
         notifications, relays = self._facts.bucket_notifications, self.relays
         if isinstance(notifications, Unobserved) or isinstance(relays, Unobserved):
             return [bucket]
@@ -84,7 +83,7 @@ class TrailChecks:
             paginator = self._facts.client("sns").get_paginator("list_subscriptions_by_topic")
             subscriptions = (entry for page in paginator.paginate(TopicArn=topic) for entry in page["Subscriptions"])
             if any(entry.get("Endpoint") == self._queue_arn for entry in subscriptions):
-                yield _SNS, topic
+                yield SNS, topic
 
     def _rules(self) -> Iterator[Announcer]:
         if "EventBridgeConfiguration" not in self._notifications:
@@ -93,7 +92,7 @@ class TrailChecks:
         for name in client.list_rule_names_by_target(TargetArn=self._queue_arn)["RuleNames"]:
             rule = client.describe_rule(Name=name)
             if rule.get("State") == "ENABLED":
-                yield _EVENTS, rule["Arn"]
+                yield EVENT_BRIDGE, rule["Arn"]
 
     @check("bucket notification")
     def notification(self) -> Iterator[Judgement]:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from worker.pipeline.accounting import FileTally
     from worker.pipeline.objects import ObjectRef
 
-# With delays that double from 30 s, this many receives of a file take an hour: time to fix a set-up.
-_BELIEVED = 8
+# This many refusals prove it. With delays that double from 30 s, they take an hour: time to fix a set-up.
+_PROOF = 8
 _MAX_FILES = 1_000
 
 
@@ -39,14 +39,14 @@ class Refusals:
         self._accepted += sum(tally.indexed + tally.duplicate + tally.degraded for tally in tallies)
         for tally in tallies:
             if tally.unproven:
-                tally.judge_unproven(rejected=self._is_believed(tally.ref, tally.unproven[0][1]))
+                tally.judge_unproven(rejected=self._is_proven(tally.ref, tally.unproven[0][1]))
 
-    def _is_believed(self, ref: ObjectRef, cause: str) -> bool:
+    def _is_proven(self, ref: ObjectRef, cause: str) -> bool:
         before = self._files.pop(ref, None)
         if before is None or before.cause != cause:
             before = _Refusal(cause, 0, 0)
         times = before.times + (self._accepted > before.accepted)
-        if times >= _BELIEVED:
+        if times >= _PROOF:
             return True
         self._files[ref] = _Refusal(cause, times, self._accepted)
         if len(self._files) > _MAX_FILES:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from worker.health.iam import allows, parse_statements, strangers, unowned_sources
+from worker.health.iam import allows, external_principals, lacks_source_account, parse_statements
 
 OTHER = "arn:aws:iam::222222222222:user/x"
 SERVICE, ACTION, ARN = "s3.amazonaws.com", "sqs:SendMessage", "arn:aws:s3:::acme-trail"
@@ -94,16 +94,18 @@ def test_a_policy_has_a_list_of_statements_or_a_single_one(policy: str | None, e
 )
 def test_strangers_are_all_that_no_condition_binds(changes: dict[str, Any], expected: list[str]) -> None:
     """A condition counts only if a request without its key does not meet it."""
-    assert list(strangers([statement(**changes)], [ACTION], "111111111111")) == expected
+    assert list(external_principals([statement(**changes)], [ACTION], "111111111111")) == expected
 
 
-def test_a_statement_for_all_but_some_is_for_strangers() -> None:
+def test_a_statement_for_all_but_some_is_for_external_principals() -> None:
     """`NotPrincipal` and `NotAction` with Allow reach whatever is not named."""
     but_one = {"Effect": "Allow", "NotPrincipal": {"AWS": "111111111111"}, "Action": "sqs:*"}
     all_but = {"Effect": "Allow", "Principal": "*", "NotAction": "sqs:DeleteQueue"}
 
-    assert list(strangers([but_one], [ACTION], "111111111111")) == ["everybody but the principals of NotPrincipal"]
-    assert list(strangers([all_but], [ACTION], "111111111111")) == ["anybody"]
+    assert list(external_principals([but_one], [ACTION], "111111111111")) == [
+        "everybody but the principals of NotPrincipal"
+    ]
+    assert list(external_principals([all_but], [ACTION], "111111111111")) == ["anybody"]
 
 
 def test_a_buckets_arn_does_not_say_whose_it_is() -> None:
@@ -111,6 +113,6 @@ def test_a_buckets_arn_does_not_say_whose_it_is() -> None:
     by_name = statement(Condition={"ArnLike": {"aws:SourceArn": ARN}})
     owned = statement(Condition=by_name["Condition"] | {"StringEquals": {"aws:SourceAccount": "111111111111"}})
 
-    assert unowned_sources([by_name], SERVICE, ACTION, ARN)
-    assert not unowned_sources([owned], SERVICE, ACTION, ARN)
-    assert not unowned_sources([], SERVICE, ACTION, ARN)
+    assert lacks_source_account([by_name], SERVICE, ACTION, ARN)
+    assert not lacks_source_account([owned], SERVICE, ACTION, ARN)
+    assert not lacks_source_account([], SERVICE, ACTION, ARN)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.factories import action, aggregated, document, event, insight, network_activity
+from worker.cloudtrail.records import OURS
 from worker.opensearch.schema import VERSION, index_policy, index_template, retention_policy
 from worker.pipeline.limits import Partition
 
@@ -59,6 +60,7 @@ def test_the_members_that_we_add_are_mapped() -> None:
         "unchecked",
         "raw",
     }
+    assert set(properties()["trailsink"]["properties"]) == set(OURS)  # a record with such a member would forge it
     assert properties()["@timestamp"]["type"] == "date"
 
 
