@@ -6,10 +6,8 @@ Real sockets, and TLS with an authority of our own.
 from __future__ import annotations
 
 import json
-import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -18,7 +16,7 @@ from opensearchpy.exceptions import TransportError
 from requests_aws4auth import AWS4Auth
 
 from tests.support.certificates import Authority, make_authority
-from tests.support.http_server import serving, told
+from tests.support.http_server import QuietHandler, running, serving, told
 from tests.support.proxy_server import forward_proxy
 from worker.errors import SetupError, UnsafeAddress
 from worker.opensearch.client import Client
@@ -65,9 +63,7 @@ class Cluster:
 
 @contextmanager
 def over_tls(authority: Authority, cluster: Cluster) -> Iterator[Cluster]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(QuietHandler):
         def _answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             headers = {name.lower(): value for name, value in self.headers.items()}
@@ -83,28 +79,8 @@ def over_tls(authority: Authority, cluster: Cluster) -> Iterator[Cluster]:
 
         do_GET = do_POST = do_PUT = do_HEAD = _answer  # noqa: N815 - http.server's own names
 
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    server.socket = authority.context().wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    with _running(server):
-        cluster.url = f"https://127.0.0.1:{server.server_port}"
+    with running(Handler, authority.context()) as cluster.url:
         yield cluster
-
-
-@contextmanager
-def _running(server: ThreadingHTTPServer) -> Iterator[None]:
-
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def connect(url: str, sign_in: str, authority: Authority | None = None, proxy: str = "") -> OpenSearch:

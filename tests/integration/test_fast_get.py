@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -19,6 +18,7 @@ from botocore.credentials import Credentials, RefreshableCredentials
 
 from tests.integration.test_signatures import REGION, Judge, Key
 from tests.support.certificates import make_authority
+from tests.support.http_server import QuietHandler, running
 from worker.aws.fast_get import FastGetObject
 from worker.aws.s3 import S3Store
 from worker.aws.session import OWNER_HEADER, config, expect_bucket_owner
@@ -96,9 +96,7 @@ def error(status: int, code: str) -> bytes:
 
 @contextmanager
 def served(bucket: Bucket, tls: ssl.SSLContext | None = None) -> Iterator[Bucket]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(QuietHandler):
         def setup(self) -> None:
             bucket.opened += 1
             super().setup()
@@ -107,7 +105,7 @@ def served(bucket: Bucket, tls: ssl.SSLContext | None = None) -> Iterator[Bucket
             with contextlib.suppress(OSError):  # who does not trust the certificate, or has waited enough, hangs up
                 super().handle()
 
-        def do_GET(self) -> None:
+        def do_GET(self) -> None:  # noqa: N802 - http.server's own name
             status, text = bucket.answer(self.path, {name.lower(): value for name, value in self.headers.items()})
             if bucket.silent:
                 time.sleep(5)
@@ -120,22 +118,8 @@ def served(bucket: Bucket, tls: ssl.SSLContext | None = None) -> Iterator[Bucket
                 time.sleep(bucket.seconds_per_byte or (0.05 if bucket.pieces else 0))
             self.close_connection = bucket.hangs_up or not status or not whole or b"Connection: close" in text
 
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    if tls:
-        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    bucket.url = f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
-    try:
+    with running(Handler, tls) as bucket.url:
         yield bucket
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _promised(text: bytes) -> int:

@@ -14,6 +14,7 @@ import urllib3
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from ssl import SSLContext
 
 
 Reply = tuple[int, bytes]
@@ -78,6 +79,32 @@ def told(status: int, content: Any) -> Given:
     return status, json.dumps(content).encode(), {"Content-Type": "application/json"}
 
 
+class QuietHandler(BaseHTTPRequestHandler):
+    """A handler that keeps connections, and logs nothing."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def running(handler: type[BaseHTTPRequestHandler], tls: SSLContext | None = None) -> Iterator[str]:
+    """Run a server with a thread for each connection, on a free port; gives the address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    server.daemon_threads = True
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
 @contextmanager
 def serving(answer: Callable[[str, str, dict[str, str], bytes], Given]) -> Iterator[str]:
     """Answer every request by its method, path, headers and body, on a free port; gives the address.
@@ -85,8 +112,7 @@ def serving(answer: Callable[[str, str, dict[str, str], bytes], Given]) -> Itera
     Status 0 closes the connection without a word.
     """
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    class Handler(QuietHandler):
         disable_nagle_algorithm = True  # headers and body are two writes: otherwise each response takes 40 ms
 
         def _serve(self) -> None:
@@ -107,19 +133,8 @@ def serving(answer: Callable[[str, str, dict[str, str], bytes], Given]) -> Itera
 
         do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _serve  # noqa: N815 - http.server's own names
 
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with running(Handler) as url:
+        yield url
 
 
 @contextmanager

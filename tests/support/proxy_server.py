@@ -6,10 +6,11 @@ import socket
 import threading
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import urllib3
+
+from tests.support.http_server import QuietHandler, running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,9 +31,7 @@ def forward_proxy(credentials: str = "") -> Iterator[ForwardProxy]:
     """Run a proxy on a free port."""
     proxy = ForwardProxy(credentials)
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(QuietHandler):
         def _is_refused(self) -> bool:
             proxy.requests.append((self.command, self.path))
             proxy.headers.append({name.lower(): value for name, value in self.headers.items()})
@@ -43,7 +42,7 @@ def forward_proxy(credentials: str = "") -> Iterator[ForwardProxy]:
             self.end_headers()
             return True
 
-        def do_CONNECT(self) -> None:
+        def do_CONNECT(self) -> None:  # noqa: N802 - http.server's own name
             if self._is_refused():
                 return
             host, _, port = self.path.rpartition(":")
@@ -72,20 +71,8 @@ def forward_proxy(credentials: str = "") -> Iterator[ForwardProxy]:
 
         do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _forward  # noqa: N815 - http.server's own names
 
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    proxy.url = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with running(Handler) as proxy.url:
         yield proxy
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _pump(source: socket.socket, target: socket.socket) -> None:

@@ -9,10 +9,11 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any
 
 import urllib3
+
+from tests.support.http_server import QuietHandler, running
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -73,9 +74,7 @@ class SlowCluster:
 def listening_cluster(cluster: SlowCluster) -> Iterator[SlowCluster]:
     """Serve a cluster; its `url` says where."""
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
+    class Handler(QuietHandler):
         def _serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             reply = cluster.answer(self.command, self.path, dict(self.headers), body)
@@ -96,17 +95,5 @@ def listening_cluster(cluster: SlowCluster) -> Iterator[SlowCluster]:
 
         do_GET = do_PUT = do_POST = do_DELETE = do_HEAD = _serve  # noqa: N815 - http.server's own names
 
-        def log_message(self, *_: Any) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    cluster.url = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with running(Handler) as cluster.url:
         yield cluster
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

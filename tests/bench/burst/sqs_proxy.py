@@ -13,7 +13,6 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, Any, Final
 
 import boto3
@@ -22,6 +21,7 @@ import urllib3
 from infra.local.resources import ACCESS_KEY, MAX_RECEIVES, REGION, VISIBILITY_SECONDS
 from tests.bench.cluster.trail import notice
 from tests.support.elasticmq import elasticmq
+from tests.support.http_server import QuietHandler, running
 from worker.aws.sqs import SqsQueue
 from worker.pipeline.notifications import parse_notification
 
@@ -148,10 +148,8 @@ def watching() -> Iterator[Watched]:
 
 @contextmanager
 def _listening(watched: Watched) -> Iterator[Watched]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
+    class Handler(QuietHandler):
+        def do_POST(self) -> None:  # noqa: N802 - http.server's own name
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             kept = {name: self.headers[name] for name in ("Content-Type", "X-Amz-Target")}
             status, text = watched.serve(kept, body, self.client_address)
@@ -161,18 +159,8 @@ def _listening(watched: Watched) -> Iterator[Watched]:
             self.end_headers()
             self.wfile.write(text)
 
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's own name
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    watched.url = f"http://127.0.0.1:{server.server_port}"
-    try:
-        yield watched
-    finally:
-        watched.open()
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with running(Handler) as watched.url:
+        try:
+            yield watched
+        finally:
+            watched.open()
