@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from worker.backfill.listing import Lister
 
-_LEVELS = 3  # of folders above AWSLogs/: a trail's prefix seldom has more
+_LEVELS = 3  # of folders above AWSLogs/: a trail's prefix rarely has more
 _LEVELS_BELOW_ROOT = 2  # of folders between AWSLogs/ and the accounts
 _MAX_REQUESTS = 500
 

@@ -169,20 +169,26 @@ class ClusterFacts:
 _DEFAULTS = {"type": "object", "index": True, "doc_values": True, "enabled": True}
 
 
-def is_same_field(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> bool:
+def _is_same_field(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> bool:
     """Return whether a field is searched as the expected one is."""
     return all(
         str(actual.get(name, default)) == str(expected.get(name, default)) for name, default in _DEFAULTS.items()
     )
 
 
-def differing_fields(expected: Mapping[str, Any], actual: Mapping[str, Any] | None, path: str = "") -> list[str]:
-    """Return the expected fields that are missing or have another type; additional fields are the user's own."""
+def differing_fields(
+    expected: Mapping[str, Any], actual: Mapping[str, Any] | None, path: str = "", *, ignore_missing: bool = False
+) -> list[str]:
+    """Return the expected fields that are missing or searched otherwise; additional fields are the user's own."""
     names = []
     for name, field in expected.items():
         other = (actual or {}).get(name)
-        if other is None or not is_same_field(field, other):
+        if other is None and ignore_missing:
+            continue
+        if other is None or not _is_same_field(field, other):
             names.append(f"{path}{name}")
         else:
-            names += differing_fields(field.get("properties", {}), other.get("properties"), f"{path}{name}.")
+            names += differing_fields(
+                field.get("properties", {}), other.get("properties"), f"{path}{name}.", ignore_missing=ignore_missing
+            )
     return names

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from worker.health.check import check
-from worker.health.cluster_facts import differing_fields, is_same_field
+from worker.health.cluster_facts import differing_fields
 from worker.health.findings import Judgement
 from worker.health.observe import require
 from worker.health.rules import first_names
@@ -145,21 +145,8 @@ def altered_fields(expected: Mapping[str, Any], mappings: Mapping[str, Any]) -> 
         name for name, value in (("enabled", "true"), ("dynamic", "false")) if _setting(mappings, name) != value
     ]
     missing = [name for name in _CORE_FIELDS if name not in properties]
-    return [*switched, *missing, *_changed(expected, properties)]
+    return [*switched, *missing, *differing_fields(expected, properties, ignore_missing=True)]
 
 
 def _setting(mappings: Mapping[str, Any], name: str) -> str:
     return str(mappings.get(name, True)).lower()
-
-
-def _changed(expected: Mapping[str, Any], actual: Mapping[str, Any], path: str = "") -> list[str]:
-    names = []
-    for name, field in expected.items():
-        other = actual.get(name)
-        if other is None:
-            continue
-        if not is_same_field(field, other):
-            names.append(f"{path}{name}")
-        else:
-            names += _changed(field.get("properties", {}), other.get("properties") or {}, f"{path}{name}.")
-    return names
