@@ -279,6 +279,7 @@ class Explained(Document):
     degraded: Annotated[str, _about("why the document is degraded, or empty")]
     event: Annotated[str, _about("one line about the event")]
     unchecked: Annotated[bool, _about("whether the file ended before its checksum")]
+    unsearchable: Annotated[list[str], _about("the paths of values that no search finds")]
     conflicting: Annotated[bool, _about("whether another record with this event id has different content")]
     record: Annotated[Any, _about("the whole event, with `--record`")] = None
 

@@ -97,6 +97,30 @@ def test_a_reader_that_stops_early_ends_the_search_silently(bench: Bench) -> Non
     assert open_pits(bench) == []
 
 
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [
+        ("requestParameters.policy:*tail*", 2),
+        ("requestParameters:tail", 2),
+        ("tail", 3),
+        ("NOT userAgent:*tail*", 2),
+        ("eventName:GetObject", 1),
+        ("requestParameters.other:x", 1),
+        ("*", 0),
+    ],
+)
+def test_a_search_that_could_miss_events_says_so(bench: Bench, query: str, count: int) -> None:
+    """No event found would be a wrong answer about a value that no index took."""
+    marks = (["requestParameters.policy"], ["userAgent"], ["*"], None)
+    origins = [{"object": "s3://b/k", "position": at, "unsearchable": mark} for at, mark in enumerate(marks)]
+    index(bench, [event(trailsink=origin) for origin in origins])
+
+    stderr = run_command("search", query).stderr.splitlines()[1:]
+
+    warned = [f"{count} events of this time have values", "1 event of this time has a value"][count == 1]
+    assert stderr[0].startswith(f"{warned} that cannot be searched") if count else stderr == []
+
+
 def test_a_search_by_time_and_words_applies_every_option(bench: Bench) -> None:
     """Query, times, fields, order and number, in each form."""
     events = [

@@ -32,14 +32,16 @@ def test_a_search_finds_what_a_scan_of_the_records_finds(bench: Bench) -> None:
     assert trailsink("run", "--until-idle", "--timeout", "150").returncode == 0
     bench.count()  # makes them searchable
     flat = {record["eventID"]: flatten(record) for record in real_records()}
-    clauses = Clauses(list(flat.values()), Random(SEED))
+    chance = Random(SEED)
+    clauses = [Clauses(list(flat.values()), chance, ignore_case=ignored) for ignored in (False, True)]
     kinds = read_field_kinds(bench.opensearch, bench.prefix)
     for number in range(QUERIES):
-        query, predicate = clauses.query()
+        ignore_case = number % 3 == 0
+        query, predicate = clauses[ignore_case].query()
         expected = sorted(id_ for id_, record in flat.items() if predicate(record))
 
-        request = {"query": translate(query, kinds), "size": 10_000, "_source": ["eventID"]}
+        request = {"query": translate(query, kinds, ignore_case=ignore_case), "size": 10_000, "_source": ["eventID"]}
         response = bench.opensearch.search(index=f"{bench.prefix}-*", body=request)
         found = sorted(hit["_source"]["eventID"] for hit in response["hits"]["hits"])
 
-        assert found == expected, (number, query, len(found), len(expected))
+        assert found == expected, (number, query, ignore_case, len(found), len(expected))

@@ -33,6 +33,7 @@ _DEGRADED = {
     "too_many_members": "more than 20,000 members, which could exhaust the cluster's memory",
     "too_deep": "nested deeper than TRAILSINK_MAX_DEPTH",
     "not_representable": "not JSON that OpenSearch's parser accepts",
+    "value_too_long": "one of its values is longer than OpenSearch takes",
     "event_time_missing": "the record has no time, so its file's time is used",
     "event_time_unreadable": "the server cannot parse the record's time",
 }
@@ -94,10 +95,11 @@ def _facts(location: EventLocation) -> Iterator[str]:
     yield from _times(location)
     if location.degraded:
         cause = _DEGRADED.get(location.degraded, _REFUSED)
-        yield f"  degraded   {location.degraded}: {cause};"
-        yield "             missing fields are in the text of trailsink.raw"
+        yield f"  degraded   {location.degraded}: {cause}"
     else:
         yield "  degraded   no"
+    if location.unsearchable:
+        yield f"  not found  by a search for {', '.join(location.unsearchable)}: read the record for these"
     if location.unchecked:
         yield "  unchecked  yes: the file ends before its checksum, so the record may have been altered"
     if location.object and location.position is not None:

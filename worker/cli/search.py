@@ -73,6 +73,7 @@ def search(  # noqa: PLR0913 - one per option
             _PRINTERS[form](page, request.fields, number == 0)
             shown += len(page)
     print_line(_summary(session, shown), err=True)
+    _warn_of_unsearchable(session)
 
 
 def _print_counts(session: SearchSession, paths: tuple[str, ...], form: str, limit: int | None) -> None:
@@ -97,6 +98,18 @@ def _print_counts(session: SearchSession, paths: tuple[str, ...], form: str, lim
     shown = f"{len(groups):,} of " if len(groups) < len(counts.groups) else ""
     without = f" {pluralize(counts.without, 'event')} without a value." if counts.without else ""
     print_line(f"{shown}{pluralize(len(counts.groups), 'group')} of {pluralize(events, 'event')}.{without}", err=True)
+    _warn_of_unsearchable(session)
+
+
+def _warn_of_unsearchable(session: SearchSession) -> None:
+    """Say when events could be missing from a result, or be in it wrongly."""
+    if count := session.count_unsearchable():
+        holding = "event of this time has a value" if count == 1 else "events of this time have values"
+        print_line(
+            f"{count:,} {holding} that cannot be searched, in a field of this query, and may be missing here."
+            " List them with: trailsink search '_exists_:trailsink.unsearchable'",
+            err=True,
+        )
 
 
 def _print_rows(rows: Iterable[Sequence[str]]) -> None:

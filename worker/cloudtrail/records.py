@@ -18,6 +18,7 @@ from typing_extensions import TypedDict  # pydantic asks for this one before Pyt
 
 from worker.cloudtrail.identity import COMPACT_START, compact_ids, content_id
 from worker.cloudtrail.lenient_json import BrokenJson, read_root, string_member
+from worker.cloudtrail.request_fields import RequestParameters, encode_request, read_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -32,7 +33,7 @@ _MANY_MEMBERS_FROM = 2 * MAX_MEMBERS
 
 # Root members that are ours in a document. To OpenSearch, a name with a dot is a path: "trailsink.object" in a record
 # would be a second value of our own field.
-OURS = ("object", "position", "indexed_at", "degraded", "unchecked", "raw")
+OURS = ("object", "position", "indexed_at", "request", "degraded", "unchecked", "unsearchable", "raw")
 _RESERVED = frozenset({"@timestamp", "trailsink", *map("trailsink.{}".format, OURS)})
 
 _ISO_8601 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:?\d\d)")
@@ -48,8 +49,9 @@ class _Event(TypedDict, total=False):
     eventTime: str | None
 
 
-class _Timed(Protocol):
-    eventTime: str | None  # noqa: N815 - CloudTrail's name
+class _Picked(Protocol):
+    eventTime: str | None  # noqa: N815 - CloudTrail's names
+    requestParameters: object  # noqa: N815
 
 
 class _Window(TypedDict, total=False):
@@ -72,11 +74,15 @@ _TIMES = TypeAdapter(list[str | None]).validator.validate_python
 _NoValue = Annotated[int, msgspec.Meta(ge=1, le=0)]
 _Members = msgspec.defstruct(
     "_Members",
-    [("eventTime", str | None, None), *((f"reserved_{number}", _NoValue, 0) for number in range(len(_RESERVED)))],
+    [
+        ("eventTime", str | None, None),
+        ("requestParameters", RequestParameters | None, None),
+        *((f"reserved_{number}", _NoValue, 0) for number in range(len(_RESERVED))),
+    ],
     rename={f"reserved_{number}": name for number, name in enumerate(sorted(_RESERVED))},
     gc=False,
 )
-_PICK = cast("Callable[[bytes], list[_Timed]]", msgspec.json.Decoder(_Members).decode_lines)
+_PICK = cast("Callable[[bytes], list[_Picked]]", msgspec.json.Decoder(_Members).decode_lines)
 
 # This many records are examined at once: the copy that this takes stays in the processor's cache.
 _GROUP = 64
@@ -87,15 +93,19 @@ _NOT_OPENERS = bytes(set(range(256)) - set(b"[{\n"))
 class Record(msgspec.Struct, frozen=True, gc=False):
     """One CloudTrail record: its place in the file (0-based), document id, time and text.
 
-    `id` is ASCII. `time` is UTC as ISO 8601 text ending in Z, or None where the record has no readable time.
-    `degrade_reason` says why it must be indexed in degraded form, "" where it need not.
+    `id` is ASCII. `time` is UTC as ISO 8601 text ending in Z, or None where the record has no readable time. `request`
+    are the parameters that events are grouped by, as a JSON object, b"" where it has none. `degrade_reason` says why it
+    must be indexed in degraded form, "" where it need not; `time_problem` what is wrong with its time, which costs it
+    nothing else.
     """
 
     position: int
     id: bytes
     time: str | None
     raw: msgspec.Raw | bytes
+    request: bytes = b""
     degrade_reason: str = ""
+    time_problem: str = ""
 
 
 class Rejection(msgspec.Struct, frozen=True, gc=False):
@@ -115,23 +125,24 @@ def read_records(
     """
     for start in range(0, len(raws), _GROUP):
         group = raws[start : start + _GROUP]
-        times = _plain_times(group, max_depth, max_bytes)
-        if not times:
+        picked = _pick(group, max_depth, max_bytes)
+        if not picked:
             for position, raw in enumerate(group, first + start):
                 yield read_record(raw, position, max_depth=max_depth, max_bytes=max_bytes)
             continue
-        for position, (raw, id_, event_time) in enumerate(
-            zip(group, compact_ids(group), times, strict=True), first + start
+        times = _TIMES([members.eventTime for members in picked])
+        for position, (raw, id_, event_time, members) in enumerate(
+            zip(group, compact_ids(group), times, picked, strict=True), first + start
         ):
             # The cached time in place of the record's own: a large file has few different ones.
             if event_time and (time := _to_utc(event_time)) == event_time:
-                yield Record(position, id_, time, raw)
+                yield Record(position, id_, time, raw, encode_request(members.requestParameters))
             else:
                 yield read_record(raw, position, max_depth=max_depth, max_bytes=max_bytes)
 
 
-def _plain_times(raws: Sequence[msgspec.Raw | bytes], max_depth: int, max_bytes: int) -> Sequence[str | None]:
-    """Return the `eventTime` of each of these records, or () where each has to be examined alone.
+def _pick(raws: Sequence[msgspec.Raw | bytes], max_depth: int, max_bytes: int) -> Sequence[_Picked]:
+    """Return the members of each of these records, or () where each has to be examined alone.
 
     The records are then well-formed, written as CloudTrail writes them, small, shallow and without members of ours.
     """
@@ -150,10 +161,9 @@ def _plain_times(raws: Sequence[msgspec.Raw | bytes], max_depth: int, max_bytes:
     ):
         return ()
     try:
-        times: list[str | None] = _TIMES([members.eventTime for members in _PICK(text)])
-    except (msgspec.DecodeError, ValidationError):
+        return _PICK(text)
+    except msgspec.DecodeError:
         return ()
-    return times
 
 
 def _is_utf8(text: bytes) -> bool:
@@ -185,7 +195,7 @@ def read_record(raw: msgspec.Raw | bytes, position: int, *, max_depth: int, max_
         representable = cause.errors(include_url=False, include_input=False)[0]["type"] != "json_invalid"
         return _read_odd(text, raw, position, "" if representable else "not_representable")
     event_time = event.get("eventTime") or _window_start(text)
-    return _make_record(raw, position, event_time, "")
+    return _make_record(raw, position, event_time, "", read_request(text))
 
 
 def _degrade_reason(text: bytes, max_depth: int) -> str:
@@ -227,16 +237,19 @@ def _read_odd(text: bytes, raw: msgspec.Raw | bytes, position: int, degrade_reas
         members = read_root(text)
     except BrokenJson:
         return Rejection(position, "not_a_json_object")
-    return _make_record(raw, position, string_member(members, "eventTime"), degrade_reason)
+    return _make_record(raw, position, string_member(members, "eventTime"), degrade_reason, read_request(text))
 
 
-def _make_record(raw: msgspec.Raw | bytes, position: int, event_time: str | None, degrade_reason: str) -> Record:
+def _make_record(
+    raw: msgspec.Raw | bytes, position: int, event_time: str | None, degrade_reason: str, request: bytes
+) -> Record:
     time = _to_utc(event_time) if event_time else None
-    if not degrade_reason and (time is None or (event_time != time and not _ISO_8601.fullmatch(event_time or ""))):
-        # The server refuses an eventTime that it cannot parse, and a record without a time can only be found by its
-        # file's: both are worth a mark in the document.
-        degrade_reason = "event_time_unreadable" if event_time else "event_time_missing"
-    return Record(position, content_id(raw), time, raw, degrade_reason)
+    problem = ""
+    if time is None or (event_time != time and not _ISO_8601.fullmatch(event_time or "")):
+        # The server cannot parse such an eventTime, and a record without a time can only be found by its file's: both
+        # are worth a mark in the document.
+        problem = "event_time_unreadable" if event_time else "event_time_missing"
+    return Record(position, content_id(raw), time, raw, request, degrade_reason, problem)
 
 
 @lru_cache(_TIMES_CACHED)

@@ -26,7 +26,8 @@ class EventLocation:
 
     `document_id` is the digest of the record's text. `delivered_at` is to the minute, because it comes from the file's
     name. `lag_seconds` is from the event to its indexing. `unchecked` says that the file ended before its checksum.
-    `conflicting` says that another record with the same event id has different content.
+    `unsearchable` are the paths of values that no search finds. `conflicting` says that another record with the same
+    event id has different content.
     """
 
     event_id: str
@@ -42,6 +43,7 @@ class EventLocation:
     event: str
     record: Any
     unchecked: bool = False
+    unsearchable: tuple[str, ...] = ()
     conflicting: bool = False
 
 
@@ -101,6 +103,7 @@ def _location(hit: Hit) -> EventLocation:
         event=" ".join(str(hit.value(name)) for name in ("eventSource", "eventName") if hit.value(name)),
         record=hit.source,
         unchecked=hit.value("trailsink.unchecked") is True,
+        unsearchable=tuple(map(str, hit.value("trailsink.unsearchable") or ())),
     )
 
 

@@ -115,6 +115,9 @@ class _Translator:
         name, value = unescape(node.name), node.children[0]
         if isinstance(value, tree.SearchField):  # the grammar takes a:b:c for fields in fields
             refuse(_unparsable(f"{node.name}:{value.name}: has two colons"))
+        if isinstance(value, tree.Prohibit | tree.Plus):
+            sign = "-" if isinstance(value, tree.Prohibit) else "+"
+            refuse(f"A value that starts with {sign} needs a backslash before it, or quotes")
         if name == "_exists_":
             return self._exists(unescape(str(value).strip().strip('"')))
         if name == "*":

@@ -55,9 +55,10 @@ class ValueTranslator:
                 value = _text(node)
                 if _is_network(value) and self._kinds.kind(f"{field}.ip") is Kind.IP:
                     return {"term": {f"{field}.ip": {"value": value}}}
-                return {"term": {field: {"value": value, **self._case}}}
+                # An empty value has no letters, and on a flat_object it is found only without the option.
+                return {"term": {field: {"value": value, **(self._case if value else {})}}}
             case tree.Regex():
-                return {"regexp": {field: {"value": _expression(node), **self._case}}}
+                return {"regexp": {field: {"value": _whole(_expression(node)), **self._case}}}
             case _:
                 return {"range": {field: _bounds(node)}}
 
@@ -118,7 +119,7 @@ class ValueTranslator:
         high = min((int(bounds[name]) - (name == "lt") for name in ("lte", "lt") if name in bounds), default=None)
         if high is not None and high < low:
             return _NOTHING
-        return {"regexp": {field: {"value": integers_between(low, high)}}}
+        return {"regexp": {field: {"value": _whole(integers_between(low, high))}}}
 
 
 def refuse(sentence: str) -> NoReturn:
@@ -165,6 +166,14 @@ def _pattern(text: str) -> str:
 
 def _expression(node: tree.Regex) -> str:
     return str(node.value[1:-1].replace("\\/", "/"))
+
+
+def _whole(expression: str) -> str:
+    """Return an expression whose alternatives stay together.
+
+    On a path of a flat_object, the server writes the path before it: of `a|b`, only `a` would belong to the path.
+    """
+    return f"({expression})"
 
 
 def _bounds(node: tree.Item) -> dict[str, str]:

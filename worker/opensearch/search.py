@@ -13,6 +13,7 @@ from worker.errors import SetupError
 from worker.opensearch.errors import first_cause, translate_errors
 from worker.opensearch.field_kinds import read_field_kinds
 from worker.opensearch.retry import retry_while_busy
+from worker.opensearch.unsearchable import searched_fields, unsearchable_clause
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -60,16 +61,17 @@ class Search:
 
         return translate(self.query, read_field_kinds(client, self.prefix), ignore_case=self.ignore_case)
 
+    def within_time(self, clause: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the clause for events of the search's time that also match `clause`."""
+        bounds = {name: time.isoformat() for name, time in (("gte", self.since), ("lt", self.until)) if time}
+        return {"bool": {"filter": [clause, *([{"range": {"@timestamp": bounds}}] if bounds else [])]}}
+
     def body(self, clause: Mapping[str, Any]) -> dict[str, Any]:
         """Return the body of the search for this clause, without paging."""
-        bounds = {name: time.isoformat() for name, time in (("gte", self.since), ("lt", self.until)) if time}
-        filters = [clause]
-        if bounds:
-            filters.append({"range": {"@timestamp": bounds}})
         order = "asc" if self.oldest_first else "desc"
         types = {"@timestamp": "date"} | dict.fromkeys(_TIEBREAKERS, "keyword")
         return {
-            "query": {"bool": {"filter": filters}},
+            "query": self.within_time(clause),
             "sort": [{name: {"order": order, "unmapped_type": type_}} for name, type_ in types.items()],
             **({"_source": list(self.fields)} if self.fields else {}),
         }
@@ -127,6 +129,7 @@ class SearchSession:
     is_total_capped: bool = False
     no_index: bool = False
     _pit_id: str = field(default="", init=False)
+    _clause: dict[str, Any] = field(default_factory=dict, init=False)
 
     def pages(self) -> Generator[list[Hit]]:
         """Yield pages of hits; close the generator to delete the point in time. Raises SetupError."""
@@ -139,8 +142,21 @@ class SearchSession:
             finally:
                 self._delete_pit()
 
+    def count_unsearchable(self) -> int:
+        """Return how many events the search could be wrong about, after it: they hold values that no search finds.
+
+        Events in indices of generation 1 of the mapping do not say so.
+        """
+        fields = searched_fields(self._clause)
+        if not fields:
+            return 0
+        query = self.search.within_time(unsearchable_clause(fields))
+        response = search_once(self.client, self.search.prefix, {"size": 0, "track_total_hits": True, "query": query})
+        return int(response["hits"]["total"]["value"])
+
     def _read_pages(self, limit: int | None) -> Generator[list[Hit]]:
-        body: dict[str, Any] = self.search.body(self.search.clause(self.client)) | {"track_total_hits": _MAX_COUNTED}
+        self._clause = self.search.clause(self.client)
+        body: dict[str, Any] = self.search.body(self._clause) | {"track_total_hits": _MAX_COUNTED}
         while limit is None or limit > 0:
             body["size"] = PAGE if limit is None else min(PAGE, limit)
             response = self._fetch_page(body)

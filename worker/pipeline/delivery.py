@@ -25,7 +25,7 @@ from worker.pipeline.bulk import (
     classify_response,
     should_split,
 )
-from worker.pipeline.documents import degrade
+from worker.pipeline.documents import Form, degrade, simpler_form
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -111,7 +111,7 @@ class Delivery:
             body = b"".join(self._actions[position].lines for position in self._sent)
             if len(body) <= self._max_bytes or len(self._sent) == 1:
                 return body
-            self._ready.extendleft(reversed(_halves(self._sent)))  # the degraded form is longer than the record
+            self._ready.extendleft(reversed(_halves(self._sent)))  # a simpler form is longer than the record
         return None
 
     def apply(self, response: BulkResponse) -> bool:
@@ -182,16 +182,16 @@ class Delivery:
         self._outcomes[position] = Outcome(Verdict.DEGRADED, degraded) if degraded else INDEXED
 
     def _refuse(self, refused: Iterable[tuple[int, str]]) -> None:
-        """Give refused actions their degraded form; those that had it are rejected."""
-        degraded: list[int] = []
+        """Give refused actions their next simpler form; those that had the last one are rejected."""
+        again: list[int] = []
         for position, cause in refused:
-            if self._actions[position].degraded:
-                self._outcomes[position] = Outcome(Verdict.REJECTED, cause)
+            if simpler := simpler_form(self._actions[position], cause):
+                self._actions[position] = simpler
+                again.append(position)
             else:
-                self._actions[position] = degrade(self._actions[position], cause)
-                degraded.append(position)
-        if degraded:
-            self._ready.appendleft(degraded)
+                self._outcomes[position] = Outcome(Verdict.REJECTED, cause)
+        if again:
+            self._ready.appendleft(again)
 
     def _apply_whole(self, response: BulkResponse) -> None:
         cause = response.cause or (str(response.status) if response.status else "no_answer")
@@ -230,7 +230,7 @@ class Delivery:
         if not self._suspects.is_proven(position):
             control = next(filter(self._is_accepted, range(len(self._actions))), None)
             self._retries += [[position]] if control is None else [[control], [position]]
-        elif self._actions[position].degraded:
+        elif self._actions[position].form is Form.DEGRADED:
             self._outcomes[position] = Outcome(Verdict.REJECTED, UNINDEXABLE)
         else:
             self._actions[position] = degrade(self._actions[position], CONNECTION_LOST)

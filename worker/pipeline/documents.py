@@ -1,12 +1,14 @@
 """From records to documents: the record's own bytes, with `@timestamp` and `trailsink` added before the closing brace.
 
 Nothing is flattened or renamed: CloudTrail's own paths are what rules and people search for. A record that the cluster
-cannot take as it is goes in degraded form: what identifies it as fields, its whole text as one unindexed string.
+cannot take as it is goes in a simpler form, with its whole text as one unindexed string: in shortened form, without the
+values that are in the way; in degraded form, with no more than what identifies it.
 """
 
 from __future__ import annotations
 
 import json
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -14,6 +16,7 @@ import msgspec
 from worker.cloudtrail.lenient_json import BrokenJson, read_root, string_member
 from worker.errors import Reason, UnreadableObject
 from worker.pipeline.limits import Partition
+from worker.pipeline.searchable import EVERYTHING, KEYWORD_ROOTS, KNOWN_ROOTS, MAX_KEYWORD, overlong_paths, shorten
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,13 +38,15 @@ _TIMES_CACHED = 4_096
 
 _encode = msgspec.json.Encoder().encode
 
-# Root members that the mapping knows as keywords: a string in them can never be refused.
-_ROOT_KEYWORDS = (
-    "eventVersion", "eventSource", "eventName", "awsRegion", "sourceIPAddress", "userAgent", "errorCode",
-    "errorMessage", "requestID", "eventID", "eventId", "eventType", "eventCategory", "apiVersion",
-    "recipientAccountId", "accountId", "sharedEventID", "vpcEndpointId", "vpcEndpointAccountId",
-    "sessionCredentialFromConsole", "readOnly", "managementEvent",
-)  # fmt: skip
+# In `trailsink.degraded`: a value is too long for any index.
+VALUE_TOO_LONG = "value_too_long"
+
+# The characters of an object without members.
+_EMPTY_OBJECT = b"{} \t\r\n"
+
+# The end of each document line.
+_END = b"}}\n"
+
 _ROOT_BOOLEANS = ("readOnly", "managementEvent")
 _CALLER_KEYWORDS = ("type", "principalId", "arn", "accountId", "accessKeyId", "userName", "invokedBy", "credentialId")
 
@@ -93,11 +98,21 @@ class Provenance(msgspec.Struct, frozen=True):
     unchecked: bool = False
 
 
+class Form(Enum):
+    """How much of a record its document has as fields: all, all but some values, or what identifies it."""
+
+    FULL = auto()
+    SHORTENED = auto()
+    DEGRADED = auto()
+
+
 class Action(msgspec.Struct, gc=False):
     """One bulk action, ready to be sent: its action line and document line as one piece of bytes.
 
     `file` and `position` say whose record it is. `raw_start` and `raw_end` are where the record's own bytes are in
-    `lines` (without their closing brace). `degraded` says why it is in degraded form, "" when it is not.
+    `lines` (without their closing brace), and `tail_end` is where the marks begin that depend on the form. `degraded`
+    is the cause in `trailsink.degraded`, "" where there is none. A form other than the full one has the full one in
+    `full`.
     """
 
     file: int
@@ -105,7 +120,10 @@ class Action(msgspec.Struct, gc=False):
     lines: bytes
     raw_start: int
     raw_end: int
+    tail_end: int
     degraded: str = ""
+    form: Form = Form.FULL
+    full: Action | None = None
 
 
 def to_actions(records: Sequence[Record], file: int, provenance: Provenance, naming: IndexNaming) -> Iterator[Action]:
@@ -116,7 +134,7 @@ def to_actions(records: Sequence[Record], file: int, provenance: Provenance, nam
     envelopes: dict[str | None, tuple[bytes, bytes]] = {}  # what goes before and after records of the same time
     mark = b'","trailsink":{"object":%b,"position":' % _encode(provenance.uri)
     unchecked = b',"unchecked":true' if provenance.unchecked else b""
-    end = b',"indexed_at":"%b"%b}}\n' % (provenance.indexed_at.encode(), unchecked)
+    end = b',"indexed_at":"%b"%b' % (provenance.indexed_at.encode(), unchecked)
     for record in records:
         envelope = envelopes.get(record.time)
         if envelope is None:
@@ -127,14 +145,46 @@ def to_actions(records: Sequence[Record], file: int, provenance: Provenance, nam
             envelope = envelopes[record.time] = head, b',"@timestamp":"%b%b' % (time, mark)
         head, tail = envelope
         raw = memoryview(record.raw)[:-1]
-        lines = b"".join((head, record.id, b'"}}\n', raw, tail, b"%d" % record.position, end))
+        request = b',"request":%b' % record.request if record.request else b""
+        lines = b"".join((head, record.id, b'"}}\n', raw, tail, b"%d" % record.position, end, request, _END))
         start = len(head) + len(record.id) + 4
-        action = Action(file, record.position, lines, start, start + len(raw))
+        action = Action(file, record.position, lines, start, start + len(raw), len(lines) - len(_END))
         if record.degrade_reason:
             action = degrade(action, record.degrade_reason)
-        elif lines.find(b"\n", start, action.raw_end) >= 0:
-            action = _on_one_line(action)
+        else:
+            if lines.find(b"\n", start, action.raw_end) >= 0:
+                action = _on_one_line(action)
+            if record.time_problem or len(raw) > MAX_KEYWORD:
+                action = _mark(action, record.time_problem)
         yield action
+
+
+def simpler_form(action: Action, cause: str) -> Action | None:
+    """Return the next simpler form of a record that the cluster refused for `cause`, None when there is none."""
+    match action.form:
+        case Form.FULL:
+            return _shorten(action, cause) or degrade(action, cause)
+        case Form.SHORTENED:
+            return degrade(action, cause)
+        case Form.DEGRADED:
+            return None
+
+
+def _mark(action: Action, time_problem: str) -> Action:
+    """Add to a document what is wrong with its time, and which of its values are too long for the index."""
+    raw = action.lines[action.raw_start : action.raw_end] + b"}"
+    if time_problem and raw.strip(_EMPTY_OBJECT) == b"":  # nothing can be added to it after a comma
+        return degrade(action, time_problem)
+    marks = b',"degraded":%b' % _encode(time_problem) if time_problem else b""
+    paths = overlong_paths(raw) if len(raw) > MAX_KEYWORD else []
+    if time_problem and b'"eventTime"' in raw:
+        paths.append("eventTime")
+    if paths:
+        marks += b',"unsearchable":%b' % _encode(paths)
+    if marks:
+        action.lines = action.lines[: action.tail_end] + marks + _END
+        action.degraded = time_problem
+    return action
 
 
 def _on_one_line(action: Action) -> Action:
@@ -144,33 +194,64 @@ def _on_one_line(action: Action) -> Action:
     return action
 
 
+def _shorten(action: Action, cause: str) -> Action | None:
+    """Return the record without the values that no index takes, None when it has none."""
+    raw = action.lines[action.raw_start : action.raw_end] + b"}"
+    shortened = shorten(raw)
+    if shortened is None:
+        return None
+    cause = VALUE_TOO_LONG if shortened.too_long else cause
+    return _with_full_text(action, Form.SHORTENED, shortened.text, cause, shortened.paths)
+
+
 def degrade(action: Action, reason: str) -> Action:
     """Return the same record in degraded form, under the same id, with `reason` in `trailsink.degraded`."""
+    action = action.full or action
     raw = action.lines[action.raw_start : action.raw_end] + b"}"
-    fields = _encode(_searchable_fields(raw))[:-1]
-    tail = action.lines[action.raw_end + (0 if len(fields) > 1 else 1) : -3]
-    text = _encode(raw.decode("utf-8", "backslashreplace"))
-    lines = b'%b%b%b,"degraded":%b,"raw":%b}}\n' % (
+    fields, unsearchable = _searchable_fields(raw)
+    return _with_full_text(action, Form.DEGRADED, _encode(fields), reason, unsearchable)
+
+
+def _with_full_text(action: Action, form: Form, text: bytes, cause: str, unsearchable: Sequence[str]) -> Action:
+    """Return an action with another text of the record, and the record's own as a string beside it."""
+    raw = action.lines[action.raw_start : action.raw_end] + b"}"
+    fields = text[:-1]
+    tail = action.lines[action.raw_end + (0 if len(fields) > 1 else 1) : action.tail_end]
+    lines = b'%b%b%b,"degraded":%b%b,"raw":%b%b' % (
         action.lines[: action.raw_start],
         fields,
         tail,
-        _encode(reason),
-        text,
+        _encode(cause),
+        b',"unsearchable":%b' % _encode(unsearchable) if unsearchable else b"",
+        _encode(raw.decode("utf-8", "backslashreplace")),
+        _END,
     )
-    return Action(action.file, action.position, lines, action.raw_start, action.raw_end, reason)
+    return Action(
+        action.file, action.position, lines, action.raw_start, action.raw_end, action.tail_end, cause, form, action
+    )
 
 
-def _searchable_fields(raw: bytes) -> dict[str, object]:
-    """Return the fields by which a degraded record can be found: time, name, source, account and caller."""
+def _searchable_fields(raw: bytes) -> tuple[dict[str, object], list[str]]:
+    """Return the fields by which a degraded record can be found, and the members of which it cannot.
+
+    The fields are time, name, source, account and caller.
+    """
     try:
-        members = {name: value for name, value in read_root(raw).items() if len(value) <= _MAX_MEMBER_BYTES}
+        root = read_root(raw)
     except BrokenJson:  # cannot happen: it was read before; but a document without fields is better than none
-        return {}
-    fields: dict[str, object] = {name: value for name in _ROOT_KEYWORDS if (value := string_member(members, name))}
+        return {}, [EVERYTHING]
+    members = {name: value for name, value in root.items() if len(value) <= _MAX_MEMBER_BYTES}
+    fields: dict[str, object] = {name: value for name in KEYWORD_ROOTS if (value := string_member(members, name))}
     fields |= {name: members[name] == b"true" for name in _ROOT_BOOLEANS if members.get(name) in (b"true", b"false")}
     if caller := _caller_identity(members.get("userIdentity", b"null")):
         fields["userIdentity"] = caller
-    return fields
+    # Of the caller, only what identifies it is searched: the member counts as one that is not.
+    unsearchable = [
+        name
+        for name in KNOWN_ROOTS
+        if root.get(name, b"null") != b"null" and (name not in fields or name == "userIdentity")
+    ]
+    return fields, unsearchable
 
 
 def _caller_identity(identity: bytes) -> dict[str, object]:

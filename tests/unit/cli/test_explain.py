@@ -69,14 +69,18 @@ def test_unknown_facts_are_called_unknown() -> None:
 
 def test_a_degraded_record_is_shown_with_its_cause() -> None:
     """Our own causes are explained; any other code is OpenSearch's."""
-    assert lines(degraded="too_deep")[9:11] == [
-        "  degraded   too_deep: nested deeper than TRAILSINK_MAX_DEPTH;",
-        "             missing fields are in the text of trailsink.raw",
-    ]
+    assert lines(degraded="too_deep")[9] == "  degraded   too_deep: nested deeper than TRAILSINK_MAX_DEPTH"
     assert (
-        "mapper_parsing_exception: the cluster refused the original record;"
+        "mapper_parsing_exception: the cluster refused the original record"
         in lines(degraded="mapper_parsing_exception")[9]
     )
+
+
+def test_values_that_no_search_finds_are_named() -> None:
+    """The record has them, so its file does."""
+    (line,) = [line for line in lines(unsearchable=("userAgent", "requestParameters.a")) if "not found" in line]
+
+    assert line == "  not found  by a search for userAgent, requestParameters.a: read the record for these"
 
 
 def test_a_record_of_an_unchecked_file_is_shown_as_such() -> None:

@@ -105,7 +105,7 @@ def test_a_requests_answer_means_what_opensearch_means_by_it(answer: BulkRespons
 
 
 def sized(size: int, position: int = 0) -> Action:
-    return Action(0, position, b"x" * size, 0, 0)
+    return Action(0, position, b"x" * size, 0, 0, size)
 
 
 @given(sizes=st.lists(st.integers(1, 60), max_size=60), max_bytes=st.integers(1, 100), max_actions=st.integers(1, 10))

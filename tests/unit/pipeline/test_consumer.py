@@ -98,6 +98,7 @@ def test_a_document_says_where_it_came_from(pipeline: FakePipeline) -> None:
         "object": f"s3://{BUCKET}/{key('one')}",
         "position": 1,
         "indexed_at": "2026-11-23T12:00:00Z",
+        "request": {"bucketName": "somebody", "key": "object/2"},
     }
 
 

@@ -137,7 +137,8 @@ def test_a_record_that_is_refused_in_degraded_form_too_is_rejected() -> None:
 
 def test_a_record_already_in_degraded_form_is_rejected_at_once() -> None:
     """There is no third form."""
-    one = Delivery([action(b'{"eventID":"1"}', 0), action(b'{"eventID":"2"}', 1)], max_bytes=MIB)
+    odd = b'{"eventID":"1","trailsink":1}'
+    one = Delivery([action(odd, 0), action(b'{"eventID":"2"}', 1)], max_bytes=MIB)
     one.next_body()
 
     one.apply(items((400, MAPPING), CREATED))

@@ -51,7 +51,7 @@ def pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def request(number: int, size: int = 10) -> list[Action]:
-    return [Action(0, number, b"x" * size, 0, size)]
+    return [Action(0, number, b"x" * size, 0, size, size)]
 
 
 @dataclass

@@ -10,7 +10,7 @@ import msgspec
 from worker.pipeline.limits import Partition
 
 # Incremented with each change of the template. `trailsink setup` upgrades an older one and leaves a newer one alone.
-VERSION = 1
+VERSION = 2
 
 # How much longer than its first events an index gets others.
 _DAYS_PER_INDEX = {Partition.DAY: 1, Partition.MONTH: 31}
