@@ -32,11 +32,12 @@ class Question:
 
 @dataclass(frozen=True)
 class Grouping:
-    """A question for counts: the paths to count by, among the events of a query."""
+    """A question for counts: the paths to count by, among the events of a query, and its meaning."""
 
     text: str
     paths: tuple[str, ...]
     query: str = "*"
+    holds: Predicate = lambda _record: True
 
 
 def equal(path: str, *values: str) -> Predicate:
@@ -286,12 +287,17 @@ QUESTIONS = (
 GROUPINGS = (
     Grouping("Which buckets are used?", ("requestParameters.bucketName",)),
     Grouping("Which objects are used?", ("requestParameters.bucketName", "requestParameters.key")),
-    Grouping("Which roles are assumed?", ("requestParameters.roleArn",), "eventName:AssumeRole"),
+    Grouping(
+        "Which roles are assumed?",
+        ("requestParameters.roleArn",),
+        "eventName:AssumeRole",
+        equal("eventName", "AssumeRole"),
+    ),
     Grouping("Which policies are attached?", ("requestParameters.policyArn",)),
     Grouping("Which secrets are used?", ("requestParameters.secretId", "eventName")),
     Grouping("Which instance types are started?", ("requestParameters.instanceType",)),
     Grouping("Whose users were changed?", ("requestParameters.userName", "eventName")),
-    Grouping("Which messages are there?", ("errorMessage",), "errorCode:*"),
+    Grouping("Which messages are there?", ("errorMessage",), "errorCode:*", exists("errorCode")),
     Grouping("Who calls whose account?", ("userIdentity.accountId", "recipientAccountId")),
 )
 

@@ -8,6 +8,7 @@ docs.opensearch.org/latest/query-dsl/full-text/query-string/
 
 from __future__ import annotations
 
+from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 from luqum import tree
@@ -55,7 +56,7 @@ def _parse(query: str) -> tree.Item:
 
 
 def _unparsable(reason: str) -> str:
-    text = " ".join(reason.split()).rstrip(".!")
+    text = shorten(" ".join(reason.split()), 120, placeholder="...").rstrip(".!")
     return f'The query cannot be parsed: {text}. Values that contain : / ( or spaces need quotes, as in arn:"a:b/c"'
 
 
