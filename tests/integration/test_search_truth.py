@@ -132,8 +132,9 @@ def test_a_search_finds_what_a_scan_of_the_records_finds(trail: Trail) -> None:
 
         try:
             found = trail.ask(translate(query, kinds, ignore_case=ignore_case))
-        except SetupError:  # a word cannot hold a line break; in quotes it can
-            assert "\\\n" in query
+        except SetupError as refusal:  # a word cannot hold a line break; in quotes it can
+            if "\\\n" not in query and "too long to be compared" not in str(refusal):
+                raise
             continue
 
         assert found == expected, (turn, query, ignore_case, len(found), len(expected))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from luqum import tree
 
 from worker.errors import SetupError
+from worker.opensearch.expressions import any_case_pattern, literal
 from worker.opensearch.field_kinds import Kind
 from worker.opensearch.number_ranges import integers_between
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     Clause = dict[str, Any]
 
 _NOTHING: Clause = {"match_none": {}}
+
+# The default of index.max_regex_length, with room for a group.
+_MAX_EXPRESSION = 990
 
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _WILDCARD = re.compile(r"(?:[^\\*?]|\\.)*[*?]", re.DOTALL)
@@ -109,7 +113,8 @@ class ValueTranslator:
 
     def _free_form(self, node: tree.Item, field: str) -> Clause:
         if not isinstance(node, tree.Range | tree.From | tree.To):
-            return self._keyword(node, field)
+            is_path = not self._kinds.is_free_form_root(field)
+            return self._path_in_any_case(node, field) if self._case and is_path else self._keyword(node, field)
         if self._kinds.is_free_form_root(field):
             refuse(f"A range needs one member of {field}, as in {field}.maxResults:>=100")
         bounds = _bounds(node)
@@ -120,6 +125,19 @@ class ValueTranslator:
         if high is not None and high < low:
             return _NOTHING
         return {"regexp": {field: {"value": _whole(integers_between(low, high))}}}
+
+    def _path_in_any_case(self, node: tree.Item, field: str) -> Clause:
+        """Compare a value below a flat_object in any case, and its path as it stands.
+
+        The path is a part of the term: the option of the query would find `Name` where `name` was asked for.
+        """
+        if isinstance(node, tree.Regex):
+            return {"bool": {"filter": [self._keyword(node, field), {"wildcard": {field: {"value": "*"}}}]}}
+        is_pattern = isinstance(node, tree.Word) and _is_pattern(node.value)
+        value = any_case_pattern(_pattern(node.value)) if is_pattern else literal(_text(node), ignore_case=True)
+        if len(value) > _MAX_EXPRESSION:
+            refuse(f"{field}: the value is too long to be compared in any case")
+        return {"regexp": {field: {"value": _whole(value)}}}
 
 
 def refuse(sentence: str) -> NoReturn:

@@ -309,15 +309,19 @@ def main() -> int:
     )
     add_folder(parser)
     parser.add_argument("--rounds", type=int, default=3, help="each alternative is measured so often, in turn (3)")
+    parser.add_argument("--only", action="append", help="a part of the names of alternatives to measure; repeatable")
     parser.add_argument("--quick", action="store_true", help="one round of 1,000 events: shows that it works, no more")
     asked = parser.parse_args()
     events = distinct(asked.folder)
+    chosen = [
+        one
+        for one in alternatives()
+        if not asked.only or one.name in (CHOSEN, FLATTENED) or any(part in one.name for part in asked.only)
+    ]
     sys.stderr.write(f"{len(events):,} distinct events; this takes about {2 if asked.quick else 7} minutes.\n")
     try:
-        if asked.quick:
-            found = measured(alternatives(), events[:1_000], QUICK)
-        else:
-            found = measured(alternatives(), events, Plan(asked.rounds))
+        plan = QUICK if asked.quick else Plan(asked.rounds)
+        found = measured(chosen, events[:1_000] if asked.quick else events, plan)
     except LocalStackError as error:
         sys.stderr.write(f"{error}\n")
         return 1

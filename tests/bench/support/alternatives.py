@@ -74,6 +74,12 @@ def alternatives() -> list[Alternative]:
         chosen.but("trailsink, default codec", index__codec="default"),
         chosen.but("trailsink, sorted by time", index__sort__field="@timestamp", index__sort__order="desc"),
         chosen.but("trailsink, log_byte_size merges", index__merge__policy="log_byte_size"),
+        replace(
+            chosen, name="trailsink, generation 1", document=without_request, mappings=generation_1(full["mappings"])
+        ),
+        replace(chosen, name="trailsink, no request fields", document=without_request),
+        replace(chosen, name="trailsink, whole request copied", document=with_whole_request),
+        replace(chosen, name="dynamic properties", mappings=_dynamic(full["mappings"])),
         replace(chosen, name="trailsink, refresh 1 s", refresh_seconds=1),
         replace(chosen, name="trailsink, refresh 30 s", refresh_seconds=30),
     ]
@@ -85,6 +91,54 @@ def spliced(record: Record) -> bytes:
     origin = Provenance(_uri(file), "2026-03-01T00:00:00Z", "2026-03-01T00:00:00Z")
     action = next(to_actions([msgspec.structs.replace(record, position=position)], 0, origin, ROUTING))
     return action.lines.split(b"\n")[1]
+
+
+def without_request(record: Record) -> bytes:
+    """The road's document without the parameters that are indexed twice."""
+    return spliced(msgspec.structs.replace(record, request=b""))
+
+
+def with_whole_request(record: Record) -> bytes:
+    """The road's document with a copy of all request parameters, which takes no parser."""
+    text = bytes(_MEMBERS(bytes(record.raw)).requestParameters)
+    return spliced(msgspec.structs.replace(record, request=b"" if text == b"null" else text))
+
+
+class _Members(msgspec.Struct):
+    requestParameters: msgspec.Raw = msgspec.Raw(b"null")  # noqa: N815 - CloudTrail's name
+
+
+_MEMBERS = msgspec.json.Decoder(_Members).decode
+
+
+def generation_1(mappings: dict[str, Any]) -> dict[str, Any]:
+    """The mapping before `trailsink.request`, with `source.ip` as an alias."""
+    properties = msgspec.json.decode(msgspec.json.encode(mappings["properties"]))
+    ours = properties["trailsink"]["properties"]
+    del ours["request"], ours["unsearchable"], properties["sourceIPAddress"]["copy_to"]
+    properties["source"]["properties"]["ip"] = {"type": "alias", "path": "sourceIPAddress.ip"}
+    properties["eventTime"] = {"type": "date"}
+    added = properties["additionalEventData"]["properties"]
+    for name in _ADDED:
+        del added[name]
+    return mappings | {"properties": properties}
+
+
+_ADDED = (
+    "aclRequired", "Name", "ARN", "SamlProviderArn", "MfaType", "AuthWorkflowID", "UserPoolId", "userPoolId",
+    "functionVersion", "SecretId", "VersionId", "Detail", "customKeyStoreId", "authType",
+)  # fmt: skip
+
+
+def _dynamic(mappings: dict[str, Any]) -> dict[str, Any]:
+    """Each path below a free-form object a keyword of its own, which does not grow the mapping: OpenSearch 3.7."""
+    roots = [name for name, field in mappings["properties"].items() if field.get("type") == "flat_object"]
+    keyword = {"type": "keyword", "ignore_above": 8191}
+    open_object = {"type": "object", "dynamic": True, "disable_objects": True}
+    return mappings | {
+        "dynamic_properties": {f"{name}.*": keyword for name in roots},
+        "properties": mappings["properties"] | dict.fromkeys(roots, open_object),
+    }
 
 
 def _uri(file: int) -> str:

@@ -147,10 +147,33 @@ def test_a_bare_word_is_looked_for_in_every_field_and_in_free_form_values() -> N
 
 def test_case_is_ignored_on_request() -> None:
     """CloudTrail says No where a rule says NO."""
-    for query in ("eventName:listbuckets", "requestParameters.a:x", "eventName:list*", "eventName:/list.*/"):
+    for query in ("eventName:listbuckets", "requestParameters:x", "eventName:list*", "eventName:/list.*/"):
         ((_, fields),) = clause(query, ignore_case=True).items()
         ((_, options),) = fields.items()
         assert options["case_insensitive"] is True
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("requestParameters.a:x1", {"regexp": {"requestParameters.a": {"value": "([Xx]1)"}}}),
+        ("requestParameters.a:*x?", {"regexp": {"requestParameters.a": {"value": "(.*[Xx].)"}}}),
+        (
+            "requestParameters.a:/x/",
+            {
+                "bool": {
+                    "filter": [
+                        {"regexp": {"requestParameters.a": {"value": "(x)", "case_insensitive": True}}},
+                        {"wildcard": {"requestParameters.a": {"value": "*"}}},
+                    ]
+                }
+            },
+        ),
+    ],
+)
+def test_the_path_of_a_free_form_value_keeps_its_case(query: str, expected: dict[str, Any]) -> None:
+    """The server compares path and value as one term: it would find `A` where `a` was asked for."""
+    assert clause(query, ignore_case=True) == expected
 
 
 @pytest.mark.parametrize(
