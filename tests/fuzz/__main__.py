@@ -39,6 +39,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1 << 32))
     options = parser.parse_args()
     began, failures = time.monotonic(), 0
+    sys.stderr.write(f"Seed {options.seed}.\n")
     chunks = range(options.first, options.first + options.cases, _CHUNK)
     end = options.first + options.cases
     with ProcessPoolExecutor(os.cpu_count()) as pool:

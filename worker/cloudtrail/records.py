@@ -237,7 +237,9 @@ def _read_odd(text: bytes, raw: msgspec.Raw | bytes, position: int, degrade_reas
         members = read_root(text)
     except BrokenJson:
         return Rejection(position, "not_a_json_object")
-    return _make_record(raw, position, string_member(members, "eventTime"), degrade_reason, read_request(text))
+    # What is picked goes into the document as it stands, so only out of a text that the server can parse.
+    request = b"" if degrade_reason else read_request(text)
+    return _make_record(raw, position, string_member(members, "eventTime"), degrade_reason, request)
 
 
 def _make_record(

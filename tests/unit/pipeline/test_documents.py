@@ -291,6 +291,8 @@ def test_the_degraded_form_stays_under_the_same_id_and_index() -> None:
         pytest.param(b'{"eventID":"1","eventTime":"2026-11-23T10:00:00Z","eventName":"\\ud800"}', id="in a field"),
         pytest.param(b'{"eventID":"1","eventTime":"2026-11-23T10:00:00Z","a":"x\x00\ny"}', id="control characters"),
         pytest.param(b'{"eventID":"1","eventTime":"2026-11-23T10:00:00Z","eventName":"\xff"}', id="no UTF-8"),
+        pytest.param(b'{"requestParameters":{"bucketName":"\xff"}}', id="no UTF-8 in a parameter"),
+        pytest.param(b'{"requestParameters":{"bucketName":"\\ud800"}}', id="lone surrogate in a parameter"),
         pytest.param(b"{}", id="empty object"),
         pytest.param(b"{ }", id="empty object with a space"),
         pytest.param(
