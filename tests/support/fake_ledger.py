@@ -44,8 +44,10 @@ class FakeLedger:
         self.paths.append(path)
         if "/_doc/" in path:
             index, _, id_ = path.removeprefix("/").partition("/_doc/")
-            places = [(ledger_index("trail", entry.delivered_at), entry.id) for entry in self.entries]
-            return (200, {"found": True}) if (index, id_) in places else missing()
+            for entry in self.entries:
+                if (ledger_index("trail", entry.delivered_at), entry.id) == (index, id_):
+                    return 200, {"found": True, "_source": msgspec.to_builtins(entry)}
+            return missing()
         documents = [msgspec.to_builtins(entry) for entry in self.entries]
         documents = [document for document in documents if _matches(document, body["query"])]
         if not documents:

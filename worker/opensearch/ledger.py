@@ -78,16 +78,16 @@ class LedgerReader:
                 return
             body["search_after"] = hits[-1]["sort"]
 
-    def is_recorded(self, uri: str, digest: str, delivered_at: datetime) -> bool:
-        """Return whether a file with this content is indexed; a read by id also finds what was written just now."""
+    def find(self, uri: str, digest: str, delivered_at: datetime) -> LedgerEntry | None:
+        """Return the document of a file with this content; a read by id also finds what was written just now."""
         index = ledger_index(self._prefix, iso_seconds(delivered_at))
         try:
-            response: Any = self._client.get(index=index, id=entry_id(uri, digest), params={"_source": "false"})
+            response: Any = self._client.get(index=index, id=entry_id(uri, digest))
         except NotFoundError:
-            return False
+            return None
         except OpenSearchException as error:
             raise classify_error(error) from error
-        return bool(response["found"])
+        return _parse(response["_source"])
 
     def accounts(self, since: datetime) -> list[AccountActivity]:
         """Return the accounts with a file delivered after `since`, and when the newest one of each was."""

@@ -47,9 +47,9 @@ def test_a_file_is_recorded_only_with_its_content() -> None:
 
     with connected(ledger.answer) as client:
         reader = LedgerReader(client, "trail")
-        assert reader.is_recorded("s3://b/a", "1" * 64, NOW)
-        assert not reader.is_recorded("s3://b/a", "2" * 64, NOW)
-        assert not reader.is_recorded("s3://b/dead", "2" * 64, NOW)
+        assert reader.find("s3://b/a", "1" * 64, NOW) == entry("a", sha256="1" * 64)
+        assert reader.find("s3://b/a", "2" * 64, NOW) is None
+        assert reader.find("s3://b/dead", "2" * 64, NOW) is None
 
 
 def test_accounts_and_the_newest_file_are_counted_by_the_cluster() -> None:
@@ -79,7 +79,7 @@ def test_an_empty_cluster_has_no_ledger() -> None:
         reader = LedgerReader(client, "trail")
         assert reader.lookup(["s3://b/a"]) == {}
         assert reader.newest(NOW) is None
-        assert not reader.is_recorded("s3://b/a", "1" * 64, NOW)
+        assert reader.find("s3://b/a", "1" * 64, NOW) is None
 
 
 @pytest.mark.parametrize(
