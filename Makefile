@@ -17,7 +17,7 @@ export TRAILSINK_TEST_OPENSEARCH_VERSION := $(OPENSEARCH)
 endif
 VERSION_OPTION := $(if $(OPENSEARCH),--version $(OPENSEARCH))
 
-.PHONY: help setup demo test unit check lint fuzz oracle up down status bench bench-check coldstart docs pictures package lock clean
+.PHONY: help setup demo test unit check lint fuzz oracle up down status bench bench-check bench-verify coldstart docs pictures package lock clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
@@ -70,6 +70,9 @@ bench: $(READY) ## Measure CPU, latency, memory and the mapping beside alternati
 
 bench-check: $(READY) ## Check the budgets of memory and cold start, as CI does.
 	@$(BIN)/python -m tests.bench.check
+
+bench-verify: $(READY) ## Verify 67,200 generated digests: wall time, requests, memory, and five kills. About ten minutes.
+	@$(BIN)/python -m tests.bench.verify_scale
 
 coldstart: $(READY) ## Measure a cold start of the bundle, by package.
 	@$(BIN)/python -m tests.bench.client.coldstart

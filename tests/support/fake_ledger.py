@@ -81,14 +81,13 @@ def _matches(document: dict[str, Any], query: dict[str, Any]) -> bool:
 
 
 def _aggregate(documents: list[dict[str, Any]], aggregations: dict[str, Any]) -> dict[str, Any]:
-    if "newest" in aggregations:
-        return {"newest": _newest(documents)}
-    accounts = sorted({document["account"] for document in documents})
+    recent = [document for document in documents if _matches(document, aggregations["recent"]["filter"])]
+    accounts = sorted({document["account"] for document in recent})
     buckets = [
-        {"key": account, "newest": _newest([document for document in documents if document["account"] == account])}
+        {"key": account, "newest": _newest([document for document in recent if document["account"] == account])}
         for account in accounts
     ]
-    return {"accounts": {"buckets": buckets}}
+    return {"newest": _newest(documents), "recent": {"accounts": {"buckets": buckets}}}
 
 
 def _newest(documents: list[dict[str, Any]]) -> dict[str, Any]:

@@ -265,6 +265,8 @@ TESTED_ELSEWHERE = {
     "opensearch/interruptible": "tests/faults/test_slow_neighbours.py: on a cluster that drips",
     "opensearch/query_values": "tests/unit/opensearch/test_query.py: every form of value, as part of a query",
     "opensearch/sender": "tests/faults/test_misbehaving_server.py: on a real socket server",
+    "health/ledger_checks": "tests/unit/health/test_agreement.py: both commands on the same facts",
+    "health/ledger_facts": "tests/unit/health/test_agreement.py: both commands on the same facts",
     "pipeline/limits": "values without code",
     "pipeline/ports": "protocols: mypy",
     "verify/chain": "tests/unit/verify/test_run.py: on whole trails",

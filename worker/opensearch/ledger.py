@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -89,33 +88,32 @@ class LedgerReader:
             raise classify_error(error) from error
         return _parse(response["_source"])
 
-    def accounts(self, since: datetime) -> list[AccountActivity]:
-        """Return the accounts with a file delivered after `since`, and when the newest one of each was."""
+    def activity(self, since: datetime, before: datetime) -> tuple[datetime | None, list[AccountActivity]]:
+        """Return when the newest file was delivered, None for an empty ledger, and the accounts with one after `since`.
+
+        A name can claim any time: files that claim to be delivered after `before` are left out.
+        """
+        accounts = {
+            "terms": {"field": "account", "size": _MAX_ACCOUNTS},
+            "aggs": {"newest": {"max": {"field": "delivered_at"}}},
+        }
+        recent = {"range": {"delivered_at": {"gte": iso_seconds(since)}}}
         body = {
             "size": 0,
-            "query": {"range": {"delivered_at": {"gte": iso_seconds(since)}}},
+            "query": {"range": {"delivered_at": {"lte": iso_seconds(before)}}},
             "aggs": {
-                "accounts": {
-                    "terms": {"field": "account", "size": _MAX_ACCOUNTS},
-                    "aggs": {"newest": {"max": {"field": "delivered_at"}}},
-                }
+                "newest": {"max": {"field": "delivered_at"}},
+                "recent": {"filter": recent, "aggs": {"accounts": accounts}},
             },
         }
-        buckets = self._search(body).get("aggregations", {}).get("accounts", {}).get("buckets", [])
+        aggregations = self._search(body).get("aggregations", {})
+        buckets = aggregations.get("recent", {}).get("accounts", {}).get("buckets", [])
         activities = ((bucket["key"], parse_time(bucket["newest"]["value_as_string"])) for bucket in buckets)
-        return sorted(
+        accounts_by_name = sorted(
             (AccountActivity(account, newest) for account, newest in activities if newest),
             key=lambda activity: activity.account,
         )
-
-    def newest(self, before: datetime) -> datetime | None:
-        """Return when the newest file was delivered, None for an empty ledger; a name can claim the future."""
-        body = {
-            "size": 0,
-            "query": {"range": {"delivered_at": {"lte": iso_seconds(before + timedelta(minutes=5))}}},
-            "aggs": {"newest": {"max": {"field": "delivered_at"}}},
-        }
-        return parse_time(self._search(body).get("aggregations", {}).get("newest", {}).get("value_as_string"))
+        return parse_time(aggregations.get("newest", {}).get("value_as_string")), accounts_by_name
 
     def _search(self, body: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a foreign answer
         try:

@@ -39,7 +39,8 @@ def verdict_line(totals: VerifyTotals) -> str:
         return f"complete: {counts}{until}"
     if set(faults) <= _BESIDE:
         examples = ", ".join(totals.examples.get(ProofState.PLANTED, []))
-        return f"complete: {counts}{until}; but {_groups(totals, faults)}: {examples}"
+        planted = pluralize(totals.states[ProofState.PLANTED], "planted file")
+        return f"complete: {counts}{until}; but {planted}: {examples}"
     word = "not judged" if faults == [ProofState.NOT_JUDGED] else "not complete"
     return f"{word}: {_groups(totals, faults)}; of {counts}{until}"
 

@@ -66,7 +66,7 @@ def test_accounts_and_the_newest_file_are_counted_by_the_cluster() -> None:
 
     with connected(ledger.answer) as client:
         reader = LedgerReader(client, "trail")
-        accounts, newest = reader.accounts(NOW - timedelta(days=30)), reader.newest(NOW)
+        newest, accounts = reader.activity(NOW - timedelta(days=30), NOW)
 
     assert [activity.account for activity in accounts] == [ACCOUNT, "222222222222"]
     assert accounts[1] == AccountActivity("222222222222", datetime(2026, 11, 20, 11, tzinfo=UTC))
@@ -78,7 +78,7 @@ def test_an_empty_cluster_has_no_ledger() -> None:
     with connected(FakeLedger([]).answer) as client:
         reader = LedgerReader(client, "trail")
         assert reader.lookup(["s3://b/a"]) == {}
-        assert reader.newest(NOW) is None
+        assert reader.activity(NOW, NOW) == (None, [])
         assert reader.find("s3://b/a", "1" * 64, NOW) is None
 
 
