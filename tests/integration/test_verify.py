@@ -85,7 +85,7 @@ def test_missing_files_are_loaded_and_a_planted_one_is_named(bench: Bench, trail
     bench.opensearch.delete_by_query(index=f"{bench.prefix}-*", body=query, refresh=True)
 
     code, summary = verify(bench, keys)
-    assert (code, faults(summary)) == (1, {"incomplete": 1, "planted": 1})
+    assert (code, faults(summary)) == (1, {"missing": 1, "planted": 1})
     code, summary = verify(bench, keys, "--load")
     assert (code, faults(summary)) == (1, {"planted": 1})
     code, summary = verify(bench, keys)

@@ -123,10 +123,10 @@ class KeyRing:
         window = month - timedelta(days=1), month + timedelta(days=33)
         if (region, *window) in self._asked:
             return
-        self._asked.add((region, *window))
         for key in source.fetch(region, *window):
             if key not in self.keys:
                 self.keys.append(key)
+        self._asked.add((region, *window))  # only now: keys that could not be read are asked for again
         if self.cache:
             write_keys(self.cache, self.keys)
 
