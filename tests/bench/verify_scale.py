@@ -64,7 +64,7 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=7)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="trailsink-verify-") as name:
-        folder, until = Path(name) / "tree", START + timedelta(days=arguments.days)
+        folder, until = Path(name) / "tree", START + timedelta(days=arguments.days, hours=-1)  # the last one covers it
         folder.mkdir()
         started = time.monotonic()
         digests = generate(folder, arguments.accounts, arguments.days)
