@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from tests.conftest import Bench
 
 
+pytestmark = pytest.mark.timeout(300)  # several whole runs of the command in each test
+
+
 @pytest.fixture(autouse=True)
 def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
@@ -77,7 +80,6 @@ def test_missing_files_are_loaded_and_a_planted_one_is_named(bench: Bench, trail
     code, summary = verify(bench, keys)
     assert (code, faults(summary)) == (0, {})
     assert summary["verdict"].startswith("complete: 12 files, 24 events, 1 chain, signed until ")
-    assert verify(bench, keys, "--deep")[1]["states"] == {"verified": 12}
 
     lost, planted = trail.logs[3], trail.log(trail.ended_at - timedelta(hours=3, minutes=7), name="planted")
     put(bench, trail, planted)
@@ -88,14 +90,13 @@ def test_missing_files_are_loaded_and_a_planted_one_is_named(bench: Bench, trail
     assert (code, faults(summary)) == (1, {"missing": 1, "planted": 1})
     code, summary = verify(bench, keys, "--load")
     assert (code, faults(summary)) == (1, {"planted": 1})
-    code, summary = verify(bench, keys)
-    assert (code, faults(summary)) == (1, {"planted": 1})
     assert summary["verdict"].startswith("complete: 12 files, 24 events")
     assert planted in summary["verdict"]
 
 
 def test_a_tampered_index_is_noticed(bench: Bench, trail: SignedTrail, keys: str) -> None:
     """One document overwritten, one deleted, one added by hand: the counts show two of them, the bytes all."""
+    assert verify(bench, keys, "--deep")[1]["states"] == {"verified": 12}
     index, client = f"{bench.prefix}-*", bench.opensearch
     client.indices.refresh(index=index)
     by_file = {

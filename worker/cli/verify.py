@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 _PROGRESS_SECONDS = 5.0
 _SAVE_SECONDS = 1.0  # between two writes of the state file
 _YEAR = timedelta(days=366)
+_LOADERS = 4  # consumers at most: each has threads and connections of its own
 
 
 class NotJudgedError(click.ClickException):
@@ -232,7 +233,7 @@ class _Command:
         loader = MissingFileLoader(
             make,
             bucket,
-            workers=self._options.workers,
+            workers=min(_LOADERS, self._options.workers),
             batch_seconds=settings.batch_seconds,
             stop=self._stop,
         )

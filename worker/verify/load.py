@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 from typing import TYPE_CHECKING
 
 from worker.backfill.listing import SelectedFile
@@ -20,7 +21,7 @@ _ATTEMPTS = 3
 
 
 class MissingFileLoader:
-    """Loads files with consumers like the pipeline's own, one per thread."""
+    """Loads files with consumers like the pipeline's own; they are made when the first file is missing."""
 
     def __init__(
         self,
@@ -31,18 +32,23 @@ class MissingFileLoader:
         batch_seconds: float,
         stop: threading.Event,
     ) -> None:
-        self._loader = DirectLoader(make_consumer, bucket, workers=workers, batch_seconds=batch_seconds, stop=stop)
+        self._make_loader = partial(
+            DirectLoader, make_consumer, bucket, workers=workers, batch_seconds=batch_seconds, stop=stop
+        )
+        self._loader: DirectLoader | None = None
         self._lock = threading.Lock()
         self.loaded = 0
 
     def load(self, files: Sequence[tuple[str, int]]) -> Mapping[str, str]:
         """Load files, given by key and size; returns for each why it is not loaded, "" when it is."""
         problems: dict[str, str] = {}
-        size = self._loader.batch_size
+        with self._lock:
+            loader = self._loader = self._loader or self._make_loader()
+        size = loader.batch_size
         for first in range(0, len(files), size):
             pending = [_selected(key, length) for key, length in files[first : first + size]]
             for _ in range(_ATTEMPTS):
-                outcomes = zip(pending, self._loader.load(pending), strict=True)
+                outcomes = zip(pending, loader.load(pending), strict=True)
                 pending = []
                 for file, outcome in outcomes:
                     if isinstance(outcome, RetryLater):
@@ -58,7 +64,8 @@ class MissingFileLoader:
 
     def close(self) -> None:
         """End the consumers' threads."""
-        self._loader.close()
+        if self._loader:
+            self._loader.close()
 
 
 def _selected(key: str, size: int) -> SelectedFile:

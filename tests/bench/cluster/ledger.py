@@ -85,7 +85,7 @@ def ledger_cost() -> list[tuple[str, str]]:
 
 def _cpu(client: OpenSearch) -> float:
     nodes: Any = client.nodes.stats(metric="process")
-    return sum(node["process"]["cpu"]["total_in_millis"] for node in nodes["nodes"].values()) / 1e3
+    return float(sum(node["process"]["cpu"]["total_in_millis"] for node in nodes["nodes"].values())) / 1e3
 
 
 def _idle(client: OpenSearch, seconds: float = 5.0) -> float:
