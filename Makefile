@@ -17,7 +17,7 @@ export TRAILSINK_TEST_OPENSEARCH_VERSION := $(OPENSEARCH)
 endif
 VERSION_OPTION := $(if $(OPENSEARCH),--version $(OPENSEARCH))
 
-.PHONY: help setup demo test unit check lint fuzz up down status bench bench-check coldstart docs pictures package lock clean
+.PHONY: help setup demo test unit check lint fuzz oracle up down status bench bench-check bench-verify coldstart docs pictures package lock clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
@@ -51,6 +51,11 @@ check: lint test ## Run everything that CI runs.
 fuzz: $(READY) ## Run a million changed inputs through the consumer; CASES=1000 runs fewer. About half an hour.
 	@$(BIN)/python -m tests.fuzz $(if $(CASES),--cases $(CASES))
 
+oracle: $(READY) ## Hold `trailsink verify` against the AWS CLI, which is installed into .local.
+	@$(INTERPRETER) -m venv .local/aws-cli
+	@.local/aws-cli/bin/python -m pip install --quiet --require-hashes --requirement requirements/aws-cli.txt
+	@$(BIN)/python -m pytest tests/integration/test_verify_oracle.py
+
 up: $(READY) ## Start OpenSearch, S3 and SQS in the background; then run `. .local/env`. PORT=9200 names OpenSearch's port.
 	@$(BIN)/python -m infra.local $(VERSION_OPTION) up $(if $(PORT),--port $(PORT))
 
@@ -65,6 +70,9 @@ bench: $(READY) ## Measure CPU, latency, memory and the mapping beside alternati
 
 bench-check: $(READY) ## Check the budgets of memory and cold start, as CI does.
 	@$(BIN)/python -m tests.bench.check
+
+bench-verify: $(READY) ## Verify 67,200 generated digests: wall time, requests, memory, and five kills. About ten minutes.
+	@$(BIN)/python -m tests.bench.verify_scale
 
 coldstart: $(READY) ## Measure a cold start of the bundle, by package.
 	@$(BIN)/python -m tests.bench.client.coldstart
@@ -82,6 +90,8 @@ lock: $(READY) ## Update the pinned dependencies.
 	$(INTERPRETER) -m venv .local/lock && .local/lock/bin/python -m pip install --quiet uv==0.13.9
 	.local/lock/bin/uv pip compile --quiet pyproject.toml --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --upgrade --output-file requirements/dev.txt
+	.local/lock/bin/uv pip compile --quiet requirements/aws-cli.in --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --upgrade --output-file requirements/aws-cli.txt
 	.local/lock/bin/uv pip compile --quiet infra/lambda.in --constraint requirements/dev.txt --universal \
 		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --output-file infra/lambda.txt
 

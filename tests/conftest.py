@@ -132,7 +132,9 @@ def bench(environment: dict[str, str]) -> Iterator[Bench]:  # noqa: ARG001 - it 
     list(install(client, SetupOptions(settings.index_prefix, replicas=0)))
     yield Bench(settings, boto3.client("s3"), boto3.client("sqs"), client)
     client.indices.delete(index=f"{settings.index_prefix}-*", ignore_unavailable=True)
-    client.indices.delete_index_template(name=f"trailsink-{settings.index_prefix}", params={"ignore": 404})
+    client.indices.delete(index=f"trailsink-files-{settings.index_prefix}-*", ignore_unavailable=True)
+    for name in (f"trailsink-{settings.index_prefix}", f"trailsink-files-{settings.index_prefix}"):
+        client.indices.delete_index_template(name=name, params={"ignore": 404})
 
 
 @pytest.fixture(scope="session")

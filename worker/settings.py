@@ -8,19 +8,13 @@ from pathlib import Path  # noqa: TC003 - pydantic needs it at runtime
 from typing import TYPE_CHECKING, Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from worker.aws.partitions import opensearch_service
 from worker.errors import SetupError
 from worker.pipeline.addresses import ClusterUrl, Url  # noqa: TC001 - pydantic needs them at runtime
 from worker.pipeline.buckets import ANY_BUCKET, AllowedBuckets
+from worker.pipeline.ledger import mixes_with_ledger
 from worker.pipeline.limits import Limits, MiB, Partition
 
 if TYPE_CHECKING:
@@ -129,7 +123,13 @@ class Settings(StoreSettings):
     read_only_days: int = Field(
         0, ge=0, description="Days after which indices accept no more writes, by the same policy. 0 never blocks them."
     )
-
+    ledger: bool = Field(
+        _LIMITS.ledger,
+        description="Keep the ledger: a document for each file, in `trailsink-files-{prefix}-YYYY-MM`.",
+    )
+    ledger_retention_days: int = Field(
+        0, ge=0, description="Days for which the ledger is kept, by a policy of `trailsink setup`. 0 keeps it for ever."
+    )
     max_inflated_bytes: int = Field(
         _LIMITS.max_inflated_bytes,
         ge=MiB,
@@ -251,6 +251,8 @@ def _check_combinations(settings: Settings) -> None:
         raise ValueError("TRAILSINK_READ_ONLY_DAYS is not below TRAILSINK_RETENTION_DAYS")
     if settings.opensearch_password_file and not settings.opensearch_username:
         raise ValueError("TRAILSINK_OPENSEARCH_PASSWORD_FILE is set, TRAILSINK_OPENSEARCH_USERNAME is not")
+    if settings.ledger and mixes_with_ledger(settings.index_prefix):
+        raise ValueError("TRAILSINK_INDEX_PREFIX would match the ledger too: change it, or set TRAILSINK_LEDGER=false")
 
 
 def variable(name: str) -> str:

@@ -201,6 +201,14 @@ class Retention(Part):
     policy: str | None = None
 
 
+class LedgerFigures(Part):
+    """The ledger of files."""
+
+    newest_file: Annotated[datetime | None, _about("when the newest file was delivered")] = None
+    accounts: Annotated[int | None, _about("with a file within 14 days")] = None
+    silent: Annotated[list[str], _about("accounts among them without a file for a day")] = []
+
+
 class IndexFigures(Document):
     """One index."""
 
@@ -234,6 +242,7 @@ class Status(Document):
     shards: Shards
     template: Template
     retention: Retention
+    ledger: LedgerFigures
     indices: Indices
 
 
@@ -282,6 +291,8 @@ class Explained(Document):
     unsearchable: Annotated[list[str], _about("the paths of values that no search finds")]
     conflicting: Annotated[bool, _about("whether another record with this event id has different content")]
     record: Annotated[Any, _about("the whole event, with `--record`")] = None
+    recorded_at: Annotated[datetime | None, _about("when the ledger recorded the file")] = None
+    sha256: Annotated[str | None, _about("of the file's inflated bytes, by the ledger")] = None
 
 
 # The log

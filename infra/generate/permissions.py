@@ -16,6 +16,7 @@ TEMPLATE = Path(__file__).resolve().parents[1] / "template.yaml"
 
 _READ_OBJECTS = ("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket")
 _INDICES = "on the indices"
+_LEDGER = "on the ledger"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ NEEDS = (
         "`search` alone is enough. With the two of `point_in_time`, all pages show the same moment. With `field_caps`,"
         " misspelt fields are named.",
     ),
-    Need("explain", {}, (f"indices:data/read/search {_INDICES}",)),
+    Need("explain", {}, (f"indices:data/read/search {_INDICES}", f"indices:data/read/search {_LEDGER}")),
     Need(
         "backfill",
         {
@@ -153,9 +154,26 @@ NEEDS = (
             "dead-letter queue, via the queue": ("sqs:GetQueueAttributes",),
             "bucket, with --direct": _READ_OBJECTS,
         },
-        (f"indices:data/read/search {_INDICES}",),
-        "Only `--missing` needs the search. `--direct` also needs what `run` needs of the cluster and of the trail's"
+        (f"indices:data/read/search {_INDICES}", f"indices:data/read/search {_LEDGER}"),
+        "Only `--missing` needs the searches. `--direct` also needs what `run` needs of the cluster and of the trail's"
         " key.",
+    ),
+    Need(
+        "verify",
+        {
+            "bucket": _READ_OBJECTS,
+            "`*`": ("cloudtrail:ListPublicKeys",),
+            "the trail's key": ("kms:Decrypt",),
+        },
+        (
+            f"indices:data/read/search {_INDICES}",
+            f"indices:data/read/mget {_INDICES}",
+            f"indices:data/read/search {_LEDGER}",
+            f"indices:data/read/get {_LEDGER}",
+        ),
+        "Digests are read without the trail's key. `--load` also needs what `run` needs of the cluster. With `--local`"
+        " nothing is needed. `ledger rebuild` needs the same, without the public keys, and"
+        f" `indices:data/write/index` {_LEDGER}.",
     ),
     Need(
         "dlq",

@@ -104,6 +104,8 @@ def _commands(group: click.Group, name: str) -> Iterator[str]:
     for word in group.list_commands(context):
         command = group.get_command(context, word)
         if isinstance(command, click.Group):
+            if command.params:
+                yield _command(command, f"{name} {word}")
             yield from _commands(command, f"{name} {word}")
         elif command:
             yield _command(command, f"{name} {word}")

@@ -20,6 +20,7 @@ from infra.local.console import heading, out, say
 from infra.local.demo_pipelines import DemoPipeline, FunctionPipeline, ProcessPipeline, Totals
 from infra.local.errors import LocalStackError
 from infra.local.node import DEFAULT_VERSION
+from infra.local.signed_day import sign_day
 from infra.local.stack import Stack
 from worker.pipeline.notifications import s3_notification
 from worker.pipeline.objects import ObjectRef
@@ -33,6 +34,9 @@ PREFIX = "demo-cloudtrail"  # the server may hold somebody's own indices
 INDICES = f"{PREFIX}-*"
 
 SEARCHABLE_SECONDS = 60
+
+PLANTED = "OneRecordIsNone0"
+DAY = ("--since", "2023-07-10T11:00:00", "--until", "2023-07-10T14:00:00")
 
 MODES: dict[str, type[DemoPipeline]] = {"function": FunctionPipeline, "process": ProcessPipeline}
 
@@ -75,14 +79,18 @@ class Demo:
         heading("8. Check the pipeline")
         self.pipeline.trailsink("status")
         self.pipeline.trailsink("doctor")
-        heading("9. Remove everything")
+        heading("9. Prove it")
+        self.prove()
+        heading("10. Remove everything")
         self.pipeline.remove()
         return self.show_errors()
 
     def clear(self) -> None:
         """Delete the demo's indices and template from the server."""
         self.opensearch.indices.delete(index=INDICES, params={"ignore_unavailable": "true"})
-        self.opensearch.indices.delete_index_template(name=f"trailsink-{PREFIX}", params={"ignore": 404})
+        self.opensearch.indices.delete(index=f"trailsink-files-{PREFIX}-*", params={"ignore_unavailable": "true"})
+        for name in (f"trailsink-{PREFIX}", f"trailsink-files-{PREFIX}"):
+            self.opensearch.indices.delete_index_template(name=name, params={"ignore": 404})
 
     def upload(self) -> None:
         """Put everything into the bucket; S3 sends a notification of each object to the queue."""
@@ -221,6 +229,24 @@ class Demo:
         say(f"{len(self.uploaded.ids):,} events uploaded, {len(ids):,} found, {missing} missing, {twice} twice.")
         self.check("events found", ids, self.uploaded.ids)
         self.pipeline.trailsink("backfill", "--missing", "--dry-run")
+
+    def prove(self) -> None:
+        """Sign the day as CloudTrail does, delete a file from the index, and have `trailsink verify` find it."""
+        signed, keys = sign_day(self.pipeline.s3, self.pipeline.bucket, ACCOUNT, leave_out=PLANTED)
+        uri = ObjectRef(self.pipeline.bucket, signed[0]).uri
+        query = {"query": {"term": {"trailsink.object": uri}}}
+        deleted = self.opensearch.delete_by_query(index=INDICES, body=query, refresh=True)["deleted"]
+        self.opensearch.indices.refresh(index=f"trailsink-files-{PREFIX}-*")
+        say(
+            f"{len(signed)} files were signed with a key of this demo's own. The file that was made by hand was not.\n"
+            f"Somebody deletes the {deleted} events of one file from the index."
+        )
+        self.check("events of the deleted file", deleted > 0, expected=True)
+        words = ("verify", "--keys", str(keys), "--account", "218007301253", *DAY)
+        self.pipeline.trailsink(*words, exit_code=1)
+        self.pipeline.trailsink(*words, "--load", exit_code=1)
+        self.opensearch.indices.refresh(index=INDICES)
+        self.check("events after --load", self.count(), len(self.uploaded.ids))
 
     def show_errors(self) -> bool:
         """Print each wrong count; returns whether there was none."""

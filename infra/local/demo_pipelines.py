@@ -83,14 +83,14 @@ class DemoPipeline(ABC):
         """The source queue."""
         return self.environment["TRAILSINK_QUEUE_URL"]
 
-    def trailsink(self, *words: str, show: int | None = None) -> None:
+    def trailsink(self, *words: str, show: int | None = None, exit_code: int = 0) -> None:
         """Run one command as a user would, and show it with its output, or with the first and last `show` lines."""
         say(as_typed(words))
         stdout = None if show is None else subprocess.PIPE
         result = subprocess.run(command(*words), env=self.environment, check=False, text=True, stdout=stdout, cwd=ROOT)
         for line in shortened((result.stdout or "").splitlines(), show or 0):
             say(line)
-        self.check(f"exit code of trailsink {words[0]}", result.returncode, 0)
+        self.check(f"exit code of trailsink {words[0]}", result.returncode, exit_code)
 
     def check(self, name: str, value: object, expected: object) -> None:
         """Remember a wrong value."""

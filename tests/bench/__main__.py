@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from tests.bench.client.cpu import many_small_files, one_large_file
 from tests.bench.client.latency import small_files_far_away
 from tests.bench.client.memory import large_files
+from tests.bench.cluster.ledger import ledger_cost
 from tests.bench.cluster.mapping import measure
 from tests.bench.cluster.real_node import a_trail_into_a_node
 from tests.bench.support.ratios import console, figures, print_ratios
@@ -36,6 +37,7 @@ def _parts(folder: Path, rounds: int) -> dict[str, Callable[[], Told]]:
         "latency": lambda: (small_files_far_away(folder, max(1, rounds // 2)), []),
         "w3": lambda: large_files(folder),
         "w4": lambda: a_trail_into_a_node(2 * rounds - 1),  # the node's pace differs more than anything else's
+        "ledger": lambda: ([], ledger_cost()),
         "mapping": lambda: (measure(folder, rounds), []),
     }
 

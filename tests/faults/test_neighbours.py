@@ -116,9 +116,11 @@ class Scene:
         self.opensearch = OpenSearch([stack.opensearch_url], timeout=60)
         list(install(self.opensearch, SetupOptions("cloudtrail", replicas=0)))
         self.ids: set[str] = set()
+        self.uris: list[str] = []
 
     def upload(self, files: int = FILES, records: int = RECORDS) -> None:
         for key, body, ids in fresh_files(files, records):
+            self.uris.append(f"s3://{self.resources.bucket}/{len(self.ids)}/{key}")
             self.s3.put_object(Bucket=self.resources.bucket, Key=f"{len(self.ids)}/{key}", Body=body)
             self.ids |= ids
 
@@ -145,8 +147,22 @@ class Scene:
         except OpenSearchException:
             return 0
 
+    def ledger(self) -> list[dict[str, Any]]:
+        """The documents of files, each of which balances, and none of which is ahead of its file's records."""
+        self.opensearch.indices.refresh(index="cloudtrail-*,trailsink-files-cloudtrail-*")
+        response = self.opensearch.search(index="trailsink-files-cloudtrail-*", body={"size": 10_000})
+        entries = [hit["_source"] for hit in response["hits"]["hits"]]
+        by_file = {"size": 0, "aggs": {"files": {"terms": {"field": "trailsink.object", "size": 10_000}}}}
+        buckets = self.opensearch.search(index="cloudtrail-*", body=by_file)["aggregations"]["files"]["buckets"]
+        documents = {bucket["key"]: bucket["doc_count"] for bucket in buckets}
+        for entry in entries:
+            assert entry["read"] == entry["indexed"] + entry["duplicate"] + entry["degraded"]
+            assert documents[entry["object"]] == entry["read"]  # no two files of these tests hold the same record
+        return entries
+
     def assert_all_is_well(self) -> None:
-        """Every record once, no dead letter, an empty queue."""
+        """Every record once, every file once in the ledger, no dead letter, an empty queue."""
+        assert sorted(entry["object"] for entry in self.ledger()) == sorted(self.uris)
         found: list[str] = []
         self.opensearch.indices.refresh(index="cloudtrail-*")
         for hit in _scan(self.opensearch):
@@ -249,6 +265,7 @@ def test_a_consumer_that_is_killed_and_one_that_is_stopped_leave_nothing_behind(
         with it.consumer() as killed:
             wait_for(lambda: it.count() > 0)
             killed.kill()
+        it.ledger()
         with it.consumer("--concurrency", "2") as stopped:
             wait_for(stopped.batches)
             stopped.signal(signal.SIGTERM)

@@ -93,7 +93,9 @@ ASKED = Cell(1, STOPPED, "Account 000000000000, region us-east-1.\nThe stack sma
 NO_STACK = refuses("There is no stack of-nobody in us-east-1.")
 SENT = works("Sent 1 of 1 letter to the dead-letter queue.\n")
 FOUND, EXPLAINED = works("*GetObject*", "1 event.\n"), works("{event}\n  event      s3.amazonaws.com GetObject\n*")
-SET_UP = works("Found *\nIndex template trailsink-{prefix} version 1 already exists.\n", "Connecting to *...\n")
+SET_UP = works(
+    "Found *\nIndex template trailsink-{prefix} version 1 already exists.\nLedger: *\n", "Connecting to *...\n"
+)
 IMPORTED = works("Dashboard CloudTrail: overview is available at {dashboards}/app/dashboards.\n*")
 TEMPLATE, OBJECTS = works("# trailsink on AWS*"), works('*"type":"index-pattern","id":"trailsink-{any_prefix}"*')
 
@@ -102,7 +104,10 @@ MATRIX: dict[str, Row] = {
     "setup": (
         *(SET_UP, SET_UP, SET_UP),
         Cell(1, f"Connecting to *...\nError: {SILENT}.\n", ""),
-        works("Found *\nIndex template trailsink-{bare} version 1 created, for {bare}-*.\n", "Connecting to *...\n"),
+        works(
+            "Found *\nIndex template trailsink-{bare} version 1 created, for {bare}-*.\nLedger: * created, for *\n",
+            "Connecting to *...\n",
+        ),
         SET_UP,
     ),
     "run --until-idle --timeout 2": (
@@ -346,7 +351,8 @@ def tidy_up(bench: Bench, values: dict[str, str]) -> None:
     """Take away what a command made, and all messages."""
     for url in (bench.settings.queue_url, bench.settings.dead_letter_queue_url):
         bench.sqs.purge_queue(QueueUrl=url)
-    bench.opensearch.indices.delete_index_template(name=f"trailsink-{values['bare']}", params={"ignore": 404})
+    for name in (f"trailsink-{values['bare']}", f"trailsink-files-{values['bare']}"):
+        bench.opensearch.indices.delete_index_template(name=name, params={"ignore": 404})
     Path(values["new"]).unlink(missing_ok=True)
 
 

@@ -161,7 +161,8 @@ class MemoryIndex:
 
     `refuse` says with which error type a document is refused for its content, "" for none. `script` holds answers to
     whole requests, given before any other; `throttle` so many requests are answered 429 for each item. A delivery ends
-    after `rounds` rounds, as it does when the patience of the real edge is over.
+    after `rounds` rounds, as it does when the patience of the real edge is over. The ledger is apart; `ledger_refusal`
+    is the answer to each of its documents while it cannot be written.
     """
 
     refuse: Callable[[dict[str, Any]], str] = lambda _: ""
@@ -172,11 +173,16 @@ class MemoryIndex:
     on_deliver: Callable[[], None] = lambda: None
     on_answer: Callable[[], None] = lambda: None
     documents: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    ledger: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    ledger_refusal: tuple[int, str] | None = None
+    ledger_requests: int = 0
     bodies: list[bytes] = field(default_factory=list)
     deliveries: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def deliver(self, request: Sequence[Action], left: Callable[[], float]) -> DeliveryResult:
+        if b"trailsink-files-" in request[0].lines.partition(b"\n")[0]:
+            return self._record(request)
         with self._lock:
             self.deliveries += 1
         self.on_deliver()
@@ -230,6 +236,30 @@ class MemoryIndex:
             return 409, "version_conflict_engine_exception"
         self.documents[place["_index"], place["_id"]] = document
         return 201, ""
+
+    def _record(self, request: Sequence[Action]) -> DeliveryResult:
+        delivery = Delivery(request, max_bytes=self.max_bytes)
+        with self._lock:
+            self.ledger_requests += 1
+            while (body := delivery.next_body()) is not None:
+                lines = body.split(b"\n")[:-1]
+                pairs = zip(lines[::2], lines[1::2], strict=True)
+                items = tuple(self._create_entry(json.loads(line)["create"], json.loads(text)) for line, text in pairs)
+                delivery.apply(BulkResponse(200, items=items))
+        return DeliveryResult(delivery.finish(delivery.retry_cause), refused=delivery.unproven)
+
+    def _create_entry(self, place: dict[str, str], entry: dict[str, Any]) -> tuple[int, str]:
+        if self.ledger_refusal:
+            return self.ledger_refusal
+        if (place["_index"], place["_id"]) in self.ledger:
+            return 409, "version_conflict_engine_exception"
+        self.ledger[place["_index"], place["_id"]] = entry
+        return 201, ""
+
+    @property
+    def entries(self) -> list[dict[str, Any]]:
+        """The documents of the ledger."""
+        return list(self.ledger.values())
 
     @property
     def event_ids(self) -> set[str]:

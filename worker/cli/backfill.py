@@ -42,7 +42,8 @@ from worker.cli.output import confirm, graceful_shutdown, print_json, print_line
 from worker.cloudtrail.keys import ROOT
 from worker.errors import SetupError, TrailsinkError
 from worker.humanize import format_minute, pluralize
-from worker.opensearch.inventory import IndexInventory
+from worker.opensearch.inventory import IndexInventory, LedgerInventory
+from worker.opensearch.ledger import LedgerReader
 from worker.opensearch.setup import check_template
 from worker.pipeline.objects import ObjectRef
 from worker.settings import load_settings
@@ -129,7 +130,7 @@ class BackfillCommand:
 
     # Before
 
-    def _check_destination(self) -> IndexInventory | None:
+    def _check_destination(self) -> IndexInventory | LedgerInventory | None:
         """Find out now what would fail later: a missing queue, cluster or template.
 
         Returns the inventory of the index where --missing or --incomplete needs it.
@@ -142,9 +143,14 @@ class BackfillCommand:
             return None
         client, prefix = make_client(self._settings).connect(), self._settings.index_prefix
         check_template(client, prefix)
-        return IndexInventory(client, prefix, self._bucket) if needs_inventory else None
+        if not needs_inventory:
+            return None
+        inventory = IndexInventory(client, prefix, self._bucket)
+        if not self._settings.ledger:
+            return inventory
+        return LedgerInventory(LedgerReader(client, prefix), inventory, self._bucket)
 
-    def _job(self, checkpoint: Checkpoint, inventory: IndexInventory | None) -> BackfillJob:
+    def _job(self, checkpoint: Checkpoint, inventory: IndexInventory | LedgerInventory | None) -> BackfillJob:
         options = self._options
         if report := options.retry_failed:
             return BackfillJob(lambda _: (failed.to_selected() for failed in read_report(report, self._bucket)))

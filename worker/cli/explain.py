@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from worker.cli.output import Safe, join, print_document, print_line, style
-from worker.errors import SetupError
+from worker.errors import IndexUnavailable, SetupError
 from worker.humanize import ascii_json, escape_control_characters, format_duration
 from worker.opensearch.explain import explain, related
+from worker.opensearch.ledger import LedgerReader
 from worker.settings import load_settings
 from worker.wiring import make_client
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from opensearchpy import OpenSearch
 
     from worker.opensearch.explain import EventLocation, Explanation
+    from worker.pipeline.ledger import LedgerEntry
+    from worker.settings import Settings
 
 _NOT_OURS = "unknown: trailsink did not write this document"
 _NO_DELIVERY = "unknown: the file's name contains no time"
@@ -46,16 +49,47 @@ def explain_event(*, event_id: str, as_json: bool, with_record: bool) -> None:
     explanation = explain(client, settings.index_prefix, event_id)
     if not explanation.locations:
         raise SetupError(_missing(client, settings.index_prefix, event_id))
+    entries = _read_ledger(client, settings, explanation)
     if not as_json and (note := _note(explanation)):
         print_line(note)
     for location in explanation.locations:
+        entry = entries.get(location.object)
         if as_json:
-            print_document(f"{ascii_json(json.dumps(_document(location, with_record=with_record)))}\n")
+            document = _document(location, with_record=with_record) | _recorded(entry)
+            print_document(f"{ascii_json(json.dumps(document))}\n")
             continue
-        for line in _lines(location):
+        for line in (*_lines(location), *_ledger_lines(entry)):
             print_line(line)
         if with_record:
             print_document(f"{ascii_json(json.dumps(location.record, indent=2))}\n")
+
+
+def _read_ledger(client: OpenSearch, settings: Settings, explanation: Explanation) -> dict[str, LedgerEntry]:
+    """Return the ledger's newest document of each file, {} where it cannot be read: the event is explained without."""
+    uris = sorted({location.object for location in explanation.locations if location.object})
+    if not settings.ledger or not uris:
+        return {}
+    try:
+        entries = LedgerReader(client, settings.index_prefix).lookup(uris)
+    except (SetupError, IndexUnavailable):
+        return {}
+    return {uri: max(documents, key=lambda entry: entry.recorded_at) for uri, documents in entries.items()}
+
+
+def _recorded(entry: LedgerEntry | None) -> dict[str, str | None]:
+    return {"recorded_at": entry.recorded_at if entry else None, "sha256": entry.sha256 if entry else None}
+
+
+def _ledger_lines(entry: LedgerEntry | None) -> Iterator[Safe]:
+    if entry is None:
+        return
+    counts = ", ".join(
+        f"{getattr(entry, name):,} {name}"
+        for name in ("read", "indexed", "duplicate", "degraded", "rejected")
+        if name == "read" or getattr(entry, name)
+    )
+    yield join(f"  in ledger  {entry.recorded_at.replace('T', ' ').replace('Z', ' UTC')}: {counts}")
+    yield join(f"  sha256     {entry.sha256}, of the file's inflated bytes")
 
 
 def _note(explanation: Explanation) -> str:

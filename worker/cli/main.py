@@ -25,12 +25,14 @@ _COMMANDS = {
     "dlq": "dlq",
     "doctor": "doctor",
     "explain": "search",
+    "ledger": "ledger",
     "package": "package",
     "run": "run",
     "search": "search",
     "setup": "setup",
     "status": "status",
     "template": "deploy",
+    "verify": "verify",
 }
 
 

@@ -21,7 +21,14 @@ def setup(
     if 0 < days <= read_only_days:
         raise click.UsageError("--read-only-after must be below --retention-days: deleted indices need no block.")
     options = SetupOptions(
-        settings.index_prefix, days, replicas, settings.is_serverless, settings.index_partition, read_only_days
+        settings.index_prefix,
+        days,
+        replicas,
+        settings.is_serverless,
+        settings.index_partition,
+        read_only_days,
+        settings.ledger,
+        settings.ledger_retention_days,
     )
     address = settings.required("opensearch_url")
     print_line(f"Connecting to {address} (for up to {settings.request_seconds:.0f} s) ...", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+from hashlib import sha256
 from typing import cast
 
 import msgspec
@@ -26,12 +27,14 @@ class Inflated(msgspec.Struct, frozen=True):
     """An object's text.
 
     `truncated` means that the gzip stream ended early: the content is in order, but no checksum covers it. `note` is
-    one line about something odd that costs nothing.
+    one line about something odd that costs nothing. `sha256` is of all bytes after one inflation, in hexadecimal, as a
+    CloudTrail digest holds it; bytes after the gzip stream count, since CloudTrail writes none.
     """
 
     content: bytes | bytearray
     truncated: bool = False
     note: str = ""
+    sha256: str = ""
 
 
 def inflate(stored: bytes | bytearray, limit: int) -> Inflated:
@@ -46,9 +49,9 @@ def inflate(stored: bytes | bytearray, limit: int) -> Inflated:
     text = _gunzip(stored, limit)
     if text.content[:2] == _GZIP:  # gzip in gzip: uploaded by hand through a tool that compressed once more
         inner = _gunzip(text.content, limit)
-        text = Inflated(inner.content, inner.truncated or text.truncated, text.note or inner.note)
+        text = Inflated(inner.content, inner.truncated or text.truncated, text.note or inner.note, text.sha256)
     if text.content[:3] == codecs.BOM_UTF8:
-        text = Inflated(text.content[3:], text.truncated, text.note)
+        text = Inflated(text.content[3:], text.truncated, text.note, text.sha256)
     return text
 
 
@@ -56,16 +59,22 @@ def _gunzip(stored: bytes | bytearray, limit: int) -> Inflated:
     if stored[:2] != _GZIP:
         if len(stored) > limit:
             raise UnreadableObject(Reason.TOO_LARGE, f"{len(stored)} bytes, more than the limit of {limit}")
-        return Inflated(stored)
+        return Inflated(stored, sha256=sha256(stored).hexdigest())
     view, offset = memoryview(stored), 0
     content: bytes | bytearray = b""
+    hexdigest = ""
     while view[offset : offset + 2] == _GZIP:  # several members are one file (RFC 1952, 2.2)
         content, consumed, complete = _inflate_member(view[offset:], content, limit)
-        if not complete:
-            return Inflated(content, truncated=True)
         offset += consumed
+        if not hexdigest:
+            digest = sha256(content)
+            digest.update(view[offset:])  # CloudTrail writes one member, and nothing after it
+            hexdigest = digest.hexdigest()
+        if not complete:
+            return Inflated(content, truncated=True, sha256=hexdigest)
     trailing = len(view) - offset
-    return Inflated(content, note=f"{trailing} bytes after the gzip stream were ignored" if trailing else "")
+    note = f"{trailing} bytes after the gzip stream were ignored" if trailing else ""
+    return Inflated(content, note=note, sha256=hexdigest)
 
 
 def _inflate_member(stored: memoryview, content: bytes | bytearray, limit: int) -> tuple[bytes | bytearray, int, bool]:

@@ -80,6 +80,8 @@ def _set_up(variables: ClusterVariables, clock: InvocationClock) -> Iterator[str
         settings.is_serverless,
         settings.index_partition,
         settings.read_only_days,
+        settings.ledger,
+        settings.ledger_retention_days,
     )
     client = make_client(settings).connect()
     try:

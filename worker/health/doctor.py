@@ -16,6 +16,8 @@ from worker.health.findings import Judgement
 from worker.health.function_checks import FunctionChecks
 from worker.health.index_facts import IndexFacts
 from worker.health.integrity_checks import IntegrityChecks
+from worker.health.ledger_checks import LedgerChecks
+from worker.health.ledger_facts import LedgerFacts
 from worker.health.limit_checks import LimitChecks
 from worker.health.loader_checks import LoaderChecks
 from worker.health.network_checks import NetworkChecks
@@ -65,6 +67,7 @@ class Doctor:
         self._cluster = ClusterChecks(settings, cluster, indices, now)
         self._limits = LimitChecks(settings, ShardFacts(settings, cluster, indices, now))
         self._integrity = IntegrityChecks(settings, cluster, indices, now)
+        self._ledger = LedgerChecks(LedgerFacts(settings, cluster, now), now)
         self._loader = LoaderChecks(settings, cluster, lambda: loader_role or self._function.role())
 
     def findings(self) -> Iterator[Finding]:
@@ -122,4 +125,6 @@ class Doctor:
             cluster.retention,
             cluster.attached_policies,
             cluster.freshness,
+            self._ledger.template,
+            self._ledger.accounts,
         )

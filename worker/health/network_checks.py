@@ -13,9 +13,10 @@ from worker.aws.partitions import opensearch_service
 from worker.health.check import check
 from worker.health.findings import Judgement
 from worker.health.observe import require
+from worker.pipeline.ledger import ledger_pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from worker.health.aws_facts import AwsFacts
     from worker.health.snapshot import FunctionConfiguration
@@ -115,19 +116,19 @@ class NetworkChecks:
         if opensearch_service(self._host) != "aoss" or not role:
             return
         client = self._facts.client("opensearchserverless")
-        indices = f"index/{self._collection(client)}/{self._settings.index_prefix}-"
-        granted = {
+        prefix, collection = self._settings.index_prefix, self._collection(client)
+        patterns = [f"{prefix}-*", *([ledger_pattern(prefix)] if self._settings.ledger else [])]
+        rules = [rule for rules in _rules_for(client, role) for rule in rules if rule.get("ResourceType") == "index"]
+        granted = [_granted(rules, f"index/{collection}/{pattern[:-1]}2026-01") for pattern in patterns]
+        missing = [
             permission
-            for rules in _rules_for(client, role)
-            for rule in rules
-            if rule.get("ResourceType") == "index"
-            and any(fnmatchcase(f"{indices}2026-01-31", pattern) for pattern in rule["Resource"])
-            for permission in rule["Permission"]
-        }
-        missing = [permission for permission in _LOADER_PERMISSIONS if not granted & {permission, "aoss:*"}]
+            for permission in _LOADER_PERMISSIONS
+            if not all(permissions & {permission, "aoss:*"} for permissions in granted)
+        ]
         if missing:
             permissions = ", ".join(_LOADER_PERMISSIONS)
-            fix = f"allow {role} to use {permissions} on {indices}* in a data access policy of the collection"
+            indices = " and ".join(f"index/{collection}/{pattern}" for pattern in patterns)
+            fix = f"allow {role} to use {permissions} on {indices} in a data access policy of the collection"
             yield Judgement.fault(f"{role} lacks {', '.join(missing)}", fix)
         else:
             yield Judgement.ok(f"allows {role} to load")
@@ -135,6 +136,16 @@ class NetworkChecks:
     def _collection(self, client: Any) -> str:  # noqa: ANN401 - there are no types for this client
         collections = client.batch_get_collection(ids=[self._host.split(".")[0]])["collectionDetails"]
         return str(collections[0]["name"]) if collections else ""
+
+
+def _granted(rules: Sequence[Mapping[str, Any]], index: str) -> set[str]:
+    """Return the permissions that rules grant on one index."""
+    return {
+        permission
+        for rule in rules
+        if any(fnmatchcase(index, pattern) for pattern in rule["Resource"])
+        for permission in rule["Permission"]
+    }
 
 
 def _rules_for(client: Any, role: str) -> Iterator[list[dict[str, Any]]]:  # noqa: ANN401

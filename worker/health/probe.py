@@ -12,6 +12,7 @@ from worker.health.aws_clients import AwsClients
 from worker.health.aws_facts import AwsFacts
 from worker.health.cluster_facts import ClusterFacts
 from worker.health.index_facts import IndexFacts, per_minute
+from worker.health.ledger_facts import LedgerFacts
 from worker.health.observe import observe, require
 from worker.health.shard_facts import ShardFacts
 from worker.health.snapshot import (
@@ -23,6 +24,7 @@ from worker.health.snapshot import (
     DiskUsage,
     IndexFreshness,
     IndexSize,
+    LedgerState,
     Observed,
     QueueState,
     RetentionState,
@@ -93,6 +95,7 @@ class Probe:
                 retention=cluster.retention,
                 indices=cluster.indices,
                 shards=cluster.shards,
+                ledger=cluster.ledger,
             )
 
     def _dead_letters(self, aws: AwsFacts) -> Observed[DeadLetterState]:
@@ -117,6 +120,7 @@ class Probe:
                 freshness=indices.freshness,
                 throughput=indices.throughput,
                 bucket_lag=observe(lambda: _read_bucket_lag(aws, indices)),
+                ledger=LedgerFacts(self._settings, facts, now).state,
             )
         finally:
             facts.close()  # opened again for the next snapshot: a password may have been rotated
@@ -132,6 +136,7 @@ class _ClusterParts(NamedTuple):
     freshness: Observed[IndexFreshness]
     throughput: Observed[Throughput]
     bucket_lag: Observed[BucketLag | None]
+    ledger: Observed[LedgerState | None]
 
 
 def _queue(aws: AwsFacts) -> Observed[QueueState]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         DiskUsage,
         EventSourceMapping,
         IndexFreshness,
+        LedgerState,
         RetentionState,
         ShardUsage,
         TemplateState,
@@ -232,6 +233,18 @@ def judge_template(template: TemplateState) -> Judgement:
         fix = f"DELETE /_index_template/{template.name} in the cluster, then {SETUP}"
         return Judgement.warning(f"version {version}, but it was changed: {first_names(template.changed)}", fix)
     return Judgement.ok(f"version {version}")
+
+
+def judge_ledger(ledger: LedgerState, now: datetime) -> Judgement:
+    """Judge what the ledger says of the files: an account whose files stopped may have lost its trail."""
+    if ledger.newest is None:
+        return Judgement.ok("no file is recorded yet")
+    newest = f"newest file {format_duration(now - ledger.newest)} ago"
+    if ledger.silent:
+        evidence = f"{newest}; {len(ledger.silent)} of {ledger.accounts} accounts silent for a day"
+        fix = "see whether their trails log: trailsink verify names what is missing"
+        return Judgement.warning(f"{evidence}: {first_names(ledger.silent)}", fix)
+    return Judgement.ok(f"{newest}; {pluralize(ledger.accounts, 'account')}, none silent")
 
 
 def judge_retention(retention: RetentionState | None) -> Judgement:

@@ -265,6 +265,15 @@ class IndexSize:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerState:
+    """When the newest file of the ledger was delivered, None for none; its accounts, and those that went silent."""
+
+    newest: datetime | None
+    accounts: int
+    silent: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """Everything that `trailsink status` shows, observed at one moment. Without a consumer, no mapping exists."""
 
@@ -282,3 +291,4 @@ class Snapshot:
     retention: Observed[RetentionState | None]
     indices: Observed[Sequence[IndexSize]]
     shards: Observed[ShardUsage | None] = None
+    ledger: Observed[LedgerState | None] = None

@@ -14,6 +14,7 @@ from worker.health.rules import (
     judge_freshness,
     judge_function_errors,
     judge_health,
+    judge_ledger,
     judge_letters,
     judge_mappings,
     judge_oldest_message,
@@ -32,6 +33,7 @@ from worker.health.snapshot import (
     DiskUsage,
     IndexFreshness,
     IndexSize,
+    LedgerState,
     Observed,
     QueueState,
     RetentionState,
@@ -99,6 +101,7 @@ def report(snapshot: Snapshot) -> StatusReport:
         _part("shards", snapshot.shards, _describe_shards),
         _part("template", snapshot.template, _describe_template),
         _part("retention", snapshot.retention, _describe_retention),
+        _part("ledger", snapshot.ledger, lambda ledger: _describe_ledger(ledger, now)),
         _part("indices", snapshot.indices, _describe_indices),
     )
     return StatusReport(now, parts)
@@ -261,6 +264,14 @@ def _describe_retention(retention: RetentionState | None) -> _Line:
     facts = {"days": retention.days, "policy": retention.policy} if retention else {}
     judgement = judge_retention(retention)
     return judgement.status, _advice(judgement), facts
+
+
+def _describe_ledger(ledger: LedgerState | None, now: datetime) -> _Line:
+    if ledger is None:
+        return CheckStatus.OK, "switched off", {}
+    judgement = judge_ledger(ledger, now)
+    facts = {"newest_file": _iso(ledger.newest), "accounts": ledger.accounts, "silent": list(ledger.silent)}
+    return judgement.status, judgement.evidence, facts
 
 
 def _describe_indices(indices: Sequence[IndexSize]) -> _Line:

@@ -1,8 +1,12 @@
-"""Which files are indexed: the cluster counts their documents by `trailsink.object`, one page of files at a time."""
+"""Which files are indexed: by the ledger, and by the documents that the cluster counts for each file.
+
+The ledger says how many documents a file created, and also that a file without records, or of duplicates only, is done.
+Files that were loaded before there was a ledger are known by their documents alone.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from opensearchpy.exceptions import OpenSearchException
@@ -16,14 +20,21 @@ if TYPE_CHECKING:
 
     from opensearchpy import OpenSearch
 
+    from worker.opensearch.ledger import LedgerReader
+    from worker.pipeline.ledger import LedgerEntry
+
 _ATTEMPTS = 6
 
 
 @dataclass(frozen=True, slots=True)
 class IndexedFile:
-    """A file with documents in the index; `incomplete` when one before its last document is missing."""
+    """A file that is in the index, and how many documents it has; `incomplete` when some are missing.
+
+    Without the ledger only a document before the last one is known to be missing.
+    """
 
     incomplete: bool
+    documents: int = field(default=0, compare=False)
 
 
 class IndexInventory:
@@ -53,6 +64,32 @@ class IndexInventory:
         return self._client.search(index=f"{self._prefix}-*", body=body)
 
 
+class LedgerInventory:
+    """Looks up the same, by the ledger where it has the files, and else by the index alone."""
+
+    def __init__(self, ledger: LedgerReader, inventory: IndexInventory, bucket: str) -> None:
+        self._ledger, self._inventory, self._bucket = ledger, inventory, bucket
+
+    def lookup(self, keys: Sequence[str]) -> dict[str, IndexedFile]:
+        """Return those of up to 1,000 files that are in the index, by key; raises SetupError and IndexUnavailable."""
+        indexed = self._inventory.lookup(keys)
+        recorded = self._ledger.lookup([f"s3://{self._bucket}/{key}" for key in keys])
+        for key in keys:
+            if entries := recorded.get(f"s3://{self._bucket}/{key}"):
+                _apply(entries, key, indexed)
+        return indexed
+
+
+def _apply(entries: Sequence[LedgerEntry], key: str, indexed: dict[str, IndexedFile]) -> None:
+    """Correct what the index says of one file by what the ledger says."""
+    if all(entry.reason for entry in entries):
+        return  # a dead letter: it may have been discarded, so the file is loaded again
+    documents = indexed[key].documents if key in indexed else 0
+    expected = sum(entry.created for entry in entries)
+    if documents or not expected:
+        indexed[key] = IndexedFile(documents < expected, documents)
+
+
 def _count_by_file(uris: list[str]) -> dict[str, Any]:
     """Return the search that counts the documents of each file, and finds the last position among them."""
     return {
@@ -70,4 +107,4 @@ def _count_by_file(uris: list[str]) -> dict[str, Any]:
 def _indexed_file(bucket: dict[str, Any]) -> IndexedFile:
     # Positions count from 0, so positions 0 to n without a gap are n + 1 documents.
     last = bucket["last"]["value"]
-    return IndexedFile(last is not None and bucket["doc_count"] < last + 1)
+    return IndexedFile(last is not None and bucket["doc_count"] < last + 1, bucket["doc_count"])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from opensearchpy.exceptions import NotFoundError, TransportError
 
 from worker.opensearch.errors import translate_errors
+from worker.pipeline.ledger import ledger_index, ledger_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -42,7 +43,7 @@ def loader_role(prefix: str) -> dict[str, Any]:
         "cluster_permissions": ["cluster:monitor/main", "indices:data/write/bulk"],
         "index_permissions": [
             {
-                "index_patterns": [f"{prefix}-*"],
+                "index_patterns": [f"{prefix}-*", ledger_pattern(prefix)],
                 "allowed_actions": [
                     "indices:admin/create",
                     "indices:data/write/bulk[s]",
@@ -78,7 +79,7 @@ def examiner_role(prefix: str, *, retention: bool) -> dict[str, Any]:
     actions = ["indices:admin/mappings/get", "indices:data/read/search", *monitoring]
     return {
         "cluster_permissions": permissions,
-        "index_permissions": [{"index_patterns": [f"{prefix}-*"], "allowed_actions": actions}],
+        "index_permissions": [{"index_patterns": [f"{prefix}-*", ledger_pattern(prefix)], "allowed_actions": actions}],
     }
 
 
@@ -105,22 +106,29 @@ def missing_permissions(
 
     `groups` are the cluster's action groups. `cluster:monitor/main` is not needed to load.
     """
-    roles, needed, index = list(roles), loader_role(prefix), f"{prefix}-2026-01-31"
+    roles, needed = list(roles), loader_role(prefix)
+    indices = (f"{prefix}-2026-01-31", ledger_index(prefix, "2026-01-31"))
     on_cluster = _actions((name for role in roles for name in role.get("cluster_permissions") or ()), groups)
-    on_indices = _actions(
-        (
-            action
-            for role in roles
-            for part in role.get("index_permissions") or ()
-            if any(fnmatchcase(index, pattern) for pattern in part.get("index_patterns") or ())
-            for action in part.get("allowed_actions") or ()
-        ),
-        groups,
-    )
+    granted = [_actions(_index_actions(roles, index), groups) for index in indices]
     return [
         *(name for name in needed["cluster_permissions"][1:] if not _is_granted(name, on_cluster)),
-        *(name for name in needed["index_permissions"][0]["allowed_actions"] if not _is_granted(name, on_indices)),
+        *(
+            name
+            for name in needed["index_permissions"][0]["allowed_actions"]
+            if not all(_is_granted(name, on_index) for on_index in granted)
+        ),
     ]
+
+
+def _index_actions(roles: Iterable[Mapping[str, Any]], index: str) -> Iterator[str]:
+    """Yield what the roles allow on one index."""
+    return (
+        action
+        for role in roles
+        for part in role.get("index_permissions") or ()
+        if any(fnmatchcase(index, pattern) for pattern in part.get("index_patterns") or ())
+        for action in part.get("allowed_actions") or ()
+    )
 
 
 def _actions(names: Iterable[str], groups: Mapping[str, Mapping[str, Any]]) -> set[str]:

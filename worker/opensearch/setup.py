@@ -18,6 +18,7 @@ from opensearchpy.exceptions import NotFoundError, OpenSearchException, Transpor
 
 from worker.errors import SetupError
 from worker.opensearch.errors import NOT_OPENSEARCH, classify_error, translate_errors
+from worker.opensearch.ledger_setup import install_ledger
 from worker.opensearch.schema import POLICIES, VERSION, index_policy, index_template, name_of
 from worker.pipeline.limits import Partition
 
@@ -53,7 +54,7 @@ class SetupOptions:
     """What to set up. `replicas` are copies of each shard, `retention_days` 0 keeps indices for ever.
 
     Without `replicas`, those of an existing template are kept. One index holds a `partition` of time, which retention
-    adds to the days. `read_only_days` 0 leaves indices writable.
+    adds to the days. `read_only_days` 0 leaves indices writable, `ledger_days` 0 keeps the ledger for ever.
     """
 
     prefix: str
@@ -62,6 +63,8 @@ class SetupOptions:
     serverless: bool = False
     partition: Partition = Partition.DAY
     read_only_days: int = 0
+    ledger: bool = True
+    ledger_days: int = 0
 
     @property
     def policy(self) -> dict[str, Any] | None:
@@ -106,6 +109,14 @@ def install(client: OpenSearch, options: SetupOptions) -> Iterator[str]:
         else:
             yield "Retention: not configured; indices are kept."
         yield _put_template(client, options, server)
+        if options.ledger:
+            yield from install_ledger(
+                client,
+                options.prefix,
+                days=options.ledger_days,
+                replicas=options.replicas,
+                serverless=options.serverless,
+            )
 
 
 def find_server(client: OpenSearch) -> Server:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from opensearchpy.exceptions import NotFoundError, TransportError
 
 from worker.opensearch.errors import translate_errors
-from worker.opensearch.schema import POLICIES, name_of
+from worker.opensearch.schema import POLICIES, ledger_name, name_of
 from worker.opensearch.security import API, fetch_roles, role_name
 
 if TYPE_CHECKING:
@@ -54,8 +54,26 @@ def uninstall(client: OpenSearch, prefix: str, indices: PrefixIndices) -> Iterat
             yield f"The index template {name} is deleted."
         if _delete(client, f"{POLICIES}/{name}"):
             yield f"The retention policy {name} is deleted."
+        yield from _delete_ledger(client, prefix)
         if fetch_roles(client) is not None:
             yield from _delete_role(client, role_name(prefix))
+
+
+def _delete_ledger(client: OpenSearch, prefix: str) -> Iterator[str]:
+    name = ledger_name(prefix)
+    rows: Any = client.transport.perform_request(
+        "GET", f"/_cat/indices/{name}-*", params={"format": "json", "h": "index"}
+    )
+    # The ledger of another prefix may start with the same letters: trailsink-files-trail-eu is not trail's.
+    indices = [row["index"] for row in rows if re.fullmatch(re.escape(name) + r"-\d{4}-\d{2}", row["index"])]
+    for index in indices:
+        client.indices.delete(index=index, params={"ignore_unavailable": "true"})
+    if indices:
+        yield f"{len(indices)} indices of the ledger are deleted."
+    if _delete(client, f"/_index_template/{name}"):
+        yield f"The index template {name} is deleted."
+    if _delete(client, f"{POLICIES}/{name}"):
+        yield f"The retention policy {name} is deleted."
 
 
 def _delete_role(client: OpenSearch, role: str) -> Iterator[str]:

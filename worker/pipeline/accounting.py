@@ -49,7 +49,9 @@ class FileTally(msgspec.Struct):
     fetch_seconds: float = 0.0
     stored_bytes: int = 0
     inflated_bytes: int = 0
+    sha256: str = ""  # of all inflated bytes, in hexadecimal
     oldest_event: str | None = None  # ISO 8601 in UTC
+    newest_event: str | None = None
     dated_by_name: bool = True  # whether `delivered_at` is from the key, not from S3's time of the object
     unchecked: bool = False  # the gzip stream ended before its checksum
 
@@ -99,7 +101,7 @@ class FileTally(msgspec.Struct):
 
     def clear(self) -> None:
         """Forget what was read: the file is read once more."""
-        self.problem, self.note, self.oldest_event = None, "", None
+        self.problem, self.note, self.sha256, self.oldest_event, self.newest_event = None, "", "", None, None
         self.read = self.rejected = self.stored_bytes = self.inflated_bytes = 0
         self.rejections.clear()
 

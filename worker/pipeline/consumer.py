@@ -20,6 +20,7 @@ from worker.pipeline.accounting import BatchResult, BatchStats, FileOutcome, Fil
 from worker.pipeline.bulk import cut_requests
 from worker.pipeline.deadline import Deadline
 from worker.pipeline.inflight import InFlight
+from worker.pipeline.ledger import Ledger
 from worker.pipeline.notifications import parse_notification
 from worker.pipeline.ports import HandBack
 from worker.pipeline.refusals import Refusals
@@ -66,6 +67,7 @@ class Consumer:
         self.now, self.monotonic, self.jitter = now, monotonic, jitter
         self.fetchers = _fetchers(limits)
         self.refusals = Refusals()
+        self.ledger = Ledger(index, limits, now=now, monotonic=monotonic)
         self.senders = ThreadPoolExecutor(limits.bulk_in_flight, "send")
 
     def consume(self, messages: Sequence[Message], remaining: Callable[[], float]) -> BatchResult:
@@ -191,6 +193,7 @@ class Batch:
         self, notifications: Notifications, files: Mapping[ObjectRef, FileTally], started: float
     ) -> BatchResult:
         self._consumer.refusals.judge(self._tallies)
+        self._record_files()
         for tally in self._tallies:
             if tally.outcome is FileOutcome.HANDED_BACK and not tally.unavailable:
                 tally.unavailable = self._deadline.stop_reason or "unfinished"
@@ -218,6 +221,11 @@ class Batch:
             stats=self._stats,
             ended_at=self._consumer.now(),
         )
+
+    def _record_files(self) -> None:
+        """Write the ledger: after a file's records are acknowledged, and before its message is."""
+        with self._crash_guard(partial(self._mark_crashed, range(len(self._tallies)))):
+            self._consumer.ledger.record(self._tallies, self._deadline)
 
     def _causes(self, message: Message, notifications: Notifications, settlement: Settlement) -> list[str]:
         """Return why a message must go back, [] when it is done; a crash of ours is a cause."""

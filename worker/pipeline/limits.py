@@ -38,3 +38,4 @@ class Limits(msgspec.Struct, frozen=True):
     reserve_seconds: float = 10.0
     backoff_seconds: int = 30
     backoff_max_seconds: int = 3_600
+    ledger: bool = True

@@ -55,6 +55,7 @@ class FileReader:
         text = inflate(fetched.content, self._limits.max_inflated_bytes)
         del fetched
         tally.inflated_bytes, tally.note, tally.unchecked = len(text.content), text.note, text.truncated
+        tally.sha256 = text.sha256
         raws = split_records(text, lambda: not self._deadline.must_stop())
         tally.problem, tally.read = raws.problem, len(raws.records)
         records: list[Record] = []
@@ -68,7 +69,8 @@ class FileReader:
                     tally.reject(record.position, record.reason)
                 else:
                     records.append(record)
-        tally.oldest_event = min({record.time for record in records if record.time}, default=None)
+        times = {record.time for record in records if record.time}
+        tally.oldest_event, tally.newest_event = min(times, default=None), max(times, default=None)
         return records
 
     @staticmethod

@@ -9,7 +9,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from worker.cli.explain import _document, _lines, _note
+from tests.support.fake_ledger import entry
+from worker.cli.explain import _document, _ledger_lines, _lines, _note, _recorded
 from worker.cli.main import main
 from worker.opensearch.explain import EventLocation, Explanation
 
@@ -135,3 +136,16 @@ def test_a_missing_cluster_address_is_named() -> None:
     result = CliRunner().invoke(main, ["explain", "x"])
 
     assert (result.exit_code, result.stderr) == (1, "Error: TRAILSINK_OPENSEARCH_URL is not set.\n")
+
+
+def test_what_the_ledger_says_of_the_file_is_shown() -> None:
+    """Whether the file is wholly in, and the hash by which CloudTrail signed it."""
+    recorded = entry("k", read=5, indexed=3, duplicate=2, recorded_at="2026-03-01T10:06:01Z")
+
+    assert [click.unstyle(line) for line in _ledger_lines(recorded)] == [
+        "  in ledger  2026-03-01 10:06:01 UTC: 5 read, 3 indexed, 2 duplicate",
+        f"  sha256     {'0' * 64}, of the file's inflated bytes",
+    ]
+    assert list(_ledger_lines(None)) == []
+    assert _recorded(recorded) == {"recorded_at": "2026-03-01T10:06:01Z", "sha256": "0" * 64}
+    assert _recorded(None) == {"recorded_at": None, "sha256": None}

@@ -6,6 +6,7 @@ import codecs
 import gzip
 import struct
 import zlib
+from hashlib import sha256
 from itertools import pairwise
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.factories import event, file_text, packed
-from worker.cloudtrail.inflate import Inflated, inflate
+from worker.cloudtrail.inflate import inflate
 from worker.cloudtrail.split import split_records
 from worker.errors import Reason, UnreadableObject
 
@@ -84,7 +85,23 @@ def test_bytes_after_the_stream_are_left_alone_and_noted() -> None:
     """The content is whole and checked; somebody should hear of the rest."""
     text = inflate(packed(CONTENT) + b"garbage", LIMIT)
 
-    assert text == Inflated(CONTENT, note="7 bytes after the gzip stream were ignored")
+    assert (text.content, text.note) == (CONTENT, "7 bytes after the gzip stream were ignored")
+
+
+def test_the_hash_is_the_one_that_a_digest_names() -> None:
+    """A digest names the SHA-256 of the inflated bytes: of all of them, a mark at their start included."""
+    marked = codecs.BOM_UTF8 + CONTENT
+
+    assert inflate(packed(CONTENT), LIMIT).sha256 == sha256(CONTENT).hexdigest()
+    assert inflate(CONTENT, LIMIT).sha256 == sha256(CONTENT).hexdigest()
+    assert inflate(packed(marked), LIMIT).sha256 == sha256(marked).hexdigest()
+    assert inflate(packed(packed(CONTENT)), LIMIT).sha256 == sha256(packed(CONTENT)).hexdigest()
+
+
+@pytest.mark.parametrize("rest", [b"garbage", b"\0", packed(b""), packed(b"{}")])
+def test_a_file_with_something_after_its_stream_is_not_the_one_that_was_signed(rest: bytes) -> None:
+    """CloudTrail writes one gzip member and nothing after it, so the rest is somebody else's."""
+    assert inflate(packed(CONTENT) + rest, LIMIT).sha256 != sha256(CONTENT).hexdigest()
 
 
 def test_padding_after_the_stream_costs_nothing() -> None:

@@ -19,7 +19,7 @@ from worker.health.doctor import Doctor
 from worker.health.probe import Probe
 from worker.health.status import StatusPart, StatusReport, report
 from worker.opensearch.client import Client
-from worker.opensearch.schema import index_template, retention_policy
+from worker.opensearch.schema import index_template, ledger_template, retention_policy
 from worker.opensearch.security import API, loader_role
 from worker.settings import Settings
 
@@ -271,6 +271,8 @@ class FakeCluster:
             "/cloudtrail-*/_mapping": {INDEX: {"mappings": mappings}},
             "/cloudtrail-*/_settings/index.blocks.*": {INDEX: {"settings": {}}},
             "/_index_template": make_template(),
+            "/_index_template/trailsink-files-cloudtrail": make_ledger_template(),
+            "/trailsink-files-cloudtrail-*/_search": make_ledger(),
             f"/{INDEX}/_mapping": {INDEX: {"mappings": mappings}},
             f"{ISM}/policies/trailsink-cloudtrail": make_policy(90),
             f"{ISM}/explain/cloudtrail-*": {INDEX: explained, "total_managed_indices": 1},
@@ -334,6 +336,21 @@ def make_template(**changes: Any) -> dict[str, Any]:
     """Our index template, as the server returns it."""
     body = index_template("cloudtrail") | changes
     return {"index_templates": [{"name": "trailsink-cloudtrail", "index_template": body}]}
+
+
+def make_ledger_template(**changes: Any) -> dict[str, Any]:
+    """The ledger's index template, as the server returns it."""
+    body = ledger_template("cloudtrail") | changes
+    return {"index_templates": [{"name": "trailsink-files-cloudtrail", "index_template": body}]}
+
+
+def make_ledger(**newest: timedelta) -> dict[str, Any]:
+    """The answer to both searches of the ledger: how long ago the newest file of each account was delivered."""
+    ages = newest or {"a111111111111": timedelta(minutes=5)}
+    times = {account[1:]: f"{NOW - age:%Y-%m-%dT%H:%M:%S.000Z}" for account, age in ages.items()}
+    buckets = [{"key": account, "newest": {"value_as_string": time}} for account, time in times.items()]
+    aggregations = {"newest": {"value_as_string": max(times.values())}, "recent": {"accounts": {"buckets": buckets}}}
+    return {"_shards": {"failed": 0}, "hits": {"hits": []}, "aggregations": aggregations}
 
 
 def make_policy(days: int) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from tests.unit.health.fake_pipeline import (
     client_error,
     make_ages,
     make_health,
+    make_ledger,
     make_mapping,
     make_node_settings,
     make_policy,
@@ -63,6 +64,10 @@ def with_template(**changes: Any) -> FakePipeline:
     return with_cluster("/_index_template", (200, make_template(**changes)))
 
 
+def with_ledger(**newest: timedelta) -> FakePipeline:
+    return with_cluster(LEDGER, (200, make_ledger(**newest)))
+
+
 def with_events(*events: FakeEvent) -> FakePipeline:
     return FakePipeline(cluster=FakeCluster(events=list(events)))
 
@@ -91,6 +96,7 @@ def statuses(pipeline: FakePipeline, part: str, check: str) -> tuple[CheckStatus
     return status, CheckStatus.UNKNOWN if finding.status is CheckStatus.NOT_CHECKED else finding.status
 
 
+LEDGER = "/trailsink-files-cloudtrail-*/_search"
 NEWER = {"owner": "trailsink", "version": VERSION + 1}
 OLDER = {"owner": "trailsink", "version": VERSION - 1}
 UNDATED = FakeEvent("cloudtrail-undated", datetime(2099, 1, 1, tzinfo=UTC))
@@ -225,6 +231,10 @@ FACTS: list[tuple[str, FakePipeline, str, str, str]] = [
         "template denied", with_cluster("/_index_template", refusal("indices:admin/index_template/get")),
         "template", "index template", "unknown",
     ),
+    # ledger
+    ("ledger as it should be", FakePipeline(), "ledger", "ledger", "ok"),
+    ("silent account", with_ledger(a1=timedelta(minutes=5), a2=timedelta(days=2)), "ledger", "ledger", "warning"),
+    ("ledger denied", with_cluster(LEDGER, refusal("indices:data/read/search")), "ledger", "ledger", "unknown"),
     # retention
     ("as asked", FakePipeline(), "retention", "retention", "ok"),
     ("no policy", with_cluster(POLICY, NO_POLICY), "retention", "retention", "fault"),

@@ -50,6 +50,8 @@ CHECKS = [
     "retention",
     "retention of each index",
     "newest event",
+    "ledger template",
+    "ledger",
 ]
 
 

@@ -153,8 +153,9 @@ class Collections:
         return {"accessPolicyDetail": {"policy": self.policies[int(name)]}}
 
 
-def grant(*permissions: str, principal: str = ROLE, index: str = "index/trails/cloudtrail-*") -> list[dict[str, Any]]:
-    part = {"ResourceType": "index", "Resource": [index], "Permission": list(permissions)}
+def grant(*permissions: str, principal: str = ROLE, index: str = "") -> list[dict[str, Any]]:
+    resources = [index] if index else ["index/trails/cloudtrail-*", "index/trails/trailsink-files-cloudtrail-*"]
+    part = {"ResourceType": "index", "Resource": resources, "Permission": list(permissions)}
     return [{"Rules": [part], "Principal": [principal]}]
 
 
@@ -167,6 +168,8 @@ def grant(*permissions: str, principal: str = ROLE, index: str = "index/trails/c
         ([grant("aoss:CreateIndex")], "aoss:WriteDocument"),
         ([grant("aoss:*", principal="arn:aws:iam::123456789012:role/another")], "aoss:CreateIndex, aoss:WriteDocument"),
         ([grant("aoss:*", index="index/others/*")], "aoss:CreateIndex, aoss:WriteDocument"),
+        # A policy of before the ledger: nothing could be acknowledged.
+        ([grant("aoss:*", index="index/trails/cloudtrail-*")], "aoss:CreateIndex, aoss:WriteDocument"),
         ([], "aoss:CreateIndex, aoss:WriteDocument"),
     ],
 )
@@ -180,4 +183,5 @@ def test_a_collection_that_does_not_let_the_function_in_is_reported(
 
     assert finding.status is (CheckStatus.FAULT if missing else CheckStatus.OK)
     assert finding.evidence == (f"{ROLE} lacks {missing}" if missing else f"allows {ROLE} to load")
-    assert ("on index/trails/cloudtrail-* in a data access policy" in finding.fix) == bool(missing)
+    indices = "index/trails/cloudtrail-* and index/trails/trailsink-files-cloudtrail-*"
+    assert (f"on {indices} in a data access policy" in finding.fix) == bool(missing)

@@ -18,6 +18,7 @@ from worker.health.snapshot import (
     EventSourceMapping,
     IndexFreshness,
     IndexSize,
+    LedgerState,
     QueueState,
     RetentionState,
     ShardUsage,
@@ -46,6 +47,7 @@ WELL = Snapshot(
     retention=RetentionState(0, ""),
     indices=[IndexSize("cloudtrail-2026-03-01", 1_203_222, 512 << 20)],
     shards=ShardUsage(240, 1_000, 10.0, 76.0),
+    ledger=LedgerState(NOW - timedelta(minutes=2), 14),
 )
 
 
@@ -74,6 +76,7 @@ def test_a_pipeline_that_is_well_is_reported_in_one_line_each() -> None:
         "shards": "240 of 1,000 used, enough for 76d at 10.0 a day",
         "template": "version 1",
         "retention": "none asked for; indices are kept",
+        "ledger": "newest file 2m ago; 14 accounts, none silent",
         "indices": "1 with 1,203,222 events in 512.0 MiB",
     }
     assert all(len(part.text) <= 57 for part in current.parts if part.name != "throughput")  # of 80 columns

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from tests.support.fake_ledger import FakeLedger, entry
 from tests.support.opensearch_server import connected
 from worker.errors import IndexUnavailable, SetupError
-from worker.opensearch.inventory import IndexedFile, IndexInventory
+from worker.opensearch.inventory import IndexedFile, IndexInventory, LedgerInventory
+from worker.opensearch.ledger import LedgerReader
 
 
 class FakeIndex:
@@ -88,3 +90,48 @@ def test_a_busy_cluster_is_asked_again() -> None:
 
     with connected(lambda *request: refusals.pop() if refusals else index.answer(*request)) as client:
         assert IndexInventory(client, "trail", "b").lookup(["a"]) == {"a": IndexedFile(incomplete=False)}
+
+
+def test_the_ledger_says_what_the_index_cannot() -> None:
+    """A file of no records, or of duplicates only, is done; a lost tail is seen; a dead letter is loaded again."""
+    index = FakeIndex({"s3://b/whole": [0, 1, 2], "s3://b/lost-tail": [0, 1], "s3://b/before": [0, 2]})
+    ledger = FakeLedger(
+        [
+            entry("whole", read=3, indexed=3),
+            entry("lost-tail", read=3, indexed=3),
+            entry("all-lost", read=3, indexed=3),
+            entry("duplicates", read=3, indexed=0, duplicate=3),
+            entry("empty", read=0, indexed=0),
+            entry("dead", read=0, indexed=0, reason="truncated"),
+        ]
+    )
+
+    def answer(method: str, path: str, query: dict[str, list[str]], body: Any) -> tuple[int, Any]:
+        return (ledger if "trailsink-files" in path else index).answer(method, path, query, body)
+
+    keys = ["whole", "lost-tail", "all-lost", "duplicates", "empty", "dead", "before", "none"]
+    with connected(answer) as client:
+        indexed = LedgerInventory(LedgerReader(client, "trail"), IndexInventory(client, "trail", "b"), "b").lookup(keys)
+
+    assert {key: file.incomplete for key, file in indexed.items()} == {
+        "whole": False,
+        "lost-tail": True,
+        "duplicates": False,
+        "empty": False,
+        "before": True,
+    }
+
+
+def test_a_file_that_was_loaded_in_two_attempts_is_whole() -> None:
+    """The first attempt created some of its documents, the second one's entry counts them as duplicates."""
+    index, ledger = FakeIndex({"s3://b/a": [0, 1, 2]}), FakeLedger([entry("a", read=3, indexed=1, duplicate=2)])
+
+    def answer(method: str, path: str, query: dict[str, list[str]], body: Any) -> tuple[int, Any]:
+        return (ledger if "trailsink-files" in path else index).answer(method, path, query, body)
+
+    with connected(answer) as client:
+        indexed = LedgerInventory(LedgerReader(client, "trail"), IndexInventory(client, "trail", "b"), "b").lookup(
+            ["a"]
+        )
+
+    assert indexed == {"a": IndexedFile(incomplete=False)}

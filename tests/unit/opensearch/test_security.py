@@ -26,7 +26,7 @@ def test_the_loader_may_only_write() -> None:
         "cluster_permissions": ["cluster:monitor/main", "indices:data/write/bulk"],
         "index_permissions": [
             {
-                "index_patterns": ["cloudtrail-*"],
+                "index_patterns": ["cloudtrail-*", "trailsink-files-cloudtrail-*"],
                 "allowed_actions": ["indices:admin/create", "indices:data/write/bulk[s]", "indices:data/write/index"],
             }
         ],
@@ -49,7 +49,7 @@ GROUPS = {
 ARN = "arn:aws:iam::123456789012:role/loader"
 
 
-def role(cluster: list[str], index: list[str], pattern: str = "trail-*") -> dict[str, Any]:
+def role(cluster: list[str], index: list[str], pattern: str = "*trail-*") -> dict[str, Any]:
     part = {"index_patterns": [pattern], "allowed_actions": index}
     return {"cluster_permissions": cluster, "index_permissions": [part]}
 
@@ -63,6 +63,11 @@ def role(cluster: list[str], index: list[str], pattern: str = "trail-*") -> dict
         ([role(["indices:data/write/bulk"], []), role([], ["indices:*"])], []),
         ([role(["indices:data/write/bulk"], ["writing"])], ["indices:admin/create"]),
         ([role([], ["indices:*"])], ["indices:data/write/bulk"]),
+        (
+            # A role of before the ledger: nothing could be acknowledged.
+            [role(["*"], ["*"], "trail-*")],
+            ["indices:admin/create", "indices:data/write/bulk[s]", "indices:data/write/index"],
+        ),
         (
             [role(["indices:data/write/bulk"], ["*"], "another-*")],
             ["indices:admin/create", "indices:data/write/bulk[s]", "indices:data/write/index"],

@@ -15,6 +15,7 @@ from worker.pipeline.limits import Partition
 
 POLICY = "/_plugins/_ism/policies/trailsink-trail"
 TEMPLATE = "/_index_template/trailsink-trail"
+LEDGER = "/_index_template/trailsink-files-trail"
 
 
 @dataclass
@@ -84,12 +85,13 @@ def test_the_policy_is_created_before_the_template() -> None:
 
     lines = run(cluster)
 
-    assert cluster.written == [POLICY, TEMPLATE]
+    assert cluster.written == [POLICY, TEMPLATE, LEDGER]
     assert lines == [
         "Found OpenSearch 3.8.0.",
         "Mapping: full, because OpenSearch 2.19 and newer index free-form fields as flat_object.",
         "Retention: policy trailsink-trail created, 30 days.",
         f"Index template trailsink-trail version {VERSION} created, for trail-*.",
+        "Ledger: index template trailsink-files-trail version 1 created, for trailsink-files-trail-*.",
     ]
 
 
@@ -99,7 +101,7 @@ def test_only_our_policy_and_our_template_are_written() -> None:
 
     run(cluster, replicas=0)
 
-    policy, template = (body for method, _, _, body in cluster.requests if method == "PUT")
+    policy, template, _ = (body for method, _, _, body in cluster.requests if method == "PUT")
     assert policy["policy"]["ism_template"][0]["index_patterns"] == template["index_patterns"] == ["trail-*"]
     assert policy["policy"]["states"][0]["transitions"][0]["conditions"] == {"min_index_age": "31d"}
     assert template["template"]["settings"]["number_of_replicas"] == 0
@@ -118,6 +120,7 @@ def test_running_it_again_changes_nothing() -> None:
     assert lines[2:] == [
         "Retention: policy trailsink-trail already exists, 30 days.",
         f"Index template trailsink-trail version {VERSION} already exists.",
+        "Ledger: index template trailsink-files-trail version 1 already exists.",
     ]
 
 
@@ -201,7 +204,7 @@ def test_without_retention_no_policy_is_created() -> None:
 
     lines = run(cluster, retention_days=0)
 
-    assert cluster.written == [TEMPLATE]
+    assert cluster.written == [TEMPLATE, LEDGER]
     assert lines[2] == "Retention: not configured; indices are kept."
 
 
@@ -211,7 +214,7 @@ def test_a_server_without_ism_still_gets_its_template() -> None:
 
     lines = run(cluster)
 
-    assert cluster.written == [TEMPLATE]
+    assert cluster.written == [TEMPLATE, LEDGER]
     assert "no ISM plugin" in lines[2]
 
 
@@ -221,7 +224,7 @@ def test_a_serverless_collection_is_asked_neither_for_its_version_nor_for_ism() 
 
     lines = run(cluster, serverless=True)
 
-    assert cluster.written == [TEMPLATE]
+    assert cluster.written == [TEMPLATE, LEDGER]
     assert "/" not in [path for _, path, _, _ in cluster.requests]
     assert cluster.templates["trailsink-trail"]["_meta"]["mapping"] == "compatibility"
     assert "Serverless has no ISM" in lines[2]
@@ -304,7 +307,7 @@ def test_an_older_template_of_ours_is_upgraded(version: int, text: str) -> None:
 
     lines = run(cluster)
 
-    assert text in lines[-1]
+    assert text in lines[3]
     assert cluster.templates["trailsink-trail"]["_meta"]["digest"] != "another"
 
 

@@ -22,7 +22,9 @@ KINDS = {
 }
 
 
-def _matching(pattern: re.Pattern[str], noun: str) -> Callable[..., tuple[str, ...]]:
+def matching(pattern: re.Pattern[str], noun: str) -> Callable[..., tuple[str, ...]]:
+    """Return a check of an option's values: each must match, and `noun` says what it should be."""
+
     def check(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
         for value in values:
             if not pattern.fullmatch(value):
@@ -69,7 +71,7 @@ def _matching(pattern: re.Pattern[str], noun: str) -> Callable[..., tuple[str, .
     "--account",
     multiple=True,
     metavar="ID",
-    callback=_matching(ACCOUNT, "an account id of 12 digits"),
+    callback=matching(ACCOUNT, "an account id of 12 digits"),
     default_text="all",
     example="123456789012",
     help="Only this account; may be repeated.",
@@ -80,7 +82,7 @@ def _matching(pattern: re.Pattern[str], noun: str) -> Callable[..., tuple[str, .
     metavar="ID",
     default_text="all",
     example="o-a1b2c3d4e5",
-    callback=_matching(ORGANISATION, "an organisation id, as in o-a1b2c3d4e5"),
+    callback=matching(ORGANISATION, "an organisation id, as in o-a1b2c3d4e5"),
     help="Only the trails of this organisation; may be repeated.",
 )
 @option(

@@ -38,6 +38,24 @@ def index_template(prefix: str, *, compatible: bool = False, replicas: int | Non
     return template
 
 
+def ledger_name(prefix: str) -> str:
+    """Return the name of the ledger's index template, which is also its retention policy's."""
+    return f"trailsink-files-{prefix}"
+
+
+def ledger_template(prefix: str, *, replicas: int | None = None) -> dict[str, Any]:
+    """Return the body of the index template for the ledger; every server can take it."""
+    template: dict[str, Any] = msgspec.json.decode(_read("ledger_template.json").replace("{prefix}", prefix))
+    if replicas is not None:
+        template["template"]["settings"]["number_of_replicas"] = replicas
+    return template
+
+
+def ledger_policy(prefix: str, days: int) -> dict[str, Any] | None:
+    """Return the body of the policy that deletes the ledger after `days` days; None for 0, which keeps it."""
+    return retention_policy(ledger_name(prefix), days, Partition.MONTH) if days else None
+
+
 def _compatible(properties: dict[str, Any]) -> dict[str, Any]:
     replaced: dict[str, Any] = {}
     for name, field in properties.items():

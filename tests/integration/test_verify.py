@@ -1,0 +1,157 @@
+"""`trailsink verify` on real parts: a bucket, a node, and a trail that is signed with a key of the tests' own."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tests.support.signed_trail import SignedTrail, public_key
+from worker.cli.main import main
+from worker.verify.keys import write_keys
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.conftest import Bench
+
+
+pytestmark = pytest.mark.timeout(300)  # several whole runs of the command in each test
+
+
+@pytest.fixture(autouse=True)
+def _state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> str:
+    """A file of public keys, as `trailsink verify keys` saves it."""
+    now = datetime.now(UTC)
+    path = tmp_path / "keys.json"
+    valid: dict[str, Any] = {
+        "validity_start_time": now - timedelta(days=20),
+        "validity_end_time": now + timedelta(days=10),
+    }
+    write_keys(path, [public_key(**valid)])
+    return str(path)
+
+
+@pytest.fixture
+def trail(bench: Bench) -> SignedTrail:
+    """Six hours until two hours ago, in the bucket and loaded; nothing of it was announced."""
+    made = SignedTrail(
+        bucket=bench.settings.bucket, ended_at=datetime.now(UTC).replace(microsecond=0) - timedelta(hours=8)
+    )
+    made.hours(6)
+    put(bench, made)
+    trailsink("backfill", "--direct", "--yes", "--no-progress")
+    return made
+
+
+def put(bench: Bench, trail: SignedTrail, *keys: str) -> None:
+    for key in keys or trail.objects:
+        metadata = {"signature": trail.signatures[key]} if key in trail.signatures else {}
+        bench.s3.put_object(Bucket=trail.bucket, Key=key, Body=trail.objects[key], Metadata=metadata)
+    bench.sqs.purge_queue(QueueUrl=bench.settings.queue_url)
+
+
+def trailsink(*words: str) -> Result:
+    return CliRunner().invoke(main, words)
+
+
+def verify(bench: Bench, keys: str, *words: str) -> tuple[int, dict[str, Any]]:
+    """Exit code and summary of a verification, when all that was written can be searched."""
+    bench.opensearch.indices.refresh(index=f"{bench.prefix}-*,trailsink-files-{bench.prefix}-*")
+    result = trailsink("verify", "--keys", keys, "--json", *words)
+    assert result.exit_code in (0, 1), result.output
+    return result.exit_code, json.loads(result.stdout)
+
+
+def faults(summary: dict[str, Any]) -> dict[str, int]:
+    return {name: number for name, number in summary["states"].items() if name != "verified"}
+
+
+def test_missing_files_are_loaded_and_a_planted_one_is_named(bench: Bench, trail: SignedTrail, keys: str) -> None:
+    """The day of an auditor: complete, then not, then mended, with the one thing that loading cannot mend."""
+    code, summary = verify(bench, keys)
+    assert (code, faults(summary)) == (0, {})
+    assert summary["verdict"].startswith("complete: 12 files, 24 events, 1 chain, signed until ")
+
+    lost, planted = trail.logs[3], trail.log(trail.ended_at - timedelta(hours=3, minutes=7), name="planted")
+    put(bench, trail, planted)
+    query = {"query": {"term": {"trailsink.object": f"s3://{trail.bucket}/{lost}"}}}
+    bench.opensearch.delete_by_query(index=f"{bench.prefix}-*", body=query, refresh=True)
+
+    code, summary = verify(bench, keys)
+    assert (code, faults(summary)) == (1, {"missing": 1, "planted": 1})
+    code, summary = verify(bench, keys, "--load")
+    assert (code, faults(summary)) == (1, {"planted": 1})
+    assert summary["verdict"].startswith("complete: 12 files, 24 events")
+    assert planted in summary["verdict"]
+
+
+def test_a_tampered_index_is_noticed(bench: Bench, trail: SignedTrail, keys: str) -> None:
+    """One document overwritten, one deleted, one added by hand: the counts show two of them, the bytes all."""
+    assert verify(bench, keys, "--deep")[1]["states"] == {"verified": 12}
+    index, client = f"{bench.prefix}-*", bench.opensearch
+    client.indices.refresh(index=index)
+    by_file = {
+        key: client.search(index=index, body={"query": {"term": {"trailsink.object": f"s3://{trail.bucket}/{key}"}}})
+        for key in trail.logs[:3]
+    }
+    overwritten, deleted, added = (by_file[key]["hits"]["hits"][0] for key in trail.logs[:3])
+    changed = overwritten["_source"] | {"sourceIPAddress": "203.0.113.9"}
+    client.index(index=overwritten["_index"], id=overwritten["_id"], body=changed)
+    client.delete(index=deleted["_index"], id=deleted["_id"])
+    client.index(index=added["_index"], id="by-hand", body=added["_source"] | {"eventName": "Invented"})
+
+    _, counted = verify(bench, keys)
+    _, deep = verify(bench, keys, "--deep")
+
+    assert faults(counted) == {"incomplete": 1, "altered_in_index": 1}
+    assert faults(deep) == {"incomplete": 1, "altered_in_index": 2}
+    text = trailsink("verify", "--keys", keys, "--deep").stdout
+    assert "1 records different, by position: 0 (sourceIPAddress)" in text
+    assert "203.0.113.9" not in text
+
+
+def test_what_s3_lost_or_changed_is_named(bench: Bench, trail: SignedTrail, keys: str) -> None:
+    """The ledger holds what was loaded, so a change in S3 cannot hide behind it."""
+    bench.s3.delete_object(Bucket=trail.bucket, Key=trail.logs[0])
+    trail.objects[trail.logs[1]] = trail.objects[trail.logs[2]] + b"more"
+    put(bench, trail, trail.logs[1])
+
+    code, summary = verify(bench, keys)
+
+    assert (code, faults(summary)) == (1, {"altered": 1, "deleted": 1})
+
+
+def test_files_of_before_the_ledger_are_compared_with_their_documents(
+    bench: Bench, trail: SignedTrail, keys: str
+) -> None:
+    """An index that was filled before there was a ledger is proven all the same, and the ledger made for it."""
+    bench.opensearch.indices.delete(index=f"trailsink-files-{bench.prefix}-*")
+    assert verify(bench, keys)[1]["states"] == {"verified": len(trail.logs)}
+
+    rebuilt = trailsink("ledger", "rebuild", "--yes")
+
+    assert rebuilt.exit_code == 0, rebuilt.output
+    assert "12 files recorded" in rebuilt.stdout
+    bench.opensearch.indices.refresh(index=f"trailsink-files-{bench.prefix}-*")
+    assert bench.opensearch.count(index=f"trailsink-files-{bench.prefix}-*")["count"] == len(trail.logs)
+    assert "0 files recorded, 12 already in the ledger" in trailsink("ledger", "rebuild", "--yes").stdout
+    assert verify(bench, keys)[0] == 0
+
+
+def test_without_keys_nothing_is_judged(bench: Bench, trail: SignedTrail) -> None:
+    """The stand-in for AWS knows no public keys: that is no verdict, and no success."""
+    result = trailsink("verify")
+
+    assert result.exit_code == 3, result.output
+    assert result.stdout.startswith("not judged: 1 part could not be judged")
+    assert trail.account in result.stdout
+    assert bench.prefix not in result.stdout

@@ -1,0 +1,126 @@
+"""Promises about the ledger's setup: a strict template of its own, and nothing of it is deleted unless asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.opensearch_server import NO_HANDLER, connected, missing
+from worker.errors import SetupError
+from worker.opensearch.ledger_setup import install_ledger
+from worker.opensearch.schema import ledger_template
+from worker.pipeline.ledger import LedgerEntry
+
+NAME = "trailsink-files-trail"
+
+
+class FakeCluster:
+    """A cluster's index templates and policies; without `ism`, it has no policies."""
+
+    def __init__(self, *, ism: bool = True) -> None:
+        self.ism = ism
+        self.templates: dict[str, Any] = {}
+        self.policies: dict[str, Any] = {}
+        self.written: list[str] = []
+
+    def answer(self, method: str, path: str, _query: dict[str, list[str]], body: Any) -> tuple[int, Any]:
+        is_policy, name = path.startswith("/_plugins"), path.rpartition("/")[2]
+        if is_policy and not self.ism:
+            return 400, NO_HANDLER
+        stored = self.policies if is_policy else self.templates
+        if method == "PUT":
+            self.written.append(path)
+            stored[name] = body
+            return 200, {}
+        if name not in stored:
+            return missing()
+        if is_policy:
+            return 200, {"_seq_no": 1, "_primary_term": 1} | stored[name]
+        settings = stored[name].get("template", {}).get("settings", {})
+        index = {name: str(value) for name, value in settings.items()}  # the server nests them, as text
+        template = stored[name] | {"template": {"settings": {"index": index}}}
+        return 200, {"index_templates": [{"name": name, "index_template": template}]}
+
+
+def run(cluster: FakeCluster, *, days: int = 0, replicas: int | None = None, serverless: bool = False) -> list[str]:
+    with connected(cluster.answer) as client:
+        return list(install_ledger(client, "trail", days=days, replicas=replicas, serverless=serverless))
+
+
+def test_the_template_takes_exactly_what_an_entry_holds() -> None:
+    """It is strict: a member that it does not know would hold back every file."""
+    properties = ledger_template("trail")["template"]["mappings"]["properties"]
+
+    assert set(properties) == set(LedgerEntry.__struct_fields__)
+    assert ledger_template("trail")["template"]["mappings"]["dynamic"] == "strict"
+    assert ledger_template("trail")["index_patterns"] == [f"{NAME}-*"]
+
+
+def test_it_is_created_once_and_kept_for_ever() -> None:
+    """The ledger outlives the events: it is the proof that they were there."""
+    cluster = FakeCluster()
+
+    first, second = run(cluster), run(cluster)
+
+    assert first == [f"Ledger: index template {NAME} version 1 created, for {NAME}-*."]
+    assert second == [f"Ledger: index template {NAME} version 1 already exists."]
+    assert cluster.written == [f"/_index_template/{NAME}"]
+
+
+def test_replicas_are_kept_when_they_are_not_passed_again() -> None:
+    """An upgrade must not make a cluster of one node yellow."""
+    cluster = FakeCluster()
+    run(cluster, replicas=0)
+
+    lines = run(cluster)
+
+    assert lines == [f"Ledger: index template {NAME} version 1 already exists."]
+
+
+def test_a_number_of_days_has_a_policy_before_the_template() -> None:
+    """A policy attaches only to indices that are created after it; a month's index holds 31 days."""
+    cluster = FakeCluster()
+
+    first, again, changed = run(cluster, days=400), run(cluster, days=400), run(cluster, days=500)
+
+    assert first[0] == f"Ledger: policy {NAME} created, 400 days."
+    assert again[0] == f"Ledger: policy {NAME} already exists, 400 days."
+    assert changed[0].startswith(f"Ledger: policy {NAME} changed to 500 days")
+    assert cluster.written[0] == f"/_plugins/_ism/policies/{NAME}"
+    policy = cluster.policies[NAME]["policy"]
+    assert policy["states"][0]["transitions"][0]["conditions"] == {"min_index_age": "531d"}
+    assert policy["ism_template"][0]["index_patterns"] == [f"{NAME}-*"]
+
+
+@pytest.mark.parametrize("options", [{"serverless": True}, {}])
+def test_a_server_without_policies_still_gets_the_template(options: dict[str, bool]) -> None:
+    """Its ledger is kept."""
+    cluster = FakeCluster(ism=False)
+
+    lines = run(cluster, days=400, **options)
+
+    assert lines == [f"Ledger: index template {NAME} version 1 created, for {NAME}-*."]
+
+
+def test_a_template_of_somebody_else_is_left_alone() -> None:
+    """Somebody created it for a purpose, so the operator must decide."""
+    cluster = FakeCluster()
+    cluster.templates[NAME] = {"index_patterns": ["other-*"]}
+
+    with pytest.raises(SetupError, match="trailsink did not create it"):
+        run(cluster)
+
+    assert cluster.written == []
+
+
+def test_a_template_of_a_newer_trailsink_is_left_alone() -> None:
+    """A rollback of the function must not roll back the ledger."""
+    cluster = FakeCluster()
+    cluster.templates[NAME] = ledger_template("trail")
+    cluster.templates[NAME]["_meta"]["version"] = 99
+
+    with pytest.raises(SetupError, match="newer trailsink"):
+        run(cluster)
+
+    assert cluster.written == []

@@ -1,0 +1,180 @@
+"""The command lines of `trailsink verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from worker.cli.commands.backfill import matching
+from worker.cli.options import DURATION, TIMESTAMP, examples, flag, implemented_by, option
+from worker.cloudtrail.keys import ACCOUNT, ORGANISATION
+
+
+@click.group(
+    invoke_without_command=True,
+    short_help="Prove that nothing is missing or altered.",
+    epilog=examples(
+        "trailsink verify --last 7d",
+        "trailsink verify --since 2025-01-01 --until 2025-02-01 --report jan.jsonl",
+        "trailsink verify --last 30d --deep 5     # compare documents of 5 % of files",
+        "trailsink verify --last 7d --load        # load what is not in the index",
+        "trailsink verify --local ./trail-copy --keys keys.json",
+    ),
+)
+@option(
+    "--bucket",
+    metavar="NAME",
+    default_text="TRAILSINK_BUCKET; with --local: as the digests say",
+    example="acme-trail",
+    help="Bucket to verify; with --local, the one that the files are a copy of.",
+)
+@option(
+    "--prefix",
+    multiple=True,
+    metavar="PREFIX",
+    example="security/",
+    default_text="all that are found, down to three folders",
+    help="Path before AWSLogs/ in the keys; may be repeated.",
+)
+@option(
+    "--local",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    default_text="the bucket",
+    example="./trail-copy",
+    help="Verify the files of this folder, the one with AWSLogs/ in it. Asks neither AWS nor the cluster.",
+)
+@option(
+    "--keys",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    default_text="ask CloudTrail",
+    example="keys.json",
+    help="Public keys that `trailsink verify keys` has saved.",
+)
+@option(
+    "--account",
+    multiple=True,
+    metavar="ID",
+    callback=matching(ACCOUNT, "an account id of 12 digits"),
+    default_text="all",
+    example="123456789012",
+    help="Only this account; may be repeated.",
+)
+@option(
+    "--org",
+    multiple=True,
+    metavar="ID",
+    default_text="all",
+    example="o-a1b2c3d4e5",
+    callback=matching(ORGANISATION, "an organisation id, as in o-a1b2c3d4e5"),
+    help="Only the trails of this organisation; may be repeated.",
+)
+@option(
+    "--region",
+    multiple=True,
+    metavar="NAME",
+    default_text="all",
+    example="eu-west-1",
+    help="Only this region; may be repeated.",
+)
+@option(
+    "--trail",
+    multiple=True,
+    metavar="NAME",
+    default_text="all",
+    example="management-events",
+    help="Only the digests of this trail; may be repeated. Files that they do not name are left out.",
+)
+@option(
+    "--since",
+    type=TIMESTAMP,
+    metavar="TIME",
+    default_text="the first file",
+    example="2025-01-01",
+    help="From this day or instant of delivery on, in UTC.",
+)
+@option(
+    "--until",
+    type=TIMESTAMP,
+    metavar="TIME",
+    default_text="now",
+    example="2025-02-01",
+    help="Before this day or instant of delivery, in UTC.",
+)
+@option(
+    "--last",
+    type=DURATION,
+    metavar="DURATION",
+    default_text="all time",
+    example="30d",
+    help="The time before now: s, m, h, d or w.",
+)
+@option(
+    "--deep",
+    type=click.FloatRange(0, 100, min_open=True),
+    metavar="[FILES]",
+    is_flag=False,
+    flag_value=100.0,
+    default_text="by the ledger and its counts",
+    example="5",
+    help="Read files again, and compare each record with its document; of all files, or of this percentage.",
+)
+@flag("--load", help="Load what is signed and not in the index.", default_text="only say so")
+@option(
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    default_text="none",
+    example="january.jsonl",
+    help="Where to write every digest and finding, as JSON lines of which each holds the hash of the one before.",
+)
+@option(
+    "--workers",
+    type=click.IntRange(1, 64),
+    default=8,
+    metavar="THREADS",
+    example="16",
+    help="Accounts and regions that are verified at the same time.",
+)
+@flag("--restart", help="Forget the progress of an interrupted run.", default_text="resume it")
+@option("--progress/--no-progress", default=None, default_text="on a terminal", help="Show progress on standard error.")
+@flag("--json", "as_json", help="Print one JSON document.", default_text="text")
+@implemented_by("worker.cli.verify:verify")
+def verify() -> None:
+    """Prove by CloudTrail's signed digests that nothing is missing, altered or planted.
+
+    Joins three things: the digests that CloudTrail signs each hour, the files in the bucket, and what was loaded, by
+    the ledger and the index. The first line is the verdict. If it is interrupted, run the same command again.
+
+    Exit codes: 0 complete; 1 something is missing, altered, planted or gone; 3 it could not be judged.
+    """
+
+
+@verify.command(
+    short_help="Save CloudTrail's public keys.", epilog=examples("trailsink verify keys --region eu-west-1 keys.json")
+)
+@click.argument("file", type=click.Path(path_type=Path))
+@option(
+    "--region",
+    multiple=True,
+    metavar="NAME",
+    default_text="that of AWS_REGION",
+    example="eu-west-1",
+    help="Region whose digests are to be verified; may be repeated.",
+)
+@option(
+    "--since",
+    type=TIMESTAMP,
+    metavar="TIME",
+    default_text="a year ago",
+    example="2025-01-01",
+    help="Keys that were valid from this day or instant on, in UTC.",
+)
+@implemented_by("worker.cli.verify:save_keys")
+def keys() -> None:
+    """Save the public keys of CloudTrail in FILE, for `trailsink verify --local`.
+
+    Keys that are in it already stay there. Each proves itself: digests name its fingerprint.
+    """

@@ -1,0 +1,52 @@
+"""Facts of the ledger for both `trailsink status` and `trailsink doctor`: template, newest file, accounts."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from worker.health.observe import fact
+from worker.health.snapshot import LedgerState, TemplateState
+from worker.opensearch.ledger import LedgerReader
+from worker.opensearch.ledger_setup import fetch_template
+from worker.opensearch.schema import ledger_name, ledger_template
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from worker.health.cluster_facts import ClusterFacts
+    from worker.settings import Settings
+
+# An account that had a file within this time, and none for this long, has gone silent: CloudTrail records something of
+# nearly every account each day.
+_ACTIVE, _SILENT = timedelta(days=14), timedelta(days=1)
+
+_CLOCK = timedelta(minutes=5)  # by which this machine's may be wrong
+
+
+class LedgerFacts:
+    """What the ledger says of the files; None where it is switched off."""
+
+    def __init__(self, settings: Settings, cluster: ClusterFacts, now: datetime) -> None:
+        self._settings, self._cluster, self._now = settings, cluster, now
+
+    @fact
+    def template(self) -> TemplateState | None:
+        """Read the ledger's index template."""
+        if not self._settings.ledger:
+            return None
+        name = ledger_name(self._settings.index_prefix)
+        meta = fetch_template(self._cluster.client, name).get("_meta") or {}
+        expected = int(ledger_template(self._settings.index_prefix)["_meta"]["version"])
+        is_ours = meta.get("owner") == "trailsink"
+        return TemplateState(name, int(meta.get("version") or 0) if is_ours else None, expected)
+
+    @fact
+    def state(self) -> LedgerState | None:
+        """Read when the newest file of each account was delivered."""
+        if not self._settings.ledger:
+            return None
+        reader = LedgerReader(self._cluster.client, self._settings.index_prefix)
+        newest, accounts = reader.activity(self._now - _ACTIVE, self._now + _CLOCK)
+        silent = [activity.account for activity in accounts if activity.newest < self._now - _SILENT]
+        return LedgerState(newest, len(accounts), tuple(silent))

@@ -1,0 +1,1 @@
+"""Proves what is loaded: CloudTrail's signed digests, held against the bucket, the ledger and the index."""
