@@ -17,7 +17,7 @@ export TRAILSINK_TEST_OPENSEARCH_VERSION := $(OPENSEARCH)
 endif
 VERSION_OPTION := $(if $(OPENSEARCH),--version $(OPENSEARCH))
 
-.PHONY: help setup demo test unit check lint fuzz up down status bench bench-check coldstart docs pictures package lock clean
+.PHONY: help setup demo test unit check lint fuzz up down status bench bench-detect bench-check coldstart docs pictures package lock clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
@@ -62,6 +62,9 @@ status: $(READY) ## Show whether they run.
 
 bench: $(READY) ## Measure CPU, latency, memory and the mapping beside alternatives: about 15 minutes.
 	@$(BIN)/python -m tests.bench
+
+bench-detect: $(READY) ## Run Sigma rules over a backlog of a million events; EVENTS=1000 loads fewer. About 10 minutes.
+	@$(BIN)/python -m tests.bench.cluster.detection $(if $(EVENTS),--events $(EVENTS))
 
 bench-check: $(READY) ## Check the budgets of memory and cold start, as CI does.
 	@$(BIN)/python -m tests.bench.check

@@ -218,5 +218,5 @@ def coverage() -> None:
 def print_pipeline() -> None:
     """Print a processing pipeline for pySigma's OpenSearch backend, whose queries then find the same.
 
-    Use it as in: sigma convert -t opensearch_lucene -p trailsink.yml rules/. It needs OpenSearch 3.4 or newer.
+    Use it as in: sigma convert -t opensearch -p trailsink.yml rules/. It needs OpenSearch 3.4 or newer.
     """
