@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Bench
 
-KILLS = int(os.environ.get("TRAILSINK_TEST_KILLS", "4"))
+KILLS = int(os.environ.get("TRAILSINK_TEST_KILLS", "3"))
 NEW_FINDINGS = 3
 
 # A query string answers rightly about a flat_object from here on, when it holds nothing but regular expressions.

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from worker.detect.rules import RuleSet
 
 _NEW_FINDINGS = 3  # the exit code
+_SHOWN = 5  # values of a line
 
 
 def _open(rules: tuple[Path, ...], level: str | None) -> tuple[OpenSearch, str, RuleSet]:
@@ -145,9 +146,6 @@ def _listed(counts: Counter[str], *, by_name: bool) -> str:
         shown.sort()
     more = f", and {len(counts) - _SHOWN} more" if len(counts) > _SHOWN else ""
     return ", ".join(f"{name} {count:,}" for name, count in shown) + more
-
-
-_SHOWN = 5
 
 
 def run_rules(  # noqa: PLR0913 - one per option

@@ -134,7 +134,9 @@ class _RuleReader:
         except _RULE_ERRORS as error:
             self._refuse_file(path, f"The rule cannot be read: {_sentence(error)}")
             return
-        self._rules += [(rule, str(path)) for rule in collection.rules]
+        rules = [rule for rule in collection.rules if not _is_of_other_source(rule)]
+        self._others += len(collection.rules) - len(rules)
+        self._rules += [(rule, str(path)) for rule in rules]
         self._filters += collection.filters
 
     def _refuse_file(self, path: Path, reason: str) -> None:
@@ -151,9 +153,12 @@ class _RuleReader:
             if reference.reference in names
         }
         rules: dict[str, DetectionRule] = {}
-        refused, copies = list(self.refused), 0
+        refused, copies, others = list(self.refused), 0, self._others
         for rule, file in self._rules:
             if id(rule) in counted:  # it is there to be counted, unless the correlation says `generate`
+                continue
+            if self._counts_other_sources(rule):
+                others += 1
                 continue
             info = _info(rule, file)
             try:
@@ -166,7 +171,12 @@ class _RuleReader:
             copies += is_copy
             if not is_copy:
                 rules[key] = DetectionRule(_info(rule, file, key), translated.clause, translated.correlation)
-        return RuleSet(tuple(rules.values()), tuple(refused), self._others, copies)
+        return RuleSet(tuple(rules.values()), tuple(refused), others, copies)
+
+    def _counts_other_sources(self, rule: SomeRule) -> bool:
+        """Return whether a correlation, which names no source itself, is of rules for other sources."""
+        references = rule.rules or () if isinstance(rule, SigmaCorrelationRule) else ()
+        return any(reference.reference in self._other_names for reference in references)
 
     def _translate(self, rule: SomeRule, info: RuleInfo, names: dict[str, SomeRule]) -> DetectionRule:
         if isinstance(rule, SigmaRule):
@@ -176,8 +186,7 @@ class _RuleReader:
         for reference in rule.rules or ():
             referenced = names.get(reference.reference)
             if referenced is None:
-                kind = "is not for CloudTrail" if reference.reference in self._other_names else "was not found"
-                refuse(f"The rule counts events of the rule {reference.reference}, which {kind}")
+                refuse(f"The rule counts events of the rule {reference.reference}, which was not found")
             if not isinstance(referenced, SigmaRule):
                 refuse("A correlation of correlations is not supported")
             clauses.append(self._clause(referenced))
@@ -201,6 +210,13 @@ def _is_of_cloudtrail(document: dict[str, Any]) -> bool:
     if not isinstance(source, dict):
         return "correlation" in document or "filter" in document
     return source.get("product") == "aws" and source.get("service") == "cloudtrail"
+
+
+def _is_of_other_source(rule: SomeRule) -> bool:
+    """Return whether a rule that was put together of several documents is not for CloudTrail."""
+    if not isinstance(rule, SigmaRule) or rule.logsource is None:
+        return False
+    return (rule.logsource.product, rule.logsource.service) != ("aws", "cloudtrail")
 
 
 def _names(rules: Iterable[SomeRule]) -> dict[str, SomeRule]:

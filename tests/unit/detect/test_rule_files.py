@@ -216,6 +216,26 @@ def test_rules_of_other_sources_and_equal_rules_are_only_counted(tmp_path: Path)
     assert (len(rules.rules), rules.others, rules.copies) == (1, 1, 1)
 
 
+def test_a_correlation_of_rules_for_other_sources_is_only_counted(tmp_path: Path) -> None:
+    """It is no rule that is missing."""
+    other = rule("EventID: 1", "Logon").replace("product: aws, service: cloudtrail", "product: windows")
+
+    rules = read(tmp_path, other, CORRELATION.format(type="event_count", name="Logon", condition="{gte: 2}"))
+
+    assert (rules.rules, rules.refused, rules.others) == ((), (), 2)
+
+
+def test_the_old_actions_are_understood(tmp_path: Path) -> None:
+    """Older rule sets share a head between the documents of a file."""
+    head = "action: global\n" + HEAD.format(title="Both")
+    bodies = [f"detection:\n  s:\n    eventName: {name}\n  condition: s\n" for name in ("x", "y")]
+    other = head.replace("aws, service: cloudtrail", "windows")
+
+    rules = read(tmp_path, "---\n".join([head, *bodies]), "---\n".join([other, *bodies]))
+
+    assert (len(rules.rules), rules.refused, rules.others) == (2, (), 2)
+
+
 def test_two_rules_with_one_id_are_both_run(tmp_path: Path) -> None:
     """A copy that was changed must not hide the original."""
     identifier = "id: 5f0d0b1c-0b6a-4a36-8b0b-2c6a4a3d2c11\n"
