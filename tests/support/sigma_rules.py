@@ -71,6 +71,7 @@ _RULES: dict[str, tuple[str, str, dict[str, Any]]] = {
     ),
     "object_contains": ("s: {userIdentity|contains: 'bert-jan'}", "s", {"userIdentity": {"userName": "Bert-Jan"}}),
     "empty": ("s: {requestParameters.marker: ''}", "s", {"requestParameters": {"marker": ""}}),
+    "empty_at_the_root": ("s: {requestParameters: ''}", "s", {"requestParameters": {"a": {"b": ""}}}),
     "expression": (r"s: {eventName|re: '^(Get|Put)Bucket[A-Z]'}", "s", {}),
     "expression_any_case": (r"s: {eventName|re|i: '^(get|put)bucket[a-z]'}", "s", {"eventName": "GETBucketAcl"}),
     "expression_below": (r"s: {requestParameters.bucketName|re: 'red-team|blue'}", "s", {}),

@@ -167,7 +167,8 @@ class SigmaValues:
         case = {} if isinstance(value, SigmaCasedString) else {"case_insensitive": True}
         if value.contains_special():
             return {"wildcard": {field: {"value": _pattern(value), **case}}}
-        return {"term": {field: {"value": _plain(value), **case}}}
+        # An empty value has no letters, and at the root of a flat_object it is found only without the option.
+        return {"term": {field: {"value": _plain(value), **(case if _plain(value) else {})}}}
 
     def _network(self, field: str, value: SigmaCIDRExpression) -> Clause:
         if self._kinds.kind(f"{field}.ip") is Kind.IP:
