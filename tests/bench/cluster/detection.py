@@ -101,9 +101,10 @@ def _run(name: str, rules: list[str], environment: dict[str, str]) -> None:
             text=True,
         )
         summary = (process.stderr.read() if process.stderr else "").strip()
-        _, _, usage = os.wait4(process.pid, 0)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
     seconds, memory = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
-    say(f"{name}: {time.monotonic() - started:.1f} s, {seconds:.1f} s of CPU, {memory:.0f} MiB. {summary}", flush=True)
+    say(f"{name}: {time.monotonic() - started:.1f} s, {seconds:.1f} s of CPU, {memory:.0f} MiB. {summary}")
 
 
 if __name__ == "__main__":
