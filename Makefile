@@ -17,7 +17,7 @@ export TRAILSINK_TEST_OPENSEARCH_VERSION := $(OPENSEARCH)
 endif
 VERSION_OPTION := $(if $(OPENSEARCH),--version $(OPENSEARCH))
 
-.PHONY: help setup demo test unit check lint fuzz oracle up down status bench bench-check bench-verify coldstart docs pictures package lock clean
+.PHONY: help setup demo test unit check lint fuzz oracle up down status bench bench-check bench-detect bench-verify coldstart docs pictures package lock clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
@@ -68,6 +68,9 @@ status: $(READY) ## Show whether they run.
 bench: $(READY) ## Measure CPU, latency, memory and the mapping beside alternatives: about 15 minutes.
 	@$(BIN)/python -m tests.bench
 
+bench-detect: $(READY) ## Run Sigma rules over a backlog of a million events; EVENTS=1000 loads fewer. About 10 minutes.
+	@$(BIN)/python -m tests.bench.cluster.detection $(if $(EVENTS),--events $(EVENTS))
+
 bench-check: $(READY) ## Check the budgets of memory and cold start, as CI does.
 	@$(BIN)/python -m tests.bench.check
 
@@ -88,7 +91,7 @@ package: $(READY) ## Build the Lambda bundle; ARCH=x86_64 and PYTHON=3.11 choose
 
 lock: $(READY) ## Update the pinned dependencies.
 	$(INTERPRETER) -m venv .local/lock && .local/lock/bin/python -m pip install --quiet uv==0.13.9
-	.local/lock/bin/uv pip compile --quiet pyproject.toml --group dev --universal --python-version 3.11 \
+	.local/lock/bin/uv pip compile --quiet pyproject.toml --extra detect --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --upgrade --output-file requirements/dev.txt
 	.local/lock/bin/uv pip compile --quiet requirements/aws-cli.in --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --upgrade --output-file requirements/aws-cli.txt

@@ -147,6 +147,20 @@ NEEDS = (
     ),
     Need("explain", {}, (f"indices:data/read/search {_INDICES}", f"indices:data/read/search {_LEDGER}")),
     Need(
+        "detect",
+        {"topic, with --sns": ("sns:Publish",)},
+        (
+            "indices:data/read/msearch",
+            "indices:data/read/mget",
+            "indices:data/write/bulk",
+            f"indices:data/read/search {_INDICES}",
+            f"indices:data/read/field_caps {_INDICES}",
+        ),
+        "`run` also needs the action groups `create_index`, `read` and `write` on `trailsink-findings-{prefix}` and"
+        " `trailsink-detect-{prefix}`. `install --put` needs `cluster:admin/opendistro/alerting/monitor/search` and"
+        " `cluster:admin/opendistro/alerting/monitor/write`. This list has not been tested on a secured node.",
+    ),
+    Need(
         "backfill",
         {
             "bucket": ("s3:ListBucket",),

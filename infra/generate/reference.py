@@ -131,6 +131,7 @@ _ARGUMENTS = {
     "EVENTID": "The eventID; a requestID or a sharedEventID is recognised.",
     "ID": "The id of a dead letter, as `trailsink dlq list` shows it.",
     "[ID]...": "Ids of dead letters, as `trailsink dlq list` shows them.",
+    "RULES...": "Files of Sigma rules, and folders of such files.",
     "FILE": "The file; `-` is standard output, or standard input.",
 }
 

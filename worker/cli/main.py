@@ -22,6 +22,7 @@ _COMMANDS = {
     "dashboards": "dashboards",
     "deploy": "deploy",
     "destroy": "deploy",
+    "detect": "detect",
     "dlq": "dlq",
     "doctor": "doctor",
     "explain": "search",

@@ -13,6 +13,7 @@ from worker.errors import UnsafeAddress
 from worker.health.check import check
 from worker.health.cluster_facts import differing_fields
 from worker.health.findings import Judgement
+from worker.health.integrity_checks import altered_fields
 from worker.health.observe import judge_unobserved, require
 from worker.health.rules import (
     NAMES_SHOWN,
@@ -24,7 +25,7 @@ from worker.health.rules import (
 )
 from worker.health.snapshot import Unobserved
 from worker.opensearch.errors import is_redirect, speaks_no_tls
-from worker.opensearch.schema import name_of
+from worker.opensearch.schema import VERSION, generation_of, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,8 +117,13 @@ class ClusterChecks:
         if index is None:
             return
         response: Any = self.facts.client.indices.get_mapping(index=index)
-        changed = differing_fields(self.facts.expected_fields, response[index]["mappings"].get("properties"))
-        if changed:
+        mappings = response[index]["mappings"]
+        changed = differing_fields(self.facts.expected_fields, mappings.get("properties"))
+        generation = generation_of(mappings)
+        if generation < VERSION and not altered_fields(self.facts.expected_fields, mappings):
+            fix = "the next index has them; trailsink setup, if the template is older, too"
+            yield Judgement.warning(f"{index} is of generation {generation}: {len(changed)} fields are missing", fix)
+        elif changed:
             fix = f"trailsink setup, for the next index; to fix {index}, delete it and announce its files again"
             yield Judgement.fault(f"{index} has other fields than the template: {first_names(changed)}", fix)
         else:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _EVENTS = 500
 _SHOWN = 5
 
+# CloudTrail's own have less than 100 characters.
+_MAX_PATH = 200
+
 _OURS = ("@timestamp", "trailsink")
 
 
@@ -57,7 +60,8 @@ class CoverageChecks:
 
 def member_paths(event: dict[str, Any]) -> set[str]:
     """Return the paths of the values of an event, without what trailsink added."""
-    return {path for name, value in event.items() if name not in _OURS for path in _paths(value, name)}
+    paths = {path for name, value in event.items() if name not in _OURS for path in _paths(value, name)}
+    return {path for path in paths if len(path) <= _MAX_PATH}
 
 
 def _paths(value: Any, path: str) -> Iterator[str]:  # noqa: ANN401 - whatever the record holds

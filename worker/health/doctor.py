@@ -12,6 +12,7 @@ from worker.health.aws_clients import AwsClients
 from worker.health.aws_facts import AwsFacts
 from worker.health.cluster_checks import ClusterChecks
 from worker.health.cluster_facts import CLUSTER_NOT_CHECKED, ClusterFacts
+from worker.health.coverage_checks import CoverageChecks
 from worker.health.findings import Judgement
 from worker.health.function_checks import FunctionChecks
 from worker.health.index_facts import IndexFacts
@@ -67,6 +68,7 @@ class Doctor:
         self._cluster = ClusterChecks(settings, cluster, indices, now)
         self._limits = LimitChecks(settings, ShardFacts(settings, cluster, indices, now))
         self._integrity = IntegrityChecks(settings, cluster, indices, now)
+        self._coverage = CoverageChecks(cluster, settings.index_prefix)
         self._ledger = LedgerChecks(LedgerFacts(settings, cluster, now), now)
         self._loader = LoaderChecks(settings, cluster, lambda: loader_role or self._function.role())
 
@@ -120,6 +122,7 @@ class Doctor:
             cluster.template,
             cluster.mapping,
             integrity.mappings,
+            self._coverage.members,
             integrity.overwritten,
             integrity.blocks,
             cluster.retention,

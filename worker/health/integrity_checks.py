@@ -11,6 +11,7 @@ from worker.health.cluster_facts import differing_fields
 from worker.health.findings import Judgement
 from worker.health.observe import require
 from worker.health.rules import first_names
+from worker.opensearch.schema import CHANGED_SINCE, VERSION, generation_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -98,7 +99,9 @@ class IntegrityChecks:
             fix = "delete these indices, and load their days again: trailsink backfill --missing"
             yield Judgement.fault(f"{len(altered)} of {len(response)} are not the template's: {evidence}", fix)
         elif response:
-            yield Judgement.ok(f"{len(response)} of {len(response)} are the template's")
+            older = sum(generation_of(index.get("mappings", {})) < VERSION for index in response.values())
+            behind = f"; {older} of an older generation, without newer fields" if older else ""
+            yield Judgement.ok(f"{len(response)} of {len(response)} are the template's{behind}")
 
     @check("write blocks")
     def blocks(self) -> Iterator[Judgement]:
@@ -145,7 +148,9 @@ def altered_fields(expected: Mapping[str, Any], mappings: Mapping[str, Any]) -> 
         name for name, value in (("enabled", "true"), ("dynamic", "false")) if _setting(mappings, name) != value
     ]
     missing = [name for name in _CORE_FIELDS if name not in properties]
-    return [*switched, *missing, *differing_fields(expected, properties, ignore_missing=True)]
+    older = CHANGED_SINCE.get(generation_of(mappings), frozenset())
+    differing = [name for name in differing_fields(expected, properties, ignore_missing=True) if name not in older]
+    return [*switched, *missing, *differing]
 
 
 def _setting(mappings: Mapping[str, Any], name: str) -> str:

@@ -25,12 +25,12 @@ def any_case_pattern(pattern: str) -> str:
 
 
 def _character(character: str, *, ignore_case: bool) -> str:
-    cases = sorted(_cases(character)) if ignore_case else [character]
+    cases = sorted(cases_of(character)) if ignore_case else [character]
     if len(cases) > 1:
         return f"[{''.join(cases)}]"
     return character if character.isalnum() else f"\\{character}"
 
 
-def _cases(character: str) -> set[str]:
+def cases_of(character: str) -> set[str]:
     """Return a character in both cases; some characters have a case of several characters, which is left out."""
     return {case for case in (character, character.lower(), character.upper()) if len(case) == 1}

@@ -19,7 +19,7 @@ from worker.errors import Reason
 from worker.humanize import iso_seconds
 from worker.pipeline.accounting import FileOutcome
 from worker.pipeline.bulk import ACCEPTED, cut_requests
-from worker.pipeline.documents import Action
+from worker.pipeline.documents import Action, Form
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,9 +33,6 @@ _INDEX = "trailsink-files-"
 
 # A file that ends otherwise holds no events, or comes again. One of a bucket that may not be read is nobody's to prove.
 _RECORDED = (FileOutcome.INDEXED, FileOutcome.DEAD_LETTER)
-
-# The form of an action that has no simpler form: refused once, it is refused.
-_FINAL = "ledger"
 
 # CloudTrail's first month: a file name with an earlier date is not CloudTrail's.
 _FIRST_FILES = datetime(2013, 11, 1, tzinfo=UTC)
@@ -148,7 +145,8 @@ def to_action(entry: LedgerEntry, prefix: str, number: int) -> Action:
     """Return the bulk action that creates a file's document; `number` is the file's in its batch."""
     address = {"_index": ledger_index(prefix, entry.delivered_at), "_id": entry.id}
     lines = b"%b\n%b\n" % (msgspec.json.encode({"create": address}), msgspec.json.encode(entry))
-    return Action(number, 0, lines, 0, 0, _FINAL)
+    # It has no simpler form.
+    return Action(number, 0, lines, 0, 0, 0, form=Form.DEGRADED)
 
 
 class Ledger:

@@ -100,7 +100,7 @@ def without_request(record: Record) -> bytes:
 
 def with_whole_request(record: Record) -> bytes:
     """The road's document with a copy of all request parameters, which takes no parser."""
-    text = bytes(_MEMBERS(bytes(record.raw)).requestParameters)
+    text = bytes(_MEMBERS(bytes(record.raw)).requestParameters).replace(b"\n", b" ")
     return spliced(msgspec.structs.replace(record, request=b"" if text == b"null" else text))
 
 

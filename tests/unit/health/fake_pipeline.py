@@ -228,6 +228,7 @@ class FakeEvent:
     time: datetime = NOW - timedelta(minutes=6)
     indexed_at: datetime = NOW - timedelta(minutes=1)
     key: str = f"{FOLDER}2026/03/01/a_1.json.gz"
+    source: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -268,6 +269,7 @@ class FakeCluster:
             "/_cat/indices/cloudtrail-*": [make_index()],
             "/_cluster/settings": make_node_settings(),
             "/cloudtrail-*/_stats/docs": make_stats(),
+            "/cloudtrail-*/_field_caps": {"fields": {}},
             "/cloudtrail-*/_mapping": {INDEX: {"mappings": mappings}},
             "/cloudtrail-*/_settings/index.blocks.*": {INDEX: {"settings": {}}},
             "/_index_template": make_template(),
@@ -300,7 +302,10 @@ class FakeCluster:
                 uris = {f"s3://{BUCKET}/{event.key}" for event in events}
                 aggregations[name] = {"value": len(uris), "buckets": [{"key": uri} for uri in sorted(uris)]}
         newest = sorted(events, key=lambda event: event.indexed_at, reverse=True)[: body["size"]]
-        hits = {"total": {"value": len(events)}, "hits": [{"_index": event.index} for event in newest]}
+        hits = {
+            "total": {"value": len(events)},
+            "hits": [{"_index": event.index, "_source": event.source} for event in newest],
+        }
         return {"hits": hits, "aggregations": aggregations}
 
 

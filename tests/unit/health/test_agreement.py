@@ -107,7 +107,7 @@ UNDATED = FakeEvent("cloudtrail-undated", datetime(2099, 1, 1, tzinfo=UTC))
     [
         (
             with_template(_meta=NEWER), "template", "index template", "warning",
-            "this trailsink has 1; use the trailsink that made it",
+            "this trailsink has 2; use the trailsink that made it",
         ),
         (
             with_cluster(POLICY, (200, make_policy(30))), "retention", "retention", "fault",

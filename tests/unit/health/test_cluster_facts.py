@@ -74,8 +74,8 @@ def test_serverless_offers_neither_health_nor_disk_nor_policies() -> None:
 @pytest.mark.parametrize(
     ("answer", "expected"),
     [
-        (make_template(), (1, ())),
-        (make_template(_meta={"owner": "trailsink", "version": 2}), (2, ())),
+        (make_template(), (2, ())),
+        (make_template(_meta={"owner": "trailsink", "version": 3}), (3, ())),
         (make_template(_meta={"owner": "trailsink", "version": None}), (0, ())),
         (make_template(_meta={"owner": "ops", "version": 1}), (None, ())),
         (make_template(_meta=None), (None, ())),

@@ -85,6 +85,7 @@ def test_a_doctor_only_reads() -> None:
     assert {(method, path) for method, path in pipeline.cluster.requests if method != "GET"} == {
         ("POST", "/cloudtrail-*,-cloudtrail-undated*/_search"),
         ("POST", "/cloudtrail-*/_search"),
+        ("POST", "/cloudtrail-*/_field_caps"),
         ("POST", "/trailsink-files-cloudtrail-*/_search"),
     }
     assert {f"{ISM}/policies/trailsink-cloudtrail", f"{API}/roles"} <= {path for _, path in pipeline.cluster.requests}

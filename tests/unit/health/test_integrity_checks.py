@@ -138,6 +138,21 @@ def test_an_index_of_an_earlier_template_is_well() -> None:
     assert check(FakeCluster({MAPPINGS: (200, {INDEX: {"mappings": old}})}), "mapping of each index").status == "ok"
 
 
+def test_an_index_of_generation_1_is_well() -> None:
+    """The day of an upgrade must not look like an attack."""
+    body = mappings()
+    first: dict[str, Any] = {**body["properties"], "source": {"properties": {"ip": {"type": "alias", "path": "x"}}}}
+    cluster = FakeCluster({MAPPINGS: (200, {INDEX: {"mappings": mappings(properties=first, _meta={})}})})
+
+    finding = check(cluster, "mapping of each index")
+
+    assert (finding.status, finding.evidence) == (
+        CheckStatus.OK,
+        "1 of 1 are the template's; 1 of an older generation, without newer fields",
+    )
+    assert altered_fields(body["properties"], mappings(properties=first)) == ["source.ip"]
+
+
 def test_the_compatibility_mapping_is_compared_with_itself() -> None:
     """On Serverless and old servers free-form fields are stored only, and that is as it should be."""
     template = index_template("cloudtrail", compatible=True)["template"]["mappings"]

@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from worker.pipeline.limits import Partition
 
-# Incremented with each change of the template. `trailsink setup` upgrades an older one and leaves a newer one alone.
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+# The generation of the mapping. Incremented with each change of the template. `trailsink setup` upgrades an older one
+# and leaves a newer one alone.
 VERSION = 2
+
+# The fields that a generation of the mapping has otherwise than the current one, by the generation. An index keeps its
+# own, which `mappings._meta.generation` names; the first has no such member.
+CHANGED_SINCE = {
+    1: frozenset({"source.ip", "userIdentity.sessionContext.webIdFederationData.attributes"}),
+}
 
 # How much longer than its first events an index gets others.
 _DAYS_PER_INDEX = {Partition.DAY: 1, Partition.MONTH: 31}
 
 POLICIES = "/_plugins/_ism/policies"  # the path of retention policies
+
+
+def generation_of(mappings: Mapping[str, Any]) -> int:
+    """Return the generation of an index's mapping."""
+    match mappings:
+        case {"_meta": {"generation": int(generation)}}:
+            return generation
+        case _:
+            return 1
 
 
 def name_of(prefix: str) -> str:
