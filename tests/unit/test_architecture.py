@@ -53,7 +53,8 @@ SDKS = {"boto3", "botocore", "opensearchpy", "requests", "urllib3"}
 PURE = (
     "dlq.letters", "dlq.eligibility", "dlq.redrive", "dlq.summary", "dlq.views",
     "backfill.selection", "backfill.listing", "backfill.progress", "backfill.key_ranges", "backfill.retry",
-    "health.findings", "health.iam", "health.rules", "health.snapshot", "health.status",
+    "health.findings", "health.flow_rules", "health.flow_snapshot", "health.iam", "health.rules", "health.snapshot",
+    "health.status", "health.status_flow", "health.template_rules",
 )  # fmt: skip
 
 # What the Lambda function must not carry.
@@ -258,6 +259,9 @@ TESTED_ELSEWHERE = {
     "deploy/bundle": "tests/integration/test_bundle.py: builds one",
     "deploy/bundle_wheels": "tests/integration/test_bundle.py: downloads the wheels",
     "errors": "classes without code",
+    "health/flow_checks": "tests/unit/health/test_bucket_facts.py: beside the line of status on the same facts",
+    "health/flow_snapshot": "values without code",
+    "health/status_flow": "tests/unit/health/test_status.py: lines of its report",
     "opensearch/interruptible": "tests/faults/test_slow_neighbours.py: on a cluster that drips",
     "opensearch/query_values": "tests/unit/opensearch/test_query.py: every form of value, as part of a query",
     "opensearch/sender": "tests/faults/test_misbehaving_server.py: on a real socket server",

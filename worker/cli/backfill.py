@@ -141,7 +141,7 @@ class BackfillCommand:
         if not (needs_inventory or (options.loads_directly and not options.dry_run)):
             return None
         client, prefix = make_client(self._settings).connect(), self._settings.index_prefix
-        check_template(client, prefix)
+        check_template(client, prefix, self._settings.index_partition)
         return IndexInventory(client, prefix, self._bucket) if needs_inventory else None
 
     def _job(self, checkpoint: Checkpoint, inventory: IndexInventory | None) -> BackfillJob:
