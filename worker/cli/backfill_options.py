@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from worker.settings import Settings
 
-_LOCAL_BUCKET = "local"  # the bucket in documents of a folder tree, where --bucket names none
+_LOCAL_BUCKET = "local"  # the bucket of a folder tree in a dry run, where nothing names one
 
 
 class Scope(StrEnum):
@@ -133,11 +133,16 @@ class BackfillOptions:
         """Return the bucket to load from; raises SetupError."""
         if self.bucket:
             return self.bucket
-        if self.local:
-            return _LOCAL_BUCKET
-        if not settings.bucket:
+        if settings.bucket:
+            return settings.bucket
+        if not self.local:
             raise SetupError("There is no bucket to load from: pass --bucket, or set TRAILSINK_BUCKET.")
-        return settings.bucket
+        # Nothing is written that could name the bucket.
+        if self.dry_run and self.scope is Scope.ALL:
+            return _LOCAL_BUCKET
+        raise SetupError(
+            "Documents name the bucket that their file is from, for ever: pass --bucket, or set TRAILSINK_BUCKET."
+        )
 
     def selection(self, since: datetime | None, until: datetime) -> Selection:
         """Return the selected files of a time range."""

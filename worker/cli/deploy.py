@@ -57,6 +57,10 @@ def deploy(  # noqa: PLR0913 - one per option
     parameters = _parameters(settings, bucket)
     _check_parameters(account, parameters, stack.parameters(), is_new=not status)
     if status in _FAILED:
+        # The new stack gets what the failed one was asked for.
+        current = parameter_names(template_text()) - {"CodeBucket", "CodeKey"}
+        kept_values = {name: value for name, value in stack.parameters().items() if name in current}
+        parameters = kept_values | parameters
         delete_failed_stack(stack, status, yes=yes)
     uploads = CodeBucket(session, code_bucket_account or account.id, code_bucket or "")
     code = _read(bundle)

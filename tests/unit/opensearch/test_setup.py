@@ -35,6 +35,8 @@ class FakeCluster:
             return self.refuse[path], {"error": kind, "status": self.refuse[path]}
         if path == "/":
             return 200, {"name": "node", "version": self.version}
+        if path.startswith("/_plugins/_ism/remove/"):
+            return 200, {"updated_indices": 0, "failures": False, "failed_indices": []}
         if path.startswith("/_plugins/_ism/policies/"):
             return self._policy(method, path, query, body)
         if path.startswith("/_index_template"):
@@ -51,6 +53,9 @@ class FakeCluster:
             # The server adds defaults of its own.
             policy = existing[0]["policy"] | {"last_updated_time": 1_764_000_000_000, "schema_version": 21}
             return 200, {"_id": "trailsink-trail", "_seq_no": existing[1], "_primary_term": 4, "policy": policy}
+        if method == "DELETE":
+            del self.policies[path]
+            return 200, {"_id": "trailsink-trail", "result": "deleted"}
         expected = {"if_seq_no": [str(existing[1])], "if_primary_term": ["4"]} if existing else {}
         if query != expected:
             return 409, {"error": {"type": "version_conflict_engine_exception", "reason": "x"}, "status": 409}
@@ -205,6 +210,19 @@ def test_without_retention_no_policy_is_created() -> None:
 
     assert cluster.written == [TEMPLATE]
     assert lines[2] == "Retention: not configured; indices are kept."
+
+
+def test_no_retention_any_more_removes_the_policy() -> None:
+    """It went on deleting an audit log, while the output said that indices are kept."""
+    cluster = FakeCluster()
+    run(cluster, retention_days=365)
+
+    named = run(cluster, retention_days=0, leaves_policy=True)
+    removed = run(cluster, retention_days=0)
+
+    assert "stays: Delete indices of trailsink after 365 days" in named[2]
+    assert removed[2].startswith("Retention: policy trailsink-trail removed")
+    assert cluster.policies == {}
 
 
 def test_a_server_without_ism_still_gets_its_template() -> None:

@@ -78,6 +78,9 @@ def test_a_template_that_wins_for_any_index_to_come_is_known(
     pattern: str, priority: int, expected: tuple[str, int] | None
 ) -> None:
     """At midnight, or on new year's day, the next index would have its fields."""
-    templates = {"corp": {"index_patterns": [pattern], "priority": priority}, "ours": {"index_patterns": ["trail-*"]}}
+    templates: dict[str, dict[str, Any]] = {
+        "corp": {"index_patterns": [pattern], "priority": priority},
+        "ours": {"index_patterns": ["trail-*"]},
+    }
 
     assert shadowing_template(templates, "ours", "trail", 200, NOW) == expected
