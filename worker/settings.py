@@ -265,7 +265,7 @@ def queue_name(url: str) -> str:
 
 def unknown_settings(environment: Iterable[str]) -> list[str]:
     """Return the variables that look like settings but are not: most of them are typing errors."""
-    settings = {variable(name) for name in Settings.model_fields} | {"TRAILSINK_JAVA_HOME"}
+    settings = {variable(name) for name in Settings.model_fields} | {"TRAILSINK_JAVA_HOME", "TRAILSINK_MAVEN_URL"}
     names = {name for name in environment if name.startswith("TRAILSINK_") and not name.startswith("TRAILSINK_TEST_")}
     return sorted(names - settings)
 
