@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from worker.backfill.selection import Selection
 from worker.cli.commands.backfill import KINDS
@@ -101,6 +102,8 @@ class BackfillOptions:
             raise click.UsageError("--since must be earlier than --until.")
         if self.local and not self.loads_directly:
             raise click.UsageError("--local needs --direct: the pipeline cannot read this machine's files.")
+        if self.loads_directly and _is_given("rate"):
+            raise click.UsageError("--rate is for the queue: with --direct, the cluster's answers set the pace.")
         if self.retry_failed and not self.loads_directly:
             raise click.UsageError(
                 "--retry-failed needs --direct: files that failed via the queue are in `trailsink dlq`."
@@ -179,3 +182,9 @@ class BackfillOptions:
 
 def _join(values: Iterable[str]) -> str:
     return " ".join(sorted(values))
+
+
+def _is_given(name: str) -> bool:
+    """Return whether an option stands on the command line, as opposed to its default."""
+    context = click.get_current_context(silent=True)
+    return context is not None and context.get_parameter_source(name) is ParameterSource.COMMANDLINE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from worker.aws.session import open_session
-from worker.cli.deploy import CLUSTER_SECONDS
+from worker.cli.deploy_checks import CLUSTER_SECONDS
 from worker.cli.output import format_status, print_json, print_line
 from worker.deploy.deployed import describe_stack, settings_of
 from worker.deploy.function_code import read_function_code

@@ -24,6 +24,7 @@ _COMMANDS = {
     "destroy": "deploy",
     "dlq": "dlq",
     "doctor": "doctor",
+    "env": "env",
     "explain": "search",
     "package": "package",
     "run": "run",
@@ -53,8 +54,8 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except _expected_errors() as error:
-            sentence = escape_control_characters(str(error).strip().rstrip("."))
-            raise click.ClickException(f"{sentence}.") from error
+            sentence = escape_control_characters(str(error).strip().removesuffix("."))
+            raise click.ClickException(sentence if sentence.endswith("?") else f"{sentence}.") from error
 
 
 def _expected_errors() -> tuple[type[Exception], ...]:

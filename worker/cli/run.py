@@ -12,6 +12,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+import click
 import msgspec
 from rich.console import Console
 from rich.live import Live
@@ -41,7 +42,10 @@ _TEMPLATE_SECONDS = 10.0  # for the one request before the first batch
 
 def run(*, concurrency: int, batch_size: int, until_idle: bool, timeout: float | None, progress: bool | None) -> None:
     """Consume the queue until stopped, idle or out of time; raises SetupError."""
+    if timeout and not until_idle:
+        raise click.UsageError("--timeout is for --until-idle: without it, `trailsink run` runs until it is stopped.")
     settings = load_settings()
+    settings.require("queue_url", "dead_letter_queue_url", "opensearch_url")
     polling = Polling(batch_size, settings.batch_seconds, until_idle)
     queue = make_queue(settings)
     # Fail at once when a queue, the region or the credentials are wrong, when a password cannot be read, or when the
@@ -176,6 +180,8 @@ def _reporting(settings: Settings, totals: _Totals, *, live: bool) -> Iterator[C
     A terminal that shows the live line gets no JSON lines.
     """
     lock = threading.Lock()
+    # Lambda and the CloudWatch agent read these lines; elsewhere they are two kilobytes of noise a batch.
+    metrics_queue = settings.metrics_queue if "emf" in settings.model_fields_set else None
     print_lines = not (live and sys.stdout.isatty())
     display = Live(console=Console(stderr=True), refresh_per_second=8, transient=True) if live else None
 
@@ -183,7 +189,7 @@ def _reporting(settings: Settings, totals: _Totals, *, live: bool) -> Iterator[C
         with lock:
             totals.add(result)
             if print_lines:
-                print_document("".join(f"{line}\n" for line in report_lines(result, queue=settings.metrics_queue)))
+                print_document("".join(f"{line}\n" for line in report_lines(result, queue=metrics_queue)))
             if display:
                 display.update(Text("\n".join(map(join, totals.screen()))))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -18,18 +19,24 @@ from worker.wiring import make_client, now
 if TYPE_CHECKING:
     from opensearchpy import OpenSearch
 
+# As the security plugin gets it: of a role, or of one that was assumed.
+_ROLE_ARN = re.compile(r"arn:[a-z-]+:(?:iam|sts)::[0-9]{12}:(?:assumed-)?role/[!-~]+")
+
 
 def setup(  # noqa: PLR0913 - one per option
     *,
     retention_days: int | None,
     read_only_after: int | None,
     replicas: int | None,
+    shards: int | None,
     loader_role: str | None,
     force: bool,
     existing: bool,
     yes: bool,
 ) -> None:
     """Set the cluster up; raises SetupError."""
+    if loader_role and not _ROLE_ARN.fullmatch(loader_role):
+        raise click.UsageError(f"--loader-role takes the ARN of an IAM role, not {loader_role}.")
     settings = load_settings()
     days = settings.retention_days if retention_days is None else retention_days
     read_only_days = settings.read_only_days if read_only_after is None else read_only_after
@@ -44,6 +51,7 @@ def setup(  # noqa: PLR0913 - one per option
         settings.index_partition,
         read_only_days,
         leaves_policy=retention_days is None and read_only_after is None and not is_set,
+        shards=shards,
         force=force,
         existing=existing,
     )

@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from worker.aws.errors import error_text
 from worker.errors import SetupError
-from worker.settings import Settings, load_settings
+from worker.settings import Settings, load_settings, variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -101,6 +101,14 @@ def _template(client: CloudFormationClient, name: str) -> str:
     except (ClientError, BotoCoreError):
         return ""
     return body if isinstance(body, str) else ""
+
+
+def stack_variables(deployed: DeployedStack) -> dict[str, str]:
+    """Return the environment variables that point at a stack, "" for those that must not be set."""
+    names = [*_SETTINGS, "buckets", "opensearch_service", "opensearch_auth", "opensearch_secret_arn"]
+    settings, default = settings_of(deployed), Settings()
+    values = {name: getattr(settings, name) for name in names}
+    return {variable(name): "" if value == getattr(default, name) else str(value) for name, value in values.items()}
 
 
 def settings_of(deployed: DeployedStack) -> Settings:

@@ -71,6 +71,7 @@ class SetupOptions:
     read_only_days: int = 0
     leaves_policy: bool = False  # without days, leave a policy that exists
     force: bool = False  # replace what others made, and say what
+    shards: int | None = None  # primary shards of an index; without it, those of an existing template are kept
     existing: bool = False  # bring the indices that exist to the template and the policy
 
     @property
@@ -200,8 +201,11 @@ def _template_body(options: SetupOptions, server: Server, others: dict[str, dict
     """Return the template to put; raises SetupError when another would win over it, unless options force ours."""
     name = name_of(options.prefix)
     existing = others.get(name, {})
-    replicas = _replicas(existing) if options.replicas is None else options.replicas
+    replicas = _number(existing, "number_of_replicas") if options.replicas is None else options.replicas
     body = index_template(options.prefix, compatible=server.compatible, replicas=replicas)
+    shards = _number(existing, "number_of_shards") if options.shards is None else options.shards
+    if shards is not None:
+        body["template"]["settings"]["number_of_shards"] = shards
     body["_meta"] |= {"prefix": options.prefix, "partition": str(options.partition)}
     body["_meta"]["digest"] = sha256(msgspec.json.encode(body, order="sorted")).hexdigest()
     # One that was raised above another's stays there.
@@ -224,10 +228,10 @@ def expected_fields(prefix: str, server: Server) -> dict[str, Any]:
     return fields
 
 
-def _replicas(template: dict[str, Any]) -> int | None:
-    """Return the number of replicas that a template sets, so that nobody has to pass it again."""
+def _number(template: dict[str, Any], setting: str) -> int | None:
+    """Return a number that a template sets, so that nobody has to pass it again."""
     settings = template.get("template", {}).get("settings", {}).get("index", {})
-    return int(settings["number_of_replicas"]) if "number_of_replicas" in settings else None
+    return int(settings[setting]) if setting in settings else None
 
 
 def templates(client: OpenSearch) -> dict[str, dict[str, Any]]:

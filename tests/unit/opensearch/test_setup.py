@@ -463,3 +463,18 @@ def test_a_loader_refuses_a_template_that_is_not_its_own(meta: dict[str, str], t
 
     with connected(cluster.answer) as client, pytest.raises(SetupError, match=text):
         check_template(client, "trail", Partition.DAY)
+
+
+def test_shards_are_set_once_and_kept() -> None:
+    """More than 50 GB a day need more than one, and nobody has to pass it again."""
+    cluster = FakeCluster()
+    run(cluster, shards=3)
+    first = cluster.templates["trailsink-trail"]["template"]["settings"]["number_of_shards"]
+    # A server returns what was sent flat nested, and as text.
+    settings = {"index": {"codec": "best_compression", "refresh_interval": "10s", "number_of_shards": "3"}}
+    cluster.templates["trailsink-trail"]["template"]["settings"] = settings
+
+    lines = run(cluster)
+
+    assert first == 3
+    assert lines[-1].endswith("already exists.")

@@ -40,6 +40,14 @@ from worker.cli.options import YES, examples, flag, implemented_by, option
     help="Replicas of each shard; 0 for a cluster of one node.",
 )
 @option(
+    "--shards",
+    type=click.IntRange(1, 100),
+    metavar="SHARDS",
+    default_text="unchanged, at first 1",
+    example="3",
+    help="Primary shards of each index: one for each 50 GB that an index will hold.",
+)
+@option(
     "--loader-role",
     metavar="ARN",
     default_text="grant nobody access",
