@@ -84,15 +84,8 @@ def connection_fault(error: TransportError) -> str:
         return "no connection through the proxy that HTTPS_PROXY or HTTP_PROXY names"
     if error.status_code == "TIMEOUT":
         return "the request timed out"
-    return f"no connection{_connection_cause(error)}"
-
-
-def _connection_cause(error: TransportError) -> str:
-    """Return why no connection could be made, "" where it was lost: the name, or the port."""
-    text = str(error.error)
-    if any(isinstance(cause, NameResolutionError) for cause in _causes(error.info)) or "NameResolutionError" in text:
-        return ": its host name is not known"
-    return ": nothing listens at its port" if "Connection refused" in text else ""
+    is_unknown = any(isinstance(cause, NameResolutionError) for cause in _causes(error.info))
+    return "no connection: its host name is not known" if is_unknown else "no connection"
 
 
 def _causes(error: object) -> Iterator[object]:
