@@ -11,6 +11,17 @@ INTERPRETER := $(if $(filter 3.%,$(PYTHON)),$(FOUND),$(PYTHON))
 BIN := .venv/bin
 READY := .venv/.ready
 
+# The virtual environment is made again for another Python than its own, or when its Python is gone.
+VERSION_OF = $(shell $(1) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+ASKED_FOR := $(if $(filter command line environment,$(origin PYTHON)),$(filter-out 3.%,$(PYTHON)))
+ifneq ($(wildcard .venv),)
+ifneq ($(call VERSION_OF,$(BIN)/python),$(call VERSION_OF,$(or $(ASKED_FOR),$(BIN)/python)))
+OTHER_PYTHON := other-python
+else ifeq ($(call VERSION_OF,$(BIN)/python),)
+OTHER_PYTHON := other-python
+endif
+endif
+
 # `make test OPENSEARCH=2.19.1` runs against another server than the newest; `make up` and `make demo` start it.
 ifdef OPENSEARCH
 export TRAILSINK_TEST_OPENSEARCH_VERSION := $(OPENSEARCH)
@@ -22,8 +33,13 @@ VERSION_OPTION := $(if $(OPENSEARCH),--version $(OPENSEARCH))
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
 
-$(READY): requirements/dev.txt pyproject.toml
-	@test -n "$(INTERPRETER)" || { echo "Python 3.11 or newer was not found. Install it, or set PYTHON." >&2; exit 1; }
+.PHONY: other-python
+other-python: ;
+
+$(READY): requirements/dev.txt pyproject.toml $(OTHER_PYTHON)
+	@$(or $(INTERPRETER),false) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "Python 3.11 or newer was not found. Install it, or set PYTHON." >&2; exit 1; }
+	@$(if $(OTHER_PYTHON),rm -rf .venv)
 	@echo "Installing dependencies into .venv (a minute or two, the first time)."
 	@$(INTERPRETER) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/dev.txt
@@ -63,7 +79,7 @@ down: $(READY) ## Stop them.
 	@$(BIN)/python -m infra.local down
 
 status: $(READY) ## Show whether they run.
-	@$(BIN)/python -m infra.local status || :
+	@$(BIN)/python -m infra.local status 2>&1 || :
 
 bench: $(READY) ## Measure CPU, latency, memory and the mapping beside alternatives: about 15 minutes.
 	@$(BIN)/python -m tests.bench

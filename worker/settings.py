@@ -204,7 +204,7 @@ class Settings(StoreSettings):
     batch_seconds: float = Field(
         300.0, gt=0, description="Time for one batch of `trailsink run`. The Lambda function has its own timeout."
     )
-    emf: bool = Field(True, description="Print CloudWatch EMF metrics, one line per batch.")
+    emf: bool = Field(True, description="Print CloudWatch EMF metrics, a line per batch; `trailsink run` only if set.")
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -217,6 +217,12 @@ class Settings(StoreSettings):
         if not value:
             raise SetupError(f"{variable(name)} is not set.")
         return value
+
+    def require(self, *names: str) -> None:
+        """Raise SetupError that names all of these settings that are empty: they are asked for at once."""
+        missing = [variable(name) for name in names if not getattr(self, name)]
+        if missing:
+            raise SetupError(f"{', '.join(missing)} {'is' if len(missing) == 1 else 'are'} not set.")
 
     @property
     def opensearch_host(self) -> str:
@@ -267,7 +273,7 @@ def queue_name(url: str) -> str:
 
 def unknown_settings(environment: Iterable[str]) -> list[str]:
     """Return the variables that look like settings but are not: most of them are typing errors."""
-    settings = {variable(name) for name in Settings.model_fields} | {"TRAILSINK_JAVA_HOME"}
+    settings = {variable(name) for name in Settings.model_fields} | {"TRAILSINK_JAVA_HOME", "TRAILSINK_MAVEN_URL"}
     names = {name for name in environment if name.startswith("TRAILSINK_") and not name.startswith("TRAILSINK_TEST_")}
     return sorted(names - settings)
 

@@ -118,6 +118,16 @@ class Letters(Part):
     by_reason: Annotated[dict[str, int] | None, _about("with `--letters`")] = None
 
 
+class Process(Document):
+    """One `trailsink run`, by its heartbeat."""
+
+    host: str
+    pid: int
+    version: str
+    beat_at: Annotated[datetime, _about("when it last showed itself")]
+    stopped_at: Annotated[datetime | None, _about("when it was stopped, null while it runs")]
+
+
 class Consumer(Part):
     """The Lambda function and its event source mapping."""
 
@@ -127,6 +137,7 @@ class Consumer(Part):
     reserved_concurrency: int | None = None
     errors: Annotated[int | None, _about("in the last hour")] = None
     throttles: Annotated[int | None, _about("in the last hour")] = None
+    processes: Annotated[list[Process], _about("of `trailsink run`, where no function consumes")] = []
 
 
 class Throughput(Part):
@@ -159,7 +170,10 @@ class Lag(Part):
     newest_indexed: datetime | None = None
     seconds: Annotated[int | None, _about("from the newest event to the moment it was indexed")] = None
     newest_file: Annotated[datetime | None, _about("time of the newest file in the bucket")] = None
-    files_since: Annotated[int | None, _about("files that are newer than the newest indexed event")] = None
+    files_since: Annotated[int | None, _about("files newer than the last indexed one of their folder")] = None
+    files_passed_over: Annotated[int | None, _about("files of the last day before it that are not in the index")] = None
+    folders_read: Annotated[int | None, _about("folders of the bucket that were looked at")] = None
+    folders: Annotated[int | None, _about("folders of the bucket: accounts times regions")] = None
 
 
 class Cluster(Part):
@@ -185,6 +199,14 @@ class Shards(Part):
     limit: int | None = None
     per_day: Annotated[float | None, _about("new shards a day, over the last week")] = None
     days_left: Annotated[float | None, _about("until no index can be created; null where that is not in sight")] = None
+
+
+class Writes(Part):
+    """What keeps the cluster from accepting events."""
+
+    blocked: Annotated[list[str], _about("indices that refuse writes, apart from those of the policy")] = []
+    closed: Annotated[list[str], _about("closed indices")] = []
+    cluster_blocks: Annotated[list[str], _about("settings that block the whole cluster")] = []
 
 
 class Template(Part):
@@ -224,6 +246,7 @@ class Indices(Part):
     events: int | None = None
     size_bytes: int | None = None
     each: list[IndexFigures] = []
+    missing_days: Annotated[list[str], _about("days without an index between days that have one")] = []
 
 
 class Status(Document):
@@ -240,6 +263,7 @@ class Status(Document):
     cluster: Cluster
     disk: Disk
     shards: Shards
+    writes: Writes
     template: Template
     retention: Retention
     ledger: LedgerFigures

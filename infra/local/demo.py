@@ -301,7 +301,7 @@ def main() -> int:
     pipeline = MODES[arguments.mode]
     started = time.monotonic()
     try:
-        say("Starting OpenSearch and a stand-in for AWS. The first time, Maven downloads the server.")
+        say("Starting OpenSearch and a stand-in for AWS. The first time, the server is downloaded: 71 MB.")
         with Stack(version=arguments.version, quick=False) as stack:
             say(f"Ready after {time.monotonic() - started:.1f} s: OpenSearch at {stack.opensearch_url},")
             say(f"S3, SQS, Lambda and CloudFormation at {stack.aws.url}.")

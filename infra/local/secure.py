@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from infra.local.errors import LocalStackError
+from infra.local.jars import fetch_files
 from infra.local.java import find_java
-from infra.local.layout import build_once, layout, run_maven
+from infra.local.layout import build_once, layout, say
 from infra.local.node import Node, Setting
 from infra.local.polling import fetch
 from infra.local.ports import LOOPBACK
@@ -53,8 +54,7 @@ def secure_layout(version: str) -> Path:
 
 def _build(version: str, plain: Path, home: Path, scratch: Path) -> None:
     shutil.copytree(plain, home, copy_function=os.link)
-    artifact = f"-Dartifact=org.opensearch.plugin:opensearch-security:{version}.0:zip"
-    run_maven(scratch, "dependency:copy", artifact, f"-DoutputDirectory={scratch}")
+    fetch_files(f"security-{version}", scratch, say)
     plugin = home / PLUGIN
     with zipfile.ZipFile(scratch / f"opensearch-security-{version}.0.zip") as packed:
         packed.extractall(plugin)
@@ -62,8 +62,8 @@ def _build(version: str, plain: Path, home: Path, scratch: Path) -> None:
     # 3.x names modules that are not among the published jars; nothing here needs them, but for one jar of theirs.
     descriptor.write_text(re.sub(r"(?m)^extended\.plugins=.*", "extended.plugins=", descriptor.read_text()))
     if not list(plugin.glob("commons-collections4-*")):
-        collections = "-Dartifact=org.apache.commons:commons-collections4:4.4"
-        run_maven(scratch, "dependency:copy", collections, f"-DoutputDirectory={plugin}")
+        for jar in (scratch / "extras").iterdir():
+            shutil.copy(jar, plugin)
 
 
 class SecureNode(Node):

@@ -29,6 +29,7 @@ locals {
     RetentionDays         = var.retention_days
     ReadOnlyDays          = var.read_only_days
     Replicas              = var.replicas
+    Shards                = var.shards
     DomainName            = var.domain_name
     DomainEngineVersion   = var.domain_engine_version
     DomainInstanceType    = var.domain_instance_type

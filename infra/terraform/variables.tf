@@ -301,6 +301,17 @@ variable "replicas" {
   }
 }
 
+variable "shards" {
+  description = "Primary shards of each index, one for each 50 GB that an index will hold. [default: 1]"
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.shards == null ? true : var.shards >= 1 && var.shards <= 100 && floor(var.shards) == var.shards
+    error_message = "shards must be a whole number from 1 to 100."
+  }
+}
+
 variable "domain_name" {
   description = "Name of the new domain. [default: trailsink]"
   type        = string
@@ -368,7 +379,7 @@ variable "domain_volume_gigabytes" {
 }
 
 variable "domain_shards_per_node" {
-  description = "Shards that one data node may hold, for the alarm. 250 is right for DomainInstanceTypes of 8 GiB of memory, 500 for 16 GiB, 1000 for 32 GiB and more. [default: 250]"
+  description = "shards that one data node may hold, for the alarm. 250 is right for DomainInstanceTypes of 8 GiB of memory, 500 for 16 GiB, 1000 for 32 GiB and more. [default: 250]"
   type        = number
   default     = null
 

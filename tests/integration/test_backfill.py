@@ -141,7 +141,12 @@ def test_a_folder_tree_is_loaded_without_a_bucket_or_a_queue(bench: Bench, corpu
     """Whoever downloaded a year of files needs neither AWS nor credentials."""
     nothing = {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": "", "TRAILSINK_QUEUE_URL": "", "TRAILSINK_BUCKET": ""}
 
-    result = backfill("--local", str(corpus / "files"), "--direct", "--yes", "--json", **nothing)
+    words = ("--local", str(corpus / "files"), "--direct", "--yes", "--json")
+    unnamed = backfill(*words, **nothing)
+    result = backfill(*words, "--bucket", "acme-trail", **nothing)
+
+    assert unnamed.exit_code == 1
+    assert "Documents name the bucket that their file is from" in unnamed.stderr
 
     assert (result.exit_code, result.stderr) == (0, "")
     assert documents(result)["end"][0]["files"] == {"loaded": 55}

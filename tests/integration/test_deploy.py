@@ -170,19 +170,22 @@ def depth(bench: Bench, url: str) -> int:
     return int(counts["ApproximateNumberOfMessages"]) + int(counts["ApproximateNumberOfMessagesNotVisible"])
 
 
-def test_a_deployment_that_fails_says_why_and_can_be_repeated(bench: Bench, deploy: Deploy) -> None:
-    """The most common cause: the bucket already notifies another tool of all objects."""
-    add_other_notification(bench, "")
-    failed = deploy()
-    untouched = notification_ids(bench)
-    bench.s3.put_bucket_notification_configuration(Bucket=BUCKET, NotificationConfiguration={})
+@pytest.mark.usefixtures("bench")
+def test_a_deployment_that_fails_says_why_and_can_be_repeated(deploy: Deploy) -> None:
+    """The cluster's indices hold a day each: with a month, every event would be indexed a second time."""
+    failed = deploy(IndexPartition="month")
+    examined = trailsink("doctor", "--stack", STACK)
 
-    repeated = deploy()
+    repeated = deploy(IndexPartition="day")
 
     assert failed.returncode == 1
-    assert f"The stack {STACK} ended as ROLLBACK_COMPLETE. The first failure was BucketNotification" in failed.stderr
-    assert "of-others" in failed.stderr
-    assert untouched == ["of-others"]
+    assert f"The stack {STACK} ended as ROLLBACK_COMPLETE. The first failure was ClusterSetup" in failed.stderr
+    assert "Set TRAILSINK_INDEX_PARTITION=day" in failed.stderr
+    # The environment names another pipeline, which is well: it is not the stack's.
+    assert examined.returncode == 1
+    assert examined.stdout.startswith(f"fault        stack: the stack {STACK} is ROLLBACK_COMPLETE")
+    assert f"trailsink deploy --stack {STACK}" in examined.stdout
+    assert "source queue" not in examined.stdout
     assert (
         f"The stack {STACK} is ROLLBACK_COMPLETE: it must be deleted before it can be created again." in repeated.stdout
     )
@@ -201,6 +204,8 @@ def test_the_data_are_deleted_on_request_only_and_nothing_else_with_them(bench: 
     destroyed = trailsink("destroy", "--stack", STACK, "--delete-data", "--yes")
 
     assert destroyed.returncode == 0, destroyed.stdout + destroyed.stderr
+    assert "These are 0 messages and 0 dead letters." in destroyed.stdout
+    assert "These are 3 events in 3 indices." in destroyed.stdout
     assert "3 indices with 3 events are deleted." in destroyed.stdout
     assert f"The index template trailsink-{bench.prefix} is deleted." in destroyed.stdout
     assert list(bench.opensearch.indices.get(index=f"{bench.prefix}-*")) == [f"{bench.prefix}-insights-2026-01-31"]
@@ -398,6 +403,50 @@ def test_a_bucket_for_uploads_that_a_stranger_took_first_gets_nothing(
     assert refused.stderr.startswith(f"Error: The bucket {name} belongs to another account, so nothing was uploaded.")
     assert stranger.list_objects_v2(Bucket=name).get("Contents", []) == []
     assert bench.sqs.list_queues(QueueNamePrefix=STACK).get("QueueUrls", []) == []
+
+
+def test_the_bundle_says_what_it_is_for_and_parameters_change_without_it(bench: Bench, deploy: Deploy) -> None:
+    """A change of the retention replaced the functions' code by that of another processor."""
+    other = "x86_64" if Target.of_this_machine().architecture == "arm64" else "arm64"
+    contradicting = deploy(Architecture=other)
+    no_bundle = deploy("--bundle", "/etc/hostname")
+    planned = trailsink(*deploy.arguments("--plan"))
+    del deploy.settings["Architecture"], deploy.settings["Runtime"]
+    created = deploy()
+    before = code_of(STACK)
+    changed = trailsink("deploy", "--stack", STACK, "--set", "RetentionDays=31", "--yes")
+    exported = trailsink("env", "--stack", STACK)
+
+    assert f"so Architecture cannot be {other}" in contradicting.stderr
+    assert "/etc/hostname is no bundle of trailsink" in no_bundle.stderr
+    assert planned.stdout.endswith("This was the plan; nothing was changed.\n")
+    assert "create LoaderFunction (AWS::Lambda::Function)" in planned.stdout
+    assert (planned.returncode, created.returncode) == (0, 0), created.stdout + created.stderr
+    assert changed.returncode == 0, changed.stdout + changed.stderr
+    assert "Template and code stay as they are" in changed.stdout
+    assert "Runtime" not in changed.stdout
+    assert code_of(STACK) == before
+    assert "export TRAILSINK_RETENTION_DAYS=31" in exported.stdout.splitlines()
+    assert f"export TRAILSINK_INDEX_PREFIX={bench.prefix}" in exported.stdout.splitlines()
+    assert "unset TRAILSINK_BUCKET_ACCOUNT" in exported.stdout.splitlines()
+
+
+def code_of(stack: str) -> dict[str, str]:
+    """The parameters that say which code the functions run."""
+    described = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]["Parameters"]
+    values = {entry["ParameterKey"]: entry["ParameterValue"] for entry in described}
+    return {name: values[name] for name in ("CodeKey", "CodeBucket", "Architecture", "Runtime")}
+
+
+def test_a_notification_in_the_way_is_said_before_anything_is_created(bench: Bench, deploy: Deploy) -> None:
+    """It was said after the whole stack had been built, by a rollback of 25 resources."""
+    add_other_notification(bench, "AWSLogs/")
+
+    refused = deploy()
+
+    assert refused.returncode == 1
+    assert "has a notification in the way: configuration of-others announces" in refused.stderr
+    assert trailsink("destroy", "--stack", STACK, "--yes").stdout.endswith(f"no stack {STACK} in us-east-1.\n")
 
 
 def test_what_is_missing_is_reported_before_anything_is_created(bench: Bench, deploy: Deploy) -> None:

@@ -52,6 +52,12 @@ WELL = (
 ROLE = "arn:aws:iam::000000000000:role/loader"
 
 
+@pytest.fixture(autouse=True)
+def quiet_queue(bench: Bench) -> None:
+    """The bucket's test event waits in the queue, and a message that nothing consumes is a fault."""
+    bench.sqs.purge_queue(QueueUrl=bench.settings.queue_url)
+
+
 def examine(*words: str) -> tuple[int, dict[str, dict[str, str]]]:
     """Run the command; its exit code, and the findings by check."""
     result = CliRunner().invoke(main, ["doctor", "--json", *words])
@@ -260,6 +266,7 @@ def test_a_topic_may_announce_new_files(bench: Bench) -> None:
         Bucket=bench.settings.bucket,
         NotificationConfiguration={"TopicConfigurations": [{"TopicArn": topic, "Events": ["s3:ObjectCreated:*"]}]},
     )
+    bench.sqs.purge_queue(QueueUrl=bench.settings.queue_url)
 
     _, refused = examine()
     open_to(bench, "sns.amazonaws.com", topic)

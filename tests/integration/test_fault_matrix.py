@@ -11,6 +11,7 @@ import os
 import re
 import socket
 import time
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +25,7 @@ from tests.support.event_files import event, log_file
 from tests.support.http_server import Service, listening
 from tests.support.index_documents import index
 from worker.cli.main import main
+from worker.deploy.manifest import PATH, BundleManifest
 from worker.opensearch.dashboards import saved_objects
 from worker.pipeline.notifications import s3_notification
 from worker.pipeline.objects import ObjectRef
@@ -261,7 +263,8 @@ def values(bench: Bench, dashboards: str, tmp_path: Path, monkeypatch: pytest.Mo
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "states"))
     (tmp_path / "letters.jsonl").write_text('{"body":"x"}\n')
-    (tmp_path / "bundle.zip").write_text("no bundle, and nobody looks into it")
+    with zipfile.ZipFile(tmp_path / "bundle.zip", "w") as archive:  # all that anybody looks at
+        archive.writestr(PATH, BundleManifest("arm64", "3.13", "0.1.0").encode())
     at_hand = event()
     index(bench, [at_hand])
     with socket.create_server(("127.0.0.1", 0)) as closed:

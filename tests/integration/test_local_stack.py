@@ -238,25 +238,6 @@ def test_a_named_server_that_does_not_answer_is_said_in_one_sentence(folder: Pat
     assert not (folder / "stack.json").exists()
 
 
-def test_without_maven_one_sentence_says_what_to_do() -> None:
-    """Not everybody who works on trailsink has ever heard of Maven."""
-    script = "import sys; sys.path.insert(0, '.'); from infra.local.layout import layout; layout('9.9.9')"
-
-    failed = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=ROOT,
-        env={"PATH": "/nowhere"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-
-    said = failed.stderr.strip().splitlines()[-1]
-    assert "install Maven" in said
-    assert SERVER_VARIABLE in said
-
-
 @pytest.fixture(scope="module")
 def aws() -> Iterator[Aws]:
     with Aws() as started:

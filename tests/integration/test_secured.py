@@ -51,7 +51,7 @@ def node() -> Iterator[SecureNode]:
     try:
         secure_layout(DEFAULT_VERSION)
     except LocalStackError as error:
-        pytest.skip(f"the security plugin cannot be downloaded from Maven: {error}")
+        pytest.skip(f"the security plugin cannot be downloaded: {error}")
     roles = {name: installer_role(retention=False) for name in (INSTALLER, NARROW_INSTALLER)}
     roles[EXAMINER] = examiner_role("t*", retention=False)
     with SecureNode(roles=roles, doorkeepers=(INSTALLER,)) as running:

@@ -1,4 +1,4 @@
-"""ElasticMQ, a second server beside MiniStack that has SQS's message move tasks: resolved by Maven like OpenSearch."""
+"""ElasticMQ, a second server that has SQS's message move tasks: from the same repository as OpenSearch."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from infra.local.folders import empty_run_folder, new_run_folder
+from infra.local.jars import fetch_files
 from infra.local.java import find_java
-from infra.local.layout import DEPENDENCY, POM, build_once, run_maven
+from infra.local.layout import build_once, say
 from infra.local.node import DEFAULT_VERSION
 from infra.local.polling import fetch, wait_until
 from infra.local.ports import LOOPBACK, free_port
@@ -26,11 +27,8 @@ aws {{ region = us-east-1, accountId = 000000000000 }}
 """
 
 
-def _build(home: Path, scratch: Path) -> None:
-    needed = DEPENDENCY.format(group="org.elasticmq", artifact="elasticmq-server_2.13", version=VERSION)
-    content = f"<dependencies>{needed}</dependencies>"
-    (scratch / "pom.xml").write_text(POM.format(name="elasticmq", content=content))
-    run_maven(scratch, "dependency:copy-dependencies", f"-DoutputDirectory={home}")
+def _build(home: Path, _: Path) -> None:
+    fetch_files(f"elasticmq-{VERSION}", home, say)
 
 
 @contextmanager

@@ -54,7 +54,8 @@ PURE = (
     "dlq.letters", "dlq.eligibility", "dlq.redrive", "dlq.summary", "dlq.views",
     "backfill.selection", "backfill.listing", "backfill.progress", "backfill.key_ranges", "backfill.retry",
     "verify.states", "verify.coverage", "verify.chain", "verify.digests", "verify.verdict",
-    "health.findings", "health.iam", "health.rules", "health.snapshot", "health.status",
+    "health.findings", "health.flow_rules", "health.flow_snapshot", "health.iam", "health.rules", "health.snapshot",
+    "health.status", "health.status_flow", "health.template_rules",
 )  # fmt: skip
 
 # What the Lambda function must not carry.
@@ -249,6 +250,9 @@ TESTED_ELSEWHERE = {
     "aws/lambda_context": "a protocol: mypy",
     "pipeline/notification_models": "tests/unit/pipeline/test_notifications.py: its only user",
     "cli/commands/*": "tests/unit/cli/test_help.py: declarations, each held against its implementation",
+    "cli/deploy_checks": "tests/integration/test_deploy.py: on the stand-in for AWS",
+    "cli/env": "tests/integration/test_deploy.py: on the stand-in for AWS",
+    "cli/stack_data": "tests/integration/test_deploy.py: on the stand-in for AWS",
     "cli/deploy": "tests/integration/test_deploy.py: on the stand-in for AWS",
     "cli/dlq/*": "tests/unit/cli/test_dlq.py: all commands of the group, on one queue",
     "cli/doctor": "tests/integration/test_doctor.py: on real parts",
@@ -269,6 +273,9 @@ TESTED_ELSEWHERE = {
     "deploy/bundle": "tests/integration/test_bundle.py: builds one",
     "deploy/bundle_wheels": "tests/integration/test_bundle.py: downloads the wheels",
     "errors": "classes without code",
+    "health/flow_checks": "tests/unit/health/test_bucket_facts.py: beside the line of status on the same facts",
+    "health/flow_snapshot": "values without code",
+    "health/status_flow": "tests/unit/health/test_status.py: lines of its report",
     "opensearch/interruptible": "tests/faults/test_slow_neighbours.py: on a cluster that drips",
     "opensearch/query_values": "tests/unit/opensearch/test_query.py: every form of value, as part of a query",
     "opensearch/sender": "tests/faults/test_misbehaving_server.py: on a real socket server",

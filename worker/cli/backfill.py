@@ -142,7 +142,7 @@ class BackfillCommand:
         if not (needs_inventory or (options.loads_directly and not options.dry_run)):
             return None
         client, prefix = make_client(self._settings).connect(), self._settings.index_prefix
-        check_template(client, prefix)
+        check_template(client, prefix, self._settings.index_partition)
         if not needs_inventory:
             return None
         inventory = IndexInventory(client, prefix, self._bucket)

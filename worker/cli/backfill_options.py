@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from worker.backfill.selection import Selection
 from worker.cli.commands.backfill import KINDS
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from worker.settings import Settings
 
-_LOCAL_BUCKET = "local"  # the bucket in documents of a folder tree, where --bucket names none
+_LOCAL_BUCKET = "local"  # the bucket of a folder tree in a dry run, where nothing names one
 
 
 class Scope(StrEnum):
@@ -101,6 +102,8 @@ class BackfillOptions:
             raise click.UsageError("--since must be earlier than --until.")
         if self.local and not self.loads_directly:
             raise click.UsageError("--local needs --direct: the pipeline cannot read this machine's files.")
+        if self.loads_directly and _is_given("rate"):
+            raise click.UsageError("--rate is for the queue: with --direct, the cluster's answers set the pace.")
         if self.retry_failed and not self.loads_directly:
             raise click.UsageError(
                 "--retry-failed needs --direct: files that failed via the queue are in `trailsink dlq`."
@@ -133,11 +136,16 @@ class BackfillOptions:
         """Return the bucket to load from; raises SetupError."""
         if self.bucket:
             return self.bucket
-        if self.local:
-            return _LOCAL_BUCKET
-        if not settings.bucket:
+        if settings.bucket:
+            return settings.bucket
+        if not self.local:
             raise SetupError("There is no bucket to load from: pass --bucket, or set TRAILSINK_BUCKET.")
-        return settings.bucket
+        # Nothing is written that could name the bucket.
+        if self.dry_run and self.scope is Scope.ALL:
+            return _LOCAL_BUCKET
+        raise SetupError(
+            "Documents name the bucket that their file is from, for ever: pass --bucket, or set TRAILSINK_BUCKET."
+        )
 
     def selection(self, since: datetime | None, until: datetime) -> Selection:
         """Return the selected files of a time range."""
@@ -174,3 +182,9 @@ class BackfillOptions:
 
 def _join(values: Iterable[str]) -> str:
     return " ".join(sorted(values))
+
+
+def _is_given(name: str) -> bool:
+    """Return whether an option stands on the command line, as opposed to its default."""
+    context = click.get_current_context(silent=True)
+    return context is not None and context.get_parameter_source(name) is ParameterSource.COMMANDLINE

@@ -3,37 +3,31 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from opensearchpy.exceptions import OpenSearchException
-
 from worker.aws.session import open_session
-from worker.cli.output import confirm, print_line
+from worker.cli.deploy_checks import check_deployment, check_names
+from worker.cli.output import confirm, confirm_name, print_line
+from worker.cli.stack_data import describe_queues, stack_data
 from worker.deploy.account import Account
 from worker.deploy.code_bucket import CodeBucket, own_bucket_names
-from worker.deploy.deployed import describe_stack, settings_of
+from worker.deploy.deployed import describe_stack
 from worker.deploy.function_code import code_sha256, read_function_code
+from worker.deploy.manifest import check_parameters, read_manifest
 from worker.deploy.stack import IN_REVIEW, Stack, is_in_progress
-from worker.deploy.template import parameter_names, template_text
+from worker.deploy.template import BUNDLE, parameter_names, template_text
 from worker.errors import SetupError
-from worker.opensearch.errors import describe_error
-from worker.opensearch.setup import find_server
-from worker.opensearch.teardown import indices_of, uninstall
-from worker.settings import load_settings
-from worker.wiring import make_client
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Generator
     from pathlib import Path
 
     from boto3 import Session
 
-    from worker.deploy.deployed import DeployedStack
     from worker.deploy.stack import StackChange, StackEvent
 
-# How long a check waits for the cluster: someone is watching.
-CLUSTER_SECONDS = 15.0
+_DOMAIN = "AWS::OpenSearchService::Domain"  # what costs most
 
 # A stack whose creation or deletion failed can only be deleted.
 _FAILED = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", IN_REVIEW, "DELETE_FAILED")
@@ -44,9 +38,10 @@ def deploy(  # noqa: PLR0913 - one per option
     bucket: str | None,
     name: str,
     settings: tuple[str, ...],
-    bundle: Path,
+    bundle: Path | None,
     code_bucket: str | None,
     code_bucket_account: str | None,
+    plan: bool,
     yes: bool,
 ) -> None:
     """Create the stack or update it, after a confirmation of what would change."""
@@ -55,34 +50,83 @@ def deploy(  # noqa: PLR0913 - one per option
     print_line(f"Account {account.id}, region {account.region}.")
     status = wait_until_idle(stack)
     parameters = _parameters(settings, bucket)
-    _check_parameters(account, parameters, stack.parameters(), is_new=not status)
+    existing = stack.parameters()
+    keeps_code = bool(status) and status not in _FAILED and bundle is None and bool(parameters)
+    release = _read_stack(session, name, parameters) if keeps_code else _read_release(bundle or BUNDLE, parameters)
+    check_names(release.parameters, parameter_names(release.template))
+    check_deployment(account, name, parameters, existing, is_new=not status)
+    if status in _FAILED and plan:
+        print_line(f"The stack {name} is {status}: it will be deleted first.")
+        return
     if status in _FAILED:
+        # The new stack gets what the failed one was asked for.
+        release = release.with_defaults(existing)
         delete_failed_stack(stack, status, yes=yes)
     uploads = CodeBucket(session, code_bucket_account or account.id, code_bucket or "")
-    code = _read(bundle)
-    if _update(stack, uploads, code, parameters, yes=yes):
+    if _update(stack, uploads, release, plan=plan, yes=yes):
         print_line(f"The stack {name} is ready.")
         for key, value in stack.outputs().items():
             print_line(f"  {key}: {value}")
-    else:
+    elif not plan:
         print_line(f"The stack {name} is up to date: no changes.")
-    _check_code(session, name, code)
+    if release.code and not plan:
+        _check_code(session, name, release.code)
     uploads.delete_unused()
 
 
-def _update(stack: Stack, uploads: CodeBucket, code: bytes, parameters: dict[str, str], *, yes: bool) -> bool:
-    """Bring the stack to the template and the bundle, after a confirmation; returns whether anything changed."""
-    upload, text = uploads.upload(code, "zip"), template_text()
-    parameters = parameters | {"CodeBucket": upload.bucket, "CodeKey": upload.key}
+@dataclass(frozen=True, slots=True)
+class _Release:
+    """What a stack is brought to: template, parameters, and the functions' code, None where it stays as it is."""
+
+    template: str
+    parameters: dict[str, str]
+    code: bytes | None
+
+    def with_defaults(self, parameters: dict[str, str]) -> _Release:
+        """Return the same with parameters that it does not set itself, as far as its template has them."""
+        current = parameter_names(self.template) - {"CodeBucket", "CodeKey"}
+        defaults = {name: value for name, value in parameters.items() if name in current}
+        return replace(self, parameters=defaults | self.parameters)
+
+
+def _read_release(bundle: Path, parameters: dict[str, str]) -> _Release:
+    """Return the release of this trailsink; the bundle says which processor and which Python it is for."""
+    code = _read(bundle)
+    return _Release(template_text(), check_parameters(read_manifest(code, str(bundle)), parameters), code)
+
+
+def _read_stack(session: Session, name: str, parameters: dict[str, str]) -> _Release:
+    """Return what a stack has, for a change of parameters alone."""
+    template = describe_stack(session.client("cloudformation"), name).template
+    if not template:
+        raise SetupError(f"The template of the stack {name} may not be read: cloudformation:GetTemplate.")
+    print_line(f"Template and code stay as they are; `trailsink deploy --stack {name}` alone upgrades them.")
+    return _Release(template, parameters, None)
+
+
+def _update(stack: Stack, uploads: CodeBucket, release: _Release, *, plan: bool, yes: bool) -> bool:
+    """Bring the stack to a release, after a confirmation; returns whether anything changed."""
+    text, parameters = release.template, release.parameters
+    if release.code:
+        upload = uploads.upload(release.code, "zip")
+        parameters = parameters | {"CodeBucket": upload.bucket, "CodeKey": upload.key}
     url = uploads.upload(text.encode(), "yaml").url
     changes = stack.create_change_set(url, parameters, parameter_names(text))
     if not changes:
+        if plan:
+            print_line(f"The stack {stack.name} is up to date: nothing would change.")
         return False
     stack.check_template(text)
     print_line(f"The stack {stack.name} will")
     for change in changes:
         print_line(f"  {change}")
     _refuse_new_domain(stack, changes)
+    if any(change.resource_type == _DOMAIN and change.action == "Add" for change in changes):
+        print_line("The new OpenSearch domain costs about $73 a month in its default size: docs/sizing.md.")
+    if plan:
+        stack.delete_change_set()
+        print_line("This was the plan; nothing was changed.")
+        return False
     if not confirm("Go on?", yes=yes, undo=stack.delete_change_set):
         raise SetupError("Nothing was changed.")
     _print_events(stack.execute_change_set())
@@ -128,14 +172,17 @@ def destroy(*, name: str, delete_data: bool, yes: bool) -> None:
         print_line(f"There is no stack {name} in {account.region}.")
         return
     deployed = describe_stack(session.client("cloudformation"), name)
-    data = _stack_data(account, deployed)
+    data = stack_data(account, deployed)
     print_line(
         f"The stack {name} will be deleted: queues with all messages in them, function, alarms, bucket notification."
     )
+    print_line(describe_queues(session, deployed))
     print_line("The trail's bucket with its files stays, and so do the notifications of others.")
     outcome = "be deleted permanently" if delete_data else "stay; --delete-data deletes it"
     print_line(f"{data.description} will {outcome}.")
-    if not confirm("Go on?", yes=yes):
+    if delete_data:
+        print_line(data.count())
+    if not confirm_name(name, "the stack", yes=yes):
         raise SetupError("Nothing was changed.")
     # Connects to the cluster now: if that fails, nothing is deleted.
     deletion = data.delete() if delete_data else iter(())
@@ -146,37 +193,6 @@ def destroy(*, name: str, delete_data: bool, yes: bool) -> None:
         print_line(CodeBucket(session, account.id, code_bucket).delete(name))
     for line in deletion:
         print_line(line)
-
-
-# The data of a stack
-
-
-@dataclass(frozen=True, slots=True)
-class _StackData:
-    """The events of a stack: a description, and a function that deletes them and yields what was done."""
-
-    description: str
-    delete: Callable[[], Iterator[str]]
-
-
-def _stack_data(account: Account, deployed: DeployedStack) -> _StackData:
-    values, prefix = deployed.values, deployed.values.get("IndexPrefix", "")
-    if values.get("Destination") == "create-domain":
-        domain, secret = values.get("DomainName", ""), values.get("MasterSecretArn", "")
-        description = f"The OpenSearch domain {domain} with its events"
-
-        def delete_domain() -> Iterator[str]:
-            yield from account.delete_domain(domain, secret)
-            yield from account.delete_domain_logs(deployed.name)
-
-        return _StackData(description, delete_domain)
-
-    def delete() -> Iterator[str]:
-        client = make_client(settings_of(deployed)).connect()
-        return uninstall(client, prefix, indices_of(client, prefix))
-
-    cluster = values.get("OpensearchUrl", "the cluster")
-    return _StackData(f"All data in the indices {prefix}-* of {cluster}, with their template, policy and role,", delete)
 
 
 # What is deployed
@@ -201,45 +217,6 @@ def _parameters(settings: tuple[str, ...], bucket: str | None) -> dict[str, str]
     if bucket:
         parameters["TrailBucketName"] = bucket
     return parameters
-
-
-def _check_parameters(account: Account, parameters: dict[str, str], existing: dict[str, str], *, is_new: bool) -> None:
-    """Raise SetupError for a bucket that cannot be used; print the results of the other checks."""
-    if is_new and "TrailBucketName" not in parameters:
-        raise SetupError("A new stack needs the trail's bucket: pass --bucket.")
-    if "TrailBucketName" in parameters:
-        owner = parameters.get("TrailBucketAccount", existing.get("TrailBucketAccount", ""))
-        _check_trail(account, parameters["TrailBucketName"], owner)
-    if parameters.get("EndpointUrl"):
-        _check_endpoint(parameters)
-
-
-def _check_trail(account: Account, bucket: str, owner: str) -> None:
-    account.check_bucket(bucket, owner)
-    trails = account.trails(bucket)
-    if trails is None:
-        print_line("These credentials may not list trails, so it was not checked whether one writes to the bucket.")
-    elif trails:
-        print_line(f"Trail {', '.join(trails)} writes to s3://{bucket}.")
-    else:
-        print_line(f"No trail of this account and region writes to s3://{bucket}; another account's may.")
-
-
-def _check_endpoint(parameters: dict[str, str]) -> None:
-    """Print which server answers at the endpoint; one that only the function can use is no failure."""
-    url = parameters["EndpointUrl"]
-    if parameters.get("Destination") == "serverless" or parameters.get("SubnetIds"):
-        print_line(f"{url} was not checked: only the function has access to it.")
-        return
-    try:
-        server = find_server(make_client(load_settings(opensearch_url=url, request_seconds=CLUSTER_SECONDS)).connect())
-    except OpenSearchException as error:
-        print_line(
-            f"{url} could not be checked from here: {describe_error(error)}; the function may still have access."
-        )
-    else:
-        kind = "compatibility" if server.compatible else "full"
-        print_line(f"{server.name} {server.version} answers at {url}: {kind} mapping, because {server.why}.")
 
 
 # The stack's operations

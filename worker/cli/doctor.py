@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from worker.aws.session import open_session
-from worker.cli.deploy import CLUSTER_SECONDS
+from worker.cli.deploy_checks import CLUSTER_SECONDS
 from worker.cli.output import format_status, print_json, print_line
 from worker.deploy.deployed import describe_stack, settings_of
 from worker.deploy.function_code import read_function_code
@@ -68,10 +68,19 @@ def _check_stack(name: str, loader_role: str) -> Iterator[Finding]:
         functions = read_function_code(session, name)
     except SetupError:
         functions = {}  # the finding says that it was not checked
-    yield from StackDrift(
-        deployed.name, deployed.template, deployed.values.get("CodeKey", ""), functions, template_text(), bundle
-    ).findings()
-    yield from _check(settings_of(deployed), loader_role, deployed.trail_prefix)
+    drift = StackDrift(
+        deployed.name,
+        deployed.template,
+        deployed.values.get("CodeKey", ""),
+        functions,
+        template_text(),
+        bundle,
+        deployed.status,
+        deployed.reason,
+    )
+    yield from drift.findings()
+    if drift.is_usable:
+        yield from _check(settings_of(deployed), loader_role, deployed.trail_prefix)
 
 
 def _check(settings: Settings, loader_role: str, trail_prefix: str = "") -> Iterator[Finding]:

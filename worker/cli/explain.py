@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from worker.cli.output import Safe, join, print_document, print_line, style
+from worker.cli.output import Safe, announced_wait, join, print_document, print_line, style
 from worker.errors import IndexUnavailable, SetupError
 from worker.humanize import ascii_json, escape_control_characters, format_duration
 from worker.opensearch.explain import explain, related
@@ -46,7 +46,8 @@ def explain_event(*, event_id: str, as_json: bool, with_record: bool) -> None:
     """Print each record of an event; raises SetupError with what to try when there is none."""
     settings = load_settings()
     client = make_client(settings).connect()
-    explanation = explain(client, settings.index_prefix, event_id)
+    with announced_wait("OpenSearch"):
+        explanation = explain(client, settings.index_prefix, event_id)
     if not explanation.locations:
         raise SetupError(_missing(client, settings.index_prefix, event_id))
     entries = _read_ledger(client, settings, explanation)

@@ -25,6 +25,7 @@ _COMMANDS = {
     "detect": "detect",
     "dlq": "dlq",
     "doctor": "doctor",
+    "env": "env",
     "explain": "search",
     "ledger": "ledger",
     "package": "package",
@@ -56,8 +57,8 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except _expected_errors() as error:
-            sentence = escape_control_characters(str(error).strip().rstrip("."))
-            raise click.ClickException(f"{sentence}.") from error
+            sentence = escape_control_characters(str(error).strip().removesuffix("."))
+            raise click.ClickException(sentence if sentence.endswith("?") else f"{sentence}.") from error
 
 
 def _expected_errors() -> tuple[type[Exception], ...]:

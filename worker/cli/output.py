@@ -8,7 +8,8 @@ from __future__ import annotations
 import signal
 import sys
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from threading import Timer
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
     from threading import Event
     from types import FrameType
 
+_SILENCE_SECONDS = 2.0  # the longest that a command may be silent
+
 _COLOURS = {CheckStatus.OK: "green", CheckStatus.WARNING: "yellow", CheckStatus.FAULT: "red"}
+
+
+T = TypeVar("T")
 
 
 class Safe(str):
@@ -61,6 +67,20 @@ def confirm(question: str, *, yes: bool, undo: Callable[[], object] | None = Non
         if undo and not agreed:
             undo()
     return agreed
+
+
+def confirm_name(name: str, what: str, *, yes: bool) -> bool:
+    """Ask to type a name, which no finger types by habit, unless `yes` answers already."""
+    if yes:
+        return True
+    try:
+        typed = click.prompt(join(f"Type the name of {what} to go on"), default="", show_default=False, err=True)
+    except click.Abort as abort:
+        if sys.stdin.isatty():  # Ctrl-C
+            raise
+        print_line(err=True)
+        raise click.UsageError("There is no terminal to confirm on, so nothing was changed: pass --yes.") from abort
+    return bool(str(typed).strip() == name)
 
 
 def _ask(question: str) -> bool:
@@ -127,6 +147,28 @@ def graceful_shutdown(stop: Event, action: str) -> Iterator[None]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def announced_wait(what: str, seconds: float = _SILENCE_SECONDS) -> Iterator[None]:
+    """Say on standard error what is waited for, unless it comes within some seconds."""
+    timer = Timer(seconds, print_line, (f"Waiting for {what} ...",), {"err": True})
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def announced_each(items: Iterator[T], what: str) -> Iterator[T]:
+    """Yield items, and say what is waited for when one of them takes long."""
+    while True:
+        with announced_wait(what):
+            item = next(items, None)
+        if item is None:
+            return
+        yield item
 
 
 def print_json(document: object, *, err: bool = False) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import sys
 import threading
 import time
@@ -10,14 +12,17 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
+import click
 import msgspec
 from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
+from worker import __version__
 from worker.cli.output import graceful_shutdown, join, print_document, print_json, print_line
 from worker.errors import IndexUnavailable, QueueUnavailable, SetupError
 from worker.humanize import ascii_json
+from worker.opensearch.heartbeat import Heartbeat, beating
 from worker.opensearch.setup import check_template
 from worker.poller import Poller, Polling
 from worker.settings import load_settings
@@ -26,6 +31,7 @@ from worker.wiring import make_client, make_consumer, make_queue, now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from worker.pipeline.accounting import BatchResult
     from worker.settings import Settings
@@ -36,7 +42,10 @@ _TEMPLATE_SECONDS = 10.0  # for the one request before the first batch
 
 def run(*, concurrency: int, batch_size: int, until_idle: bool, timeout: float | None, progress: bool | None) -> None:
     """Consume the queue until stopped, idle or out of time; raises SetupError."""
+    if timeout and not until_idle:
+        raise click.UsageError("--timeout is for --until-idle: without it, `trailsink run` runs until it is stopped.")
     settings = load_settings()
+    settings.require("queue_url", "dead_letter_queue_url", "opensearch_url")
     polling = Polling(batch_size, settings.batch_seconds, until_idle)
     queue = make_queue(settings)
     # Fail at once when a queue, the region or the credentials are wrong, when a password cannot be read, or when the
@@ -45,7 +54,10 @@ def run(*, concurrency: int, batch_size: int, until_idle: bool, timeout: float |
     _check_cluster(settings)
     totals = _Totals()
     with graceful_shutdown(polling.stop, "messages that are held are finished or handed back"):
-        with _reporting(settings, totals, live=sys.stderr.isatty() if progress is None else progress) as report:
+        with (
+            _heartbeat(settings),
+            _reporting(settings, totals, live=sys.stderr.isatty() if progress is None else progress) as report,
+        ):
             timed_out = _poll(settings, polling, concurrency, report, timeout)
         if sys.stdout.isatty():
             for line in totals.screen():
@@ -61,9 +73,23 @@ def _check_cluster(settings: Settings) -> None:
     """Refuse a cluster without our index template; one that is down is waited for, as it is later on."""
     quick = settings.model_copy(update={"request_seconds": min(_TEMPLATE_SECONDS, settings.request_seconds)})
     try:
-        check_template(make_client(quick).connect(), settings.index_prefix)
+        check_template(make_client(quick).connect(), settings.index_prefix, settings.index_partition)
     except IndexUnavailable as error:
         print_line(f"Warning: {error}; meanwhile messages go back to the queue.", err=True)
+
+
+def _heartbeat(settings: Settings) -> AbstractContextManager[None]:
+    """Show this process to `trailsink status`; a Serverless collection takes no document again."""
+    if settings.is_serverless:
+        return nullcontext()
+    quick = settings.model_copy(update={"request_seconds": min(_TEMPLATE_SECONDS, settings.request_seconds)})
+    document = {
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "version": __version__,
+        "queue": settings.queue_url,
+    }
+    return beating(Heartbeat(lambda: make_client(quick).connect(), settings.index_prefix, document))
 
 
 def _poll(
@@ -154,6 +180,8 @@ def _reporting(settings: Settings, totals: _Totals, *, live: bool) -> Iterator[C
     A terminal that shows the live line gets no JSON lines.
     """
     lock = threading.Lock()
+    # Lambda and the CloudWatch agent read these lines; elsewhere they are two kilobytes of noise a batch.
+    metrics_queue = settings.metrics_queue if "emf" in settings.model_fields_set else None
     print_lines = not (live and sys.stdout.isatty())
     display = Live(console=Console(stderr=True), refresh_per_second=8, transient=True) if live else None
 
@@ -161,7 +189,7 @@ def _reporting(settings: Settings, totals: _Totals, *, live: bool) -> Iterator[C
         with lock:
             totals.add(result)
             if print_lines:
-                print_document("".join(f"{line}\n" for line in report_lines(result, queue=settings.metrics_queue)))
+                print_document("".join(f"{line}\n" for line in report_lines(result, queue=metrics_queue)))
             if display:
                 display.update(Text("\n".join(map(join, totals.screen()))))
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from worker.cli.commands.search import DEFAULT_FIELDS
-from worker.cli.output import print_document, print_line, print_table
+from worker.cli.output import announced_each, print_document, print_line, print_table
 from worker.humanize import ascii_json, escape_control_characters, pluralize
 from worker.opensearch.counts import EventCounts
 from worker.opensearch.search import Search, SearchSession
@@ -44,8 +44,10 @@ def search(  # noqa: PLR0913 - one per option
     everything: bool,
     oldest_first: bool,
     ignore_case: bool,
+    as_json: bool,
 ) -> None:
     """Print the events that a query finds, in memory that does not grow with their number."""
+    form = "json" if as_json else form
     if last and since:
         raise click.UsageError("--last and --since both set the start; pass only one.")
     if limit and everything:
@@ -69,7 +71,7 @@ def search(  # noqa: PLR0913 - one per option
         return
     shown = 0
     with closing(session.pages()) as pages:
-        for number, page in enumerate(pages):
+        for number, page in enumerate(announced_each(pages, "OpenSearch")):
             _PRINTERS[form](page, request.fields, number == 0)
             shown += len(page)
     print_line(_summary(session, shown), err=True)

@@ -2,24 +2,47 @@
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING
+
 import click
 
-from worker.cli.output import print_line
+from worker.cli.output import confirm, print_line
+from worker.errors import SetupError
+from worker.humanize import pluralize
+from worker.opensearch.retention import index_ages
 from worker.opensearch.security import grant_loader_access
 from worker.opensearch.setup import SetupOptions, install
 from worker.settings import load_settings
-from worker.wiring import make_client
+from worker.wiring import make_client, now
+
+if TYPE_CHECKING:
+    from opensearchpy import OpenSearch
+
+# As the security plugin gets it: of a role, or of one that was assumed.
+_ROLE_ARN = re.compile(r"arn:[a-z-]+:(?:iam|sts)::[0-9]{12}:(?:assumed-)?role/[!-~]+")
 
 
-def setup(
-    *, retention_days: int | None, read_only_after: int | None, replicas: int | None, loader_role: str | None
+def setup(  # noqa: PLR0913 - one per option
+    *,
+    retention_days: int | None,
+    read_only_after: int | None,
+    replicas: int | None,
+    shards: int | None,
+    loader_role: str | None,
+    force: bool,
+    existing: bool,
+    yes: bool,
 ) -> None:
     """Set the cluster up; raises SetupError."""
+    if loader_role and not _ROLE_ARN.fullmatch(loader_role):
+        raise click.UsageError(f"--loader-role takes the ARN of an IAM role, not {loader_role}.")
     settings = load_settings()
     days = settings.retention_days if retention_days is None else retention_days
     read_only_days = settings.read_only_days if read_only_after is None else read_only_after
     if 0 < days <= read_only_days:
         raise click.UsageError("--read-only-after must be below --retention-days: deleted indices need no block.")
+    is_set = {"retention_days", "read_only_days"} & settings.model_fields_set
     options = SetupOptions(
         settings.index_prefix,
         days,
@@ -29,12 +52,29 @@ def setup(
         read_only_days,
         settings.ledger,
         settings.ledger_retention_days,
+        leaves_policy=retention_days is None and read_only_after is None and not is_set,
+        shards=shards,
+        force=force,
+        existing=existing,
     )
     address = settings.required("opensearch_url")
     print_line(f"Connecting to {address} (for up to {settings.request_seconds:.0f} s) ...", err=True)
     client = make_client(settings).connect()
+    if existing and days:
+        _confirm_deletion(client, options, yes=yes)
     for line in install(client, options):
         print_line(line)
     if loader_role:
         for line in grant_loader_access(client, options.prefix, loader_role):
             print_line(line)
+
+
+def _confirm_deletion(client: OpenSearch, options: SetupOptions, *, yes: bool) -> None:
+    """Ask before the policy is attached to indices that it deletes at once."""
+    old = [name for name, age in index_ages(client, options.prefix, now()) if age.days >= options.retention_days]
+    if not old:
+        return
+    print_line(f"{pluralize(len(old), 'index', 'indices')} of {options.prefix}-* will be deleted for their age:")
+    print_line(f"  {old[0]} to {old[-1]}, created at least {options.retention_days} days ago.")
+    if not confirm("Go on?", yes=yes):
+        raise SetupError("Nothing was changed.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -68,6 +68,13 @@ class Account:
         except (ClientError, BotoCoreError):
             return None
         return [trail.get("Name", "") for trail in trails if trail.get("S3BucketName") == bucket]
+
+    def notifications(self, bucket: str) -> dict[str, Any] | None:
+        """Return the notification configuration of a bucket, None when the credentials may not read it."""
+        try:
+            return dict(self._s3.get_bucket_notification_configuration(Bucket=bucket))
+        except (ClientError, BotoCoreError):
+            return None
 
     # The domain
 

@@ -20,9 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Literal, Self
 
+from worker import __version__
 from worker.atomicfile import write_atomically
 from worker.deploy.bundle_sources import all_sources, bundled_sources
 from worker.deploy.bundle_wheels import cache_folder, download_wheels, leave_out, unpack
+from worker.deploy.manifest import PATH as MANIFEST
+from worker.deploy.manifest import BundleManifest
 from worker.errors import SetupError
 
 if TYPE_CHECKING:
@@ -116,6 +119,7 @@ def build(target: Target, output: Path, *, bytecode: bool = True, wheels: Path |
     sources = bundled_sources()
     contents |= sources
     left_out[COMMANDS] = {path: len(content) for path, content in all_sources().items() if path not in sources}
+    contents[MANIFEST] = BundleManifest(target.architecture, target.python, __version__).encode()
     compiler = _find_compiler(target) if bytecode else None
     if compiler:
         contents |= _compile(contents, compiler[0])

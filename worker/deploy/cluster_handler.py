@@ -37,16 +37,17 @@ _MAX_REQUEST_SECONDS = 30.0
 def cluster_setup(event: Mapping[str, Any], context: LambdaContext) -> None:
     """Set up a cluster and give the loader its access: `Custom::ClusterSetup`.
 
-    The function's environment has the settings, `TRAILSINK_REPLICAS` and `TRAILSINK_LOADER_ROLE_ARN`. A deletion sends
-    nothing to the cluster: events, template, policy and role stay.
+    The function's environment has the settings, `TRAILSINK_REPLICAS`, `TRAILSINK_SHARDS` and
+    `TRAILSINK_LOADER_ROLE_ARN`. A deletion sends nothing to the cluster: events, template, policy and role stay.
     """
     serve(event, context, _apply)
 
 
 class ClusterVariables(msgspec.Struct, frozen=True):
-    """What the environment has beside the settings: copies of each shard, and the role to give access to."""
+    """What the environment has beside the settings: copies of each shard, shards, and the role to give access to."""
 
     replicas: int | None = None
+    shards: int | None = None
     loader_role_arn: str = ""
 
 
@@ -82,6 +83,7 @@ def _set_up(variables: ClusterVariables, clock: InvocationClock) -> Iterator[str
         settings.read_only_days,
         settings.ledger,
         settings.ledger_retention_days,
+        shards=variables.shards,
     )
     client = make_client(settings).connect()
     try:

@@ -9,15 +9,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from worker.aws.errors import error_text
 from worker.errors import SetupError
-from worker.settings import load_settings
+from worker.settings import Settings, load_settings, variable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from types_boto3_cloudformation import CloudFormationClient
     from types_boto3_cloudformation.type_defs import StackTypeDef
-
-    from worker.settings import Settings
 
 
 # The output or parameter of infra/template.yaml that holds each setting's value.
@@ -40,11 +38,16 @@ _SERVICES = {"create-domain": "es", "domain": "es", "serverless": "aoss"}
 
 @dataclass(frozen=True, slots=True)
 class DeployedStack:
-    """A stack's outputs and parameters by name, and its template's text, "" when reading it is not allowed."""
+    """A stack's outputs and parameters by name, and its template's text, "" when reading it is not allowed.
+
+    `status` is CloudFormation's, and `reason` what it says about that.
+    """
 
     name: str
     values: Mapping[str, str]
     template: str
+    status: str = "CREATE_COMPLETE"
+    reason: str = ""
 
     @property
     def settings(self) -> dict[str, str]:
@@ -73,7 +76,13 @@ def describe_stack(client: CloudFormationClient, name: str) -> DeployedStack:
         if "does not exist" in error_text(error):
             raise SetupError(f"There is no stack {name} in {client.meta.region_name}.") from error
         raise SetupError(f"The stack {name} cannot be read: {error_text(error)}.") from error
-    return DeployedStack(name, parameter_values(stack) | output_values(stack), _template(client, name))
+    return DeployedStack(
+        name,
+        parameter_values(stack) | output_values(stack),
+        _template(client, name),
+        stack.get("StackStatus", "CREATE_COMPLETE"),
+        stack.get("StackStatusReason", ""),
+    )
 
 
 def parameter_values(stack: StackTypeDef) -> dict[str, str]:
@@ -94,14 +103,27 @@ def _template(client: CloudFormationClient, name: str) -> str:
     return body if isinstance(body, str) else ""
 
 
+def stack_variables(deployed: DeployedStack) -> dict[str, str]:
+    """Return the environment variables that point at a stack, "" for those that must not be set."""
+    names = [*_SETTINGS, "buckets", "opensearch_service", "opensearch_auth", "opensearch_secret_arn"]
+    settings, default = settings_of(deployed), Settings()
+    values = {name: getattr(settings, name) for name in names}
+    return {variable(name): "" if value == getattr(default, name) else str(value) for name, value in values.items()}
+
+
 def settings_of(deployed: DeployedStack) -> Settings:
-    """Load the settings for a stack; credentials come from the environment, or else from the stack's secret."""
-    settings = load_settings(**deployed.settings)
+    """Load the settings for a stack; credentials come from the environment, or else from the stack's secret.
+
+    What the stack does not have is not set: the environment may be that of another pipeline.
+    """
+    unset = {name: Settings.model_fields[name].default for name in (*_SETTINGS, "buckets", "opensearch_service")}
+    values = unset | deployed.settings
+    settings = load_settings(**values)
     if settings.opensearch_username or settings.opensearch_secret_arn:
         return settings
     if deployed.secret:
-        return load_settings(**deployed.settings, opensearch_secret_arn=deployed.secret)
+        return load_settings(**values, opensearch_secret_arn=deployed.secret)
     if settings.opensearch_auth == "auto" and settings.opensearch_service != "auto":
         # An endpoint of one's own does not tell by its host name that requests have to be signed.
-        return load_settings(**deployed.settings, opensearch_auth="sigv4")
+        return load_settings(**values, opensearch_auth="sigv4")
     return settings

@@ -167,11 +167,15 @@ class AwsFacts:
         response = self._s3.get_bucket_notification_configuration(Bucket=self.bucket)
         return dict(response)
 
-    def uploads_from(self, bucket: str, folder: str, key: str) -> list[tuple[str, datetime]]:
-        """List a file and up to 999 that follow it by name, with the times of their upload."""
-        # The listing starts after a name, without it: the longest one before the file's own.
-        response = self._s3.list_objects_v2(Bucket=bucket, Prefix=folder, StartAfter=key[:-1])
-        return [(entry["Key"], entry["LastModified"]) for entry in response.get("Contents", []) if entry["Key"] >= key]
+    def uploads_after(self, bucket: str, folder: str, name: str) -> list[tuple[str, datetime]]:
+        """List up to 1,000 files of a folder that follow a name, with the times of their upload."""
+        response = self._s3.list_objects_v2(Bucket=bucket, Prefix=folder, StartAfter=name)
+        return [(entry["Key"], entry["LastModified"]) for entry in response.get("Contents", [])]
+
+    def folders(self, path: str) -> list[str]:
+        """List up to 1,000 folders directly below a path of the bucket, which ends with a slash."""
+        response = self._s3.list_objects_v2(Bucket=self.bucket, Prefix=path, Delimiter="/")
+        return [entry["Prefix"] for entry in response.get("CommonPrefixes", [])]
 
 
 def _parse_mapping(mapping: Mapping[str, Any]) -> EventSourceMapping:

@@ -11,21 +11,21 @@ from opensearchpy.exceptions import SSLError, TransportError
 
 from worker.errors import UnsafeAddress
 from worker.health.check import check
-from worker.health.cluster_facts import differing_fields
 from worker.health.findings import Judgement
-from worker.health.integrity_checks import altered_fields
+from worker.health.flow_rules import judge_days, judge_fields, missing_days
 from worker.health.observe import judge_unobserved, require
 from worker.health.rules import (
     NAMES_SHOWN,
+    SETUP,
     first_names,
-    judge_freshness,
     judge_health,
-    judge_retention,
-    judge_template,
 )
 from worker.health.snapshot import Unobserved
+from worker.health.template_rules import judge_retention, judge_template
 from worker.opensearch.errors import is_redirect, speaks_no_tls
-from worker.opensearch.schema import VERSION, generation_of, name_of
+from worker.opensearch.schema import CHANGED_SINCE, generation_of
+from worker.opensearch.template_content import differing_fields, missing_core_fields
+from worker.pipeline.limits import Partition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -118,16 +118,12 @@ class ClusterChecks:
             return
         response: Any = self.facts.client.indices.get_mapping(index=index)
         mappings = response[index]["mappings"]
-        changed = differing_fields(self.facts.expected_fields, mappings.get("properties"))
-        generation = generation_of(mappings)
-        if generation < VERSION and not altered_fields(self.facts.expected_fields, mappings):
-            fix = "the next index has them; trailsink setup, if the template is older, too"
-            yield Judgement.warning(f"{index} is of generation {generation}: {len(changed)} fields are missing", fix)
-        elif changed:
-            fix = f"trailsink setup, for the next index; to fix {index}, delete it and announce its files again"
-            yield Judgement.fault(f"{index} has other fields than the template: {first_names(changed)}", fix)
-        else:
-            yield Judgement.ok(f"{index}, the index written last, has the template's fields")
+        expected, actual = self.facts.expected_fields, mappings.get("properties")
+        older = CHANGED_SINCE.get(generation_of(mappings), frozenset())
+        differing = [*differing_fields(expected, actual, ignore_missing=True), *missing_core_fields(actual)]
+        changed = [name for name in differing if name not in older]
+        missing = [name for name in differing_fields(expected, actual) if name not in changed]
+        yield judge_fields(index, missing, changed)
 
     @check("retention")
     def retention(self) -> Iterator[Judgement]:
@@ -146,7 +142,7 @@ class ClusterChecks:
         unmanaged = [name for name, state in indices.items() if not state.get(_POLICY_ID)]
         failed = [name for name, state in indices.items() if (state.get("action") or {}).get("failed")]
         if unmanaged:
-            fix = f'POST {_ISM}/add/{prefix}-* {{"policy_id": "{name_of(prefix)}"}}'
+            fix = f"{SETUP} {retention.options} --existing"
             yield Judgement.fault(f"{len(unmanaged)} of {len(indices)} have no policy: {first_names(unmanaged)}", fix)
         elif failed:
             fix = f"POST {_ISM}/retry/{','.join(failed[:NAMES_SHOWN])}"
@@ -156,7 +152,9 @@ class ClusterChecks:
 
     # Whether events arrive
 
-    @check("newest event")
-    def freshness(self) -> Iterator[Judgement]:
-        """Check how old the newest event is, and when the last one was indexed."""
-        yield judge_freshness(require(self.indices.freshness), self.now)
+    @check("daily indices")
+    def days(self) -> Iterator[Judgement]:
+        """Check that no day between others lacks its index, as after somebody deleted it."""
+        sizes = require(self.indices.sizes)
+        if self.settings.index_partition is Partition.DAY and sizes:
+            yield judge_days(missing_days((index.name for index in sizes), self.now))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from opensearchpy.exceptions import TransportError
 
+from worker.aws.partitions import is_aws_host
+from worker.health.node_settings import NODE_SETTINGS, blocking_bytes, flat_settings
 from worker.health.observe import NotObservedError, fact, observe, require
 from worker.health.snapshot import (
     ClusterState,
@@ -20,9 +22,10 @@ from worker.health.snapshot import (
 )
 from worker.opensearch.schema import POLICIES, VERSION, index_policy, index_template, name_of
 from worker.opensearch.setup import SERVERLESS, Server, find_server
+from worker.opensearch.template_content import changed_parts, shadowing_template
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from opensearchpy import OpenSearch
 
@@ -106,12 +109,21 @@ class ClusterFacts:
         if self._settings.is_serverless:
             return None
         nodes: Any = self.client.cat.allocation(params={"format": "json", "bytes": "b"})
-        disks = [
-            DiskUsage(100 - 100 * int(node["disk.avail"]) / int(node["disk.total"]), int(node["disk.avail"]))
-            for node in nodes
-            if node.get("disk.total")
-        ]
-        return max(disks, key=lambda disk: disk.used_percent, default=None)
+        disks = [(int(node["disk.total"]), int(node["disk.avail"])) for node in nodes if node.get("disk.total")]
+        if not disks:
+            return None
+        total, free = min(disks, key=lambda disk: disk[1] / disk[0])
+        settings = {} if isinstance(self.node_settings, Unobserved) else self.node_settings
+        blocking = blocking_bytes(settings, total, is_managed=is_aws_host(self._settings.opensearch_host))
+        return DiskUsage(100 - 100 * free / total, free, blocking)
+
+    @fact
+    def node_settings(self) -> dict[str, str]:
+        """Read settings of the cluster that decide what it accepts, set or by default; {} on Serverless."""
+        if self._settings.is_serverless:
+            return {}
+        options = {"include_defaults": "true", "filter_path": ",".join(f"*.{name}" for name in NODE_SETTINGS)}
+        return flat_settings(self.ask("GET", "/_cluster/settings", params=options))
 
     # How events are stored
 
@@ -135,13 +147,23 @@ class ClusterFacts:
         name = name_of(self._prefix)
         template = templates.get(name, {})
         meta = template.get("_meta") or {}
-        if meta.get("owner") != "trailsink":
-            return TemplateState(name, None, VERSION)
-        version = int(meta.get("version") or 0)
-        if version != VERSION:
-            return TemplateState(name, version, VERSION)
-        fields = template.get("template", {}).get("mappings", {}).get("properties")
-        return TemplateState(name, version, VERSION, differing_fields(self.expected_fields, fields))
+        is_own = meta.get("owner") == "trailsink"
+        version = int(meta.get("version") or 0) if is_own else None
+        changed: list[str] = []
+        if version == VERSION:
+            expected = index_template(self._prefix, compatible=require(self.server).compatible)
+            changed = changed_parts(expected, template)
+        shadow = shadowing_template(templates, name, self._prefix, int(template.get("priority") or 0))
+        return TemplateState(
+            name,
+            version,
+            VERSION,
+            changed,
+            exists=bool(template),
+            shadow=shadow[0] if shadow and is_own else "",
+            partition=str(meta.get("partition") or ""),
+            expected_partition=str(self._settings.index_partition),
+        )
 
     @fact
     def retention(self) -> RetentionState | None:
@@ -150,7 +172,13 @@ class ClusterFacts:
             return None
         days, read_only = self._settings.retention_days, self._settings.read_only_days
         policy = index_policy(self._prefix, days, read_only, self._settings.index_partition)
-        state = RetentionState(days, "", policy["policy"]["description"] if policy else "", read_only_days=read_only)
+        state = RetentionState(
+            days,
+            "",
+            policy["policy"]["description"] if policy else "",
+            read_only_days=read_only,
+            is_set="retention_days" in self._settings.model_fields_set,
+        )
         try:
             response = self.ask("GET", f"{POLICIES}/{name_of(self._prefix)}")
         except TransportError as error:
@@ -163,32 +191,3 @@ class ClusterFacts:
                     return replace(state, policy=None)
             raise
         return replace(state, policy=response["policy"].get("description") or "")
-
-
-# What decides whether a field can be searched: name and the server's default.
-_DEFAULTS = {"type": "object", "index": True, "doc_values": True, "enabled": True}
-
-
-def _is_same_field(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> bool:
-    """Return whether a field is searched as the expected one is."""
-    return all(
-        str(actual.get(name, default)) == str(expected.get(name, default)) for name, default in _DEFAULTS.items()
-    )
-
-
-def differing_fields(
-    expected: Mapping[str, Any], actual: Mapping[str, Any] | None, path: str = "", *, ignore_missing: bool = False
-) -> list[str]:
-    """Return the expected fields that are missing or searched otherwise; additional fields are the user's own."""
-    names = []
-    for name, field in expected.items():
-        other = (actual or {}).get(name)
-        if other is None and ignore_missing:
-            continue
-        if other is None or not _is_same_field(field, other):
-            names.append(f"{path}{name}")
-        else:
-            names += differing_fields(
-                field.get("properties", {}), other.get("properties"), f"{path}{name}.", ignore_missing=ignore_missing
-            )
-    return names

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from worker.aws.session import config
 from worker.health.aws_clients import AwsClients
 from worker.health.aws_facts import AwsFacts
+from worker.health.bucket_facts import BucketFacts
 from worker.health.cluster_checks import ClusterChecks
 from worker.health.cluster_facts import CLUSTER_NOT_CHECKED, ClusterFacts
 from worker.health.coverage_checks import CoverageChecks
 from worker.health.findings import Judgement
+from worker.health.flow_checks import FlowChecks
 from worker.health.function_checks import FunctionChecks
 from worker.health.index_facts import IndexFacts
 from worker.health.integrity_checks import IntegrityChecks
@@ -22,11 +24,13 @@ from worker.health.ledger_facts import LedgerFacts
 from worker.health.limit_checks import LimitChecks
 from worker.health.loader_checks import LoaderChecks
 from worker.health.network_checks import NetworkChecks
+from worker.health.process_facts import ProcessFacts
 from worker.health.queue_access_checks import QueueAccessChecks
 from worker.health.queue_checks import QueueChecks
 from worker.health.shard_facts import ShardFacts
 from worker.health.store_checks import StoreChecks
 from worker.health.trail_checks import TrailChecks
+from worker.health.write_facts import WriteFacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -67,7 +71,9 @@ class Doctor:
         self._network = NetworkChecks(settings, aws, self._function.role)
         self._cluster = ClusterChecks(settings, cluster, indices, now)
         self._limits = LimitChecks(settings, ShardFacts(settings, cluster, indices, now))
-        self._integrity = IntegrityChecks(settings, cluster, indices, now)
+        self._integrity = IntegrityChecks(settings, cluster, indices, WriteFacts(settings, cluster, indices, now))
+        processes, bucket = ProcessFacts(settings, cluster, now), BucketFacts(settings, aws, indices, now)
+        self._flow = FlowChecks(aws, indices, processes, bucket, now)
         self._coverage = CoverageChecks(cluster, settings.index_prefix)
         self._ledger = LedgerChecks(LedgerFacts(settings, cluster, now), now)
         self._loader = LoaderChecks(settings, cluster, lambda: loader_role or self._function.role())
@@ -127,7 +133,10 @@ class Doctor:
             integrity.blocks,
             cluster.retention,
             cluster.attached_policies,
-            cluster.freshness,
+            cluster.days,
+            self._flow.consumer,
+            self._flow.freshness,
+            self._flow.files,
             self._ledger.template,
             self._ledger.accounts,
         )

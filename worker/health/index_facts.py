@@ -10,12 +10,14 @@ from worker.health.observe import fact
 from worker.health.snapshot import RATE_WINDOW, IndexFreshness, IndexSize, Throughput
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from worker.health.cluster_facts import ClusterFacts
 
 # Bounds how many recent files are read from the index to know the last one of each folder.
 _MAX_RECENT_FILES = 10_000
+
+_FILES_PER_SEARCH = 1_000  # in one request
 
 _INDEXED_AT = "trailsink.indexed_at"
 
@@ -30,7 +32,7 @@ class IndexFacts:
     @fact
     def sizes(self) -> list[IndexSize]:
         """Read the size of each index."""
-        options = {"format": "json", "bytes": "b", "h": "index,docs.count,store.size,pri,rep,creation.date"}
+        options = {"format": "json", "bytes": "b", "h": "index,status,docs.count,store.size,pri,rep,creation.date"}
         rows: Any = self._cluster.client.cat.indices(index=self._indices, params=options)
         return [_index_size(row) for row in rows]
 
@@ -76,6 +78,21 @@ class IndexFacts:
                 last[bucket, folder] = max(last.get((bucket, folder), ""), key)
         return last
 
+    def indexed_files(self, uris: Sequence[str]) -> set[str]:
+        """Return those of some files, by their URIs, that have an event in the index."""
+        indexed: set[str] = set()
+        for start in range(0, len(uris), _FILES_PER_SEARCH):
+            part = uris[start : start + _FILES_PER_SEARCH]
+            body = {
+                "size": 0,
+                "query": {"terms": {"trailsink.object": list(part)}},
+                "aggs": {"files": {"terms": {"field": "trailsink.object", "size": len(part)}}},
+            }
+            response: Any = self._cluster.client.search(index=self._indices, body=body)
+            buckets = response.get("aggregations", {}).get("files", {}).get("buckets", [])
+            indexed |= {str(entry["key"]) for entry in buckets}
+        return indexed
+
     @fact
     def last_written(self) -> str | None:
         """Return the name of the index with the event that was indexed last, None without any event."""
@@ -98,6 +115,7 @@ def _index_size(row: Mapping[str, str | None]) -> IndexSize:
         int(row["store.size"] or 0),
         shards,
         _timestamp(float(created)) if created else None,
+        row.get("status") == "close",
     )
 
 

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from worker.health.check import check
-from worker.health.cluster_facts import differing_fields
 from worker.health.findings import Judgement
+from worker.health.flow_rules import judge_writes
 from worker.health.observe import require
 from worker.health.rules import first_names
 from worker.opensearch.schema import CHANGED_SINCE, VERSION, generation_of
+from worker.opensearch.template_content import differing_fields, missing_core_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from worker.health.cluster_facts import ClusterFacts
     from worker.health.index_facts import IndexFacts
+    from worker.health.write_facts import WriteFacts
     from worker.settings import Settings
-
-# Every generation of the mapping has these fields. Others may be missing in an index that is older than the template.
-_CORE_FIELDS = ("@timestamp", "eventTime", "eventName", "eventSource", "userIdentity", "trailsink")
 
 # Bounds the searches for versions: the newest indices with something odd, and the last writes of each.
 _MAX_INDICES, _LAST_WRITES = 20, 2_000
@@ -32,8 +29,8 @@ _SHARD_STATS = "indices.*.shards.*.routing.primary,indices.*.shards.*.docs,indic
 class IntegrityChecks:
     """Whether documents were replaced, and whether indices are what the template makes them."""
 
-    def __init__(self, settings: Settings, cluster: ClusterFacts, indices: IndexFacts, now: datetime) -> None:
-        self._settings, self._cluster, self._indices, self._now = settings, cluster, indices, now
+    def __init__(self, settings: Settings, cluster: ClusterFacts, indices: IndexFacts, writes: WriteFacts) -> None:
+        self._settings, self._cluster, self._indices, self._writes = settings, cluster, indices, writes
         self._pattern = f"{settings.index_prefix}-*"
 
     @check("overwritten events")
@@ -105,37 +102,9 @@ class IntegrityChecks:
 
     @check("write blocks")
     def blocks(self) -> Iterator[Judgement]:
-        """Check that indices accept writes, apart from those that the policy has made read-only."""
-        if self._settings.is_serverless:
-            return
-        options = {"flat_settings": "true", "ignore": 404}
-        response: Any = self._cluster.ask("GET", f"/{self._pattern}/_settings/index.blocks.*", params=options)
-        blocked = {
-            name: sorted(block for block, value in index.get("settings", {}).items() if str(value) == "true")
-            for name, index in sorted(response.items(), reverse=True)
-            if isinstance(index, dict)
-        }
-        unexpected = [name for name, blocks in blocked.items() if blocks and not self._is_read_only_by_policy(name)]
-        if unexpected:
-            names = ", ".join(sorted({block for name in unexpected for block in blocked[name]}))
-            first = unexpected[0]
-            fix = f'free the disk if it is full, then PUT /{first}/_settings {{"{blocked[first][0]}": null}}'
-            yield Judgement.warning(f"{first_names(unexpected)} refuse writes: {names}", fix)
-        else:
-            expected = sum(map(bool, blocked.values()))
-            yield Judgement.ok(f"{expected} made read-only by the policy" if expected else "none")
-
-    def _is_read_only_by_policy(self, index: str) -> bool:
-        """Return whether the policy should have blocked an index by now, going by the start of its day or month."""
-        days = self._settings.read_only_days
-        match = re.search(r"-(\d{4})-(\d\d)(?:-(\d\d))?$", index)
-        if not days or not match:
-            return False
-        try:
-            day = datetime(int(match[1]), int(match[2]), int(match[3] or 1), tzinfo=UTC)
-        except ValueError:
-            return False
-        return self._now - day >= timedelta(days=days)
+        """Check that the cluster and its indices accept writes, apart from what the policy has made read-only."""
+        if not self._settings.is_serverless:
+            yield judge_writes(require(self._writes.blocks))
 
 
 def altered_fields(expected: Mapping[str, Any], mappings: Mapping[str, Any]) -> list[str]:
@@ -147,10 +116,9 @@ def altered_fields(expected: Mapping[str, Any], mappings: Mapping[str, Any]) -> 
     switched = [
         name for name, value in (("enabled", "true"), ("dynamic", "false")) if _setting(mappings, name) != value
     ]
-    missing = [name for name in _CORE_FIELDS if name not in properties]
     older = CHANGED_SINCE.get(generation_of(mappings), frozenset())
     differing = [name for name in differing_fields(expected, properties, ignore_missing=True) if name not in older]
-    return [*switched, *missing, *differing]
+    return [*switched, *missing_core_fields(properties), *differing]
 
 
 def _setting(mappings: Mapping[str, Any], name: str) -> str:

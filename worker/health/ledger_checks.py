@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from worker.health.check import check
 from worker.health.observe import require
-from worker.health.rules import judge_ledger, judge_template
+from worker.health.rules import judge_ledger
+from worker.health.template_rules import judge_template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from worker.health.check import check
 from worker.health.findings import Judgement
+from worker.health.node_settings import EXPLICIT_INDEX
 from worker.health.observe import require
 from worker.health.rules import judge_shards
-from worker.health.shard_facts import EXPLICIT_INDEX
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 from opensearchpy.exceptions import OpenSearchException, TransportError
 
-from worker.aws.errors import error_text
+from worker.aws.errors import error_code, error_text
 from worker.errors import TrailsinkError
 from worker.health.findings import Judgement
 from worker.health.snapshot import Observed, Unobserved, Unreachable
@@ -21,6 +21,10 @@ T = TypeVar("T")
 
 # Everything that AWS, the cluster or the settings can be expected to answer instead of a fact.
 EXPECTED_ERRORS = (ClientError, BotoCoreError, OpenSearchException, TrailsinkError)
+
+
+# docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_general.html
+_EXPIRED = ("ExpiredToken", "ExpiredTokenException", "InvalidClientTokenId", "UnrecognizedClientException")
 
 
 class NotObservedError(TrailsinkError):
@@ -68,6 +72,8 @@ def explain(error: Exception) -> Unobserved:
 def judge_unobserved(unobserved: Unobserved) -> Judgement:
     """Return that a fact could not be checked, and which permission of the cluster would let it be."""
     error = unobserved.error
+    if isinstance(error, ClientError) and error_code(error) in _EXPIRED:
+        return Judgement.not_checked(unobserved.why, "sign in to AWS again: aws sso login, or export new credentials")
     permission = missing_permission(error) if isinstance(error, TransportError) else ""
     fix = f"give this user or role {permission}, or run the doctor as an administrator" if permission else ""
     return Judgement.not_checked(unobserved.why, fix)

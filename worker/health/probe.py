@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from botocore.config import Config
 
 from worker.health.aws_clients import AwsClients
 from worker.health.aws_facts import AwsFacts
+from worker.health.bucket_facts import BucketFacts
 from worker.health.cluster_facts import ClusterFacts
 from worker.health.index_facts import IndexFacts, per_minute
 from worker.health.ledger_facts import LedgerFacts
 from worker.health.observe import observe, require
+from worker.health.process_facts import ProcessFacts
 from worker.health.shard_facts import ShardFacts
 from worker.health.snapshot import (
-    RATE_WINDOW,
     BucketLag,
     ClusterState,
     ConsumerState,
@@ -34,6 +34,7 @@ from worker.health.snapshot import (
     Throughput,
     Unobserved,
 )
+from worker.health.write_facts import WriteFacts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -42,13 +43,11 @@ if TYPE_CHECKING:
     from boto3 import Session
     from opensearchpy import OpenSearch
 
+    from worker.health.flow_snapshot import ConsumerProcess, WriteBlocks
     from worker.settings import Settings
 
 # Short timeouts and a single retry: with --watch, the next snapshot follows soon.
 _CONFIG = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 2})
-
-# Bounds the requests to the bucket: one per folder of a trail, which is an account in a region.
-_MAX_FOLDERS = 20
 
 
 class Probe:
@@ -96,6 +95,8 @@ class Probe:
                 indices=cluster.indices,
                 shards=cluster.shards,
                 ledger=cluster.ledger,
+                processes=cluster.processes,
+                writes=cluster.writes,
             )
 
     def _dead_letters(self, aws: AwsFacts) -> Observed[DeadLetterState]:
@@ -119,8 +120,10 @@ class Probe:
                 shards=ShardFacts(self._settings, facts, indices, now).usage,
                 freshness=indices.freshness,
                 throughput=indices.throughput,
-                bucket_lag=observe(lambda: _read_bucket_lag(aws, indices)),
                 ledger=LedgerFacts(self._settings, facts, now).state,
+                bucket_lag=BucketFacts(self._settings, aws, indices, now).lag,
+                processes=ProcessFacts(self._settings, facts, now).processes,
+                writes=WriteFacts(self._settings, facts, indices, now).blocks,
             )
         finally:
             facts.close()  # opened again for the next snapshot: a password may have been rotated
@@ -137,6 +140,8 @@ class _ClusterParts(NamedTuple):
     throughput: Observed[Throughput]
     bucket_lag: Observed[BucketLag | None]
     ledger: Observed[LedgerState | None]
+    processes: Observed[Sequence[ConsumerProcess]]
+    writes: Observed[WriteBlocks | None]
 
 
 def _queue(aws: AwsFacts) -> Observed[QueueState]:
@@ -167,24 +172,3 @@ def _throughput(aws: AwsFacts) -> Throughput | None:
 
 def _known(age: Observed[float | None]) -> float | None:
     return None if isinstance(age, Unobserved) else age
-
-
-def _read_bucket_lag(aws: AwsFacts, indices: IndexFacts) -> BucketLag | None:
-    """Ask the bucket for files newer than the last indexed one, folder by folder; None in an empty index.
-
-    Names begin with the time, so a listing that starts after a name is short however large the bucket is.
-    """
-    freshness = require(indices.freshness)
-    if freshness.indexed is None:
-        return None
-    last_files = indices.last_files(freshness.indexed - RATE_WINDOW)
-    if not last_files:
-        return None
-    uploads = [
-        (name != key, uploaded_at)
-        for (bucket, folder), key in islice(last_files.items(), _MAX_FOLDERS)
-        for name, uploaded_at in aws.uploads_from(bucket, folder, key)
-    ]
-    unindexed = [uploaded_at for is_newer, uploaded_at in uploads if is_newer]
-    newest = max((uploaded_at for _, uploaded_at in uploads), default=freshness.indexed)
-    return BucketLag(newest, len(unindexed), min(unindexed, default=None))

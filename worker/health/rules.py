@@ -22,9 +22,7 @@ if TYPE_CHECKING:
         EventSourceMapping,
         IndexFreshness,
         LedgerState,
-        RetentionState,
         ShardUsage,
-        TemplateState,
         TrailState,
     )
 
@@ -40,6 +38,9 @@ LETTER_EXPIRY_WARNING = timedelta(days=3)
 # docs.aws.amazon.com/awscloudtrail/latest/userguide/get-and-view-cloudtrail-log-files.html
 STALE_INDEX = timedelta(hours=2)
 UNINDEXED_FILE = timedelta(minutes=15)
+
+# How far back a folder of the bucket is compared with the index.
+PASSED_OVER_WINDOW = timedelta(days=1)
 
 # AWS recommends to act at a quarter free. A cluster stops writing at 95 percent used, a managed domain at 80.
 # docs.aws.amazon.com/opensearch-service/latest/developerguide/cloudwatch-alarms.html
@@ -171,12 +172,22 @@ def judge_freshness(freshness: IndexFreshness, now: datetime) -> Judgement:
     return Judgement.ok(evidence)
 
 
-def judge_bucket_lag(lag: BucketLag, now: datetime) -> Judgement:
-    """Judge whether files wait in the bucket that should be in the index by now."""
+def judge_bucket_lag(lag: BucketLag, now: datetime, waiting: int = 0) -> Judgement:
+    """Judge whether files are in the bucket that should be in the index by now; `waiting` messages may bring them."""
     evidence = f"file {format_duration(now - lag.newest)} old"
-    if lag.oldest_unindexed and now - lag.oldest_unindexed > UNINDEXED_FILE:
-        return Judgement.warning(f"{evidence}, {lag.unindexed:,} not in the index", SEE_PIPELINE)
-    return Judgement.ok(evidence)
+    read = f", {lag.folders_read:,} of {lag.folders:,} folders read" if lag.folders_read < lag.folders else ""
+    oldest = lag.oldest_unindexed
+    is_late = oldest is not None and now - oldest > UNINDEXED_FILE
+    if not (is_late or lag.passed_over):
+        return Judgement.ok(f"{evidence}{read}")
+    passed_over = f", {lag.passed_over:,} passed over" if lag.passed_over else ""
+    unindexed = f", {lag.unindexed:,} not in the index" if is_late else ""
+    evidence = f"{evidence}{unindexed}{passed_over}{read}"
+    if waiting:
+        return Judgement.warning(evidence, SEE_PIPELINE)
+    # No message will bring them any more: their notifications are lost.
+    since = min(oldest or now, now - PASSED_OVER_WINDOW).date()
+    return Judgement.warning(evidence, f"trailsink backfill --missing --since {since}")
 
 
 # The cluster
@@ -201,7 +212,10 @@ def judge_disk(disk: DiskUsage | None) -> Judgement:
         return Judgement.not_checked("the server does not report it")
     evidence = f"{disk.used_percent:.0f} % used, {format_size(disk.free_bytes)} free on the fullest node"
     fix = "delete old indices, set a retention, or add storage"
-    if disk.used_percent >= DISK_FAULT_PERCENT:
+    is_blocking = disk.blocking_bytes is not None and disk.free_bytes < disk.blocking_bytes
+    if is_blocking:
+        evidence += f", and below {format_size(disk.blocking_bytes or 0)} the cluster blocks writes"
+    if is_blocking or disk.used_percent >= DISK_FAULT_PERCENT:
         return Judgement.fault(evidence, fix)
     return Judgement.warning(evidence, fix) if disk.used_percent >= DISK_WARNING_PERCENT else Judgement.ok(evidence)
 
@@ -219,22 +233,6 @@ def judge_shards(shards: ShardUsage | None) -> Judgement:
     return Judgement.warning(evidence, fix) if shards.used_percent >= SHARDS_WARNING_PERCENT else Judgement.ok(evidence)
 
 
-def judge_template(template: TemplateState) -> Judgement:
-    """Judge the index template. Another version works; which side is older decides what to do."""
-    version, expected = template.version, template.expected
-    if version is None:
-        evidence = "missing, or not made by trailsink: fields are guessed, and records will be refused"
-        return Judgement.fault(evidence, SETUP)
-    if version > expected:
-        return Judgement.warning(f"version {version}, this trailsink has {expected}", "use the trailsink that made it")
-    if version < expected:
-        return Judgement.warning(f"version {version}, this trailsink has {expected}", SETUP)
-    if template.changed:
-        fix = f"DELETE /_index_template/{template.name} in the cluster, then {SETUP}"
-        return Judgement.warning(f"version {version}, but it was changed: {first_names(template.changed)}", fix)
-    return Judgement.ok(f"version {version}")
-
-
 def judge_ledger(ledger: LedgerState, now: datetime) -> Judgement:
     """Judge what the ledger says of the files: an account whose files stopped may have lost its trail."""
     if ledger.newest is None:
@@ -245,24 +243,6 @@ def judge_ledger(ledger: LedgerState, now: datetime) -> Judgement:
         fix = "see whether their trails log: trailsink verify names what is missing"
         return Judgement.warning(f"{evidence}: {first_names(ledger.silent)}", fix)
     return Judgement.ok(f"{newest}; {pluralize(ledger.accounts, 'account')}, none silent")
-
-
-def judge_retention(retention: RetentionState | None) -> Judgement:
-    """Judge whether the cluster's policy deletes indices as the settings ask."""
-    if retention is None:
-        return Judgement.not_checked("Serverless has no ISM; see the lifecycle policy of the collection")
-    request, policy = retention.request, retention.policy
-    if not request:
-        return Judgement.ok(policy or "none asked for; indices are kept")
-    fix = f"{SETUP} {retention.options}"
-    if not retention.has_ism:
-        evidence = f"{request} asked for, and this server has no ISM plugin"
-        return Judgement.warning(evidence, "delete old indices yourself, or set TRAILSINK_RETENTION_DAYS to 0")
-    if not policy:
-        return Judgement.fault(f"{request} asked for, and no policy exists", fix)
-    if policy != retention.expected:
-        return Judgement.fault(f"{request} asked for, the policy says: {policy}", fix)
-    return Judgement.ok(policy)
 
 
 def first_names(names: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from worker.aws.partitions import is_aws_host
+from worker.health.node_settings import EXPLICIT_INDEX, SHARD_LIMIT
 from worker.health.observe import fact, require
 from worker.health.snapshot import IndexSize, ShardUsage, Unobserved
 
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from worker.health.cluster_facts import ClusterFacts
     from worker.health.index_facts import IndexFacts
     from worker.settings import Settings
-
-_LIMIT = "cluster.max_shards_per_node"
-EXPLICIT_INDEX = "rest.action.multi.allow_explicit_index"
 
 # On Amazon's domains, from OpenSearch 2.17 on, memory decides: 1,000 shards for each 16 GiB of a node's heap.
 # docs.aws.amazon.com/opensearch-service/latest/developerguide/bp-sharding.html
@@ -36,27 +34,10 @@ class ShardFacts:
     def __init__(self, settings: Settings, cluster: ClusterFacts, indices: IndexFacts, now: datetime) -> None:
         self._settings, self._cluster, self._indices, self._now = settings, cluster, indices, now
 
-    @fact
-    def node_settings(self) -> dict[str, str]:
-        """Read two settings of the nodes, set or by default; {} on Serverless."""
-        if self._settings.is_serverless:
-            return {}
-        options = {"include_defaults": "true", "filter_path": f"*.{_LIMIT},*.{EXPLICIT_INDEX}"}
-        response: Any = self._cluster.ask("GET", "/_cluster/settings", params=options)
-        values: dict[str, str] = {}
-        for scope in ("defaults", "persistent", "transient"):  # the last one wins
-            for name in (_LIMIT, EXPLICIT_INDEX):
-                value = response.get(scope, {})
-                for part in name.split("."):
-                    value = value.get(part, {})
-                if not isinstance(value, dict):
-                    values[name] = str(value)
-        return values
-
     @property
     def allows_explicit_index(self) -> bool | None:
         """Whether a bulk request may name the index of each document; None where the server does not say."""
-        value = require(self.node_settings).get(EXPLICIT_INDEX)
+        value = require(self._cluster.node_settings).get(EXPLICIT_INDEX)
         return None if value is None else value.lower() != "false"
 
     @fact
@@ -75,7 +56,7 @@ class ShardFacts:
         return ShardUsage(cluster.shards, limit, per_day, self._days_left(cluster.shards, limit, per_day, sizes))
 
     def _limit(self, data_nodes: int) -> int | None:
-        configured = require(self.node_settings).get(_LIMIT)
+        configured = require(self._cluster.node_settings).get(SHARD_LIMIT)
         limit = int(configured) * data_nodes if configured else None
         if not self._is_limited_by_heap():
             return limit

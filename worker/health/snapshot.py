@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from worker.health.flow_snapshot import ConsumerProcess, WriteBlocks
+
 RATE_WINDOW = timedelta(minutes=15)  # of throughput, and of the age of the oldest message
 ERROR_WINDOW = timedelta(hours=1)  # of the function's errors and throttles
 
@@ -145,12 +147,16 @@ class TrailState:
 class BucketLag:
     """How far the index lags behind the bucket: the newest file, and files newer than the last one indexed, per folder.
 
-    `oldest_unindexed` is the upload of the oldest of those `unindexed` files.
+    `oldest_unindexed` is the upload of the oldest of those `unindexed` files. `passed_over` files are older than an
+    indexed one of their folder, and not in the index. `folders_read` of the bucket's `folders` were looked at.
     """
 
     newest: datetime
     unindexed: int
     oldest_unindexed: datetime | None
+    passed_over: int = 0
+    folders_read: int = 0
+    folders: int = 0
 
 
 # OpenSearch
@@ -178,10 +184,11 @@ class ClusterState:
 
 @dataclass(frozen=True, slots=True)
 class DiskUsage:
-    """The disk of the fullest node."""
+    """The disk of the fullest node; below `blocking_bytes` free the cluster blocks writes, None where not known."""
 
     used_percent: float
     free_bytes: int
+    blocking_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,13 +214,18 @@ class ShardUsage:
 class TemplateState:
     """The index template: its version, None when none is trailsink's, and the version of this trailsink.
 
-    `changed` names fields that the template should have, and lacks or has with another type.
+    `changed` names fields and settings that are not as they should be, `shadow` another template that wins over it.
+    `partition` is the one that the template was made for. Each is "" where there is none.
     """
 
     name: str
     version: int | None
     expected: int
     changed: Sequence[str] = ()
+    exists: bool = True
+    shadow: str = ""
+    partition: str = ""
+    expected_partition: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +233,7 @@ class RetentionState:
     """Days that the settings ask for (0: for ever), and the policy of the cluster, by its description.
 
     `policy` is "" where there is none, and None where it may not be read. `expected` is the description of the policy
-    that `trailsink setup` would create. `has_ism` is False for a server without the plugin.
+    that `trailsink setup` would create. `has_ism` is False without the plugin, `is_set` where nobody set days.
     """
 
     days: int
@@ -229,6 +241,7 @@ class RetentionState:
     expected: str = ""
     has_ism: bool = True
     read_only_days: int = 0
+    is_set: bool = True
 
     @property
     def request(self) -> str:
@@ -262,6 +275,7 @@ class IndexSize:
     size_bytes: int
     shards: int = 0  # all copies
     created: datetime | None = None
+    is_closed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,3 +306,5 @@ class Snapshot:
     indices: Observed[Sequence[IndexSize]]
     shards: Observed[ShardUsage | None] = None
     ledger: Observed[LedgerState | None] = None
+    processes: Observed[Sequence[ConsumerProcess]] = ()
+    writes: Observed[WriteBlocks | None] = None

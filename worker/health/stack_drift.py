@@ -16,6 +16,17 @@ if TYPE_CHECKING:
 
     from worker.health.findings import Finding
 
+# docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/view-stack-events.html
+_COMPLETE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE")
+_USABLE = (
+    *_COMPLETE,
+    "UPDATE_IN_PROGRESS",
+    "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS",
+    "UPDATE_ROLLBACK_COMPLETE",
+    "UPDATE_ROLLBACK_IN_PROGRESS",
+    "UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS",
+)
+
 # Where `trailsink deploy` puts a bundle: the name is the hash of its content.
 _DEPLOYED_BUNDLE = re.compile(r"trailsink/([0-9a-f]{64})\.zip")
 
@@ -24,7 +35,8 @@ _DEPLOYED_BUNDLE = re.compile(r"trailsink/([0-9a-f]{64})\.zip")
 class StackDrift:
     """A stack and what it would be made from today.
 
-    `template` is the stack's own, "" where it may not be read. `bundle_key` is the S3 key of the functions' bundle, and
+    `status` and `reason` are CloudFormation's. `template` is the stack's own, "" where it may not be read.
+    `bundle_key` is the S3 key of the functions' bundle, and
     `functions` the digest of the code that each function runs, by its name, {} where it may not be read. `own_bundle`
     is None when no bundle was built here.
     """
@@ -35,15 +47,38 @@ class StackDrift:
     functions: Mapping[str, str]
     own_template: str
     own_bundle: bytes | None
+    status: str = "CREATE_COMPLETE"
+    reason: str = ""
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether the stack has its parts: what failed, or is being created or deleted, has not."""
+        return self.status in _USABLE
 
     def findings(self) -> Iterator[Finding]:
-        """Run both checks."""
-        yield from self.compare_templates()
-        yield from self.compare_bundles()
+        """Run all checks; of a stack without its parts, only its state."""
+        yield from self.check_status()
+        if self.is_usable:
+            yield from self.compare_templates()
+            yield from self.compare_bundles()
 
     @property
     def _upgrade(self) -> str:
         return f"trailsink deploy --stack {self.stack}"
+
+    @check("stack")
+    def check_status(self) -> Iterator[Judgement]:
+        """Check the state of the stack itself: nothing is known of the parts of one that failed."""
+        reason = f": {self.reason.rstrip('.')}" if self.reason else ""
+        evidence = f"the stack {self.stack} is {self.status}{reason}"
+        if self.status.startswith("DELETE"):
+            yield Judgement.fault(evidence, f"trailsink destroy --stack {self.stack}")
+        elif not self.is_usable:
+            yield Judgement.fault(evidence, self._upgrade)
+        elif self.status not in _COMPLETE:
+            yield Judgement.warning(evidence, self._upgrade)
+        else:
+            yield Judgement.ok(evidence)
 
     @check("template")
     def compare_templates(self) -> Iterator[Judgement]:

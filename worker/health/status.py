@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from worker.health.findings import CheckStatus, worst
+from worker.health.flow_rules import judge_days, missing_days
 from worker.health.rules import (
-    judge_bucket_lag,
     judge_disk,
-    judge_freshness,
     judge_function_errors,
     judge_health,
     judge_ledger,
@@ -19,19 +17,15 @@ from worker.health.rules import (
     judge_mappings,
     judge_oldest_message,
     judge_reserved_concurrency,
-    judge_retention,
     judge_shards,
-    judge_template,
     judge_trails,
 )
 from worker.health.snapshot import (
     RATE_WINDOW,
-    BucketLag,
     ClusterState,
     ConsumerState,
     DeadLetterState,
     DiskUsage,
-    IndexFreshness,
     IndexSize,
     LedgerState,
     Observed,
@@ -45,12 +39,14 @@ from worker.health.snapshot import (
     TrailState,
     Unobserved,
 )
+from worker.health.status_flow import Line, advice, describe_lag, describe_processes, describe_writes, iso_offset
+from worker.health.template_rules import judge_retention, judge_template
 from worker.humanize import format_duration, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
 
-    from worker.health.findings import Judgement
 
 # One screen has no room for a year of days.
 _DAYS_SHOWN = 7
@@ -92,28 +88,26 @@ def report(snapshot: Snapshot) -> StatusReport:
     parts = (
         _part("queue", snapshot.queue, _describe_queue, unobserved=fault),
         _part("dead letters", snapshot.dead_letters, _describe_letters, unobserved=fault),
-        _part("consumer", snapshot.consumer, _describe_consumer),
+        _part("consumer", snapshot.consumer, lambda consumer: _describe_consumer(consumer, snapshot)),
         _part("throughput", snapshot.throughput, _describe_throughput),
         _part("trail", snapshot.trails, lambda trails: _describe_trails(trails, now)),
-        _part("lag", snapshot.freshness, lambda freshness: _describe_lag(freshness, snapshot.bucket_lag, now)),
+        _part("lag", snapshot.freshness, lambda freshness: describe_lag(freshness, snapshot)),
         _part("cluster", snapshot.cluster, _describe_cluster, unobserved=fault),
         _part("disk", snapshot.disk, _describe_disk),
         _part("shards", snapshot.shards, _describe_shards),
+        _part("writes", snapshot.writes, describe_writes),
         _part("template", snapshot.template, _describe_template),
         _part("retention", snapshot.retention, _describe_retention),
         _part("ledger", snapshot.ledger, lambda ledger: _describe_ledger(ledger, now)),
-        _part("indices", snapshot.indices, _describe_indices),
+        _part("indices", snapshot.indices, lambda indices: _describe_indices(indices, now)),
     )
     return StatusReport(now, parts)
-
-
-_Line: TypeAlias = tuple[CheckStatus, str, dict[str, Any]]  # with the text and the facts
 
 
 def _part(
     name: str,
     observed: Observed[T],
-    describe: Callable[[T], _Line],
+    describe: Callable[[T], Line],
     *,
     unobserved: CheckStatus = CheckStatus.UNKNOWN,
 ) -> StatusPart:
@@ -123,12 +117,7 @@ def _part(
     return StatusPart(name, CheckStatus.UNKNOWN if status is CheckStatus.NOT_CHECKED else status, text, facts)
 
 
-def _advice(judgement: Judgement) -> str:
-    """Return evidence and fix, for parts whose fix is short."""
-    return f"{judgement.evidence}; {judgement.fix}" if judgement.fix else judgement.evidence
-
-
-def _describe_queue(queue: QueueState) -> _Line:
+def _describe_queue(queue: QueueState) -> Line:
     delayed = f", {queue.delayed:,} delayed" if queue.delayed else ""
     oldest = "" if queue.oldest_seconds is None else f", oldest {format_duration(queue.oldest_seconds)}"
     facts = {
@@ -141,7 +130,7 @@ def _describe_queue(queue: QueueState) -> _Line:
     return judge_oldest_message(queue.oldest_seconds or 0).status, text, facts
 
 
-def _describe_letters(letters: DeadLetterState) -> _Line:
+def _describe_letters(letters: DeadLetterState) -> Line:
     judgement = judge_letters(letters.number)
     facts = {"number": letters.number, "oldest_seconds": letters.oldest_seconds, "by_reason": letters.reasons}
     if not letters.number:
@@ -152,10 +141,10 @@ def _describe_letters(letters: DeadLetterState) -> _Line:
     return judgement.status, f"{letters.number:,}{oldest}{details}", facts
 
 
-def _describe_consumer(consumer: ConsumerState) -> _Line:
-    mappings = judge_mappings(consumer.mappings)
+def _describe_consumer(consumer: ConsumerState, snapshot: Snapshot) -> Line:
     if not consumer.mappings:
-        return mappings.status, mappings.evidence, {}
+        return describe_processes(snapshot)
+    mappings = judge_mappings(consumer.mappings)
     mapping, reserved, reason = consumer.mappings[0], None, ""
     if isinstance(consumer.reserved_concurrency, Unobserved):
         reason = consumer.reserved_concurrency.why
@@ -184,7 +173,7 @@ def _describe_consumer(consumer: ConsumerState) -> _Line:
     return status, "; ".join([f"{mapping.state}, {limit}", *details]), facts
 
 
-def _describe_throughput(throughput: Throughput) -> _Line:
+def _describe_throughput(throughput: Throughput) -> Line:
     text = f"{throughput.files:,.1f} files, {throughput.records:,.0f} records a minute by {throughput.source}"
     facts = {
         "files_per_minute": throughput.files,
@@ -194,13 +183,13 @@ def _describe_throughput(throughput: Throughput) -> _Line:
     return CheckStatus.OK, f"{text}, last {format_duration(RATE_WINDOW)}", facts
 
 
-def _describe_trails(trails: Sequence[TrailState], now: datetime) -> _Line:
+def _describe_trails(trails: Sequence[TrailState], now: datetime) -> Line:
     judgements = judge_trails(trails, now)
     members = [
         {
             "name": trail.name,
             "logging": trail.logging,
-            "delivered": _iso(trail.delivered),
+            "delivered": iso_offset(trail.delivered),
             "error": trail.delivery_error,
         }
         for trail in trails
@@ -210,26 +199,7 @@ def _describe_trails(trails: Sequence[TrailState], now: datetime) -> _Line:
     return worst(judgement.status for judgement in judgements), text, facts
 
 
-def _describe_lag(freshness: IndexFreshness, lag: Observed[BucketLag | None], now: datetime) -> _Line:
-    judgement = judge_freshness(freshness, now)
-    facts: dict[str, Any] = {"newest_event": _iso(freshness.event), "newest_indexed": _iso(freshness.indexed)}
-    if freshness.event is None or freshness.indexed is None:
-        return judgement.status, judgement.evidence, facts
-    facts["seconds"] = round((now - freshness.event).total_seconds())
-    match lag:
-        case BucketLag():
-            facts |= {"newest_file": _iso(lag.newest), "files_since": lag.unindexed}
-            bucket = judge_bucket_lag(lag, now)
-            # Nothing was indexed for hours, although there were files to index.
-            is_stuck = judgement.status is bucket.status is CheckStatus.WARNING
-            status = CheckStatus.FAULT if is_stuck else worst([judgement.status, bucket.status])
-            return status, f"{judgement.evidence}; {bucket.evidence}", facts
-        case Unobserved():
-            return judgement.status, f"{judgement.evidence}; bucket: {lag.why}", facts
-    return judgement.status, judgement.evidence, facts
-
-
-def _describe_cluster(cluster: ClusterState) -> _Line:
+def _describe_cluster(cluster: ClusterState) -> Line:
     facts = {
         "server": cluster.server,
         "health": cluster.health,
@@ -240,13 +210,13 @@ def _describe_cluster(cluster: ClusterState) -> _Line:
     return judgement.status, judgement.evidence, facts
 
 
-def _describe_disk(disk: DiskUsage | None) -> _Line:
+def _describe_disk(disk: DiskUsage | None) -> Line:
     facts = {"used_percent": disk.used_percent, "free_bytes": disk.free_bytes} if disk else {}
     judgement = judge_disk(disk)
     return judgement.status, judgement.evidence, facts
 
 
-def _describe_shards(shards: ShardUsage | None) -> _Line:
+def _describe_shards(shards: ShardUsage | None) -> Line:
     judgement = judge_shards(shards)
     facts: dict[str, Any] = {}
     if shards:
@@ -255,37 +225,38 @@ def _describe_shards(shards: ShardUsage | None) -> _Line:
     return judgement.status, judgement.evidence, facts
 
 
-def _describe_template(template: TemplateState) -> _Line:
+def _describe_template(template: TemplateState) -> Line:
     judgement = judge_template(template)
-    return judgement.status, _advice(judgement), {"version": template.version, "expected": template.expected}
+    return judgement.status, advice(judgement), {"version": template.version, "expected": template.expected}
 
 
-def _describe_retention(retention: RetentionState | None) -> _Line:
+def _describe_retention(retention: RetentionState | None) -> Line:
     facts = {"days": retention.days, "policy": retention.policy} if retention else {}
     judgement = judge_retention(retention)
-    return judgement.status, _advice(judgement), facts
+    return judgement.status, advice(judgement), facts
 
 
-def _describe_ledger(ledger: LedgerState | None, now: datetime) -> _Line:
+def _describe_ledger(ledger: LedgerState | None, now: datetime) -> Line:
     if ledger is None:
         return CheckStatus.OK, "switched off", {}
     judgement = judge_ledger(ledger, now)
-    facts = {"newest_file": _iso(ledger.newest), "accounts": ledger.accounts, "silent": list(ledger.silent)}
+    facts = {"newest_file": iso_offset(ledger.newest), "accounts": ledger.accounts, "silent": list(ledger.silent)}
     return judgement.status, judgement.evidence, facts
 
 
-def _describe_indices(indices: Sequence[IndexSize]) -> _Line:
+def _describe_indices(indices: Sequence[IndexSize], now: datetime) -> Line:
     events, size = sum(index.events for index in indices), sum(index.size_bytes for index in indices)
     each = [{"name": index.name, "events": index.events, "size_bytes": index.size_bytes} for index in indices]
     text = f"{len(indices):,} with {events:,} events in {format_size(size)}"
-    return CheckStatus.OK, text, {"number": len(indices), "events": events, "size_bytes": size, "each": each}
+    days = missing_days((index.name for index in indices), now)
+    facts = {"number": len(indices), "events": events, "size_bytes": size, "each": each}
+    if not days:
+        return CheckStatus.OK, text, facts
+    judgement = judge_days(days)
+    return judgement.status, f"{text}; {advice(judgement)}", facts | {"missing_days": [str(day) for day in days]}
 
 
 def newest_indices(part: StatusPart) -> list[Mapping[str, Any]]:
     """Return the newest few of the indices in a part, for one screen; the undated ones are no days."""
     dated = [index for index in part.facts.get("each", []) if not _UNDATED.search(index["name"])]
     return sorted(dated, key=lambda index: str(index["name"]), reverse=True)[:_DAYS_SHOWN]
-
-
-def _iso(time: datetime | None) -> str | None:
-    return time.astimezone(UTC).isoformat(timespec="seconds") if time else None

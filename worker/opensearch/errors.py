@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from opensearchpy.exceptions import ConnectionError as NoConnection
 from opensearchpy.exceptions import OpenSearchException, SSLError, TransportError
-from urllib3.exceptions import ProxyError
+from urllib3.exceptions import NameResolutionError, ProxyError
 
 from worker.errors import IndexUnavailable, SetupError
 
@@ -82,7 +82,10 @@ def connection_fault(error: TransportError) -> str:
         return "its certificate is not trusted (TRAILSINK_OPENSEARCH_CA_FILE names a private authority)"
     if any(isinstance(cause, ProxyError) for cause in _causes(error.info)):
         return "no connection through the proxy that HTTPS_PROXY or HTTP_PROXY names"
-    return "the request timed out" if error.status_code == "TIMEOUT" else "no connection"
+    if error.status_code == "TIMEOUT":
+        return "the request timed out"
+    is_unknown = any(isinstance(cause, NameResolutionError) for cause in _causes(error.info))
+    return "no connection: its host name is not known" if is_unknown else "no connection"
 
 
 def _causes(error: object) -> Iterator[object]:

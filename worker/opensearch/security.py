@@ -33,6 +33,11 @@ def role_name(prefix: str) -> str:
     return f"trailsink-loader-{prefix}"
 
 
+def heartbeat_index(prefix: str) -> str:
+    """Return the name of the index that holds the heartbeats of the consumers of a prefix."""
+    return f"trailsink-consumers-{prefix}"
+
+
 def loader_role(prefix: str) -> dict[str, Any]:
     """Return the smallest role that can load, found by leaving out one permission at a time.
 
@@ -49,7 +54,16 @@ def loader_role(prefix: str) -> dict[str, Any]:
                     "indices:data/write/bulk[s]",
                     "indices:data/write/index",
                 ],
-            }
+            },
+            # The heartbeat of `trailsink run`, without which `trailsink status` cannot see the process.
+            {
+                "index_patterns": [heartbeat_index(prefix)],
+                "allowed_actions": [
+                    "indices:admin/create",
+                    "indices:data/write/bulk[s]",
+                    "indices:data/write/index",
+                ],
+            },
         ],
     }
 
@@ -79,7 +93,10 @@ def examiner_role(prefix: str, *, retention: bool) -> dict[str, Any]:
     actions = ["indices:admin/mappings/get", "indices:data/read/search", *monitoring]
     return {
         "cluster_permissions": permissions,
-        "index_permissions": [{"index_patterns": [f"{prefix}-*", ledger_pattern(prefix)], "allowed_actions": actions}],
+        "index_permissions": [
+            {"index_patterns": [f"{prefix}-*", ledger_pattern(prefix)], "allowed_actions": actions},
+            {"index_patterns": [heartbeat_index(prefix)], "allowed_actions": ["indices:data/read/search"]},
+        ],
     }
 
 

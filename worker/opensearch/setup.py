@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from hashlib import sha256
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -18,8 +17,16 @@ from opensearchpy.exceptions import NotFoundError, OpenSearchException, Transpor
 
 from worker.errors import SetupError
 from worker.opensearch.errors import NOT_OPENSEARCH, classify_error, translate_errors
+from worker.opensearch.index_upgrade import add_missing_fields
 from worker.opensearch.ledger_setup import install_ledger
-from worker.opensearch.schema import POLICIES, VERSION, index_policy, index_template, name_of
+from worker.opensearch.partition import check_partition, other_partition
+from worker.opensearch.retention import attach_policy, put_policy, remove_policy
+from worker.opensearch.schema import VERSION, index_policy, index_template, name_of
+from worker.opensearch.template_content import (
+    changed_parts,
+    shadowing_template,
+    with_additions,
+)
 from worker.pipeline.limits import Partition
 
 if TYPE_CHECKING:
@@ -65,6 +72,10 @@ class SetupOptions:
     read_only_days: int = 0
     ledger: bool = True
     ledger_days: int = 0
+    leaves_policy: bool = False  # without days, leave a policy that exists
+    force: bool = False  # replace what others made, and say what
+    shards: int | None = None  # primary shards of an index; without it, those of an existing template are kept
+    existing: bool = False  # bring the indices that exist to the template and the policy
 
     @property
     def policy(self) -> dict[str, Any] | None:
@@ -79,20 +90,28 @@ class SetupOptions:
         return ", ".join(parts)
 
 
-def check_template(client: OpenSearch, index_prefix: str) -> None:
-    """Raise SetupError unless the cluster has our index template; IndexUnavailable when it does not answer.
+def check_template(client: OpenSearch, index_prefix: str, partition: Partition | None = None) -> None:
+    """Raise SetupError unless the cluster has our index template, made for this partition of time.
 
-    Indices created without the template would guess their fields. A role that may only load may not read templates:
-    then there is nothing to check.
+    Indices created without the template would guess their fields. With another partition, events would be doubled. A
+    role that may only load may not read templates: then there is nothing to check. Raises IndexUnavailable when the
+    cluster does not answer.
     """
     name = name_of(index_prefix)
     try:
-        client.indices.get_index_template(name=name)
+        response: Any = client.indices.get_index_template(name=name)
     except NotFoundError as error:
         raise SetupError(f"The cluster has no index template {name}: run `trailsink setup` first.") from error
     except OpenSearchException as error:
         if not (isinstance(error, TransportError) and error.status_code == HTTPStatus.FORBIDDEN):
             raise classify_error(error) from error
+        return
+    meta = response["index_templates"][0]["index_template"].get("_meta") or {}
+    if meta.get("owner") != "trailsink":
+        raise SetupError(f"trailsink did not create the index template {name}: run `trailsink setup --force` first.")
+    current = meta.get("partition")
+    if partition and current and current != partition:
+        raise SetupError(other_partition(index_prefix, current, partition))
 
 
 def install(client: OpenSearch, options: SetupOptions) -> Iterator[str]:
@@ -104,11 +123,8 @@ def install(client: OpenSearch, options: SetupOptions) -> Iterator[str]:
         server = SERVERLESS if options.serverless else find_server(client)
         yield f"Found {server.name} {server.version}".rstrip() + "."
         yield f"Mapping: {'compatibility' if server.compatible else 'full'}, because {server.why}."
-        if options.policy:
-            yield _put_policy(client, options, options.policy)
-        else:
-            yield "Retention: not configured; indices are kept."
-        yield _put_template(client, options, server)
+        yield from _put_policy(client, options)
+        yield from _put_template(client, options, server)
         if options.ledger:
             yield from install_ledger(
                 client,
@@ -117,6 +133,10 @@ def install(client: OpenSearch, options: SetupOptions) -> Iterator[str]:
                 replicas=options.replicas,
                 serverless=options.serverless,
             )
+        if options.existing:
+            yield from add_missing_fields(client, options.prefix, expected_fields(options.prefix, server))
+            if options.policy and not options.serverless:
+                yield from attach_policy(client, options.prefix)
 
 
 def find_server(client: OpenSearch) -> Server:
@@ -134,87 +154,98 @@ def find_server(client: OpenSearch) -> Server:
     return Server("OpenSearch", number, False, "OpenSearch 2.19 and newer index free-form fields as flat_object")
 
 
-def _put_policy(client: OpenSearch, options: SetupOptions, policy: dict[str, Any]) -> str:
-    name = name_of(options.prefix)
-    path = f"{POLICIES}/{name}"
+def _put_policy(client: OpenSearch, options: SetupOptions) -> Iterator[str]:
     if options.serverless:
-        return "Retention: Serverless has no ISM; set a lifecycle policy on the collection."
-    try:
-        existing: Any = client.transport.perform_request("GET", path)
-    except NotFoundError:
-        client.transport.perform_request("PUT", path, body=policy)
-        return f"Retention: policy {name} created, {options.policy_text}."
-    except TransportError as error:
-        if error.status_code == 400:  # "no handler found": the plugin is not installed
-            return "Retention: this server has no ISM plugin; indices are kept, delete old ones yourself."
-        raise
-    if _is_same_policy(existing["policy"], policy["policy"]):
-        return f"Retention: policy {name} already exists, {options.policy_text}."
-    version = {"if_seq_no": existing["_seq_no"], "if_primary_term": existing["_primary_term"]}
-    client.transport.perform_request("PUT", path, params=version, body=policy)
-    return f"Retention: policy {name} changed to {options.policy_text}; it applies to indices created from now on."
+        asked = "Serverless has no ISM; set a lifecycle policy on the collection."
+        yield f"Retention: {asked if options.policy else 'not configured; indices are kept.'}"
+    elif options.policy:
+        yield from put_policy(client, options.prefix, options.policy, options.policy_text)
+    else:
+        yield from remove_policy(client, options.prefix, is_asked_for=not options.leaves_policy)
 
 
-def _is_same_policy(existing: dict[str, Any], expected: dict[str, Any]) -> bool:
-    # The server adds defaults of its own to states and templates. The description contains the days, and the age what
-    # they mean.
-    return bool(existing.get("description") == expected["description"]) and _age(existing) == _age(expected)
-
-
-def _age(policy: dict[str, Any]) -> str:
-    """Return the age at which a policy deletes an index, "" where it is no policy of ours."""
-    match policy:
-        case {"states": [{"transitions": [{"conditions": {"min_index_age": str(age)}}, *_]}, *_]}:
-            return age
-        case _:
-            return ""
-
-
-def _put_template(client: OpenSearch, options: SetupOptions, server: Server) -> str:
+def _put_template(client: OpenSearch, options: SetupOptions, server: Server) -> Iterator[str]:
     name = name_of(options.prefix)
-    existing = templates(client)
-    replicas = _replicas(existing.get(name, {})) if options.replicas is None else options.replicas
-    body = index_template(options.prefix, compatible=server.compatible, replicas=replicas)
-    body["_meta"]["digest"] = sha256(msgspec.json.encode(body, order="sorted")).hexdigest()
-    _refuse_shadow(existing, name, body["priority"], options.prefix)
-    if name not in existing:
-        client.indices.put_index_template(name=name, body=body)
-        return f"Index template {name} version {VERSION} created, for {options.prefix}-*."
-    meta = existing[name].get("_meta") or {}
-    if meta.get("owner") != "trailsink":
-        raise SetupError(
-            f"The index template {name} exists, and trailsink did not create it; rename it or change the prefix."
-        )
-    if meta.get("digest") == body["_meta"]["digest"]:
-        return f"Index template {name} version {VERSION} already exists."
+    others = templates(client)
+    existing = others.get(name, {})
+    meta = existing.get("_meta") or {}
+    is_own = meta.get("owner") == "trailsink"
+    body = _template_body(options, server, others)
+    if existing and not is_own:
+        if not options.force:
+            raise SetupError(
+                f"The index template {name} exists, and trailsink did not create it; rename it, change the prefix, or"
+                " replace it with --force."
+            )
+        patterns = ", ".join(existing.get("index_patterns") or ())
+        yield f"Replacing the index template {name} of somebody else, for {patterns}."
     if int(meta.get("version", 0)) > VERSION:
         raise SetupError(
             f"The index template {name} was created by a newer trailsink (version {meta['version']}); use that one."
         )
+    yield from check_partition(
+        client, options.prefix, options.partition, str(meta.get("partition", "")), force=options.force
+    )
+    changed = changed_parts(body, existing) if is_own and meta.get("version") == VERSION else []
+    is_current = meta.get("digest") == body["_meta"]["digest"]
+    if is_own and is_current and not changed and existing.get("priority") == body["priority"]:
+        yield f"Index template {name} version {VERSION} already exists."
+        return
+    if is_current:
+        body = with_additions(body, existing)
     client.indices.put_index_template(name=name, body=body)
-    if meta.get("version") == VERSION:
-        return f"Index template {name} changed; it applies to new indices."
-    return f"Index template {name} upgraded from version {meta.get('version')} to {VERSION}; it applies to new indices."
+    yield _describe_change(name, options, meta, changed if is_current else [])
 
 
-def _replicas(template: dict[str, Any]) -> int | None:
-    """Return the number of replicas that a template sets, so that nobody has to pass it again."""
+def _describe_change(name: str, options: SetupOptions, meta: dict[str, Any], restored: list[str]) -> str:
+    """Say what became of the template: `meta` is of the one that existed, {} where none of ours did."""
+    if meta.get("owner") != "trailsink":
+        return f"Index template {name} version {VERSION} created, for {options.prefix}-*."
+    if meta.get("version") != VERSION:
+        old = meta.get("version")
+        return f"Index template {name} upgraded from version {old} to {VERSION}; it applies to new indices."
+    what = f"restored ({', '.join(restored)})" if restored else "changed"
+    return f"Index template {name} {what}; it applies to new indices."
+
+
+def _template_body(options: SetupOptions, server: Server, others: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """Return the template to put; raises SetupError when another would win over it, unless options force ours."""
+    name = name_of(options.prefix)
+    existing = others.get(name, {})
+    replicas = _number(existing, "number_of_replicas") if options.replicas is None else options.replicas
+    body = index_template(options.prefix, compatible=server.compatible, replicas=replicas)
+    shards = _number(existing, "number_of_shards") if options.shards is None else options.shards
+    if shards is not None:
+        body["template"]["settings"]["number_of_shards"] = shards
+    body["_meta"] |= {"prefix": options.prefix, "partition": str(options.partition)}
+    body["_meta"]["digest"] = sha256(msgspec.json.encode(body, order="sorted")).hexdigest()
+    # One that was raised above another's stays there.
+    if (existing.get("_meta") or {}).get("owner") == "trailsink":
+        body["priority"] = max(body["priority"], int(existing.get("priority") or 0))
+    shadow = shadowing_template(others, name, options.prefix, body["priority"])
+    if shadow and not options.force:
+        raise SetupError(
+            f"The index template {shadow[0]} also matches {options.prefix}-* and has a priority of {body['priority']}"
+            " or more; lower its priority, narrow its patterns, or raise trailsink's above it with --force."
+        )
+    if shadow:
+        body["priority"] = shadow[1] + 1
+    return body
+
+
+def expected_fields(prefix: str, server: Server) -> dict[str, Any]:
+    """Return the fields as this trailsink maps them on a server."""
+    fields: dict[str, Any] = index_template(prefix, compatible=server.compatible)["template"]["mappings"]["properties"]
+    return fields
+
+
+def _number(template: dict[str, Any], setting: str) -> int | None:
+    """Return a number that a template sets, so that nobody has to pass it again."""
     settings = template.get("template", {}).get("settings", {}).get("index", {})
-    return int(settings["number_of_replicas"]) if "number_of_replicas" in settings else None
+    return int(settings[setting]) if setting in settings else None
 
 
 def templates(client: OpenSearch) -> dict[str, dict[str, Any]]:
     """Return all index templates of a cluster by name, ours and others."""
     response: Any = client.indices.get_index_template()
     return {template["name"]: template["index_template"] for template in response["index_templates"]}
-
-
-def _refuse_shadow(existing: dict[str, dict[str, Any]], own_name: str, priority: int, prefix: str) -> None:
-    """Raise SetupError when another template would win over ours for our indices."""
-    for name, template in existing.items():
-        matches = any(fnmatchcase(f"{prefix}-2026-01-31", pattern) for pattern in template["index_patterns"])
-        if name != own_name and matches and template.get("priority", 0) >= priority:
-            raise SetupError(
-                f"The index template {name} also matches {prefix}-* and has a priority of {priority} or more;"
-                " lower its priority or narrow its patterns."
-            )

@@ -39,6 +39,7 @@ def invoke(*words: str) -> Result:
         (("--kind", "digest"), "'digest' is not one of"),
         (("--last", "30"), "30d"),
         (("--rate", "0"), "1<=x<=10000"),
+        (("--rate", "5", "--direct", "--dry-run"), "--rate is for the queue"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(words: tuple[str, ...], sentence: str) -> None:

@@ -47,12 +47,24 @@ def test_settings_are_read_from_outputs_and_parameters() -> None:
     assert settings.index_partition == "month"
 
 
-def test_values_that_a_stack_does_not_have_are_left_to_the_environment() -> None:
+def test_a_value_that_a_stack_does_not_have_is_not_among_its_settings() -> None:
     """An empty string is how CloudFormation says none."""
     assert (
         deployed(IndexPartition="", RetentionDays="").settings.keys().isdisjoint({"index_partition", "retention_days"})
     )
     assert deployed().trail_prefix == "o-1/AWSLogs/"
+
+
+def test_what_a_stack_does_not_have_is_never_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shell may be pointed at another pipeline, whose queue is well."""
+    for name in ("QUEUE_URL", "OPENSEARCH_URL", "BUCKET", "BUCKETS", "INDEX_PREFIX", "BUCKET_ACCOUNT"):
+        monkeypatch.setenv(f"TRAILSINK_{name}", "123456789012")
+    monkeypatch.setenv("TRAILSINK_OPENSEARCH_URL", "https://other.example.com")
+
+    settings = settings_of(DeployedStack("trail", {"IndexPrefix": "audit"}, "", "ROLLBACK_COMPLETE"))
+
+    assert (settings.queue_url, settings.opensearch_url, settings.bucket, settings.buckets) == ("", "", "", "")
+    assert (settings.index_prefix, settings.bucket_account) == ("audit", "")
 
 
 @pytest.mark.parametrize(

@@ -197,9 +197,19 @@ class FakeS3:
         assert Bucket == BUCKET
         return self.notifications
 
-    def list_objects_v2(self, *, Bucket: str, Prefix: str, StartAfter: str) -> dict[str, Any]:  # noqa: N803
+    def list_objects_v2(
+        self,
+        *,
+        Bucket: str,  # noqa: N803
+        Prefix: str,  # noqa: N803
+        StartAfter: str = "",  # noqa: N803
+        Delimiter: str = "",  # noqa: N803
+    ) -> dict[str, Any]:
         assert Bucket == BUCKET
         keys = sorted(key for key in self.objects if key.startswith(Prefix) and key > StartAfter)
+        if Delimiter:
+            names = {key[len(Prefix) :].partition(Delimiter)[0] for key in keys if Delimiter in key[len(Prefix) :]}
+            return {"CommonPrefixes": [{"Prefix": f"{Prefix}{name}{Delimiter}"} for name in sorted(names)]}
         return {"Contents": [{"Key": key, "LastModified": self.objects[key]} for key in keys]}
 
 
@@ -272,6 +282,7 @@ class FakeCluster:
             "/cloudtrail-*/_field_caps": {"fields": {}},
             "/cloudtrail-*/_mapping": {INDEX: {"mappings": mappings}},
             "/cloudtrail-*/_settings/index.blocks.*": {INDEX: {"settings": {}}},
+            "/trailsink-consumers-cloudtrail/_search": {"hits": {"hits": []}},
             "/_index_template": make_template(),
             "/_index_template/trailsink-files-cloudtrail": make_ledger_template(),
             "/trailsink-files-cloudtrail-*/_search": make_ledger(),

@@ -241,7 +241,7 @@ FACTS: list[tuple[str, FakePipeline, str, str, str]] = [
     ("no plugin", with_cluster(POLICY, NO_HANDLER), "retention", "retention", "warning"),
     ("none asked, no policy", with_cluster(POLICY, NO_POLICY, retention_days=0), "retention", "retention", "ok"),
     ("none asked, no plugin", with_cluster(POLICY, NO_HANDLER, retention_days=0), "retention", "retention", "ok"),
-    ("none asked, a policy", FakePipeline(settings={"retention_days": 0}), "retention", "retention", "ok"),
+    ("none asked, a policy", FakePipeline(settings={"retention_days": 0}), "retention", "retention", "fault"),
     ("policy denied", with_cluster(POLICY, refusal("ism/policy/get")), "retention", "retention", "unknown"),
     (
         "none asked, policy denied", with_cluster(POLICY, refusal("ism/policy/get"), retention_days=0),

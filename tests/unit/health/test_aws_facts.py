@@ -140,10 +140,10 @@ def test_the_trails_of_the_bucket_are_parsed() -> None:
     ]
 
 
-def test_uploads_start_with_the_file_itself() -> None:
-    """S3 lists what comes after a name, so the listing starts one character before."""
+def test_uploads_are_those_that_follow_a_name() -> None:
+    """S3 lists what comes after a name, without it."""
     times = {f"f/{name}": NOW for name in ("a", "aa", "b", "c")} | {"g/d": NOW}
 
-    uploads = facts(s3=FakeS3(objects=times)).uploads_from(BUCKET, "f/", "f/b")
+    uploads = facts(s3=FakeS3(objects=times)).uploads_after(BUCKET, "f/", "f/aa")
 
     assert [key for key, _ in uploads] == ["f/b", "f/c"]

@@ -52,7 +52,7 @@ def check(cluster: FakeCluster, **settings: Any) -> dict[str, Finding]:
             (200, {INDEX: {POLICY_ID: None}, "total_managed_indices": 0}),
             "retention of each index",
             "fault",
-            'POST /_plugins/_ism/add/cloudtrail-* {"policy_id": "trailsink-cloudtrail"}',
+            "trailsink setup --retention-days 90 --existing",
         ),
         (
             EXPLAIN,
@@ -88,7 +88,7 @@ def check(cluster: FakeCluster, **settings: Any) -> dict[str, Finding]:
             (200, {INDEX: {"mappings": {"properties": {"eventName": {"type": "text"}}}}}),
             "mapping",
             "fault",
-            f"{INDEX} has other fields than the template: @timestamp",
+            f"{INDEX} has other fields than the template: eventName, @timestamp",
         ),
         (DATED_SEARCH, refusal("indices:data/read/search"), "newest event", "not checked", "read/search"),
         ("/_cluster/health", refusal("cluster:monitor/health"), "health", "not checked", "cluster:monitor/health"),
@@ -159,7 +159,9 @@ def test_a_policy_that_nobody_asked_for_here_is_named() -> None:
     """Indices are deleted all the same, so "indices are kept" would be wrong."""
     found = check(FakeCluster(), retention_days=0)
 
-    assert found["retention"] == Finding(CheckStatus.OK, "retention", "Delete indices of trailsink after 90 days")
+    assert found["retention"].status is CheckStatus.FAULT
+    assert "the policy says: Delete indices of trailsink after 90 days" in found["retention"].evidence
+    assert found["retention"].fix == "trailsink setup --retention-days 0"
 
 
 @pytest.mark.parametrize(

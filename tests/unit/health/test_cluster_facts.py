@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.health.fake_pipeline import ISM, FakeCluster, make_policy, make_template, refusal
 from worker.errors import SetupError
-from worker.health.cluster_facts import ClusterFacts, differing_fields
+from worker.health.cluster_facts import ClusterFacts
 from worker.health.snapshot import (
     ClusterState,
     DiskUsage,
@@ -20,6 +20,7 @@ from worker.health.snapshot import (
     Unreachable,
 )
 from worker.opensearch.client import Client
+from worker.opensearch.template_content import differing_fields
 from worker.settings import Settings
 
 if TYPE_CHECKING:

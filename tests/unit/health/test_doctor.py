@@ -50,7 +50,9 @@ CHECKS = [
     "write blocks",
     "retention",
     "retention of each index",
+    "daily indices",
     "newest event",
+    "files in the bucket",
     "ledger template",
     "ledger",
 ]
@@ -84,7 +86,7 @@ def test_nothing_is_read_twice() -> None:
     assert cloudwatch.requests == [["oldest_message", "oldest_letter", "files", "records", "errors", "throttles"]]
     assert max(Counter(pipeline.session.created).values()) == 1
     repeated = {request for request, times in Counter(pipeline.cluster.requests).items() if times > 1}
-    # Once to see that it answers, once for the mapping that it needs. Two checks search for something of their own.
+    # Once to see that it answers, once for the mapping that it needs; each search asks another question.
     assert repeated == {("GET", "/"), ("POST", "/cloudtrail-*/_search")}
 
 

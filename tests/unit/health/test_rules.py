@@ -22,9 +22,7 @@ from worker.health.rules import (
     judge_oldest_letter,
     judge_oldest_message,
     judge_reserved_concurrency,
-    judge_retention,
     judge_shards,
-    judge_template,
     judge_trail,
     judge_trails,
 )
@@ -39,6 +37,7 @@ from worker.health.snapshot import (
     TemplateState,
     TrailState,
 )
+from worker.health.template_rules import judge_retention, judge_template
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -122,7 +121,8 @@ def reserved(maximum: int | None, number: int | None) -> Judgement:
         (lambda: judge_template(TemplateState("t", 2, 1)), "warning"),
         (lambda: judge_retention(None), "not checked"),
         (lambda: judge_retention(RetentionState(0, "")), "ok"),
-        (lambda: judge_retention(RetentionState(0, "p", has_ism=False)), "ok"),
+        (lambda: judge_retention(RetentionState(0, "p", has_ism=False)), "fault"),
+        (lambda: judge_retention(RetentionState(0, "p", is_set=False)), "warning"),
         (lambda: judge_retention(RetentionState(9, "", "p")), "fault"),
         (lambda: judge_retention(RetentionState(0, "", "p", read_only_days=7)), "fault"),
         (lambda: judge_retention(RetentionState(0, "p", "p", read_only_days=7)), "ok"),
@@ -153,7 +153,7 @@ def test_a_mapping_that_is_changed_still_consumes(state: str) -> None:
         (judge_template(TemplateState("t", 1, 2)), "trailsink setup"),
         (
             judge_template(TemplateState("t", 1, 1, ["a"])),
-            "DELETE /_index_template/t in the cluster, then trailsink setup",
+            "trailsink setup",
         ),
         (judge_retention(RetentionState(90, "30 days", "90 days")), "trailsink setup --retention-days 90"),
         (

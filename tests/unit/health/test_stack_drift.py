@@ -33,6 +33,7 @@ def compare(
 def test_a_stack_of_this_trailsink_is_well() -> None:
     """White space is no difference: CloudFormation may return the template in another layout."""
     assert compare() == {
+        "stack": Finding(CheckStatus.OK, "stack", "the stack prod is CREATE_COMPLETE"),
         "template": Finding(CheckStatus.OK, "template", "the stack prod has that of this trailsink"),
         "bundle": Finding(CheckStatus.OK, "bundle", "the functions run the one that is built here"),
     }
@@ -80,3 +81,25 @@ def test_code_that_is_not_what_its_key_names_is_a_fault(bundle: bytes | None) ->
 
     assert finding.status is CheckStatus.FAULT
     assert finding.evidence == f"prod-2 runs other code than {KEY} names: it was replaced"
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict", "fix"),
+    [
+        ("ROLLBACK_COMPLETE", "fault", "trailsink deploy --stack prod"),
+        ("CREATE_FAILED", "fault", "trailsink deploy --stack prod"),
+        ("CREATE_IN_PROGRESS", "fault", "trailsink deploy --stack prod"),
+        ("UPDATE_ROLLBACK_FAILED", "fault", "trailsink deploy --stack prod"),
+        ("DELETE_FAILED", "fault", "trailsink destroy --stack prod"),
+        ("UPDATE_ROLLBACK_COMPLETE", "warning", "trailsink deploy --stack prod"),
+    ],
+)
+def test_a_stack_that_failed_is_said_first(status: str, verdict: str, fix: str) -> None:
+    """A stack that was rolled back has no queue: the one of the environment is somebody else's."""
+    drift = StackDrift("prod", "A: 1", KEY, running(BUNDLE), "A: 1", BUNDLE, status, "No bucket.")
+
+    finding, *others = drift.findings()
+
+    assert (finding.status, finding.check, finding.fix) == (verdict, "stack", fix)
+    assert finding.evidence == f"the stack prod is {status}: No bucket"
+    assert bool(others) is (verdict == "warning")

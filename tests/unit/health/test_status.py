@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from worker.health.findings import CheckStatus
+from worker.health.flow_snapshot import WriteBlocks
 from worker.health.snapshot import (
     BucketLag,
     ClusterState,
@@ -48,7 +49,9 @@ WELL = Snapshot(
     indices=[IndexSize("cloudtrail-2026-03-01", 1_203_222, 512 << 20)],
     shards=ShardUsage(240, 1_000, 10.0, 76.0),
     ledger=LedgerState(NOW - timedelta(minutes=2), 14),
+    writes=WriteBlocks(),
 )
+IDLE = QueueState(0, 0, 0, None)
 
 
 def consumer(state: str = "Enabled", maximum: int | None = 10, reserved: Any = None, *figures: int) -> ConsumerState:
@@ -74,6 +77,7 @@ def test_a_pipeline_that_is_well_is_reported_in_one_line_each() -> None:
         "cluster": "green, opensearch 3.8.0, 3 nodes",
         "disk": "41 % used, 34.0 GiB free on the fullest node",
         "shards": "240 of 1,000 used, enough for 76d at 10.0 a day",
+        "writes": "no blocks",
         "template": "version 1",
         "retention": "none asked for; indices are kept",
         "ledger": "newest file 2m ago; 14 accounts, none silent",
@@ -109,7 +113,8 @@ DENIED = Unobserved("AccessDenied")
         ({"consumer": consumer("Enabled", None, None, 3, 0)}, "consumer", "warning", "3 errors"),
         ({"consumer": consumer("Enabled", None, None, 0, 7)}, "consumer", "warning", "7 throttles"),
         ({"consumer": ConsumerState([MAPPING, MAPPING])}, "consumer", "warning", "2 mappings share the queue"),
-        ({"consumer": ConsumerState([])}, "consumer", "unknown", "trailsink run has to consume"),
+        ({"consumer": ConsumerState([]), "queue": IDLE}, "consumer", "unknown", "trailsink run has to consume"),
+        ({"consumer": ConsumerState([])}, "consumer", "warning", "3 messages wait"),
         ({"consumer": DENIED}, "consumer", "unknown", "AccessDenied"),
         ({"trails": [TrailState("t", "b", False, None, "")]}, "trail", "fault", "t is not logging"),
         (
@@ -117,15 +122,20 @@ DENIED = Unobserved("AccessDenied")
             "trail", "fault", "t cannot deliver: NoSuchBucket",
         ),
         ({"trails": []}, "trail", "unknown", "none of this account"),
-        ({"freshness": IndexFreshness(None, None)}, "lag", "warning", "no event is in the index"),
-        ({"freshness": STALE}, "lag", "warning", "indexed 3h ago"),
+        ({"freshness": IndexFreshness(None, None), "queue": IDLE}, "lag", "warning", "no event is in the index"),
+        ({"freshness": IndexFreshness(None, None)}, "lag", "fault", "no event is in the index, and 3 messages wait"),
+        ({"freshness": STALE, "queue": IDLE}, "lag", "warning", "indexed 3h ago"),
+        ({"freshness": STALE}, "lag", "fault", "indexed 3h ago, and 3 messages wait"),
         ({"bucket_lag": BucketLag(NOW, 4, NOW - HOURS)}, "lag", "warning", "4 not in the index"),
         ({"bucket_lag": BucketLag(NOW, 4, NOW - HOURS / 6)}, "lag", "ok", "file 0s old"),
         (
-            {"bucket_lag": BucketLag(NOW, 4, NOW - HOURS), "freshness": STALE},
+            {"bucket_lag": BucketLag(NOW, 4, NOW - HOURS), "freshness": STALE, "queue": IDLE},
             "lag", "fault", "indexed 3h ago; file 0s old, 4 not in the index",
         ),
-        ({"bucket_lag": BucketLag(NOW, 4, NOW - HOURS / 6), "freshness": STALE}, "lag", "warning", "file 0s old"),
+        (
+            {"bucket_lag": BucketLag(NOW, 4, NOW - HOURS / 6), "freshness": STALE, "queue": IDLE},
+            "lag", "warning", "file 0s old",
+        ),
         ({"bucket_lag": DENIED}, "lag", "ok", "bucket: AccessDenied"),
         ({"bucket_lag": None}, "lag", "ok", "indexed 1m ago"),
         ({"freshness": Unobserved("the cluster cannot be checked")}, "lag", "unknown", "cannot be checked"),
@@ -144,7 +154,8 @@ DENIED = Unobserved("AccessDenied")
         ({"retention": RetentionState(30, "", "30", has_ism=False)}, "retention", "warning", "no ISM plugin"),
         ({"retention": RetentionState(30, "30", "30")}, "retention", "ok", "30"),
         ({"retention": RetentionState(30, "90", "30")}, "retention", "fault", "30 days asked for, the policy says: 90"),
-        ({"retention": RetentionState(0, "30")}, "retention", "ok", "30"),
+        ({"retention": RetentionState(0, "30")}, "retention", "fault", "30"),
+        ({"retention": RetentionState(0, "30", is_set=False)}, "retention", "warning", "30"),
         ({"retention": RetentionState(0, None)}, "retention", "ok", "none asked for"),
         ({"retention": None}, "retention", "unknown", "Serverless has no ISM"),
         ({"throughput": Unobserved("x")}, "throughput", "unknown", "x"),
@@ -174,7 +185,8 @@ def test_the_figures_are_there_for_programs() -> None:
     }
     assert facts["lag"] == {
         "newest_event": "2026-03-01T11:54:00+00:00", "newest_indexed": "2026-03-01T11:59:00+00:00", "seconds": 360,
-        "newest_file": "2026-03-01T11:58:00+00:00", "files_since": 0,
+        "newest_file": "2026-03-01T11:58:00+00:00", "files_since": 0, "files_passed_over": 0,
+        "folders_read": 0, "folders": 0,
     }  # fmt: skip
     assert facts["template"] == {"version": 1, "expected": 1}
     assert facts["retention"] == {"days": 0, "policy": ""}

@@ -168,7 +168,7 @@ def test_the_retention_policy_deletes_our_indices_after_its_days() -> None:
     assert kept["transitions"] == [{"state_name": "deleted", "conditions": {"min_index_age": "31d"}}]
     assert policy["default_state"] == kept["name"] == "kept"
     assert "delete" in deleted["actions"][0]
-    assert policy["ism_template"][0]["index_patterns"] == ["trail-*"]
+    assert policy["ism_template"][0]["index_patterns"] == ["trail-2*", "trail-undated*"]
     assert "30 days" in policy["description"]
 
 

@@ -28,7 +28,11 @@ def test_the_loader_may_only_write() -> None:
             {
                 "index_patterns": ["cloudtrail-*", "trailsink-files-cloudtrail-*"],
                 "allowed_actions": ["indices:admin/create", "indices:data/write/bulk[s]", "indices:data/write/index"],
-            }
+            },
+            {
+                "index_patterns": ["trailsink-consumers-cloudtrail"],
+                "allowed_actions": ["indices:admin/create", "indices:data/write/bulk[s]", "indices:data/write/index"],
+            },
         ],
     }
 

@@ -36,6 +36,8 @@ class FakeCluster:
             return self.refuse[path], {"error": kind, "status": self.refuse[path]}
         if path == "/":
             return 200, {"name": "node", "version": self.version}
+        if path.startswith("/_plugins/_ism/remove/"):
+            return 200, {"updated_indices": 0, "failures": False, "failed_indices": []}
         if path.startswith("/_plugins/_ism/policies/"):
             return self._policy(method, path, query, body)
         if path.startswith("/_index_template"):
@@ -52,6 +54,9 @@ class FakeCluster:
             # The server adds defaults of its own.
             policy = existing[0]["policy"] | {"last_updated_time": 1_764_000_000_000, "schema_version": 21}
             return 200, {"_id": "trailsink-trail", "_seq_no": existing[1], "_primary_term": 4, "policy": policy}
+        if method == "DELETE":
+            del self.policies[path]
+            return 200, {"_id": "trailsink-trail", "result": "deleted"}
         expected = {"if_seq_no": [str(existing[1])], "if_primary_term": ["4"]} if existing else {}
         if query != expected:
             return 409, {"error": {"type": "version_conflict_engine_exception", "reason": "x"}, "status": 409}
@@ -102,7 +107,9 @@ def test_only_our_policy_and_our_template_are_written() -> None:
     run(cluster, replicas=0)
 
     policy, template, _ = (body for method, _, _, body in cluster.requests if method == "PUT")
-    assert policy["policy"]["ism_template"][0]["index_patterns"] == template["index_patterns"] == ["trail-*"]
+    assert template["index_patterns"] == ["trail-*"]
+    # Not another tool's trail-insights-2026: its indices are not ours to delete.
+    assert policy["policy"]["ism_template"][0]["index_patterns"] == ["trail-2*", "trail-undated*"]
     assert policy["policy"]["states"][0]["transitions"][0]["conditions"] == {"min_index_age": "31d"}
     assert template["template"]["settings"]["number_of_replicas"] == 0
     assert template["template"]["mappings"]["properties"]["requestParameters"] == {"type": "flat_object"}
@@ -179,7 +186,7 @@ def test_another_partition_changes_the_existing_policy() -> None:
     cluster = FakeCluster()
     run(cluster)
 
-    lines = run(cluster, partition=Partition.MONTH)
+    lines = run(cluster, partition=Partition.MONTH, force=True)
 
     assert "changed to 30 days" in lines[2]
     assert cluster.policies[POLICY][0]["policy"]["states"][0]["transitions"][0]["conditions"] == {
@@ -206,6 +213,19 @@ def test_without_retention_no_policy_is_created() -> None:
 
     assert cluster.written == [TEMPLATE, LEDGER]
     assert lines[2] == "Retention: not configured; indices are kept."
+
+
+def test_no_retention_any_more_removes_the_policy() -> None:
+    """It went on deleting an audit log, while the output said that indices are kept."""
+    cluster = FakeCluster()
+    run(cluster, retention_days=365)
+
+    named = run(cluster, retention_days=0, leaves_policy=True)
+    removed = run(cluster, retention_days=0)
+
+    assert "stays: Delete indices of trailsink after 365 days" in named[2]
+    assert removed[2].startswith("Retention: policy trailsink-trail removed")
+    assert cluster.policies == {}
 
 
 def test_a_server_without_ism_still_gets_its_template() -> None:
@@ -383,3 +403,81 @@ def test_only_a_cluster_that_may_recover_is_waited_for(status: int, error: type[
         check_template(client, "trail")
 
     assert str(caught.value) == text
+
+
+def test_a_foreign_template_is_replaced_when_that_is_asked_for() -> None:
+    """It says what it replaces."""
+    foreign = {"index_patterns": ["trail-*"], "template": {"mappings": {}}}
+    cluster = FakeCluster(templates={"trailsink-trail": foreign})
+
+    lines = run(cluster, force=True)
+
+    assert "Replacing the index template trailsink-trail of somebody else, for trail-*." in lines
+    assert cluster.templates["trailsink-trail"]["_meta"]["owner"] == "trailsink"
+
+
+def test_a_template_that_shadows_ours_is_overtaken_when_that_is_asked_for() -> None:
+    """Ours goes above it, and stays there."""
+    cluster = FakeCluster(templates={"corp": {"index_patterns": ["trail-*"], "priority": 500}})
+
+    run(cluster, force=True)
+    lines = run(cluster)
+
+    assert cluster.templates["trailsink-trail"]["priority"] == 501
+    assert lines[-1].endswith("already exists.")
+
+
+def test_a_template_that_was_edited_is_restored() -> None:
+    """Its digest is still ours; the content is not, and decides."""
+    cluster = FakeCluster()
+    run(cluster)
+    cluster.templates["trailsink-trail"]["template"]["mappings"]["properties"]["eventName"] = {"type": "text"}
+    cluster.templates["trailsink-trail"]["template"]["mappings"]["properties"]["team"] = {"type": "keyword"}
+
+    lines = run(cluster)
+
+    fields = cluster.templates["trailsink-trail"]["template"]["mappings"]["properties"]
+    assert lines[-1] == "Index template trailsink-trail restored (eventName); it applies to new indices."
+    assert (fields["eventName"]["type"], fields["team"]) == ("keyword", {"type": "keyword"})
+
+
+def test_the_template_says_which_partition_and_prefix_it_is_for() -> None:
+    """Each command that writes is held against it."""
+    cluster = FakeCluster()
+
+    run(cluster, partition=Partition.MONTH)
+
+    meta = cluster.templates["trailsink-trail"]["_meta"]
+    assert (meta["partition"], meta["prefix"]) == ("month", "trail")
+    with pytest.raises(SetupError, match="TRAILSINK_INDEX_PARTITION=month"):
+        run(cluster)
+
+
+@pytest.mark.parametrize(
+    ("meta", "text"),
+    [
+        ({"owner": "ops"}, "run `trailsink setup --force` first"),
+        ({"owner": "trailsink", "partition": "month"}, r"Set TRAILSINK_INDEX_PARTITION=month\."),
+    ],
+)
+def test_a_loader_refuses_a_template_that_is_not_its_own(meta: dict[str, str], text: str) -> None:
+    """The next index would guess its fields, or hold every event a second time."""
+    cluster = FakeCluster(templates={"trailsink-trail": own_template(VERSION) | {"_meta": meta}})
+
+    with connected(cluster.answer) as client, pytest.raises(SetupError, match=text):
+        check_template(client, "trail", Partition.DAY)
+
+
+def test_shards_are_set_once_and_kept() -> None:
+    """More than 50 GB a day need more than one, and nobody has to pass it again."""
+    cluster = FakeCluster()
+    run(cluster, shards=3)
+    first = cluster.templates["trailsink-trail"]["template"]["settings"]["number_of_shards"]
+    # A server returns what was sent flat nested, and as text.
+    settings = {"index": {"codec": "best_compression", "refresh_interval": "10s", "number_of_shards": "3"}}
+    cluster.templates["trailsink-trail"]["template"]["settings"] = settings
+
+    lines = run(cluster)
+
+    assert first == 3
+    assert lines[-1].endswith("already exists.")

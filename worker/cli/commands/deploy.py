@@ -29,7 +29,8 @@ def template() -> None:
         "trailsink deploy --bucket acme-trail          # with a new OpenSearch domain",
         "trailsink deploy --bucket acme-trail --set Destination=url \\",
         "    --set EndpointUrl=https://opensearch.example.com",
-        "trailsink deploy --set RetentionDays=365      # change the stack",
+        "trailsink deploy --plan                       # what an upgrade would change",
+        "trailsink deploy --set RetentionDays=365      # parameters alone",
     ),
 )
 @option("--bucket", metavar="NAME", help="The trail's bucket.", default_text="that of the stack", example="acme-trail")
@@ -47,9 +48,9 @@ def template() -> None:
     "--bundle",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    default=BUNDLE,
+    default_text=f"{BUNDLE}; none when --set changes an existing stack",
     example="build/trailsink-x86_64-py311.zip",
-    help="The function's bundle; `trailsink package` builds it.",
+    help="The function's bundle; `trailsink package` builds it. It says which Architecture and Runtime it is for.",
 )
 @option(
     "--code-bucket",
@@ -65,6 +66,7 @@ def template() -> None:
     default_text="your own",
     help="Account that owns --code-bucket. Uploads to a bucket of any other account are refused.",
 )
+@flag("--plan", help="Show what would change, and change nothing.", default_text="ask, and change it")
 @YES
 @implemented_by("worker.cli.deploy:deploy")
 def deploy() -> None:

@@ -91,6 +91,7 @@ class _FieldNames(click.ParamType[tuple[str, ...]]):
     example="1000",
     help="Maximum events shown, the newest ones; with --count-by, the largest groups.",
 )
+@flag("--json", "as_json", help="The same as --format json.", default_text="--format")
 @flag("--all", "everything", help="Show all events, however many.", default_text="--limit")
 @flag("--oldest-first", help="Start with the oldest event.", default_text="the newest first")
 @flag("--ignore-case", help="Treat letters as equal in any case.", default_text="case matters, except in errorMessage")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from worker.cli.options import examples, implemented_by, option
+from worker.cli.options import YES, examples, flag, implemented_by, option
 
 
 @click.command(
@@ -21,7 +21,7 @@ from worker.cli.options import examples, implemented_by, option
     metavar="DAYS",
     default_text="TRAILSINK_RETENTION_DAYS",
     example="365",
-    help="Delete indices this many days after their creation; 0 keeps them.",
+    help="Delete indices this many days after their creation; 0 keeps them, and removes a policy of trailsink's.",
 )
 @option(
     "--read-only-after",
@@ -40,12 +40,32 @@ from worker.cli.options import examples, implemented_by, option
     help="Replicas of each shard; 0 for a cluster of one node.",
 )
 @option(
+    "--shards",
+    type=click.IntRange(1, 100),
+    metavar="SHARDS",
+    default_text="unchanged, at first 1",
+    example="3",
+    help="Primary shards of each index: one for each 50 GB that an index will hold.",
+)
+@option(
     "--loader-role",
     metavar="ARN",
     default_text="grant nobody access",
     example="arn:aws:iam::123456789012:role/loader",
     help="Under fine-grained access control: grant this IAM role the minimum permissions to load.",
 )
+@flag(
+    "--force",
+    help="Replace an index template of somebody else, go above one that wins over ours, or change the partition."
+    " Prints what it replaces.",
+    default_text="refuse",
+)
+@flag(
+    "--existing",
+    help="Also add missing fields to the indices that exist, and attach the retention policy to them.",
+    default_text="only new indices",
+)
+@YES
 @implemented_by("worker.cli.setup:setup")
 def setup() -> None:
     """Put the index template and the retention policy into the cluster.

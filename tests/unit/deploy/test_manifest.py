@@ -1,0 +1,42 @@
+"""Promises about a bundle's manifest: the parameters follow from the code, and never the other way round."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+
+import pytest
+
+from worker.deploy.manifest import PATH, BundleManifest, check_parameters, read_manifest
+from worker.errors import SetupError
+
+MANIFEST = BundleManifest("x86_64", "3.11", "0.1.0")
+
+
+def bundle(name: str = PATH, content: bytes = MANIFEST.encode()) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def test_a_bundle_says_what_it_is_for() -> None:
+    """And sets both parameters."""
+    assert read_manifest(bundle(), "b.zip") == MANIFEST
+    assert check_parameters(MANIFEST, {"RetentionDays": "31"}) == {
+        "RetentionDays": "31", "Architecture": "x86_64", "Runtime": "python3.11",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("content", [b"root:x:0:0", bundle("other.txt"), bundle(content=b"{}"), bundle(content=b"no")])
+def test_what_is_no_bundle_is_refused(content: bytes) -> None:
+    """A password file was uploaded, and the stack hung."""
+    with pytest.raises(SetupError, match=r"b\.zip is no bundle of trailsink"):
+        read_manifest(content, "b.zip")
+
+
+@pytest.mark.parametrize("parameters", [{"Architecture": "arm64"}, {"Runtime": "python3.13"}])
+def test_parameters_that_contradict_the_bundle_are_refused(parameters: dict[str, str]) -> None:
+    """The function would not start."""
+    with pytest.raises(SetupError, match=r"The bundle is for x86_64 and Python 3\.11"):
+        check_parameters(MANIFEST, parameters)

@@ -1,0 +1,79 @@
+"""Promises about the bucket: each account and region is looked at, whatever was indexed of it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from tests.unit.health.fake_pipeline import NOW, FakeCluster, FakeEvent, FakePipeline, FakeS3
+
+
+def key(account: int, minutes: float, name: str = "x", root: str = "") -> str:
+    """A file delivered so many minutes ago, as CloudTrail names it."""
+    time = NOW - timedelta(minutes=minutes)
+    folder = f"{root}AWSLogs/{account:012}/CloudTrail/eu-west-1/{time:%Y/%m/%d}"
+    return f"{folder}/{account:012}_CloudTrail_eu-west-1_{time:%Y%m%dT%H%M}Z_{name}.json.gz"
+
+
+def lag(uploads: dict[str, float], *indexed: str) -> dict[str, object]:
+    """The facts of the lag: uploads with their ages in minutes, and the keys that are in the index."""
+    objects = {name: NOW - timedelta(minutes=age) for name, age in uploads.items()}
+    events = [FakeEvent(key=name) for name in indexed]
+    pipeline = FakePipeline({"s3": FakeS3(objects=objects)}, cluster=FakeCluster(events=events))
+    part = pipeline.parts()["lag"]
+    # Files that wait while nothing at all is indexed are a fault to `status`, which has one line for both.
+    assert pipeline.findings()["files in the bucket"].status in (part.status, "warning")
+    return {**part.facts, "status": part.status, "text": part.text}
+
+
+def test_an_account_that_was_never_indexed_is_looked_at() -> None:
+    """The first days of a new account were lost unseen."""
+    old, new = key(1, 5), key(888, 20)
+
+    facts = lag({old: 5, new: 20}, old)
+
+    assert (facts["status"], facts["files_since"]) == ("warning", 1)
+    assert (facts["folders"], facts["folders_read"]) == (2, 2)
+
+
+def test_a_live_account_does_not_hide_a_dead_one() -> None:
+    """One number for many streams says nothing of any."""
+    live, dead = key(1, 1), key(2, 40)
+
+    assert lag({live: 1, dead: 40}, live)["status"] == "warning"
+
+
+def test_a_file_between_indexed_ones_was_passed_over() -> None:
+    """Its notification was lost; the files after it are in the index."""
+    first, lost, last = key(1, 50), key(1, 40), key(1, 30)
+
+    facts = lag({first: 50, lost: 40, last: 30}, first, last)
+
+    assert (facts["status"], facts["files_since"], facts["files_passed_over"]) == ("warning", 0, 1)
+    assert "trailsink backfill --missing --since 2026-02-28" in str(facts["text"])
+
+
+def test_a_young_file_has_its_time() -> None:
+    """A message may be on its way."""
+    first, young = key(1, 50), key(1, 5)
+
+    assert lag({first: 50, young: 5}, first)["status"] == "ok"
+
+
+@pytest.mark.parametrize("root", ["", "AWSLogs/o-abcdefghij/"])
+def test_an_organisation_has_its_accounts_below_its_own_folder(root: str) -> None:
+    """Control Tower's trail writes there."""
+    name = key(3, 20).replace("AWSLogs/", root or "AWSLogs/", 1)
+
+    assert lag({name: 20})["files_since"] == 1
+
+
+def test_what_was_not_looked_at_is_said() -> None:
+    """Twenty of thirty was shown as if it were all."""
+    uploads = {key(account, 20): 20.0 for account in range(130)}
+
+    facts = lag(uploads)
+
+    assert (facts["folders_read"], facts["folders"], facts["files_since"]) == (100, 130, 100)
+    assert "100 of 130 folders read" in str(facts["text"])

@@ -1,0 +1,49 @@
+"""Promises about blocks: whatever keeps the cluster from accepting events is read from the cluster."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.unit.health.fake_pipeline import INDEX, FakeCluster, FakePipeline, make_index, make_node_settings
+
+CLOSED = make_index("cloudtrail-2026-02-28") | {"status": "close", "docs.count": None, "store.size": None}
+
+
+def blocked_cluster() -> FakeCluster:
+    settings = make_node_settings()
+    settings["persistent"]["cluster"] = {"blocks": {"create_index": "true"}}
+    return FakeCluster({"/_cluster/settings": (200, settings)})
+
+
+def blocked_index() -> FakeCluster:
+    blocks = {INDEX: {"settings": {"index.blocks.read_only_allow_delete": "true"}}}
+    return FakeCluster({"/cloudtrail-*/_settings/index.blocks.*": (200, blocks)})
+
+
+def closed_index() -> FakeCluster:
+    return FakeCluster({"/_cat/indices/cloudtrail-*": (200, [make_index(), CLOSED])})
+
+
+@pytest.mark.parametrize(
+    ("cluster", "status", "words"),
+    [
+        (blocked_cluster(), "fault", "cluster.blocks.create_index"),
+        (blocked_index(), "fault", f"{INDEX} refuse writes: index.blocks.read_only_allow_delete"),
+        (closed_index(), "warning", "cloudtrail-2026-02-28 closed"),
+        (FakeCluster(), "ok", ""),
+    ],
+)
+def test_a_block_is_seen_by_both_commands(cluster: FakeCluster, status: str, words: str) -> None:
+    """A green cluster with room on its disks can refuse everything."""
+    pipeline = FakePipeline(cluster=cluster)
+
+    part, finding = pipeline.parts()["writes"], pipeline.findings()["write blocks"]
+
+    assert (part.status, finding.status) == (status, status)
+    assert words in part.text
+    assert words in finding.evidence
+
+
+def test_serverless_has_no_blocks_to_read() -> None:
+    """Its part is unknown, which does not count."""
+    assert FakePipeline(settings={"opensearch_service": "aoss"}).parts()["writes"].status == "unknown"

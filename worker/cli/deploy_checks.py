@@ -1,0 +1,88 @@
+"""What `trailsink deploy` checks before it uploads anything: bucket, trail, notifications, endpoint."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from opensearchpy.exceptions import OpenSearchException
+
+from worker.aws.bucket_notifications import OwnNotification, conflicts
+from worker.cli.output import print_line
+from worker.errors import SetupError
+from worker.opensearch.errors import describe_error
+from worker.opensearch.setup import find_server
+from worker.settings import load_settings
+from worker.wiring import make_client
+
+if TYPE_CHECKING:
+    from worker.deploy.account import Account
+
+# How long a check waits for the cluster: someone is watching.
+CLUSTER_SECONDS = 15.0
+
+# What the template announces, unless TrailPrefix says otherwise.
+_TRAIL_PREFIX, _SUFFIX = "AWSLogs/", ".json.gz"
+
+
+def check_names(parameters: dict[str, str], template_parameters: set[str]) -> None:
+    """Raise SetupError for a parameter that the template does not have: before anything is uploaded."""
+    unknown = set(parameters) - template_parameters
+    if unknown:
+        raise SetupError(f"The template has no parameter {', '.join(sorted(unknown))}.")
+
+
+def check_deployment(
+    account: Account, stack: str, parameters: dict[str, str], existing: dict[str, str], *, is_new: bool
+) -> None:
+    """Raise SetupError for a bucket that cannot be used; print the results of the other checks."""
+    if is_new and "TrailBucketName" not in parameters:
+        raise SetupError("A new stack needs the trail's bucket: pass --bucket.")
+    if "TrailBucketName" in parameters:
+        owner = parameters.get("TrailBucketAccount", existing.get("TrailBucketAccount", ""))
+        _check_trail(account, parameters["TrailBucketName"], owner)
+        if (existing | parameters).get("NotificationSource", "S3") == "S3":
+            _check_notifications(account, stack, parameters["TrailBucketName"], existing | parameters)
+    if parameters.get("EndpointUrl"):
+        _check_endpoint(parameters)
+
+
+def _check_trail(account: Account, bucket: str, owner: str) -> None:
+    account.check_bucket(bucket, owner)
+    trails = account.trails(bucket)
+    if trails is None:
+        print_line("These credentials may not list trails, so it was not checked whether one writes to the bucket.")
+    elif trails:
+        print_line(f"Trail {', '.join(trails)} writes to s3://{bucket}.")
+    else:
+        print_line(f"No trail of this account and region writes to s3://{bucket}; another account's may.")
+
+
+def _check_notifications(account: Account, stack: str, bucket: str, parameters: dict[str, str]) -> None:
+    """Raise SetupError when S3 would refuse our notification, which otherwise fails at the end of the deployment."""
+    prefix = parameters.get("TrailPrefix", _TRAIL_PREFIX)
+    own = OwnNotification(f"trailsink-{stack}", "", prefix, _SUFFIX)
+    existing = account.notifications(bucket)
+    if existing is None:
+        print_line("These credentials may not read the bucket's notifications: whether one is in the way is not known.")
+    elif others := conflicts(existing, own):
+        raise SetupError(
+            f"S3 announces each file once, and the bucket {bucket} has a notification in the way: {'; '.join(others)}."
+            " Remove it, choose another TrailPrefix, or set NotificationSource to SNS or EventBridge."
+        )
+
+
+def _check_endpoint(parameters: dict[str, str]) -> None:
+    """Print which server answers at the endpoint; one that only the function can use is no failure."""
+    url = parameters["EndpointUrl"]
+    if parameters.get("Destination") == "serverless" or parameters.get("SubnetIds"):
+        print_line(f"{url} was not checked: only the function has access to it.")
+        return
+    try:
+        server = find_server(make_client(load_settings(opensearch_url=url, request_seconds=CLUSTER_SECONDS)).connect())
+    except OpenSearchException as error:
+        print_line(
+            f"{url} could not be checked from here: {describe_error(error)}; the function may still have access."
+        )
+    else:
+        kind = "compatibility" if server.compatible else "full"
+        print_line(f"{server.name} {server.version} answers at {url}: {kind} mapping, because {server.why}.")

@@ -1,0 +1,83 @@
+"""What `trailsink destroy` deletes with a stack: how many messages and events, and how events are deleted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from worker.deploy.deployed import settings_of
+from worker.errors import TrailsinkError
+from worker.humanize import pluralize
+from worker.opensearch.teardown import indices_of, uninstall
+from worker.wiring import make_client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from boto3 import Session
+
+    from worker.deploy.account import Account
+    from worker.deploy.deployed import DeployedStack
+
+_COUNTS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed")
+_CLUSTER_SECONDS = 15.0  # someone is watching
+
+
+@dataclass(frozen=True, slots=True)
+class StackData:
+    """The events of a stack: a description, how many there are, and a function that deletes them."""
+
+    description: str
+    count: Callable[[], str]
+    delete: Callable[[], Iterator[str]]
+
+
+def stack_data(account: Account, deployed: DeployedStack) -> StackData:
+    """Return what holds the events of a stack: a domain of its own, or indices in an existing cluster."""
+    values, prefix = deployed.values, deployed.values.get("IndexPrefix", "")
+
+    def count() -> str:
+        settings = settings_of(deployed).model_copy(update={"request_seconds": _CLUSTER_SECONDS})
+        try:
+            indices = indices_of(make_client(settings).connect(), prefix)
+        except (TrailsinkError, ClientError, BotoCoreError) as error:
+            return f"How many events that are could not be counted: {str(error).rstrip('.')}."
+        return f"These are {indices.events:,} events in {pluralize(len(indices.names), 'index', 'indices')}."
+
+    if values.get("Destination") == "create-domain":
+        domain, secret = values.get("DomainName", ""), values.get("MasterSecretArn", "")
+
+        def delete_domain() -> Iterator[str]:
+            yield from account.delete_domain(domain, secret)
+            yield from account.delete_domain_logs(deployed.name)
+
+        return StackData(f"The OpenSearch domain {domain} with its events", count, delete_domain)
+
+    def delete() -> Iterator[str]:
+        client = make_client(settings_of(deployed)).connect()
+        return uninstall(client, prefix, indices_of(client, prefix))
+
+    cluster = values.get("OpensearchUrl", "the cluster")
+    description = f"All data in the indices {prefix}-* of {cluster}, with their template, policy and role,"
+    return StackData(description, count, delete)
+
+
+def describe_queues(session: Session, deployed: DeployedStack) -> str:
+    """Say how many messages and dead letters go with the queues."""
+    client = session.client("sqs")
+    try:
+        messages, letters = (
+            _depth(client, deployed.values.get(name, "")) for name in ("QueueUrl", "DeadLetterQueueUrl")
+        )
+    except (ClientError, BotoCoreError):
+        return "How many messages are in the queues could not be counted."
+    return f"These are {pluralize(messages, 'message')} and {pluralize(letters, 'dead letter')}."
+
+
+def _depth(client: Any, url: str) -> int:  # noqa: ANN401 - a client of the session
+    if not url:  # of a stack that failed
+        return 0
+    attributes = client.get_queue_attributes(QueueUrl=url, AttributeNames=list(_COUNTS))["Attributes"]
+    return sum(int(attributes.get(name, 0)) for name in _COUNTS)

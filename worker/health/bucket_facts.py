@@ -1,0 +1,133 @@
+"""How far the index lags behind the bucket, folder by folder: one for each account and region of the trail.
+
+The bucket says which folders there are, so a new account that was never indexed is looked at, too.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from itertools import chain, islice
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
+
+from worker.cloudtrail.keys import ACCOUNT, ORGANISATION, ROOT
+from worker.health.observe import fact, require
+from worker.health.rules import PASSED_OVER_WINDOW, UNINDEXED_FILE
+from worker.health.snapshot import RATE_WINDOW, BucketLag, Unobserved
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from worker.health.aws_facts import AwsFacts
+    from worker.health.index_facts import IndexFacts
+    from worker.settings import Settings
+
+# Bound the requests to the bucket: listings of accounts, and of folders, which are one account in one region. What is
+# left out has its turn in a later look, and the figures say how many were looked at.
+_MAX_ACCOUNTS, _MAX_FOLDERS = 100, 100
+_THREADS = 8
+_FIRST_WINDOW = timedelta(hours=1)
+
+Item = TypeVar("Item")
+Upload: TypeAlias = tuple[str, datetime]  # a key, and the time of its upload
+
+
+class _Folder(NamedTuple):
+    bucket: str
+    path: str
+    last_indexed: str = ""  # the key of a file that was indexed of late, "" where none was
+
+
+class BucketFacts:
+    """The trail's bucket beside the index."""
+
+    def __init__(self, settings: Settings, aws: AwsFacts, indices: IndexFacts, now: datetime) -> None:
+        self._settings, self._aws, self._indices, self._now = settings, aws, indices, now
+
+    @fact
+    def lag(self) -> BucketLag | None:
+        """Compare the newest files of each folder with the index; None where there is nothing to compare.
+
+        Names begin with the time, so a listing that starts after a name is short however large the bucket is.
+        """
+        freshness = require(self._indices.freshness)
+        recent = self._recently_indexed(freshness.indexed)
+        with ThreadPoolExecutor(_THREADS) as pool:
+            folders, total = self._folders(recent, pool)
+            uploads = dict(zip(folders, pool.map(self._uploads, folders), strict=True))
+        keys = {f"s3://{folder.bucket}/{key}" for folder, files in uploads.items() for key, _ in files}
+        indexed = self._indices.indexed_files(sorted(keys))
+        late, passed_over = [], 0
+        for folder, files in uploads.items():
+            unindexed = [(key, f"s3://{folder.bucket}/{key}" not in indexed) for key, _ in files]
+            last = max((key for key, is_missing in unindexed if not is_missing), default=folder.last_indexed)
+            late += [time for key, time in files if key > last]
+            missing = {key for key, is_missing in unindexed if is_missing}
+            passed_over += sum(
+                key < last and key in missing and self._now - time > UNINDEXED_FILE for key, time in files
+            )
+        newest = max(chain.from_iterable((time for _, time in files) for files in uploads.values()), default=None)
+        newest = newest or (freshness.indexed if recent else None)
+        if newest is None:
+            return None
+        return BucketLag(newest, len(late), min(late, default=None), passed_over, len(folders), total)
+
+    def _recently_indexed(self, indexed: datetime | None) -> dict[tuple[str, str], str]:
+        """Return the last indexed file of each bucket and folder; only of the trail's bucket, where that is set."""
+        if indexed is None:
+            return {}
+        bucket = self._settings.bucket
+        last_files = self._indices.last_files(indexed - RATE_WINDOW)
+        return {place: key for place, key in last_files.items() if not bucket or place[0] == bucket}
+
+    def _folders(self, recent: dict[tuple[str, str], str], pool: ThreadPoolExecutor) -> tuple[list[_Folder], int]:
+        """Return the folders to look at now, and how many there are."""
+        bucket, total_accounts, listed = self._settings.bucket, 0, 0
+        paths: set[tuple[str, str]] = set(recent)
+        if bucket:
+            accounts = self._account_folders()
+            total_accounts, accounts = len(accounts), self._turn(accounts, _MAX_ACCOUNTS)
+            regions = pool.map(lambda account: self._aws.folders(f"{account}CloudTrail/"), accounts)
+            paths |= {(bucket, path) for path in chain.from_iterable(regions)}
+            listed = len(accounts)
+        # An account that was not listed has as many folders as those that were.
+        total = len(paths) * total_accounts // listed if listed else len(paths)
+        chosen = self._turn(sorted(paths), _MAX_FOLDERS)
+        return [_Folder(*place, recent.get(place, "")) for place in chosen], max(total, len(paths))
+
+    def _account_folders(self) -> list[str]:
+        """Return the folders of all accounts, for each prefix that a trail of this account has."""
+        trails = [] if isinstance(self._aws.trails, Unobserved) else self._aws.trails
+        prefixes = sorted({f"{trail.key_prefix}/" if trail.key_prefix else "" for trail in trails}) or [""]
+        names = [folder for prefix in prefixes for folder in self._aws.folders(prefix + ROOT)]
+        organisations = [name for name in names if ORGANISATION.fullmatch(_last_part(name))]
+        names += [folder for organisation in organisations for folder in self._aws.folders(organisation)]
+        return [name for name in names if ACCOUNT.fullmatch(_last_part(name))]
+
+    def _turn(self, items: Sequence[Item], maximum: int) -> list[Item]:
+        """Return as many as may be looked at now; others come next minute."""
+        if len(items) <= maximum:
+            return list(items)
+        start = int(self._now.timestamp()) // 60 * maximum % len(items)
+        return list(islice(chain(items[start:], items), maximum))
+
+    def _uploads(self, folder: _Folder) -> list[Upload]:
+        """List the newest files of a folder: of the last hour, else of the last day, else from the last indexed one."""
+        for window in (_FIRST_WINDOW, PASSED_OVER_WINDOW):
+            start = _name_before(folder.path, self._now - window)
+            if uploads := self._aws.uploads_after(folder.bucket, folder.path, start):
+                return uploads
+        if folder.last_indexed:
+            # The listing starts after a name, without it: the longest one before the file's own.
+            return self._aws.uploads_after(folder.bucket, folder.path, folder.last_indexed[:-1])
+        return []
+
+
+def _last_part(folder: str) -> str:
+    return folder.rstrip("/").rpartition("/")[2]
+
+
+def _name_before(folder: str, moment: datetime) -> str:
+    """Return a key that sorts before the files that CloudTrail delivers into a folder from a moment on."""
+    *_, account, _, region = folder.rstrip("/").split("/")[-3:]
+    return f"{folder}{moment:%Y/%m/%d}/{account}_CloudTrail_{region}_{moment:%Y%m%dT%H%M}Z"

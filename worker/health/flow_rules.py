@@ -1,0 +1,148 @@
+"""How facts of the flow are judged: whether something consumes, whether the cluster accepts, whether events have gaps.
+
+Pure: values in, judgements out.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date, timedelta
+from typing import TYPE_CHECKING
+
+from worker.health.findings import Judgement
+from worker.health.rules import SETUP, UNINDEXED_FILE, first_names, judge_freshness
+from worker.humanize import format_duration, pluralize
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import datetime
+
+    from worker.health.flow_snapshot import ConsumerProcess, WriteBlocks
+    from worker.health.snapshot import IndexFreshness
+
+# A `trailsink run` beats every half minute.
+LOST_PROCESS = timedelta(minutes=2)
+
+# Of blocks that the cluster sets itself when a disk is too full, and lifts when it has room.
+# docs.opensearch.org/latest/install-and-configure/configuring-opensearch/cluster-settings/
+FLOOD_STAGE = "index.blocks.read_only_allow_delete"
+
+# A day without any event is a gap if it is this young; older days may be the operator's own choice.
+GAP_WINDOW = timedelta(days=30)
+
+_DAY_INDEX = re.compile(r"(?<!-undated)-(\d{4}-\d\d-\d\d)$")
+_NAMES_IN_REQUEST = 20  # a URL has a maximum length
+
+
+def judge_processes(
+    processes: Sequence[ConsumerProcess], waiting: int, freshness: IndexFreshness | None, now: datetime
+) -> Judgement:
+    """Judge the processes that consume the queue, where no function does; `waiting` messages wait for them."""
+    running = [process for process in processes if not process.stopped_at and now - process.beat_at <= LOST_PROCESS]
+    if running:
+        return Judgement.ok(", ".join(_describe_process(process, now) for process in running))
+    if processes:
+        return _judge_ended_process(max(processes, key=lambda process: process.beat_at), waiting, now)
+    if not waiting:
+        return Judgement.not_checked("no event source mapping; trailsink run has to consume")
+    messages = pluralize(waiting, "message waits", "messages wait")
+    evidence = f"no event source mapping and no trailsink run are known, {messages}"
+    if freshness and freshness.indexed and now - freshness.indexed < UNINDEXED_FILE:
+        return Judgement.warning(evidence, "trailsink run")
+    return Judgement.fault(evidence, "trailsink run")
+
+
+def _judge_ended_process(process: ConsumerProcess, waiting: int, now: datetime) -> Judgement:
+    evidence = _describe_process(process, now)
+    if not process.stopped_at:
+        evidence += ": it has ended without stopping"
+    elif not waiting:
+        return Judgement.ok(f"{evidence}, no message waits")
+    return Judgement.fault(f"{evidence}, {pluralize(waiting, 'message waits', 'messages wait')}", "trailsink run")
+
+
+def _describe_process(process: ConsumerProcess, now: datetime) -> str:
+    name = f"trailsink run {process.version} on {process.host}"
+    if process.stopped_at:
+        return f"{name} was stopped {format_duration(now - process.stopped_at)} ago"
+    return f"{name}, last heard of {format_duration(now - process.beat_at)} ago"
+
+
+def judge_flow(freshness: IndexFreshness, waiting: int, now: datetime) -> Judgement:
+    """Judge when the last event was indexed, beside the number of messages that wait to be consumed."""
+    judgement = judge_freshness(freshness, now)
+    if waiting and (freshness.indexed is None or now - freshness.indexed >= UNINDEXED_FILE):
+        messages = pluralize(waiting, "message waits", "messages wait")
+        fix = "check that a consumer runs and what it logs; trailsink doctor checks its parts"
+        return Judgement.fault(f"{judgement.evidence}, and {messages}", fix)
+    return judgement
+
+
+def judge_writes(blocks: WriteBlocks | None) -> Judgement:
+    """Judge whether the cluster and its indices accept writes, None on Serverless."""
+    if blocks is None:
+        return Judgement.not_checked("Serverless reports no blocks")
+    if blocks.cluster:
+        settings = ", ".join(f'"{name}": null' for name in blocks.cluster)
+        fix = f'PUT /_cluster/settings {{"persistent": {{{settings}}}, "transient": {{{settings}}}}}'
+        return Judgement.fault(f"the cluster refuses writes: {', '.join(blocks.cluster)}", fix)
+    if blocks.indices:
+        return _judge_blocked_indices(blocks)
+    if blocks.closed:
+        evidence = f"{first_names(blocks.closed)} closed: not searched, and their events go back to the queue"
+        fix = f"POST /{','.join(blocks.closed[:_NAMES_IN_REQUEST])}/_open"
+        return Judgement.fault(evidence, fix) if blocks.newest in blocks.closed else Judgement.warning(evidence, fix)
+    return Judgement.ok(f"{blocks.by_policy} made read-only by the policy" if blocks.by_policy else "none")
+
+
+def _judge_blocked_indices(blocks: WriteBlocks) -> Judgement:
+    names = sorted({name for block in blocks.indices.values() for name in block})
+    evidence = f"{first_names(list(blocks.indices))} refuse writes: {', '.join(names)}"
+    settings = ", ".join(f'"{name}": null' for name in names)
+    request = f"PUT /{','.join(list(blocks.indices)[:_NAMES_IN_REQUEST])}/_settings {{{settings}}}"
+    fix = f"free the disk if it is full, then {request}"
+    if FLOOD_STAGE in names or blocks.newest in blocks.indices:
+        return Judgement.fault(evidence, fix)
+    return Judgement.warning(evidence, fix)
+
+
+def missing_days(names: Iterable[str], now: datetime) -> list[date]:
+    """Return the days without an index between days that have one, the newest month only."""
+    days = {date.fromisoformat(match[1]) for name in names if (match := _DAY_INDEX.search(name)) and _is_day(match[1])}
+    recent = sorted(day for day in days if now.date() - GAP_WINDOW <= day <= now.date())
+    if not recent:
+        return []
+    span = (recent[-1] - recent[0]).days
+    return [day for day in (recent[0] + timedelta(days=number) for number in range(span)) if day not in days]
+
+
+def _is_day(text: str) -> bool:
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return False
+    return True
+
+
+def judge_days(days: Sequence[date]) -> Judgement:
+    """Judge days without an index; `days` is in order."""
+    if not days:
+        return Judgement.ok("no day is missing")
+    evidence = f"no index for {first_names([str(day) for day in days])}, between days that have one"
+    return Judgement.warning(evidence, load_missing(days[0], days[-1] + timedelta(days=1)))
+
+
+def load_missing(since: date, until: date) -> str:
+    """Return the command that loads what is in the bucket and not in the index."""
+    return f"trailsink backfill --missing --since {since} --until {until}"
+
+
+def judge_fields(index: str, missing: Sequence[str], changed: Sequence[str]) -> Judgement:
+    """Judge the mapping of an index: a missing field can be added, one of another type cannot be changed."""
+    if changed:
+        fix = f"{SETUP}, for the next index; to fix {index}, delete it, then trailsink backfill --missing"
+        return Judgement.fault(f"{index} has other fields than the template: {first_names(changed)}", fix)
+    if missing:
+        evidence = f"{index} lacks fields of the template: {first_names(missing)}"
+        return Judgement.warning(evidence, f"{SETUP} --existing")
+    return Judgement.ok(f"{index}, the index written last, has the template's fields")

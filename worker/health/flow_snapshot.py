@@ -1,0 +1,35 @@
+"""What lets events through, as values: blocks of the cluster, and the processes that consume."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class WriteBlocks:
+    """What keeps the cluster from accepting events: blocks of the cluster and of indices, and closed indices.
+
+    `by_policy` indices are read-only on purpose. `newest` is the newest index, "" without any.
+    """
+
+    indices: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    cluster: Sequence[str] = ()
+    closed: Sequence[str] = ()
+    by_policy: int = 0
+    newest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerProcess:
+    """A `trailsink run` by its heartbeat: when it last showed itself, and when it was stopped, if it was."""
+
+    host: str
+    pid: int
+    version: str
+    beat_at: datetime
+    stopped_at: datetime | None = None

@@ -1,0 +1,89 @@
+"""Lines of `trailsink status` about the flow: what consumes, how far the index lags behind, what blocks writes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from worker.health.findings import CheckStatus, worst
+from worker.health.flow_rules import judge_flow, judge_processes, judge_writes
+from worker.health.rules import judge_bucket_lag
+from worker.health.snapshot import BucketLag, IndexFreshness, Snapshot, Unobserved
+
+if TYPE_CHECKING:
+    from worker.health.findings import Judgement
+    from worker.health.flow_snapshot import WriteBlocks
+
+Line: TypeAlias = tuple[CheckStatus, str, dict[str, Any]]  # with the text and the facts
+
+
+def _waiting(snapshot: Snapshot) -> int:
+    return 0 if isinstance(snapshot.queue, Unobserved) else snapshot.queue.waiting
+
+
+def describe_processes(snapshot: Snapshot) -> Line:
+    """Describe what consumes where no function does. Where heartbeats may not be read, no process is known."""
+    processes = () if isinstance(snapshot.processes, Unobserved) else snapshot.processes
+    freshness = None if isinstance(snapshot.freshness, Unobserved) else snapshot.freshness
+    judgement = judge_processes(processes, _waiting(snapshot), freshness, snapshot.observed_at)
+    members = [
+        {
+            "host": process.host,
+            "pid": process.pid,
+            "version": process.version,
+            "beat_at": iso_offset(process.beat_at),
+            "stopped_at": iso_offset(process.stopped_at),
+        }
+        for process in processes
+    ]
+    return judgement.status, judgement.evidence, {"processes": members} if members else {}
+
+
+def describe_lag(freshness: IndexFreshness, snapshot: Snapshot) -> Line:
+    """Describe how far the index lags behind the events and the bucket."""
+    now, lag = snapshot.observed_at, snapshot.bucket_lag
+    judgement = judge_flow(freshness, _waiting(snapshot), now)
+    facts: dict[str, Any] = {
+        "newest_event": iso_offset(freshness.event),
+        "newest_indexed": iso_offset(freshness.indexed),
+    }
+    if freshness.event is not None:
+        facts["seconds"] = round((now - freshness.event).total_seconds())
+    match lag:
+        case BucketLag():
+            facts |= {
+                "newest_file": iso_offset(lag.newest),
+                "files_since": lag.unindexed,
+                "files_passed_over": lag.passed_over,
+                "folders_read": lag.folders_read,
+                "folders": lag.folders,
+            }
+            waiting = _waiting(snapshot)
+            bucket = judge_bucket_lag(lag, now, waiting)
+            # Nothing was indexed for hours, although there were files to index.
+            is_stuck = judgement.status is bucket.status is CheckStatus.WARNING
+            status = CheckStatus.FAULT if is_stuck else worst([judgement.status, bucket.status])
+            return status, f"{judgement.evidence}; {bucket.evidence if waiting else advice(bucket)}", facts
+        case Unobserved():
+            return judgement.status, f"{judgement.evidence}; bucket: {lag.why}", facts
+    return judgement.status, judgement.evidence, facts
+
+
+def describe_writes(blocks: WriteBlocks | None) -> Line:
+    """Describe what keeps the cluster from accepting events."""
+    judgement = judge_writes(blocks)
+    facts: dict[str, Any] = {}
+    if blocks:
+        facts = {"blocked": list(blocks.indices), "closed": list(blocks.closed), "cluster_blocks": list(blocks.cluster)}
+    text = "no blocks" if judgement.evidence == "none" else advice(judgement)
+    return judgement.status, text, facts
+
+
+def iso_offset(time: datetime | None) -> str | None:
+    """Return a moment in UTC as ISO 8601, None for none."""
+    return time.astimezone(UTC).isoformat(timespec="seconds") if time else None
+
+
+def advice(judgement: Judgement) -> str:
+    """Return evidence and fix, for parts whose fix is short."""
+    return f"{judgement.evidence}; {judgement.fix}" if judgement.fix else judgement.evidence

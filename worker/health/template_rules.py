@@ -1,0 +1,79 @@
+"""How the index template and the retention policy are judged: what is in the cluster, not what was asked for.
+
+Pure: values in, judgements out.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from worker.health.findings import Judgement
+from worker.health.rules import SETUP, first_names
+
+if TYPE_CHECKING:
+    from worker.health.snapshot import RetentionState, TemplateState
+
+
+def judge_template(template: TemplateState) -> Judgement:
+    """Judge the index template. Another version works; which side is older decides what to do."""
+    return _judge_foreign_template(template) or _judge_own_template(template)
+
+
+def _judge_foreign_template(template: TemplateState) -> Judgement | None:
+    """Judge what makes it another template than ours, or ours of no effect; None where nothing does."""
+    version = template.version
+    if template.shadow:
+        evidence = f"the template {template.shadow} wins over it: the next index gets other fields"
+        return Judgement.fault(evidence, f"{SETUP} --force")
+    if version is None and template.exists:
+        evidence = "not made by trailsink: fields are guessed, and records will be refused"
+        return Judgement.fault(evidence, f"{SETUP} --force")
+    if version is None:
+        return Judgement.fault("missing: fields are guessed, and records will be refused", SETUP)
+    if template.partition and template.partition != template.expected_partition:
+        evidence = (
+            f"each index holds a {template.partition}, and TRAILSINK_INDEX_PARTITION is {template.expected_partition}"
+            " here: events would be indexed a second time"
+        )
+        return Judgement.fault(evidence, f"export TRAILSINK_INDEX_PARTITION={template.partition}")
+    return None
+
+
+def _judge_own_template(template: TemplateState) -> Judgement:
+    version, expected = template.version or 0, template.expected
+    if version > expected:
+        return Judgement.warning(f"version {version}, this trailsink has {expected}", "use the trailsink that made it")
+    if version < expected:
+        return Judgement.warning(f"version {version}, this trailsink has {expected}", SETUP)
+    if template.changed:
+        return Judgement.warning(f"version {version}, but it was changed: {first_names(template.changed)}", SETUP)
+    return Judgement.ok(f"version {version}")
+
+
+def judge_retention(retention: RetentionState | None) -> Judgement:
+    """Judge whether the cluster's policy deletes indices as the settings ask."""
+    if retention is None:
+        return Judgement.not_checked("Serverless has no ISM; see the lifecycle policy of the collection")
+    request, policy = retention.request, retention.policy
+    if not request:
+        return _judge_unasked_policy(retention)
+    fix = f"{SETUP} {retention.options}"
+    if not retention.has_ism:
+        evidence = f"{request} asked for, and this server has no ISM plugin"
+        return Judgement.warning(evidence, "delete old indices yourself, or set TRAILSINK_RETENTION_DAYS to 0")
+    if not policy:
+        return Judgement.fault(f"{request} asked for, and no policy exists", fix)
+    if policy != retention.expected:
+        return Judgement.fault(f"{request} asked for, the policy says: {policy}", fix)
+    return Judgement.ok(policy)
+
+
+def _judge_unasked_policy(retention: RetentionState) -> Judgement:
+    """Judge a policy that the settings do not ask for: what the cluster does counts, not what was asked for."""
+    policy, fix = retention.policy, f"{SETUP} --retention-days 0"
+    if not policy:
+        return Judgement.ok("none asked for; indices are kept")
+    if not retention.is_set:
+        evidence = f"{policy}, and TRAILSINK_RETENTION_DAYS is not set here"
+        return Judgement.warning(evidence, f"set it as the pipeline has it, or keep indices: {fix}")
+    return Judgement.fault(f"none asked for, the policy says: {policy}", fix)

@@ -1,0 +1,63 @@
+"""Facts of what keeps the cluster from accepting events: blocks of the cluster and its indices, and closed indices."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from worker.health.flow_snapshot import WriteBlocks
+from worker.health.node_settings import CLUSTER_BLOCKS
+from worker.health.observe import fact
+from worker.health.snapshot import Unobserved
+
+if TYPE_CHECKING:
+    from worker.health.cluster_facts import ClusterFacts
+    from worker.health.index_facts import IndexFacts
+    from worker.settings import Settings
+
+_DATED = re.compile(r"-(\d{4})-(\d\d)(?:-(\d\d))?$")
+
+
+class WriteFacts:
+    """Whether the cluster accepts events, now."""
+
+    def __init__(self, settings: Settings, cluster: ClusterFacts, indices: IndexFacts, now: datetime) -> None:
+        self._settings, self._cluster, self._indices, self._now = settings, cluster, indices, now
+
+    @fact
+    def blocks(self) -> WriteBlocks | None:
+        """Read all blocks, None on Serverless, which has none of this kind."""
+        if self._settings.is_serverless:
+            return None
+        options = {"flat_settings": "true", "ignore": 404}
+        path = f"/{self._settings.index_prefix}-*/_settings/index.blocks.*"
+        response: Any = self._cluster.ask("GET", path, params=options)
+        blocked = {
+            name: sorted(block for block, value in index.get("settings", {}).items() if str(value) == "true")
+            for name, index in sorted(response.items(), reverse=True)
+            if isinstance(index, dict)
+        }
+        blocked = {name: blocks for name, blocks in blocked.items() if blocks}
+        unexpected = {name: blocks for name, blocks in blocked.items() if not self._is_read_only_by_policy(name)}
+        settings = {} if isinstance(self._cluster.node_settings, Unobserved) else self._cluster.node_settings
+        sizes = [] if isinstance(self._indices.sizes, Unobserved) else self._indices.sizes
+        return WriteBlocks(
+            indices=unexpected,
+            cluster=[name for name in CLUSTER_BLOCKS if settings.get(name) == "true"],
+            closed=sorted((index.name for index in sizes if index.is_closed), reverse=True),
+            by_policy=len(blocked) - len(unexpected),
+            newest=max((index.name for index in sizes if _DATED.search(index.name)), default=""),
+        )
+
+    def _is_read_only_by_policy(self, index: str) -> bool:
+        """Return whether the policy should have blocked an index by now, going by the start of its day or month."""
+        days = self._settings.read_only_days
+        match = _DATED.search(index)
+        if not days or not match:
+            return False
+        try:
+            day = datetime(int(match[1]), int(match[2]), int(match[3] or 1), tzinfo=UTC)
+        except ValueError:
+            return False
+        return self._now - day >= timedelta(days=days)

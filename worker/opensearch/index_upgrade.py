@@ -1,0 +1,35 @@
+"""Brings indices that exist to a newer template, as far as their mapping allows: fields can be added, not changed.
+
+docs.opensearch.org/latest/api-reference/index-apis/put-mapping/
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from worker.opensearch.template_content import differing_fields, missing_fields
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from opensearchpy import OpenSearch
+
+
+def add_missing_fields(client: OpenSearch, prefix: str, fields: dict[str, Any]) -> Iterator[str]:
+    """Add the fields that existing indices lack, and yield a line for what was done and what could not be."""
+    response: Any = client.indices.get_mapping(index=f"{prefix}-*")
+    updated, other_types = [], []
+    for name, index in sorted(response.items()):
+        properties = index.get("mappings", {}).get("properties")
+        if differing_fields(fields, properties, ignore_missing=True):
+            other_types.append(name)
+        if missing := missing_fields(fields, properties):
+            client.indices.put_mapping(index=name, body={"properties": missing})
+            updated.append(name)
+    if updated:
+        yield f"Mapping: fields were added to {len(updated)} of {len(response)} indices: {updated[0]} to {updated[-1]}."
+        yield "They find the events that are indexed from now on. Older events of these indices do not have them."
+    else:
+        yield f"Mapping: all {len(response)} indices have the template's fields."
+    if other_types:
+        yield f"Fields of another type cannot be changed in {', '.join(other_types)}: load these days again."

@@ -1,0 +1,125 @@
+"""The retention policy in the cluster: create it, change it, remove it, and attach it to indices that exist.
+
+docs.opensearch.org/latest/im-plugin/ism/api/
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from opensearchpy.exceptions import NotFoundError, TransportError
+
+from worker.opensearch.errors import translate_errors
+from worker.opensearch.schema import POLICIES, name_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from opensearchpy import OpenSearch
+
+ISM = "/_plugins/_ism"
+
+# How the descriptions of all policies of trailsink begin.
+_OWN_DESCRIPTION = re.compile(r"(Delete|Keep) indices of trailsink")
+
+
+def put_policy(client: OpenSearch, prefix: str, policy: dict[str, Any], text: str) -> Iterator[str]:
+    """Create or change the policy of a prefix; `text` is what it does, as a part of a sentence."""
+    name = name_of(prefix)
+    path = f"{POLICIES}/{name}"
+    try:
+        existing: Any = client.transport.perform_request("GET", path)
+    except NotFoundError:
+        client.transport.perform_request("PUT", path, body=policy)
+        yield f"Retention: policy {name} created, {text}."
+        return
+    except TransportError as error:
+        if error.status_code != HTTPStatus.BAD_REQUEST:  # "no handler found": the plugin is not installed
+            raise
+        yield "Retention: this server has no ISM plugin; indices are kept, delete old ones yourself."
+        return
+    if _is_same_policy(existing["policy"], policy["policy"]):
+        yield f"Retention: policy {name} already exists, {text}."
+        return
+    version = {"if_seq_no": existing["_seq_no"], "if_primary_term": existing["_primary_term"]}
+    client.transport.perform_request("PUT", path, params=version, body=policy)
+    yield f"Retention: policy {name} changed to {text}; it applies to indices created from now on."
+
+
+def remove_policy(client: OpenSearch, prefix: str, *, is_asked_for: bool) -> Iterator[str]:
+    """Detach and delete a policy of trailsink's, so that indices are kept.
+
+    One that nobody asked to remove stays, and a line says what it does.
+    """
+    name = name_of(prefix)
+    path = f"{POLICIES}/{name}"
+    try:
+        existing: Any = client.transport.perform_request("GET", path)
+    except TransportError as error:
+        yield _without_policy(error)
+        return
+    description = str(existing["policy"].get("description") or "no description")
+    if not _OWN_DESCRIPTION.match(description):
+        yield f"Retention: trailsink did not create the policy {name} ({description}); it stays."
+    elif not is_asked_for:
+        yield f"Retention: the policy {name} stays: {description}. --retention-days 0 removes it."
+    else:
+        client.transport.perform_request("POST", f"{ISM}/remove/{prefix}-*")
+        client.transport.perform_request("DELETE", path)
+        yield f"Retention: policy {name} removed ({description}); indices are kept."
+
+
+def _without_policy(error: TransportError) -> str:
+    """Say why there is no policy to remove; raises any other error."""
+    match error.status_code:
+        case HTTPStatus.NOT_FOUND | HTTPStatus.BAD_REQUEST:
+            return "Retention: not configured; indices are kept."
+        case HTTPStatus.FORBIDDEN:
+            return "Retention: not configured; whether a policy exists may not be read."
+    raise error
+
+
+def attach_policy(client: OpenSearch, prefix: str) -> Iterator[str]:
+    """Attach the policy of a prefix, as it is now, to all indices of that prefix."""
+    name = name_of(prefix)
+    body = {"policy_id": name}
+    # What follows an older version of the policy changes to the current one; what has none gets it.
+    for action in ("change_policy", "add"):
+        client.transport.perform_request("POST", f"{ISM}/{action}/{prefix}-*", body=body)
+    yield f"Retention: policy {name} attached to all indices {prefix}-*."
+
+
+def index_ages(client: OpenSearch, prefix: str, now: datetime) -> list[tuple[str, timedelta]]:
+    """Return the indices of a prefix and their ages since creation, by name; ISM counts from there, too."""
+    options = {"format": "json", "h": "index,creation.date"}
+    with translate_errors(f"The indices {prefix}-* cannot be listed"):
+        rows: Any = client.cat.indices(index=f"{prefix}-*", params=options)
+    ages = {row["index"]: now - datetime.fromtimestamp(int(row["creation.date"]) / 1000, UTC) for row in rows}
+    return sorted(ages.items())
+
+
+def _is_same_policy(existing: dict[str, Any], expected: dict[str, Any]) -> bool:
+    # The server adds defaults of its own to states and templates. The description contains the days, and the age what
+    # they mean.
+    return bool(
+        existing.get("description") == expected["description"]
+        and _age(existing) == _age(expected)
+        and _patterns(existing) == _patterns(expected)
+    )
+
+
+def _age(policy: dict[str, Any]) -> str:
+    """Return the age at which a policy deletes an index, "" where it is no policy of ours."""
+    match policy:
+        case {"states": [{"transitions": [{"conditions": {"min_index_age": str(age)}}, *_]}, *_]}:
+            return age
+        case _:
+            return ""
+
+
+def _patterns(policy: dict[str, Any]) -> list[Any]:
+    """Return the patterns of the indices that a policy attaches to."""
+    return [pattern for part in policy.get("ism_template") or () for pattern in part.get("index_patterns") or ()]
