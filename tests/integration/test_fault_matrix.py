@@ -94,7 +94,7 @@ NO_STACK = refuses("There is no stack of-nobody in us-east-1.")
 SENT = works("Sent 1 of 1 letter to the dead-letter queue.\n")
 FOUND, EXPLAINED = works("*GetObject*", "1 event.\n"), works("{event}\n  event      s3.amazonaws.com GetObject\n*")
 SET_UP = works(
-    "Found *\nIndex template trailsink-{prefix} version 1 already exists.\nLedger: *\n", "Connecting to *...\n"
+    "Found *\nIndex template trailsink-{prefix} version 2 already exists.\nLedger: *\n", "Connecting to *...\n"
 )
 IMPORTED = works("Dashboard CloudTrail: overview is available at {dashboards}/app/dashboards.\n*")
 TEMPLATE, OBJECTS = works("# trailsink on AWS*"), works('*"type":"index-pattern","id":"trailsink-{any_prefix}"*')
@@ -105,7 +105,7 @@ MATRIX: dict[str, Row] = {
         *(SET_UP, SET_UP, SET_UP),
         Cell(1, f"Connecting to *...\nError: {SILENT}.\n", ""),
         works(
-            "Found *\nIndex template trailsink-{bare} version 1 created, for {bare}-*.\nLedger: * created, for *\n",
+            "Found *\nIndex template trailsink-{bare} version 2 created, for {bare}-*.\nLedger: * created, for *\n",
             "Connecting to *...\n",
         ),
         SET_UP,
