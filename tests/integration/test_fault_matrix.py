@@ -151,7 +151,10 @@ MATRIX: dict[str, Row] = {
         ),
         *[refuses("At fault: source queue, dead-letter queue.", "fault        source queue: there is no queue *")] * 2,
         refuses("At fault: cluster.", "ok           source queue: *\nfault        cluster: {down} does not answer: *"),
-        refuses("At fault: index template, ledger template.", "ok *\nfault        index template: *\n             trailsink setup\n*"),
+        refuses(
+            "At fault: index template, ledger template.",
+            "ok *\nfault        index template: *\n             trailsink setup\n*",
+        ),
         works("ok           source queue: *\nok           dead letters: none\n*\nok           index template: *"),
     ),
     "doctor --stack of-nobody": (
