@@ -6,6 +6,7 @@ docs.opensearch.org/latest/field-types/supported-field-types/flat-object/#limita
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -30,6 +31,12 @@ _EMPTY = b"{}"
 _encode = msgspec.json.Encoder().encode
 
 
+@lru_cache(2_048)
+def _shared(text: bytes) -> bytes:
+    """Return one object for equal texts: a file's records are held at once, and many have the same."""
+    return text
+
+
 class _Request(msgspec.Struct, gc=False):
     requestParameters: RequestParameters | None = None  # noqa: N815 - CloudTrail's name
 
@@ -46,7 +53,7 @@ def encode_request(parameters: Any) -> bytes:  # noqa: ANN401 - a RequestParamet
         return b""
     # Objects, lists and long values are rare. Quotes may hide a bracket, which costs only time.
     if text.find(b"{", 1) < 0 and b"[" not in text and len(text) <= _MAX_BYTES:
-        return text
+        return _shared(text)
     return _encode_scalars(parameters)
 
 
