@@ -255,6 +255,7 @@ TESTED_ELSEWHERE = {
     "cli/main": "tests/unit/cli/test_help.py: every command is called by way of it",
     "cli/package": "tests/integration/test_wheel.py: from an installed wheel",
     "cli/run": "tests/faults/test_neighbours.py: as a process that is stopped and killed",
+    "cli/sources": "tests/unit/cli/test_backfill.py: by the command",
     "cli/setup": "tests/integration/test_pipeline.py: on a real node",
     "cli/ledger": "tests/integration/test_verify.py: on real parts",
     "cli/status": "tests/integration/test_status_command.py: on real parts",
