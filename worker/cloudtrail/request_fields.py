@@ -6,7 +6,7 @@ docs.opensearch.org/latest/field-types/supported-field-types/flat-object/#limita
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import msgspec
@@ -41,7 +41,8 @@ class _Request(msgspec.Struct, gc=False):
     requestParameters: RequestParameters | None = None  # noqa: N815 - CloudTrail's name
 
 
-_PICK = msgspec.json.Decoder(_Request).decode
+# Built when first needed: hardly any record is examined alone.
+_decoder = cache(lambda: msgspec.json.Decoder(_Request))
 
 
 def encode_request(parameters: Any) -> bytes:  # noqa: ANN401 - a RequestParameters, or None
@@ -70,6 +71,6 @@ def _encode_scalars(parameters: Any) -> bytes:  # noqa: ANN401
 def read_request(record: bytes) -> bytes:
     """Return what `encode_request` returns for the text of one well-formed record."""
     try:
-        return encode_request(_PICK(record).requestParameters)
+        return encode_request(_decoder().decode(record).requestParameters)
     except (msgspec.DecodeError, RecursionError):
         return b""
