@@ -269,6 +269,8 @@ TESTED_ELSEWHERE = {
     "detect/values": "tests/unit/detect/test_rule_files.py: every form of value, as part of a rule",
     "deploy/bundle": "tests/integration/test_bundle.py: builds one",
     "deploy/bundle_wheels": "tests/integration/test_bundle.py: downloads the wheels",
+    "opensearch/complete_search": "tests/unit/opensearch/test_inventory.py: by what reads with it",
+    "opensearch/policies": "tests/unit/opensearch/test_setup.py: by what puts them",
     "errors": "classes without code",
     "opensearch/interruptible": "tests/faults/test_slow_neighbours.py: on a cluster that drips",
     "opensearch/query_values": "tests/unit/opensearch/test_query.py: every form of value, as part of a query",

@@ -6,18 +6,17 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from opensearchpy.exceptions import NotFoundError, TransportError
+from opensearchpy.exceptions import NotFoundError
 
 from worker.errors import SetupError
-from worker.opensearch.schema import POLICIES, ledger_name, ledger_policy, ledger_template
+from worker.opensearch.policies import PolicyChange, put_policy
+from worker.opensearch.schema import ledger_name, ledger_policy, ledger_template, replicas_of
 from worker.pipeline.ledger import ledger_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from opensearchpy import OpenSearch
-
-_NO_PLUGIN = 400  # "no handler found"
 
 
 def install_ledger(
@@ -35,27 +34,21 @@ def install_ledger(
 
 
 def _put_policy(client: OpenSearch, name: str, policy: Mapping[str, Any], days: int) -> str:
-    path = f"{POLICIES}/{name}"
-    try:
-        existing: Any = client.transport.perform_request("GET", path)
-    except NotFoundError:
-        client.transport.perform_request("PUT", path, body=policy)
-        return f"Ledger: policy {name} created, {days} days."
-    except TransportError as error:
-        if error.status_code == _NO_PLUGIN:
+    match put_policy(client, name, policy):
+        case PolicyChange.CREATED:
+            return f"Ledger: policy {name} created, {days} days."
+        case PolicyChange.UNCHANGED:
+            return f"Ledger: policy {name} already exists, {days} days."
+        case PolicyChange.CHANGED:
+            return f"Ledger: policy {name} changed to {days} days; it applies to indices created from now on."
+        case PolicyChange.NO_PLUGIN:
             return ""  # the events' own policy has said so
-        raise
-    if existing["policy"].get("description") == policy["policy"]["description"]:
-        return f"Ledger: policy {name} already exists, {days} days."
-    version = {"if_seq_no": existing["_seq_no"], "if_primary_term": existing["_primary_term"]}
-    client.transport.perform_request("PUT", path, params=version, body=policy)
-    return f"Ledger: policy {name} changed to {days} days; it applies to indices created from now on."
 
 
 def _put_template(client: OpenSearch, prefix: str, replicas: int | None) -> str:
     name = ledger_name(prefix)
     existing = fetch_template(client, name)
-    body = ledger_template(prefix, replicas=_replicas(existing) if replicas is None else replicas)
+    body = ledger_template(prefix, replicas=replicas_of(existing) if replicas is None else replicas)
     version = body["_meta"]["version"]
     body["_meta"]["digest"] = sha256(msgspec.json.encode(body, order="sorted")).hexdigest()
     meta = existing.get("_meta") or {}
@@ -83,9 +76,3 @@ def fetch_template(client: OpenSearch, name: str) -> dict[str, Any]:
         entry["name"]: entry["index_template"] for entry in response["index_templates"]
     }
     return templates.get(name, {})
-
-
-def _replicas(template: Mapping[str, Any]) -> int | None:
-    """Return the number of replicas that a template sets, so that nobody has to pass it again."""
-    settings = template.get("template", {}).get("settings", {}).get("index", {})
-    return int(settings["number_of_replicas"]) if "number_of_replicas" in settings else None

@@ -19,7 +19,8 @@ from opensearchpy.exceptions import NotFoundError, OpenSearchException, Transpor
 from worker.errors import SetupError
 from worker.opensearch.errors import NOT_OPENSEARCH, classify_error, translate_errors
 from worker.opensearch.ledger_setup import install_ledger
-from worker.opensearch.schema import POLICIES, VERSION, index_policy, index_template, name_of
+from worker.opensearch.policies import PolicyChange, put_policy
+from worker.opensearch.schema import VERSION, index_policy, index_template, name_of, replicas_of
 from worker.pipeline.limits import Partition
 
 if TYPE_CHECKING:
@@ -135,45 +136,24 @@ def find_server(client: OpenSearch) -> Server:
 
 
 def _put_policy(client: OpenSearch, options: SetupOptions, policy: dict[str, Any]) -> str:
-    name = name_of(options.prefix)
-    path = f"{POLICIES}/{name}"
+    name, text = name_of(options.prefix), options.policy_text
     if options.serverless:
         return "Retention: Serverless has no ISM; set a lifecycle policy on the collection."
-    try:
-        existing: Any = client.transport.perform_request("GET", path)
-    except NotFoundError:
-        client.transport.perform_request("PUT", path, body=policy)
-        return f"Retention: policy {name} created, {options.policy_text}."
-    except TransportError as error:
-        if error.status_code == 400:  # "no handler found": the plugin is not installed
+    match put_policy(client, name, policy):
+        case PolicyChange.CREATED:
+            return f"Retention: policy {name} created, {text}."
+        case PolicyChange.UNCHANGED:
+            return f"Retention: policy {name} already exists, {text}."
+        case PolicyChange.CHANGED:
+            return f"Retention: policy {name} changed to {text}; it applies to indices created from now on."
+        case PolicyChange.NO_PLUGIN:
             return "Retention: this server has no ISM plugin; indices are kept, delete old ones yourself."
-        raise
-    if _is_same_policy(existing["policy"], policy["policy"]):
-        return f"Retention: policy {name} already exists, {options.policy_text}."
-    version = {"if_seq_no": existing["_seq_no"], "if_primary_term": existing["_primary_term"]}
-    client.transport.perform_request("PUT", path, params=version, body=policy)
-    return f"Retention: policy {name} changed to {options.policy_text}; it applies to indices created from now on."
-
-
-def _is_same_policy(existing: dict[str, Any], expected: dict[str, Any]) -> bool:
-    # The server adds defaults of its own to states and templates. The description contains the days, and the age what
-    # they mean.
-    return bool(existing.get("description") == expected["description"]) and _age(existing) == _age(expected)
-
-
-def _age(policy: dict[str, Any]) -> str:
-    """Return the age at which a policy deletes an index, "" where it is no policy of ours."""
-    match policy:
-        case {"states": [{"transitions": [{"conditions": {"min_index_age": str(age)}}, *_]}, *_]}:
-            return age
-        case _:
-            return ""
 
 
 def _put_template(client: OpenSearch, options: SetupOptions, server: Server) -> str:
     name = name_of(options.prefix)
     existing = templates(client)
-    replicas = _replicas(existing.get(name, {})) if options.replicas is None else options.replicas
+    replicas = replicas_of(existing.get(name, {})) if options.replicas is None else options.replicas
     body = index_template(options.prefix, compatible=server.compatible, replicas=replicas)
     body["_meta"]["digest"] = sha256(msgspec.json.encode(body, order="sorted")).hexdigest()
     _refuse_shadow(existing, name, body["priority"], options.prefix)
@@ -195,12 +175,6 @@ def _put_template(client: OpenSearch, options: SetupOptions, server: Server) -> 
     if meta.get("version") == VERSION:
         return f"Index template {name} changed; it applies to new indices."
     return f"Index template {name} upgraded from version {meta.get('version')} to {VERSION}; it applies to new indices."
-
-
-def _replicas(template: dict[str, Any]) -> int | None:
-    """Return the number of replicas that a template sets, so that nobody has to pass it again."""
-    settings = template.get("template", {}).get("settings", {}).get("index", {})
-    return int(settings["number_of_replicas"]) if "number_of_replicas" in settings else None
 
 
 def templates(client: OpenSearch) -> dict[str, dict[str, Any]]:

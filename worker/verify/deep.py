@@ -14,6 +14,7 @@ from opensearchpy.exceptions import OpenSearchException
 from worker.cloudtrail.keys import delivered_at
 from worker.cloudtrail.records import ADDED_MEMBERS
 from worker.errors import IndexUnavailable, NoEvents, UnreadableObject
+from worker.opensearch.complete_search import search_all_shards
 from worker.opensearch.errors import classify_error
 from worker.opensearch.retry import retry_while_busy
 from worker.pipeline.accounting import FileTally
@@ -129,10 +130,7 @@ class FileExaminer:
     def _check_extra(self, uri: str, own: int, records: int) -> FileCheck:
         """Look for documents that claim to be of this file, and are none of its records."""
         body = {"size": 0, "track_total_hits": True, "query": {"term": {"trailsink.object": uri}}}
-        try:
-            response: Any = self._index.client.search(index=f"{self._limits.index_prefix}-*", body=body)
-        except OpenSearchException as error:
-            raise classify_error(error) from error
+        response = search_all_shards(self._index.client, f"{self._limits.index_prefix}-*", body)
         extra = response["hits"]["total"]["value"] - own
         if extra > 0:
             return FileCheck(ProofState.ALTERED_IN_INDEX, f"{extra} documents are none of its records", records)
