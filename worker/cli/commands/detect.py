@@ -88,7 +88,11 @@ def backtest() -> None:
     "trailsink detect run rules/ --webhook https://hooks.example.com/x",
 )
 @_rules
-@flag("--since-last", help="Look at what was indexed since the last run of each rule.", default_text="so it is")
+@flag(
+    "--since-last",
+    help="Look at what was indexed since the last run of each rule.",
+    default_text="yes, unless --last is passed",
+)
 @last_option(
     "Look at what was indexed in the last s, m, h, d or w instead, and do not note how far the rules have come.",
     default_text="since the last run",
