@@ -96,7 +96,7 @@ NO_STACK = refuses("There is no stack of-nobody in us-east-1.")
 SENT = works("Sent 1 of 1 letter to the dead-letter queue.\n")
 FOUND, EXPLAINED = works("*GetObject*", "1 event.\n"), works("{event}\n  event      s3.amazonaws.com GetObject\n*")
 SET_UP = works(
-    "Found *\nIndex template trailsink-{prefix} version 1 already exists.\nLedger: *\n", "Connecting to *...\n"
+    "Found *\nIndex template trailsink-{prefix} version 2 already exists.\nLedger: *\n", "Connecting to *...\n"
 )
 IMPORTED = works("Dashboard CloudTrail: overview is available at {dashboards}/app/dashboards.\n*")
 TEMPLATE, OBJECTS = works("# trailsink on AWS*"), works('*"type":"index-pattern","id":"trailsink-{any_prefix}"*')
@@ -107,7 +107,7 @@ MATRIX: dict[str, Row] = {
         *(SET_UP, SET_UP, SET_UP),
         Cell(1, f"Connecting to *...\nError: {SILENT}.\n", ""),
         works(
-            "Found *\nIndex template trailsink-{bare} version 1 created, for {bare}-*.\nLedger: * created, for *\n",
+            "Found *\nIndex template trailsink-{bare} version 2 created, for {bare}-*.\nLedger: * created, for *\n",
             "Connecting to *...\n",
         ),
         SET_UP,
@@ -153,7 +153,10 @@ MATRIX: dict[str, Row] = {
         ),
         *[refuses("At fault: source queue, dead-letter queue.", "fault        source queue: there is no queue *")] * 2,
         refuses("At fault: cluster.", "ok           source queue: *\nfault        cluster: {down} does not answer: *"),
-        refuses("At fault: index template.", "ok *\nfault        index template: *\n             trailsink setup\n*"),
+        refuses(
+            "At fault: index template, ledger template.",
+            "ok *\nfault        index template: *\n             trailsink setup\n*",
+        ),
         works("ok           source queue: *\nok           dead letters: none\n*\nok           index template: *"),
     ),
     "doctor --stack of-nobody": (

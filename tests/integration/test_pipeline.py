@@ -472,7 +472,7 @@ def test_setup_says_what_it_did_and_does_nothing_the_second_time(bench: Bench) -
     again = trailsink("setup", "--replicas", "0")
 
     assert again.returncode == 0
-    assert f"Index template trailsink-{bench.prefix} version 1 already exists." in again.stdout
+    assert f"Index template trailsink-{bench.prefix} version 2 already exists." in again.stdout
 
 
 def test_setup_lets_nobody_in_where_there_are_no_roles(bench: Bench) -> None:

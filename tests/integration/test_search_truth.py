@@ -48,8 +48,6 @@ if TYPE_CHECKING:
     from infra.local.stack import Stack
     from tests.support.search_truth import Predicate
 
-pytestmark = pytest.mark.xdist_group("search truth")
-
 QUERIES = int(os.environ.get("TRAILSINK_TEST_QUERIES", "300"))
 SEED = 23
 

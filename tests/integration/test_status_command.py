@@ -74,7 +74,7 @@ def test_a_pipeline_at_work_is_reported_with_its_figures(bench: Bench) -> None:
     # A message waits, and what indexed a moment ago was no consumer that is known.
     expected = {"dead_letters": "warning", "consumer": "warning", "trail": "unknown"}
     names = ("queue", "dead_letters", "consumer", "throughput", "trail", "lag", "cluster", "shards", "writes")
-    assert verdicts(parts) == {name: expected.get(name, "ok") for name in (*names, "template", "retention", "indices")}
+    assert verdicts(parts) == {name: expected.get(name, "ok") for name in (*names, "template", "retention", "ledger", "indices")}
     assert (code, strict) == (0, 1)
     assert error.startswith("Error: Not well: dead letters")
     assert parts["queue"]["waiting"] == 1
@@ -268,7 +268,7 @@ def test_a_screen_of_eighty_columns_has_a_line_for_each_part(bench: Bench) -> No
     assert lines[0].startswith("trailsink at 2")
     assert [line[:12].strip() for line in lines[1:14]] == [
         "queue", "dead letters", "consumer", "throughput", "trail", "lag", "cluster", "disk", "shards", "writes",
-        "template", "retention", "indices",
+        "template", "retention", "ledger", "indices",
     ]  # fmt: skip
     assert lines[14].startswith(f"  {bench.prefix}-2026-03-01")
     assert max(map(len, lines)) <= 80

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 class SlowCluster:
     """Takes documents by index and id. Without a `target`, it is the cluster; with one, it stands before a real one.
 
+    The ledger's documents are apart from the events, in `files`.
+
     `drips` answers bulk requests at two bytes a second. `kills` closes the connection for a body that holds it, and
     `refuses` answers 400 to a document that holds it.
     """
@@ -33,6 +35,7 @@ class SlowCluster:
     refuses: bytes = b""
     url: str = ""
     documents: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    files: dict[tuple[str, str], bytes] = field(default_factory=dict)
     requests: int = 0
     killed: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -61,8 +64,9 @@ class SlowCluster:
                 items.append({"create": {"status": 400, "error": {"type": "mapper_parsing_exception"}}})
                 continue
             with self.lock:
-                items.append({"create": {"status": 409 if place in self.documents else 201}})
-                self.documents.setdefault(place, document)
+                documents = self.files if place[0].startswith("trailsink-files-") else self.documents
+                items.append({"create": {"status": 409 if place in documents else 201}})
+                documents.setdefault(place, document)
         return {"errors": False, "items": items}
 
     @property

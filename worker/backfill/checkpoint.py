@@ -74,21 +74,17 @@ def state_folder(environment: Mapping[str, str]) -> Path:
     return Path(home) / "trailsink"
 
 
-def state_path(environment: Mapping[str, str], fingerprint: Mapping[str, str]) -> Path:
-    """Return the path of a backfill's state file: the same fingerprint has the same path."""
-    digest = sha256(msgspec.json.encode(fingerprint, order="sorted")).hexdigest()[:16]
-    return state_folder(environment) / f"backfill-{digest}.json"
+class StateFile:
+    """A state on disk, of a run of this kind. Every method raises SetupError when the disk refuses."""
 
-
-class CheckpointFile:
-    """A checkpoint on disk. Every method raises SetupError when the disk refuses."""
+    kind = "backfill"
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Keep a second run of the same backfill out."""
+        """Keep a second run with the same state out."""
         lock = self.path.with_name(self.path.name + ".lock")
         with translate_disk_errors(lock):
             make_private_folders(self.path.parent)
@@ -97,11 +93,31 @@ class CheckpointFile:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise SetupError(f"Another process is running this backfill: it holds {lock}.") from error
+                raise SetupError(f"Another process is running this {self.kind}: it holds {lock}.") from error
             try:
                 yield
             finally:
                 lock.unlink(missing_ok=True)
+
+    def save(self, state: msgspec.Struct) -> None:
+        """Replace the state; when this returns, it is on the disk."""
+        with translate_disk_errors(self.path), write_atomically(self.path) as file:
+            file.write(msgspec.json.encode(state))
+
+    def delete(self) -> None:
+        """Delete the state."""
+        with translate_disk_errors(self.path):
+            self.path.unlink(missing_ok=True)
+
+
+def state_path(environment: Mapping[str, str], fingerprint: Mapping[str, str], kind: str = StateFile.kind) -> Path:
+    """Return the path of a run's state file: the same fingerprint has the same path."""
+    digest = sha256(msgspec.json.encode(fingerprint, order="sorted")).hexdigest()[:16]
+    return state_folder(environment) / f"{kind}-{digest}.json"
+
+
+class CheckpointFile(StateFile):
+    """A checkpoint on disk."""
 
     def load(self, fingerprint: Mapping[str, str]) -> Checkpoint | None:
         """Read the checkpoint of an earlier run, None if there is none.
@@ -124,16 +140,6 @@ class CheckpointFile:
 
     def _refuse(self, problem: str) -> SetupError:
         return SetupError(f"{self.path} {problem}: pass --restart to overwrite it.")
-
-    def save(self, checkpoint: Checkpoint) -> None:
-        """Replace the checkpoint; when this returns, it is on the disk."""
-        with translate_disk_errors(self.path), write_atomically(self.path) as file:
-            file.write(msgspec.json.encode(checkpoint))
-
-    def delete(self) -> None:
-        """Delete the checkpoint."""
-        with translate_disk_errors(self.path):
-            self.path.unlink(missing_ok=True)
 
 
 def _differences(saved: Mapping[str, str], current: Mapping[str, str]) -> list[str]:

@@ -12,7 +12,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
 import msgspec
 
 from worker.atomicfile import make_private_folders
@@ -24,8 +23,7 @@ from worker.backfill.progress import LoadOutcome, OrderedProgress
 from worker.backfill.report import FailureReport, read_report
 from worker.backfill.retry import RateLimiter
 from worker.backfill.runner import BackfillRun
-from worker.backfill.search import find_sources, find_sources_at
-from worker.backfill.selection import nested_root, root_of, time_range
+from worker.backfill.selection import time_range
 from worker.backfill.sources import BucketLister, LocalTree
 from worker.cli.backfill_options import BackfillOptions, Scope
 from worker.cli.backfill_report import (
@@ -39,6 +37,7 @@ from worker.cli.backfill_report import (
     resume_advice,
 )
 from worker.cli.output import confirm, graceful_shutdown, print_json, print_line
+from worker.cli.sources import choose_sources
 from worker.cloudtrail.keys import ROOT
 from worker.errors import SetupError, TrailsinkError
 from worker.humanize import format_minute, pluralize
@@ -283,17 +282,10 @@ def _new_checkpoint(options: BackfillOptions, fingerprint: dict[str, str], sourc
 
 def _choose_sources(options: BackfillOptions, source: FileSource) -> set[KeySource]:
     """Return where the files are: below --prefix, or searched; raises SetupError when nothing is found."""
-    roots = {root_of(prefix) for prefix in options.prefix}
-    if nested := nested_root(roots):
-        raise click.UsageError(f"--prefix {nested} is below the {ROOT} of another prefix.")
-    lister = source.lister
-    results = [find_sources_at(lister, root) for root in sorted(roots)] or [find_sources(lister)]
-    if not all(result.complete for result in results):
-        print_line("Warning: not every folder was searched for files: name the others with --prefix.", err=True)
-    sources = {key_source for result in results for key_source in result.sources}
-    if not (sources or roots):
+    sources = choose_sources(source.lister, options.prefix)
+    if not sources:
         raise SetupError(
             f"No {ROOT} was found in {source.location} within three folders, and no file that is named like"
             " CloudTrail's: pass what comes before it as --prefix."
         )
-    return sources | {KeySource(root + ROOT) for root in roots}
+    return sources

@@ -13,6 +13,7 @@ from click.core import ParameterSource
 
 from worker.backfill.selection import Selection
 from worker.cli.commands.backfill import KINDS
+from worker.cli.options import check_times
 from worker.errors import SetupError
 
 if TYPE_CHECKING:
@@ -96,10 +97,7 @@ class BackfillOptions:
 
     def check(self) -> None:
         """Raise UsageError when options contradict each other."""
-        if self.last and (self.since or self.until):
-            raise click.UsageError("--last cannot be combined with --since or --until.")
-        if self.since and self.until and self.since >= self.until:
-            raise click.UsageError("--since must be earlier than --until.")
+        check_times(self.since, self.until, self.last)
         if self.local and not self.loads_directly:
             raise click.UsageError("--local needs --direct: the pipeline cannot read this machine's files.")
         if self.loads_directly and _is_given("rate"):

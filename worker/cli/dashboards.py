@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 import click
 
 from worker.aws.partitions import is_aws_host
-from worker.cli.output import print_document, print_line
+from worker.cli.output import print_line, write_document
 from worker.errors import SetupError
 from worker.opensearch.dashboards import install, ndjson, saved_objects
 from worker.settings import load_settings
@@ -41,11 +41,6 @@ def export(*, file: Path) -> None:
     """Write the saved objects to a file, or to standard output for "-"."""
     prefix = load_settings().index_prefix
     text = ndjson(prefix)
-    if str(file) == "-":
-        print_document(text)
-        return
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise SetupError(f"{file} cannot be written: {error.strerror}.") from error
-    print_line(f"Wrote {len(saved_objects(prefix))} saved objects for {prefix}-* to {file}.")
+    write_document(file, text)
+    if str(file) != "-":
+        print_line(f"Wrote {len(saved_objects(prefix))} saved objects for {prefix}-* to {file}.")

@@ -12,7 +12,8 @@ import click
 
 from worker.aws.session import config, open_session
 from worker.aws.sns import SnsTopic
-from worker.cli.output import print_document, print_json, print_line, print_table
+from worker.cli.options import start_time
+from worker.cli.output import print_document, print_json, print_line, print_table, write_document
 from worker.detect.announcement import Announcer
 from worker.detect.backtest import Backtest, run_backtest
 from worker.detect.findings import FindingsStore
@@ -96,10 +97,8 @@ def backtest(  # noqa: PLR0913 - one per option
     as_json: bool,
 ) -> None:
     """Print what rules would have found."""
-    if last and since:
-        raise click.UsageError("--last and --since both set the start; pass only one.")
+    start = start_time(now(), since, last)
     client, prefix, rule_set = _open(rules, level)
-    start = now() - last if last else since
     results = list(run_backtest(client, prefix, rule_set.rules, start, until))
     results.sort(key=lambda result: -result.hits)
     for result in results:
@@ -188,19 +187,9 @@ def install_monitors(  # noqa: PLR0913 - one per option
         for line in put_monitors(client, monitors):
             print_line(line)
     else:
-        _write(output, f"{ascii_json(json.dumps(monitors, indent=2))}\n")
+        write_document(output, f"{ascii_json(json.dumps(monitors, indent=2))}\n")
     left_out = f" {pluralize(correlations, 'correlation')} left out: use trailsink detect run." if correlations else ""
     print_line(f"{pluralize(len(monitors), 'monitor')}. {_describe(rule_set)}.{left_out}", err=True)
-
-
-def _write(output: Path, text: str) -> None:
-    if str(output) == "-":
-        print_document(text)
-        return
-    try:
-        output.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise SetupError(f"{output} cannot be written: {error.strerror}.") from error
 
 
 def print_pipeline() -> None:

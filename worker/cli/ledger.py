@@ -7,14 +7,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TYPE_CHECKING
 
-import click
-
-from worker.backfill.listing import LISTINGS, KeySource, list_files
-from worker.backfill.search import find_sources, find_sources_at
-from worker.backfill.selection import Selection, root_of, time_range
+from worker.backfill.listing import LISTINGS, list_files
+from worker.backfill.selection import Selection, time_range
 from worker.backfill.sources import BucketLister
+from worker.cli.options import check_times
 from worker.cli.output import confirm, print_line
-from worker.cloudtrail.keys import ROOT
+from worker.cli.sources import choose_sources
 from worker.errors import SetupError
 from worker.humanize import pluralize
 from worker.settings import load_settings
@@ -44,8 +42,7 @@ def rebuild(  # noqa: PLR0913 - the options of the command
     yes: bool,
 ) -> None:
     """Record the files of a bucket that the ledger lacks; raises SetupError when some are not wholly in the index."""
-    if last and (since or until):
-        raise click.UsageError("--last cannot be combined with --since or --until.")
+    check_times(since, until, last)
     settings = load_settings()
     name = bucket or settings.required("bucket")
     if not confirm(f"Read the files of {name} that the ledger lacks?", yes=yes):
@@ -58,15 +55,11 @@ def rebuild(  # noqa: PLR0913 - the options of the command
     examiner = FileExaminer(BucketFiles(name, lister, store, client), index, settings.limits, percent=0.0, now=now)
     work = LedgerRebuild(index, examiner, settings.index_prefix, name, now)
     with ThreadPoolExecutor(LISTINGS, "list") as listings:
-        keys = (file.key for file in list_files(lister, listings, Selection(end, first), _sources(lister, prefix)))
+        keys = (
+            file.key for file in list_files(lister, listings, Selection(end, first), choose_sources(lister, prefix))
+        )
         tally = _rebuild(work, keys, workers)
     _print(tally)
-
-
-def _sources(lister: BucketLister, prefixes: tuple[str, ...]) -> set[KeySource]:
-    roots = sorted({root_of(prefix) for prefix in prefixes})
-    results = [find_sources_at(lister, root) for root in roots] or [find_sources(lister)]
-    return {source for result in results for source in result.sources} | {KeySource(root + ROOT) for root in roots}
 
 
 def _rebuild(work: LedgerRebuild, keys: Iterator[str], workers: int) -> RebuildTally:

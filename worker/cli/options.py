@@ -1,4 +1,4 @@
-"""What commands are declared with: option texts, durations, timestamps, and a link to the module that does the work."""
+"""What commands are declared with: shared options, durations, timestamps, and a link to what does the work."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
+
+from worker.cloudtrail.keys import ACCOUNT, ORGANISATION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -77,6 +79,63 @@ def flag(*names: str, help: str, default_text: str, **attributes: Any) -> Callab
     return option(*names, help=help, default_text=default_text, is_flag=True, **attributes)
 
 
+def since_option(
+    help: str,  # noqa: A002
+    *,
+    default_text: str = "the first file",
+    example: str = "2025-01-01",
+) -> Callable[[Command], Command]:
+    """Declare `--since`, the start of a time."""
+    return option("--since", type=TIMESTAMP, metavar="TIME", help=help, default_text=default_text, example=example)
+
+
+def until_option(
+    help: str,  # noqa: A002
+    *,
+    default_text: str = "now",
+    example: str = "2025-02-01",
+) -> Callable[[Command], Command]:
+    """Declare `--until`, the end of a time."""
+    return option("--until", type=TIMESTAMP, metavar="TIME", help=help, default_text=default_text, example=example)
+
+
+def last_option(
+    help: str = "The time before now: s, m, h, d or w.",  # noqa: A002
+    *,
+    default_text: str = "all time",
+    example: str = "30d",
+) -> Callable[[Command], Command]:
+    """Declare `--last`, a time that ends now."""
+    return option("--last", type=DURATION, metavar="DURATION", help=help, default_text=default_text, example=example)
+
+
+def check_times(since: datetime | None, until: datetime | None, last: timedelta | None) -> None:
+    """Raise UsageError for a time that two options set, or that ends before it starts."""
+    if last and (since or until):
+        raise click.UsageError("--last cannot be combined with --since or --until.")
+    if since and until and since >= until:
+        raise click.UsageError("--since must be earlier than --until.")
+
+
+def start_time(now: datetime, since: datetime | None, last: timedelta | None) -> datetime | None:
+    """Return the start of a time that may end before now; raises UsageError when two options set it."""
+    if last and since:
+        raise click.UsageError("--last and --since both set the start; pass only one.")
+    return now - last if last else since
+
+
+def matching(pattern: re.Pattern[str], noun: str) -> Callable[..., tuple[str, ...]]:
+    """Return a check of an option's values: each must match, and `noun` says what it should be."""
+
+    def check(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
+        for value in values:
+            if not pattern.fullmatch(value):
+                raise click.BadParameter(f"{value!r} is not {noun}.")
+        return values
+
+    return check
+
+
 class Implementation:
     """The callback of a command: imports `module:function` when it is called, and hands it the options.
 
@@ -110,3 +169,37 @@ def examples(*lines: str) -> str:
 JSON = flag("--json", "as_json", help="Print one JSON document.", default_text="text")
 JSON_LINES = flag("--json", "as_json", help="Print one JSON document per line.", default_text="text")
 YES = flag("--yes", help="Do not ask for confirmation.", default_text="ask")
+PREFIXES = option(
+    "--prefix",
+    multiple=True,
+    metavar="PREFIX",
+    example="security/",
+    default_text="all that are found, down to three folders",
+    help="Path before AWSLogs/ in the keys; may be repeated.",
+)
+ACCOUNTS = option(
+    "--account",
+    multiple=True,
+    metavar="ID",
+    callback=matching(ACCOUNT, "an account id of 12 digits"),
+    default_text="all",
+    example="123456789012",
+    help="Only this account; may be repeated.",
+)
+ORGANISATIONS = option(
+    "--org",
+    multiple=True,
+    metavar="ID",
+    default_text="all",
+    example="o-a1b2c3d4e5",
+    callback=matching(ORGANISATION, "an organisation id, as in o-a1b2c3d4e5"),
+    help="Only the trails of this organisation; may be repeated.",
+)
+REGIONS = option(
+    "--region",
+    multiple=True,
+    metavar="NAME",
+    default_text="all",
+    example="eu-west-1",
+    help="Only this region; may be repeated.",
+)

@@ -18,11 +18,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from worker.errors import SetupError
 from worker.health.findings import CheckStatus
 from worker.humanize import ascii_json, escape_control_characters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from pathlib import Path
     from threading import Event
     from types import FrameType
 
@@ -179,6 +181,17 @@ def print_json(document: object, *, err: bool = False) -> None:
 def print_document(text: str, *, err: bool = False) -> None:
     """Print a text as it is: a document for programs, in which nothing can control a terminal any more."""
     click.echo(text, nl=False, err=err)
+
+
+def write_document(path: Path, text: str) -> None:
+    """Write a text to a file, or print it for "-"; raises SetupError."""
+    if str(path) == "-":
+        print_document(text)
+        return
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise SetupError(f"{path} cannot be written: {error.strerror}.") from error
 
 
 def format_status(status: CheckStatus, width: int = 0) -> Safe:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from worker.cli.commands.search import DEFAULT_FIELDS
+from worker.cli.options import start_time
 from worker.cli.output import announced_each, print_document, print_line, print_table
 from worker.humanize import ascii_json, escape_control_characters, pluralize
 from worker.opensearch.counts import EventCounts
@@ -48,8 +49,7 @@ def search(  # noqa: PLR0913 - one per option
 ) -> None:
     """Print the events that a query finds, in memory that does not grow with their number."""
     form = "json" if as_json else form
-    if last and since:
-        raise click.UsageError("--last and --since both set the start; pass only one.")
+    start = start_time(now(), since, last)
     if limit and everything:
         raise click.UsageError("--limit and --all exclude each other.")
     if count_by and fields:
@@ -58,7 +58,7 @@ def search(  # noqa: PLR0913 - one per option
     request = Search(
         settings.index_prefix,
         query,
-        since=now() - last if last else since,
+        since=start,
         until=until,
         fields=("@timestamp", *count_by) if count_by else fields or (() if form == "json" else DEFAULT_FIELDS),
         limit=None if everything or count_by else limit or _DEFAULT_LIMIT,

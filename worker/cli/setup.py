@@ -53,6 +53,7 @@ def setup(  # noqa: PLR0913 - one per option
         settings.ledger,
         settings.ledger_retention_days,
         leaves_policy=retention_days is None and read_only_after is None and not is_set,
+        leaves_ledger_policy="ledger_retention_days" not in settings.model_fields_set,
         shards=shards,
         force=force,
         existing=existing,

@@ -9,22 +9,21 @@ import time
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 from botocore.exceptions import BotoCoreError, ClientError
 
 from worker.aws.digest_keys import list_public_keys
 from worker.aws.errors import error_text
 from worker.aws.session import config, open_session
-from worker.backfill.checkpoint import state_folder
+from worker.backfill.checkpoint import state_folder, state_path
 from worker.backfill.listing import SourceLayout
-from worker.backfill.search import find_sources, find_sources_at
-from worker.backfill.selection import Selection, root_of, time_range
+from worker.backfill.selection import Selection, time_range
 from worker.backfill.sources import BucketLister, LocalTree
+from worker.cli.options import check_times
 from worker.cli.output import graceful_shutdown, print_json, print_line
+from worker.cli.sources import choose_sources
 from worker.errors import TrailsinkError
 from worker.humanize import format_minute, pluralize
 from worker.settings import load_settings
@@ -86,10 +85,7 @@ class VerifyOptions:
 
     def check(self) -> None:
         """Raise UsageError when options contradict each other."""
-        if self.last and (self.since or self.until):
-            raise click.UsageError("--last cannot be combined with --since or --until.")
-        if self.since and self.until and self.since >= self.until:
-            raise click.UsageError("--since must be earlier than --until.")
+        check_times(self.since, self.until, self.last)
         if self.local and not self.keys:
             raise click.UsageError("--local needs --keys: it asks nobody. `trailsink verify keys` saves them.")
         if self.local and (self.deep or self.load):
@@ -137,8 +133,7 @@ class _Command:
         bucket = (options.bucket or "") if options.local else options.bucket or self._settings.required("bucket")
         files = self._open_files(bucket)
         fingerprint = options.fingerprint(bucket)
-        digest = sha256(msgspec.json.encode(fingerprint, order="sorted")).hexdigest()[:16]
-        state_file = VerifyStateFile(state_folder(os.environ) / f"verify-{digest}.json")
+        state_file = VerifyStateFile(state_path(os.environ, fingerprint, "verify"))
         self._resources.enter_context(state_file.lock())
         state = None if options.restart else state_file.load(fingerprint)
         if state:
@@ -200,11 +195,8 @@ class _Command:
         return BucketFiles(bucket, BucketLister(client, bucket), make_store(own), client)
 
     def _find_trees(self, files: Files) -> list[str]:
-        roots = sorted({root_of(prefix) for prefix in self._options.prefix})
-        results = [find_sources_at(files.lister, root) for root in roots] or [find_sources(files.lister)]
-        return sorted(
-            {source.folder for result in results for source in result.sources if source.layout is SourceLayout.TREE}
-        )
+        sources = choose_sources(files.lister, self._options.prefix)
+        return sorted(source.folder for source in sources if source.layout is SourceLayout.TREE)
 
     def _open_keys(self) -> KeyRing:
         if self._options.keys:

@@ -100,9 +100,14 @@ def string_member(members: dict[str, bytes], name: str) -> str | None:
     if token[:1] != b'"':
         return None
     try:
-        return string_value(token).encode("utf-8", "backslashreplace").decode()
+        return encodable(string_value(token))
     except BrokenJson:
         return None
+
+
+def encodable(text: str) -> str:
+    """Return a text that can be stored as UTF-8: lone surrogates are escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def string_value(token: bytes) -> str:

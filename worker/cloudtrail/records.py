@@ -34,7 +34,8 @@ _MANY_MEMBERS_FROM = 2 * MAX_MEMBERS
 # Root members that are ours in a document. To OpenSearch, a name with a dot is a path: "trailsink.object" in a record
 # would be a second value of our own field.
 OURS = ("object", "position", "indexed_at", "request", "degraded", "unchecked", "unsearchable", "raw")
-_RESERVED = frozenset({"@timestamp", "trailsink", *map("trailsink.{}".format, OURS)})
+ADDED_MEMBERS = frozenset({"@timestamp", "trailsink"})
+_RESERVED = ADDED_MEMBERS.union(map("trailsink.{}".format, OURS))
 
 _ISO_8601 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:?\d\d)")
 _CLOUDTRAIL_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)

@@ -6,6 +6,7 @@ docs.opensearch.org/latest/field-types/supported-field-types/flat-object/#limita
 
 from __future__ import annotations
 
+from functools import cache, lru_cache
 from typing import Any
 
 import msgspec
@@ -30,11 +31,18 @@ _EMPTY = b"{}"
 _encode = msgspec.json.Encoder().encode
 
 
+@lru_cache(2_048)
+def _shared(text: bytes) -> bytes:
+    """Return one object for equal texts: a file's records are held at once, and many have the same."""
+    return text
+
+
 class _Request(msgspec.Struct, gc=False):
     requestParameters: RequestParameters | None = None  # noqa: N815 - CloudTrail's name
 
 
-_PICK = msgspec.json.Decoder(_Request).decode
+# Built when first needed: hardly any record is examined alone.
+_decoder = cache(lambda: msgspec.json.Decoder(_Request))
 
 
 def encode_request(parameters: Any) -> bytes:  # noqa: ANN401 - a RequestParameters, or None
@@ -46,7 +54,7 @@ def encode_request(parameters: Any) -> bytes:  # noqa: ANN401 - a RequestParamet
         return b""
     # Objects, lists and long values are rare. Quotes may hide a bracket, which costs only time.
     if text.find(b"{", 1) < 0 and b"[" not in text and len(text) <= _MAX_BYTES:
-        return text
+        return _shared(text)
     return _encode_scalars(parameters)
 
 
@@ -63,6 +71,6 @@ def _encode_scalars(parameters: Any) -> bytes:  # noqa: ANN401
 def read_request(record: bytes) -> bytes:
     """Return what `encode_request` returns for the text of one well-formed record."""
     try:
-        return encode_request(_PICK(record).requestParameters)
+        return encode_request(_decoder().decode(record).requestParameters)
     except (msgspec.DecodeError, RecursionError):
         return b""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from worker.detect.correlation import CorrelationScan
-from worker.detect.events import EVENT_FIELDS, EVENT_TIME, EventQuery, read_pages, search_many
+from worker.detect.events import EVENT_TIME, RULES_PER_REQUEST, EventQuery, fields_of, read_pages, search_many
 from worker.detect.findings import caller
 from worker.errors import SetupError
 from worker.humanize import iso_seconds
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 LARGEST = 10  # values that are counted of accounts and callers
 
-_RULES_PER_REQUEST = 25
 _NONE = "(none)"
 
 
@@ -42,8 +41,8 @@ def run_backtest(
     client: OpenSearch, prefix: str, rules: Sequence[DetectionRule], since: datetime | None, until: datetime | None
 ) -> Iterator[Backtest]:
     """Yield the hits of each rule among the events of a time."""
-    for start in range(0, len(rules), _RULES_PER_REQUEST):
-        part = rules[start : start + _RULES_PER_REQUEST]
+    for start in range(0, len(rules), RULES_PER_REQUEST):
+        part = rules[start : start + RULES_PER_REQUEST]
         queries = [EventQuery(rule.clause, EVENT_TIME, since, until) for rule in part]
         counts = search_many(client, prefix, [_counts_body(query) for query in queries])
         for rule, query, response in zip(part, queries, counts, strict=True):
@@ -90,8 +89,7 @@ def _count_groups(
 ) -> Backtest:
     """Count the groups of a correlation, by the account and the caller of their last event."""
     result, scan = Backtest(rule), CorrelationScan(correlation)
-    fields = tuple(dict.fromkeys((*EVENT_FIELDS, *correlation.group_by, *correlation.fields)))
-    events = EventQuery(query.clause, EVENT_TIME, query.since, query.until, fields)
+    events = replace(query, fields=fields_of(correlation))
     try:
         for page in read_pages(client, prefix, events):
             for group in scan.add(page.hits):

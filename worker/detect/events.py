@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 from worker.errors import SetupError
 from worker.opensearch.errors import first_cause, translate_errors
 from worker.opensearch.retry import retry_while_busy
-from worker.opensearch.search import Hit, require_complete, search_once
+from worker.opensearch.search import Hit, order_by, require_complete, search_once, within
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from datetime import datetime
 
     from opensearchpy import OpenSearch
+
+    from worker.detect.rules import Correlation
 
     Clause = dict[str, Any]
 
@@ -26,7 +28,6 @@ _ATTEMPTS = 4
 
 EVENT_TIME = "@timestamp"
 INDEXED_AT = "trailsink.indexed_at"
-_ORDER = ("trailsink.object", "trailsink.position")  # no two events tie
 
 # What a finding says of an event.
 EVENT_FIELDS = (
@@ -47,6 +48,11 @@ EVENT_FIELDS = (
 )
 
 
+def fields_of(correlation: Correlation) -> tuple[str, ...]:
+    """Return what is read of the events of a correlation."""
+    return tuple(dict.fromkeys((*EVENT_FIELDS, *correlation.group_by, *correlation.fields)))
+
+
 @dataclass(frozen=True, slots=True)
 class EventQuery:
     """The events of a clause with a time in a range, in the order of that time."""
@@ -60,16 +66,13 @@ class EventQuery:
 
     def filter(self) -> Clause:
         """Return the clause with the range of times."""
-        bounds = {name: time.isoformat() for name, time in (("gte", self.since), ("lt", self.until)) if time}
-        filters = [self.clause, {"range": {self.time_field: bounds}}] if bounds else [self.clause]
-        return {"bool": {"filter": filters}}
+        return within(self.clause, self.time_field, self.since, self.until)
 
     def body(self) -> dict[str, Any]:
         """Return the search for one page."""
-        types = {self.time_field: "date"} | dict.fromkeys(_ORDER, "keyword")
         return {
             "query": self.filter(),
-            "sort": [{name: {"order": "asc", "unmapped_type": type_}} for name, type_ in types.items()],
+            "sort": order_by(self.time_field, "asc"),
             "size": PAGE,
             "track_total_hits": False,
             "_source": list(self.fields),

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from worker.detect.correlation import CorrelationScan
 from worker.detect.events import (
-    EVENT_FIELDS,
     EVENT_TIME,
     INDEXED_AT,
     RULES_PER_REQUEST,
     EventQuery,
+    fields_of,
     read_first_pages,
     read_pages,
     search_many,
@@ -131,7 +131,7 @@ class DetectionRun:
             # A period before, too: within it, the first time that there are enough names the finding.
             since=first - span - span,
             until=last + span,
-            fields=tuple(dict.fromkeys((*EVENT_FIELDS, *correlation.group_by, *correlation.fields))),
+            fields=fields_of(correlation),
         )
         for page in read_pages(self.client, self.prefix, events):
             now = self.now()

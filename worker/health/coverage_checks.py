@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from worker.cloudtrail.records import ADDED_MEMBERS
 from worker.health.check import check
 from worker.health.findings import Judgement
 from worker.opensearch.field_kinds import Kind, read_field_kinds
+from worker.pipeline.searchable import leaves
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,8 +25,6 @@ _SHOWN = 5
 
 # CloudTrail's own have less than 100 characters.
 _MAX_PATH = 200
-
-_OURS = ("@timestamp", "trailsink")
 
 
 class CoverageChecks:
@@ -60,19 +60,5 @@ class CoverageChecks:
 
 def member_paths(event: dict[str, Any]) -> set[str]:
     """Return the paths of the values of an event, without what trailsink added."""
-    paths = {path for name, value in event.items() if name not in _OURS for path in _paths(value, name)}
+    paths = {path for name, value in event.items() if name not in ADDED_MEMBERS for path, _ in leaves(value, name)}
     return {path for path in paths if len(path) <= _MAX_PATH}
-
-
-def _paths(value: Any, path: str) -> Iterator[str]:  # noqa: ANN401 - whatever the record holds
-    match value:
-        case dict():
-            for name, below in value.items():
-                yield from _paths(below, f"{path}.{name}")
-        case list():
-            for element in value:
-                yield from _paths(element, path)
-        case None:
-            return
-        case _:
-            yield path

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from worker.cloudtrail.keys import LogFile, classify
+from worker.cloudtrail.records import ADDED_MEMBERS
 from worker.opensearch.errors import translate_errors
 from worker.opensearch.search import Hit, parse_time, search_once
 
@@ -118,7 +119,7 @@ def _content(location: EventLocation) -> Any:  # noqa: ANN401 - whatever the rec
     ours = location.record.get("trailsink")
     text = ours.get("raw") if isinstance(ours, dict) else None
     if not isinstance(text, str):
-        return {name: value for name, value in location.record.items() if name not in ("@timestamp", "trailsink")}
+        return {name: value for name, value in location.record.items() if name not in ADDED_MEMBERS}
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

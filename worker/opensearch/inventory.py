@@ -9,11 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from opensearchpy.exceptions import OpenSearchException
-
-from worker.errors import IndexUnavailable
-from worker.opensearch.errors import classify_error
-from worker.opensearch.retry import retry_while_busy
+from worker.opensearch.complete_search import search_all_shards
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,18 +46,9 @@ class IndexInventory:
         IndexUnavailable.
         """
         uris = {f"s3://{self._bucket}/{key}": key for key in keys}
-        body = _count_by_file(list(uris))
-        try:
-            response = retry_while_busy(lambda: self._search(body), _ATTEMPTS)
-        except OpenSearchException as error:
-            raise classify_error(error) from error
-        if response["_shards"].get("failed"):
-            raise IndexUnavailable("OpenSearch could not search all of its indices: check the cluster's health")
+        response = search_all_shards(self._client, f"{self._prefix}-*", _count_by_file(list(uris)))
         buckets = response.get("aggregations", {}).get("files", {}).get("buckets", [])
         return {uris[bucket["key"]]: _indexed_file(bucket) for bucket in buckets}
-
-    def _search(self, body: dict[str, Any]) -> Any:  # noqa: ANN401 - a foreign answer
-        return self._client.search(index=f"{self._prefix}-*", body=body)
 
 
 class LedgerInventory:

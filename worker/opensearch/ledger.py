@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from opensearchpy.exceptions import NotFoundError, OpenSearchException
 
-from worker.errors import IndexUnavailable
 from worker.humanize import iso_seconds
+from worker.opensearch.complete_search import search_all_shards
 from worker.opensearch.errors import classify_error
-from worker.opensearch.retry import retry_while_busy
 from worker.opensearch.search import parse_time
 from worker.pipeline.ledger import LedgerEntry, entry_id, ledger_index, ledger_pattern
 
@@ -116,15 +115,7 @@ class LedgerReader:
         return parse_time(aggregations.get("newest", {}).get("value_as_string")), accounts_by_name
 
     def _search(self, body: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a foreign answer
-        try:
-            response: Any = retry_while_busy(
-                lambda: self._client.search(index=self._pattern, body=dict(body)), _ATTEMPTS
-            )
-        except OpenSearchException as error:
-            raise classify_error(error) from error
-        if response["_shards"].get("failed"):
-            raise IndexUnavailable("OpenSearch could not search all of the ledger: check the cluster's health")
-        return response
+        return search_all_shards(self._client, self._pattern, body)
 
 
 def _parse(source: Any) -> LedgerEntry:  # noqa: ANN401 - a foreign answer

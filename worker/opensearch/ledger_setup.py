@@ -6,56 +6,55 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from opensearchpy.exceptions import NotFoundError, TransportError
+from opensearchpy.exceptions import NotFoundError
 
 from worker.errors import SetupError
-from worker.opensearch.schema import POLICIES, ledger_name, ledger_policy, ledger_template
+from worker.opensearch.retention import PolicyChange, put_policy, remove_policy
+from worker.opensearch.schema import ledger_name, ledger_policy, ledger_template, replicas_of
 from worker.pipeline.ledger import ledger_pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from opensearchpy import OpenSearch
 
-_NO_PLUGIN = 400  # "no handler found"
-
 
 def install_ledger(
-    client: OpenSearch, prefix: str, *, days: int, replicas: int | None, serverless: bool
+    client: OpenSearch, prefix: str, *, days: int, replicas: int | None, serverless: bool, remover: str = ""
 ) -> Iterator[str]:
     """Set the ledger up, and yield a line for each thing created or changed. A second run changes nothing.
 
-    `days` are how long its documents are kept, 0 for ever. Raises SetupError when an existing template is not ours, and
-    lets errors of the client pass.
+    `days` are how long its documents are kept, 0 for ever: then a policy that deletes is removed, unless nobody asked;
+    see remove_policy for `remover`. Raises SetupError when an existing template is not ours, and lets errors of the
+    client pass.
     """
-    policy = None if serverless else ledger_policy(prefix, days)
-    if policy and (line := _put_policy(client, ledger_name(prefix), policy, days)):
-        yield line
+    if not serverless and (text := _put_policy(client, prefix, days, remover)):
+        yield f"Ledger: {text}"
     yield _put_template(client, prefix, replicas)
 
 
-def _put_policy(client: OpenSearch, name: str, policy: Mapping[str, Any], days: int) -> str:
-    path = f"{POLICIES}/{name}"
-    try:
-        existing: Any = client.transport.perform_request("GET", path)
-    except NotFoundError:
-        client.transport.perform_request("PUT", path, body=policy)
-        return f"Ledger: policy {name} created, {days} days."
-    except TransportError as error:
-        if error.status_code == _NO_PLUGIN:
+def _put_policy(client: OpenSearch, prefix: str, days: int, remover: str) -> str:
+    """Return what was done, "" where there is nothing to say."""
+    name = ledger_name(prefix)
+    policy = ledger_policy(prefix, days)
+    if not policy:
+        text = remove_policy(client, name, ledger_pattern(prefix), remover=remover)
+        return "" if text.startswith("not configured") else text
+    match put_policy(client, name, policy):
+        case PolicyChange.CREATED:
+            return f"policy {name} created, {days} days."
+        case PolicyChange.UNCHANGED:
+            return f"policy {name} already exists, {days} days."
+        case PolicyChange.CHANGED:
+            return f"policy {name} changed to {days} days; it applies to indices created from now on."
+        case PolicyChange.NO_PLUGIN:
             return ""  # the events' own policy has said so
-        raise
-    if existing["policy"].get("description") == policy["policy"]["description"]:
-        return f"Ledger: policy {name} already exists, {days} days."
-    version = {"if_seq_no": existing["_seq_no"], "if_primary_term": existing["_primary_term"]}
-    client.transport.perform_request("PUT", path, params=version, body=policy)
-    return f"Ledger: policy {name} changed to {days} days; it applies to indices created from now on."
 
 
 def _put_template(client: OpenSearch, prefix: str, replicas: int | None) -> str:
     name = ledger_name(prefix)
     existing = fetch_template(client, name)
-    body = ledger_template(prefix, replicas=_replicas(existing) if replicas is None else replicas)
+    body = ledger_template(prefix, replicas=replicas_of(existing) if replicas is None else replicas)
     version = body["_meta"]["version"]
     body["_meta"]["digest"] = sha256(msgspec.json.encode(body, order="sorted")).hexdigest()
     meta = existing.get("_meta") or {}
@@ -83,9 +82,3 @@ def fetch_template(client: OpenSearch, name: str) -> dict[str, Any]:
         entry["name"]: entry["index_template"] for entry in response["index_templates"]
     }
     return templates.get(name, {})
-
-
-def _replicas(template: Mapping[str, Any]) -> int | None:
-    """Return the number of replicas that a template sets, so that nobody has to pass it again."""
-    settings = template.get("template", {}).get("settings", {}).get("index", {})
-    return int(settings["number_of_replicas"]) if "number_of_replicas" in settings else None

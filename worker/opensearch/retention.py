@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from enum import Enum, auto
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -16,69 +17,73 @@ from worker.opensearch.errors import translate_errors
 from worker.opensearch.schema import POLICIES, name_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from opensearchpy import OpenSearch
 
 ISM = "/_plugins/_ism"
+NOT_CONFIGURED = "not configured; indices are kept."
 
 # How the descriptions of all policies of trailsink begin.
 _OWN_DESCRIPTION = re.compile(r"(Delete|Keep) indices of trailsink")
 
 
-def put_policy(client: OpenSearch, prefix: str, policy: dict[str, Any], text: str) -> Iterator[str]:
-    """Create or change the policy of a prefix; `text` is what it does, as a part of a sentence."""
-    name = name_of(prefix)
+class PolicyChange(Enum):
+    """What became of a policy."""
+
+    CREATED = auto()
+    UNCHANGED = auto()
+    CHANGED = auto()  # it applies to indices that are created from now on
+    NO_PLUGIN = auto()
+
+
+def put_policy(client: OpenSearch, name: str, policy: Mapping[str, Any]) -> PolicyChange:
+    """Create a policy, or replace one that deletes at another age; lets errors of the client pass."""
     path = f"{POLICIES}/{name}"
     try:
         existing: Any = client.transport.perform_request("GET", path)
     except NotFoundError:
         client.transport.perform_request("PUT", path, body=policy)
-        yield f"Retention: policy {name} created, {text}."
-        return
+        return PolicyChange.CREATED
     except TransportError as error:
-        if error.status_code != HTTPStatus.BAD_REQUEST:  # "no handler found": the plugin is not installed
-            raise
-        yield "Retention: this server has no ISM plugin; indices are kept, delete old ones yourself."
-        return
+        if error.status_code == HTTPStatus.BAD_REQUEST:  # "no handler found": the plugin is not installed
+            return PolicyChange.NO_PLUGIN
+        raise
     if _is_same_policy(existing["policy"], policy["policy"]):
-        yield f"Retention: policy {name} already exists, {text}."
-        return
+        return PolicyChange.UNCHANGED
     version = {"if_seq_no": existing["_seq_no"], "if_primary_term": existing["_primary_term"]}
     client.transport.perform_request("PUT", path, params=version, body=policy)
-    yield f"Retention: policy {name} changed to {text}; it applies to indices created from now on."
+    return PolicyChange.CHANGED
 
 
-def remove_policy(client: OpenSearch, prefix: str, *, is_asked_for: bool) -> Iterator[str]:
-    """Detach and delete a policy of trailsink's, so that indices are kept.
+def remove_policy(client: OpenSearch, name: str, pattern: str, *, remover: str = "") -> str:
+    """Detach a policy of trailsink's from the indices of a pattern and delete it, so that they are kept.
 
-    One that nobody asked to remove stays, and a line says what it does.
+    Returns what was done, as a sentence without its start. With a `remover`, what would remove it, the policy stays: no
+    one asked.
     """
-    name = name_of(prefix)
     path = f"{POLICIES}/{name}"
     try:
         existing: Any = client.transport.perform_request("GET", path)
     except TransportError as error:
-        yield _without_policy(error)
-        return
+        return _without_policy(error)
     description = str(existing["policy"].get("description") or "no description")
     if not _OWN_DESCRIPTION.match(description):
-        yield f"Retention: trailsink did not create the policy {name} ({description}); it stays."
-    elif not is_asked_for:
-        yield f"Retention: the policy {name} stays: {description}. --retention-days 0 removes it."
-    else:
-        client.transport.perform_request("POST", f"{ISM}/remove/{prefix}-*")
-        client.transport.perform_request("DELETE", path)
-        yield f"Retention: policy {name} removed ({description}); indices are kept."
+        return f"trailsink did not create the policy {name} ({description}); it stays."
+    if remover:
+        return f"the policy {name} stays: {description}. {remover} removes it."
+    client.transport.perform_request("POST", f"{ISM}/remove/{pattern}")
+    client.transport.perform_request("DELETE", path)
+    return f"policy {name} removed ({description}); indices are kept."
 
 
 def _without_policy(error: TransportError) -> str:
     """Say why there is no policy to remove; raises any other error."""
     match error.status_code:
         case HTTPStatus.NOT_FOUND | HTTPStatus.BAD_REQUEST:
-            return "Retention: not configured; indices are kept."
+            return NOT_CONFIGURED
         case HTTPStatus.FORBIDDEN:
-            return "Retention: not configured; whether a policy exists may not be read."
+            return "not configured; whether a policy exists may not be read."
     raise error
 
 
@@ -101,7 +106,7 @@ def index_ages(client: OpenSearch, prefix: str, now: datetime) -> list[tuple[str
     return sorted(ages.items())
 
 
-def _is_same_policy(existing: dict[str, Any], expected: dict[str, Any]) -> bool:
+def _is_same_policy(existing: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
     # The server adds defaults of its own to states and templates. The description contains the days, and the age what
     # they mean.
     return bool(
@@ -111,7 +116,7 @@ def _is_same_policy(existing: dict[str, Any], expected: dict[str, Any]) -> bool:
     )
 
 
-def _age(policy: dict[str, Any]) -> str:
+def _age(policy: Mapping[str, Any]) -> str:
     """Return the age at which a policy deletes an index, "" where it is no policy of ours."""
     match policy:
         case {"states": [{"transitions": [{"conditions": {"min_index_age": str(age)}}, *_]}, *_]}:
@@ -120,6 +125,6 @@ def _age(policy: dict[str, Any]) -> str:
             return ""
 
 
-def _patterns(policy: dict[str, Any]) -> list[Any]:
+def _patterns(policy: Mapping[str, Any]) -> list[Any]:
     """Return the patterns of the indices that a policy attaches to."""
     return [pattern for part in policy.get("ism_template") or () for pattern in part.get("index_patterns") or ()]

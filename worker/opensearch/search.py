@@ -63,16 +63,13 @@ class Search:
 
     def within_time(self, clause: Mapping[str, Any]) -> dict[str, Any]:
         """Return the clause for events of the search's time that also match `clause`."""
-        bounds = {name: time.isoformat() for name, time in (("gte", self.since), ("lt", self.until)) if time}
-        return {"bool": {"filter": [clause, *([{"range": {"@timestamp": bounds}}] if bounds else [])]}}
+        return within(clause, "@timestamp", self.since, self.until)
 
     def body(self, clause: Mapping[str, Any]) -> dict[str, Any]:
         """Return the body of the search for this clause, without paging."""
-        order = "asc" if self.oldest_first else "desc"
-        types = {"@timestamp": "date"} | dict.fromkeys(_TIEBREAKERS, "keyword")
         return {
             "query": self.within_time(clause),
-            "sort": [{name: {"order": order, "unmapped_type": type_}} for name, type_ in types.items()],
+            "sort": order_by("@timestamp", "asc" if self.oldest_first else "desc"),
             **({"_source": list(self.fields)} if self.fields else {}),
         }
 
@@ -203,6 +200,18 @@ class SearchSession:
             except NotFoundError:  # it expired while the reader paused: continue after the last event
                 self._pit_id = ""
         return search_once(self.client, self.search.prefix, body)
+
+
+def within(clause: Mapping[str, Any], field: str, since: datetime | None, until: datetime | None) -> dict[str, Any]:
+    """Return the clause for events that match `clause`, with a time in `field` from `since` until `until`."""
+    bounds = {name: time.isoformat() for name, time in (("gte", since), ("lt", until)) if time}
+    return {"bool": {"filter": [clause, *([{"range": {field: bounds}}] if bounds else [])]}}
+
+
+def order_by(field: str, order: str) -> list[dict[str, Any]]:
+    """Return the sort by a time in which no two events tie; `order` is "asc" or "desc"."""
+    types = {field: "date"} | dict.fromkeys(_TIEBREAKERS, "keyword")
+    return [{name: {"order": order, "unmapped_type": type_}} for name, type_ in types.items()]
 
 
 def search_once(client: OpenSearch, prefix: str, body: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a foreign answer

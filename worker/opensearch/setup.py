@@ -20,7 +20,7 @@ from worker.opensearch.errors import NOT_OPENSEARCH, classify_error, translate_e
 from worker.opensearch.index_upgrade import add_missing_fields
 from worker.opensearch.ledger_setup import install_ledger
 from worker.opensearch.partition import check_partition, other_partition
-from worker.opensearch.retention import attach_policy, put_policy, remove_policy
+from worker.opensearch.retention import NOT_CONFIGURED, PolicyChange, attach_policy, put_policy, remove_policy
 from worker.opensearch.schema import VERSION, index_policy, index_template, name_of
 from worker.opensearch.template_content import (
     changed_parts,
@@ -73,6 +73,7 @@ class SetupOptions:
     ledger: bool = True
     ledger_days: int = 0
     leaves_policy: bool = False  # without days, leave a policy that exists
+    leaves_ledger_policy: bool = False
     force: bool = False  # replace what others made, and say what
     shards: int | None = None  # primary shards of an index; without it, those of an existing template are kept
     existing: bool = False  # bring the indices that exist to the template and the policy
@@ -123,7 +124,7 @@ def install(client: OpenSearch, options: SetupOptions) -> Iterator[str]:
         server = SERVERLESS if options.serverless else find_server(client)
         yield f"Found {server.name} {server.version}".rstrip() + "."
         yield f"Mapping: {'compatibility' if server.compatible else 'full'}, because {server.why}."
-        yield from _put_policy(client, options)
+        yield f"Retention: {_put_policy(client, options)}"
         yield from _put_template(client, options, server)
         if options.ledger:
             yield from install_ledger(
@@ -132,6 +133,7 @@ def install(client: OpenSearch, options: SetupOptions) -> Iterator[str]:
                 days=options.ledger_days,
                 replicas=options.replicas,
                 serverless=options.serverless,
+                remover="TRAILSINK_LEDGER_RETENTION_DAYS=0" if options.leaves_ledger_policy else "",
             )
         if options.existing:
             yield from add_missing_fields(client, options.prefix, expected_fields(options.prefix, server))
@@ -154,14 +156,24 @@ def find_server(client: OpenSearch) -> Server:
     return Server("OpenSearch", number, False, "OpenSearch 2.19 and newer index free-form fields as flat_object")
 
 
-def _put_policy(client: OpenSearch, options: SetupOptions) -> Iterator[str]:
+def _put_policy(client: OpenSearch, options: SetupOptions) -> str:
+    name, text = name_of(options.prefix), options.policy_text
+    if not options.policy and options.serverless:
+        return NOT_CONFIGURED
+    if not options.policy:
+        remover = "--retention-days 0" if options.leaves_policy else ""
+        return remove_policy(client, name, f"{options.prefix}-*", remover=remover)
     if options.serverless:
-        asked = "Serverless has no ISM; set a lifecycle policy on the collection."
-        yield f"Retention: {asked if options.policy else 'not configured; indices are kept.'}"
-    elif options.policy:
-        yield from put_policy(client, options.prefix, options.policy, options.policy_text)
-    else:
-        yield from remove_policy(client, options.prefix, is_asked_for=not options.leaves_policy)
+        return "Serverless has no ISM; set a lifecycle policy on the collection."
+    match put_policy(client, name, options.policy):
+        case PolicyChange.CREATED:
+            return f"policy {name} created, {text}."
+        case PolicyChange.UNCHANGED:
+            return f"policy {name} already exists, {text}."
+        case PolicyChange.CHANGED:
+            return f"policy {name} changed to {text}; it applies to indices created from now on."
+        case PolicyChange.NO_PLUGIN:
+            return "this server has no ISM plugin; indices are kept, delete old ones yourself."
 
 
 def _put_template(client: OpenSearch, options: SetupOptions, server: Server) -> Iterator[str]:

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from worker.cloudtrail.lenient_json import BrokenJson, read_root, string_member
+from worker.cloudtrail.lenient_json import BrokenJson, encodable, read_root, string_member
 from worker.errors import Reason, UnreadableObject
-from worker.pipeline.limits import Partition
-from worker.pipeline.searchable import EVERYTHING, KEYWORD_ROOTS, KNOWN_ROOTS, MAX_KEYWORD, overlong_paths, shorten
+from worker.pipeline.limits import MAX_KEYWORD, Partition
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -111,8 +110,7 @@ class Action(msgspec.Struct, gc=False):
 
     `file` and `position` say whose record it is. `raw_start` and `raw_end` are where the record's own bytes are in
     `lines` (without their closing brace), and `tail_end` is where the marks begin that depend on the form. `degraded`
-    is the cause in `trailsink.degraded`, "" where there is none. A form other than the full one has the full one in
-    `full`.
+    is the cause in `trailsink.degraded`, "" where there is none. The shortened form has the full one in `full`.
     """
 
     file: int
@@ -124,6 +122,11 @@ class Action(msgspec.Struct, gc=False):
     degraded: str = ""
     form: Form = Form.FULL
     full: Action | None = None
+
+    @property
+    def record(self) -> bytes:
+        """The record's own text, of an action in full form."""
+        return self.lines[self.raw_start : self.raw_end] + b"}"
 
 
 def to_actions(records: Sequence[Record], file: int, provenance: Provenance, naming: IndexNaming) -> Iterator[Action]:
@@ -172,11 +175,11 @@ def simpler_form(action: Action, cause: str) -> Action | None:
 
 def _mark(action: Action, time_problem: str) -> Action:
     """Add to a document what is wrong with its time, and which of its values are too long for the index."""
-    raw = action.lines[action.raw_start : action.raw_end] + b"}"
+    raw = action.record
     if time_problem and raw.strip(_EMPTY_OBJECT) == b"":  # nothing can be added to it after a comma
         return degrade(action, time_problem)
     marks = b',"degraded":%b' % _encode(time_problem) if time_problem else b""
-    paths = overlong_paths(raw) if len(raw) > MAX_KEYWORD else []
+    paths = _overlong_paths(raw) if len(raw) > MAX_KEYWORD else []
     if time_problem and b'"eventTime"' in raw:
         paths.append("eventTime")
     if paths:
@@ -194,27 +197,36 @@ def _on_one_line(action: Action) -> Action:
     return action
 
 
+def _overlong_paths(record: bytes) -> list[str]:
+    # Imported when first needed, as in the other places: a cold start waits for each module, and records have no use
+    # for this one.
+    from worker.pipeline.searchable import overlong_paths  # noqa: PLC0415
+
+    return overlong_paths(record)
+
+
 def _shorten(action: Action, cause: str) -> Action | None:
     """Return the record without the values that no index takes, None when it has none."""
-    raw = action.lines[action.raw_start : action.raw_end] + b"}"
-    shortened = shorten(raw)
+    from worker.pipeline.searchable import shorten  # noqa: PLC0415
+
+    shortened = shorten(action.record)
     if shortened is None:
         return None
     cause = VALUE_TOO_LONG if shortened.too_long else cause
-    return _with_full_text(action, Form.SHORTENED, shortened.text, cause, shortened.paths)
+    simpler = _with_full_text(action, Form.SHORTENED, shortened.text, cause, shortened.paths)
+    simpler.full = action
+    return simpler
 
 
 def degrade(action: Action, reason: str) -> Action:
     """Return the same record in degraded form, under the same id, with `reason` in `trailsink.degraded`."""
     action = action.full or action
-    raw = action.lines[action.raw_start : action.raw_end] + b"}"
-    fields, unsearchable = _searchable_fields(raw)
+    fields, unsearchable = _searchable_fields(action.record)
     return _with_full_text(action, Form.DEGRADED, _encode(fields), reason, unsearchable)
 
 
 def _with_full_text(action: Action, form: Form, text: bytes, cause: str, unsearchable: Sequence[str]) -> Action:
     """Return an action with another text of the record, and the record's own as a string beside it."""
-    raw = action.lines[action.raw_start : action.raw_end] + b"}"
     fields = text[:-1]
     tail = action.lines[action.raw_end + (0 if len(fields) > 1 else 1) : action.tail_end]
     lines = b'%b%b%b,"degraded":%b%b,"raw":%b%b' % (
@@ -223,12 +235,10 @@ def _with_full_text(action: Action, form: Form, text: bytes, cause: str, unsearc
         tail,
         _encode(cause),
         b',"unsearchable":%b' % _encode(unsearchable) if unsearchable else b"",
-        _encode(raw.decode("utf-8", "backslashreplace")),
+        _encode(action.record.decode("utf-8", "backslashreplace")),
         _END,
     )
-    return Action(
-        action.file, action.position, lines, action.raw_start, action.raw_end, action.tail_end, cause, form, action
-    )
+    return Action(action.file, action.position, lines, action.raw_start, action.raw_end, action.tail_end, cause, form)
 
 
 def _searchable_fields(raw: bytes) -> tuple[dict[str, object], list[str]]:
@@ -236,6 +246,8 @@ def _searchable_fields(raw: bytes) -> tuple[dict[str, object], list[str]]:
 
     The fields are time, name, source, account and caller.
     """
+    from worker.pipeline.searchable import EVERYTHING, KEYWORD_ROOTS, KNOWN_ROOTS  # noqa: PLC0415
+
     try:
         root = read_root(raw)
     except BrokenJson:  # cannot happen: it was read before; but a document without fields is better than none
@@ -269,8 +281,4 @@ def _caller_identity(identity: bytes) -> dict[str, object]:
 def _string_fields(document: Any) -> dict[str, str]:  # noqa: ANN401 - whatever the record holds
     if not isinstance(document, dict):
         return {}
-    return {
-        name: value.encode("utf-8", "backslashreplace").decode()
-        for name in _CALLER_KEYWORDS
-        if isinstance(value := document.get(name), str)
-    }
+    return {name: encodable(value) for name in _CALLER_KEYWORDS if isinstance(value := document.get(name), str)}

@@ -6,23 +6,24 @@ records. docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-log-file-
 
 from __future__ import annotations
 
-from binascii import b2a_base64
-from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from worker import __version__
+from worker.cloudtrail.identity import compact_ids
 from worker.cloudtrail.keys import LogFile, classify, parse_name
+from worker.cloudtrail.lenient_json import encodable
 from worker.errors import Reason
 from worker.humanize import iso_seconds
 from worker.pipeline.accounting import FileOutcome
 from worker.pipeline.bulk import ACCEPTED, cut_requests
 from worker.pipeline.documents import Action, Form
+from worker.pipeline.reader import is_plausible_delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
 
     from worker.pipeline.accounting import FileTally
     from worker.pipeline.deadline import Deadline
@@ -33,13 +34,6 @@ _INDEX = "trailsink-files-"
 
 # A file that ends otherwise holds no events, or comes again. One of a bucket that may not be read is nobody's to prove.
 _RECORDED = (FileOutcome.INDEXED, FileOutcome.DEAD_LETTER)
-
-# CloudTrail's first month: a file name with an earlier date is not CloudTrail's.
-_FIRST_FILES = datetime(2013, 11, 1, tzinfo=UTC)
-
-# As many bytes as a document id of an event has: OpenSearch packs 22 base64url characters into 16 bytes.
-_ID_BYTES, _ID_CHARACTERS = 16, 22
-_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -99,15 +93,15 @@ def mixes_with_ledger(prefix: str) -> bool:
 
 def entry_id(uri: str, digest: str, reason: str = "") -> str:
     """Return the id of a file's document: of its address, the SHA-256 of its content, and its dead letter's reason."""
-    packed = sha256(f"{uri}\n{digest}\n{reason}".encode()).digest()[:_ID_BYTES]
-    return b2a_base64(packed, newline=False).translate(_URL_SAFE)[:_ID_CHARACTERS].decode()
+    (id_,) = compact_ids([f"{uri}\n{digest}\n{reason}".encode()])
+    return id_.decode()
 
 
 def make_entry(tally: FileTally, now: datetime) -> LedgerEntry:
     """Return what the ledger says of a file that is done."""
     name, kind = parse_name(tally.ref.key), classify(tally.ref.key)
     return LedgerEntry(
-        object=_encodable(tally.ref.uri),
+        object=encodable(tally.ref.uri),
         read=tally.read,
         indexed=tally.indexed,
         duplicate=tally.duplicate,
@@ -119,8 +113,8 @@ def make_entry(tally: FileTally, now: datetime) -> LedgerEntry:
         kind=kind.kind if isinstance(kind, LogFile) else "",
         account=name.account if name else "",
         region=name.region if name else "",
-        version_id=_encodable(tally.ref.version_id or ""),
-        etag=_encodable(tally.ref.etag or ""),
+        version_id=encodable(tally.ref.version_id or ""),
+        etag=encodable(tally.ref.etag or ""),
         sha256=tally.sha256,
         stored_bytes=tally.stored_bytes,
         inflated_bytes=tally.inflated_bytes,
@@ -132,13 +126,7 @@ def make_entry(tally: FileTally, now: datetime) -> LedgerEntry:
 
 def _delivered_at(delivered_at: datetime | None, now: datetime) -> datetime:
     """Return a time of delivery that can be true: a name can say anything, and would name an index."""
-    is_plausible = delivered_at is not None and _FIRST_FILES <= delivered_at <= now + timedelta(days=1)
-    return delivered_at if delivered_at and is_plausible else now
-
-
-def _encodable(text: str) -> str:
-    """Return a name as text that JSON can hold: a notification may hold anything."""
-    return text.encode("utf-8", "backslashreplace").decode()
+    return delivered_at if delivered_at and is_plausible_delivery(delivered_at, now) else now
 
 
 def to_action(entry: LedgerEntry, prefix: str, number: int) -> Action:

@@ -12,6 +12,9 @@ MiB = 1 << 20
 # the least: a cluster may be away for a day and a half, and some receives may be lost to a consumer that was killed.
 MAX_RECEIVE_COUNT = 60
 
+# A keyword field ignores a longer value, in UTF-16 code units: `ignore_above` of the index template.
+MAX_KEYWORD = 8_191
+
 
 class Partition(StrEnum):
     """How much time one index holds."""

@@ -48,7 +48,7 @@ class FileReader:
         Raises UnreadableObject, and OutOfTime when the batch has to stop. The caller must not hold `fetched`: memory is
         one file's text.
         """
-        if not self._is_plausible(tally.delivered_at, fetched.modified_at):
+        if not (tally.delivered_at and is_plausible_delivery(tally.delivered_at, fetched.modified_at)):
             # A name can say anything; S3's own time is later than the truth.
             tally.delivered_at, tally.dated_by_name = fetched.modified_at, False
         tally.stored_bytes = len(fetched.content)
@@ -73,10 +73,6 @@ class FileReader:
         tally.oldest_event, tally.newest_event = min(times, default=None), max(times, default=None)
         return records
 
-    @staticmethod
-    def _is_plausible(delivered_at: datetime | None, modified_at: datetime) -> bool:
-        return delivered_at is not None and _FIRST_FILES <= delivered_at <= modified_at + timedelta(days=1)
-
     def provenance(self, tally: FileTally) -> Provenance:
         """Return what the documents of a file say of where they came from."""
         now = self._now()
@@ -99,6 +95,11 @@ class FileReader:
             max_indices=limits.max_days_per_file,
             delivered=iso_seconds(delivered),
         )
+
+
+def is_plausible_delivery(delivered_at: datetime, latest: datetime) -> bool:
+    """Return whether a file can have been delivered then: not before CloudTrail's first, and a day at most after."""
+    return _FIRST_FILES <= delivered_at <= latest + timedelta(days=1)
 
 
 def _groups(raws: list[msgspec.Raw | bytes]) -> Iterator[tuple[int, list[msgspec.Raw | bytes]]]:

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from worker.pipeline.limits import MAX_KEYWORD
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-# A keyword field ignores a longer value, in UTF-16 code units: `ignore_above` of the index template.
-MAX_KEYWORD = 8_191
 
 # Lucene's limit of a term, in bytes. A flat_object makes one of each path with its value.
 # lucene.apache.org/core/10_0_0/core/org/apache/lucene/index/IndexWriter.html#MAX_TERM_LENGTH
@@ -69,8 +68,8 @@ def overlong_paths(record: bytes) -> list[str]:
         _field(path)
         for root, value in document.items()
         if root not in FREE_FORM_ROOTS
-        for path, text in _strings(value, root)
-        if _utf16_length(text) > MAX_KEYWORD
+        for path, text in leaves(value, root)
+        if isinstance(text, str) and _utf16_length(text) > MAX_KEYWORD
     }
     return _bounded(found)
 
@@ -139,16 +138,18 @@ class _Shortener:
         self.too_long = True
 
 
-def _strings(value: Any, path: str) -> Iterator[tuple[str, str]]:  # noqa: ANN401
-    """Yield the strings of a value, each with its path; lists have no path of their own."""
+def leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401
+    """Yield what a value holds, each with its path: texts, numbers and booleans. Lists have no path of their own."""
     match value:
         case dict():
             for name, below in value.items():
-                yield from _strings(below, f"{path}.{name}")
+                yield from leaves(below, f"{path}.{name}")
         case list():
             for element in value:
-                yield from _strings(element, path)
-        case str():
+                yield from leaves(element, path)
+        case None:
+            return
+        case _:
             yield path, value
 
 

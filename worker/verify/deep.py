@@ -12,7 +12,9 @@ import msgspec
 from opensearchpy.exceptions import OpenSearchException
 
 from worker.cloudtrail.keys import delivered_at
+from worker.cloudtrail.records import ADDED_MEMBERS
 from worker.errors import IndexUnavailable, NoEvents, UnreadableObject
+from worker.opensearch.complete_search import search_all_shards
 from worker.opensearch.errors import classify_error
 from worker.opensearch.retry import retry_while_busy
 from worker.pipeline.accounting import FileTally
@@ -36,9 +38,6 @@ _ATTEMPTS = 6
 
 # Documents of one request: of the largest, 1 MiB each, an answer would be too much, so their bytes are bounded as well.
 _DOCUMENTS, _BYTES = 500, 4 << 20
-
-# Members of a document that trailsink adds.
-_OURS = frozenset({"@timestamp", "trailsink"})
 
 _SECONDS = 3_600.0  # for the records of one file: no batch waits for it
 
@@ -131,10 +130,7 @@ class FileExaminer:
     def _check_extra(self, uri: str, own: int, records: int) -> FileCheck:
         """Look for documents that claim to be of this file, and are none of its records."""
         body = {"size": 0, "track_total_hits": True, "query": {"term": {"trailsink.object": uri}}}
-        try:
-            response: Any = self._index.client.search(index=f"{self._limits.index_prefix}-*", body=body)
-        except OpenSearchException as error:
-            raise classify_error(error) from error
+        response = search_all_shards(self._index.client, f"{self._limits.index_prefix}-*", body)
         extra = response["hits"]["total"]["value"] - own
         if extra > 0:
             return FileCheck(ProofState.ALTERED_IN_INDEX, f"{extra} documents are none of its records", records)
@@ -206,7 +202,7 @@ def _difference(raw: bytes, source: bytes) -> str:
     except msgspec.DecodeError:
         return "its text"
     for name in (*expected, *actual):
-        if name not in _OURS and (name not in actual or name not in expected or actual[name] != expected[name]):
+        if name not in ADDED_MEMBERS and (name not in actual or name not in expected or actual[name] != expected[name]):
             return str(name)
     return "its text"
 
@@ -217,7 +213,7 @@ def _is_ours(rest: bytes) -> bool:
         members = msgspec.json.decode(b"{" + rest.lstrip()[1:])
     except msgspec.DecodeError:
         return False
-    return isinstance(members, dict) and set(members) <= _OURS
+    return isinstance(members, dict) and set(members) <= ADDED_MEMBERS
 
 
 def _positions(what: str, positions: Sequence[str]) -> str:

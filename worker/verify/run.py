@@ -40,10 +40,10 @@ _AHEAD = 2
 
 
 class Progress(msgspec.Struct, kw_only=True):
-    """How far a run has come: all units up to `cursor` are committed. `ends` are the chains of the last cell."""
+    """How far a run has come: all units up to `cursor` are committed. `ends` are the chains of the last stream."""
 
     cursor: tuple[str, str, str, str] = ("", "", "", "")
-    cell: str = ""
+    stream: str = ""
     ends: list[ChainTail] = []
     totals: VerifyTotals = msgspec.field(default_factory=VerifyTotals)
     report_bytes: int = 0
@@ -140,7 +140,7 @@ class Verification:
                 for _, future in pending:
                     future.cancel()
         if not self._stop.is_set():
-            self._end_cell()
+            self._end_stream()
 
     def _judge_unit(self, unit: Unit, kinds: Sequence[str]) -> UnitResult:
         try:
@@ -152,9 +152,9 @@ class Verification:
     def _commit(self, unit: Unit, future: Future[UnitResult]) -> Unit:
         """Count a unit, link its chains with those of the unit before, and write its lines."""
         result, progress = future.result(), self.progress
-        if progress.cell != unit.cell:
-            self._end_cell()
-            progress.cell = unit.cell
+        if progress.stream != unit.stream:
+            self._end_stream()
+            progress.stream = unit.stream
         findings = [finding for part in result.parts for finding in self._link(unit, part)]
         findings += result.findings
         totals = progress.totals
@@ -207,8 +207,8 @@ class Verification:
         if hours > 0:
             yield gap_finding(chain, Gap(unit.since, part.first.started_at, hours, off=False))
 
-    def _end_cell(self) -> None:
-        """Check the tails of the chains of the cell that is done."""
+    def _end_stream(self) -> None:
+        """Check the tails of the chains of the stream that is done."""
         totals, findings = self.progress.totals, list[VerifyFinding]()
         for end in self.progress.ends:
             if end.last.chain.backfill:

@@ -55,7 +55,7 @@ class Unit(NamedTuple):
         return self.account_folder[:-1].rpartition("/")[2]
 
     @property
-    def cell(self) -> str:
+    def stream(self) -> str:
         """The account and region, whatever the time."""
         return f"{self.account_folder}|{self.region}"
 

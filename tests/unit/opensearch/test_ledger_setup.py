@@ -33,6 +33,10 @@ class FakeCluster:
             self.written.append(path)
             stored[name] = body
             return 200, {}
+        if method in {"POST", "DELETE"}:
+            self.written.append(path)
+            stored.pop(name, None)
+            return 200, {}
         if name not in stored:
             return missing()
         if is_policy:
@@ -43,9 +47,10 @@ class FakeCluster:
         return 200, {"index_templates": [{"name": name, "index_template": template}]}
 
 
-def run(cluster: FakeCluster, *, days: int = 0, replicas: int | None = None, serverless: bool = False) -> list[str]:
+def run(cluster: FakeCluster, *, days: int = 0, replicas: int | None = None, **options: Any) -> list[str]:
+    options = {"serverless": False} | options
     with connected(cluster.answer) as client:
-        return list(install_ledger(client, "trail", days=days, replicas=replicas, serverless=serverless))
+        return list(install_ledger(client, "trail", days=days, replicas=replicas, **options))
 
 
 def test_the_template_takes_exactly_what_an_entry_holds() -> None:
@@ -91,6 +96,21 @@ def test_a_number_of_days_has_a_policy_before_the_template() -> None:
     policy = cluster.policies[NAME]["policy"]
     assert policy["states"][0]["transitions"][0]["conditions"] == {"min_index_age": "531d"}
     assert policy["ism_template"][0]["index_patterns"] == [f"{NAME}-*"]
+
+
+def test_no_days_remove_the_policy_that_deletes() -> None:
+    """It was left, and would have deleted the proof; one that nobody mentioned stays and is named."""
+    cluster = FakeCluster()
+    run(cluster, days=400)
+
+    named, removed, after = run(cluster, remover="A=0"), run(cluster), run(cluster)
+
+    assert named[0].startswith(f"Ledger: the policy {NAME} stays: Delete indices of trailsink after 400 days")
+    assert named[0].endswith(". A=0 removes it.")
+    assert removed[0].startswith(f"Ledger: policy {NAME} removed")
+    assert cluster.policies == {}
+    assert f"/_plugins/_ism/remove/{NAME}-*" in cluster.written
+    assert len(after) == 1
 
 
 @pytest.mark.parametrize("options", [{"serverless": True}, {}])

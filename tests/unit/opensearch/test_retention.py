@@ -28,31 +28,29 @@ class FakeIsm:
         self.written.append((method, path))
         return 200, {}
 
-    def remove(self, *, is_asked_for: bool = True) -> list[str]:
+    def remove(self, remover: str = "") -> str:
         with connected(self.answer) as client:
-            return list(remove_policy(client, "trail", is_asked_for=is_asked_for))
+            return remove_policy(client, "trailsink-trail", "trail-*", remover=remover)
 
 
 def test_no_retention_removes_the_policy_that_deletes() -> None:
     """It was left, and deleted an audit log while the tool said that indices are kept."""
     ism = FakeIsm(200)
 
-    lines = ism.remove()
+    text = ism.remove()
 
     assert ism.written == [("POST", f"{ISM}/remove/trail-*"), ("DELETE", PATH)]
-    assert lines == [
-        "Retention: policy trailsink-trail removed (Delete indices of trailsink after 365 days); indices are kept."
-    ]
+    assert text == "policy trailsink-trail removed (Delete indices of trailsink after 365 days); indices are kept."
 
 
 def test_a_policy_that_nobody_mentioned_stays_and_is_named() -> None:
     """A shell without the variable must not take a retention away that the law asks for."""
     ism = FakeIsm(200)
 
-    (line,) = ism.remove(is_asked_for=False)
+    text = ism.remove("--retention-days 0")
 
     assert ism.written == []
-    assert "stays: Delete indices of trailsink after 365 days. --retention-days 0 removes it." in line
+    assert "stays: Delete indices of trailsink after 365 days. --retention-days 0 removes it." in text
 
 
 @pytest.mark.parametrize("status", [400, 403, 404])
@@ -60,20 +58,20 @@ def test_without_a_policy_nothing_is_written(status: int) -> None:
     """No plugin, no permission, or no policy."""
     ism = FakeIsm(status)
 
-    (line,) = ism.remove()
+    text = ism.remove()
 
     assert ism.written == []
-    assert line.startswith("Retention: not configured")
+    assert text.startswith("not configured")
 
 
 def test_a_policy_of_somebody_else_under_our_name_stays() -> None:
     """Only what trailsink describes is trailsink's."""
     ism = FakeIsm(200, "Company rule 7")
 
-    (line,) = ism.remove()
+    text = ism.remove()
 
     assert ism.written == []
-    assert "trailsink did not create" in line
+    assert "trailsink did not create" in text
 
 
 def test_a_policy_is_attached_to_the_indices_that_exist() -> None:

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from tests.support.factories import as_json, event
 from worker.opensearch.schema import index_template
+from worker.pipeline.limits import MAX_KEYWORD
 from worker.pipeline.searchable import (
     EVERYTHING,
     FREE_FORM_ROOTS,
     KEYWORD_ROOTS,
-    MAX_KEYWORD,
     OBJECT_ROOTS,
     overlong_paths,
     shorten,

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from worker.cli.options import DURATION, TIMESTAMP, YES, examples, flag, implemented_by, option
-from worker.cloudtrail.keys import ACCOUNT, ORGANISATION
-
-if TYPE_CHECKING:
-    import re
-    from collections.abc import Callable
+from worker.cli.options import (
+    ACCOUNTS,
+    DURATION,
+    ORGANISATIONS,
+    PREFIXES,
+    REGIONS,
+    YES,
+    examples,
+    flag,
+    implemented_by,
+    last_option,
+    option,
+    since_option,
+    until_option,
+)
 
 KINDS = {
     "aggregated": "CloudTrail-Aggregated",
@@ -20,18 +28,6 @@ KINDS = {
     "insight": "CloudTrail-Insight",
     "network-activity": "CloudTrail-NetworkActivity",
 }
-
-
-def matching(pattern: re.Pattern[str], noun: str) -> Callable[..., tuple[str, ...]]:
-    """Return a check of an option's values: each must match, and `noun` says what it should be."""
-
-    def check(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-        for value in values:
-            if not pattern.fullmatch(value):
-                raise click.BadParameter(f"{value!r} is not {noun}.")
-        return values
-
-    return check
 
 
 @click.command(
@@ -51,14 +47,7 @@ def matching(pattern: re.Pattern[str], noun: str) -> Callable[..., tuple[str, ..
     example="acme-trail",
     help="Bucket to load from; with --local, the one that the files are a copy of.",
 )
-@option(
-    "--prefix",
-    multiple=True,
-    metavar="PREFIX",
-    example="security/",
-    default_text="all that are found, down to three folders",
-    help="Path before AWSLogs/ in the keys; may be repeated.",
-)
+@PREFIXES
 @option(
     "--local",
     type=click.Path(path_type=Path),
@@ -67,32 +56,9 @@ def matching(pattern: re.Pattern[str], noun: str) -> Callable[..., tuple[str, ..
     example="./trail-copy",
     help="Load the files of this folder, the one with AWSLogs/ in it, instead of a bucket; only with --direct.",
 )
-@option(
-    "--account",
-    multiple=True,
-    metavar="ID",
-    callback=matching(ACCOUNT, "an account id of 12 digits"),
-    default_text="all",
-    example="123456789012",
-    help="Only this account; may be repeated.",
-)
-@option(
-    "--org",
-    multiple=True,
-    metavar="ID",
-    default_text="all",
-    example="o-a1b2c3d4e5",
-    callback=matching(ORGANISATION, "an organisation id, as in o-a1b2c3d4e5"),
-    help="Only the trails of this organisation; may be repeated.",
-)
-@option(
-    "--region",
-    multiple=True,
-    metavar="NAME",
-    default_text="all",
-    example="eu-west-1",
-    help="Only this region; may be repeated.",
-)
+@ACCOUNTS
+@ORGANISATIONS
+@REGIONS
 @option(
     "--kind",
     multiple=True,
@@ -101,30 +67,9 @@ def matching(pattern: re.Pattern[str], noun: str) -> Callable[..., tuple[str, ..
     example="insight",
     help="Only files of this kind; may be repeated.",
 )
-@option(
-    "--since",
-    type=TIMESTAMP,
-    metavar="TIME",
-    default_text="the first file",
-    example="2025-01-01",
-    help="From this day or instant on, in UTC.",
-)
-@option(
-    "--until",
-    type=TIMESTAMP,
-    metavar="TIME",
-    default_text="now",
-    example="2025-02-01",
-    help="Before this day or instant, in UTC; files of the hour after it are loaded too, for late events.",
-)
-@option(
-    "--last",
-    type=DURATION,
-    metavar="DURATION",
-    default_text="all time",
-    example="30d",
-    help="The time before now: s, m, h, d or w.",
-)
+@since_option("From this day or instant on, in UTC.")
+@until_option("Before this day or instant, in UTC; files of the hour after it are loaded too, for late events.")
+@last_option()
 @flag("--missing", help="Only files of which the index holds no document.", default_text="all files")
 @flag(
     "--incomplete",

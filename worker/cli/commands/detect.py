@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from worker.cli.options import DURATION, JSON_LINES, TIMESTAMP, examples, flag, implemented_by, option
+from worker.cli.options import (
+    DURATION,
+    JSON_LINES,
+    examples,
+    flag,
+    implemented_by,
+    last_option,
+    option,
+    since_option,
+    until_option,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,30 +69,9 @@ def _group_command(name: str, short_help: str, *lines: str) -> Callable[[Command
     "trailsink detect test rules/login.yml --since 2026-01-01 --json",
 )
 @_rules
-@option(
-    "--last",
-    type=DURATION,
-    metavar="DURATION",
-    default_text="all",
-    example="30d",
-    help="Only events of the last s, m, h, d or w.",
-)
-@option(
-    "--since",
-    type=TIMESTAMP,
-    metavar="TIME",
-    default_text="the first event",
-    example="2026-01-31",
-    help="Only events from this day or instant on, in UTC.",
-)
-@option(
-    "--until",
-    type=TIMESTAMP,
-    metavar="TIME",
-    default_text="the last event",
-    example="2026-02-01",
-    help="Only events before this day or instant, in UTC.",
-)
+@last_option("Only events of the last s, m, h, d or w.", default_text="all")
+@since_option("Only events from this day or instant on, in UTC.", default_text="the first event", example="2026-01-31")
+@until_option("Only events before this day or instant, in UTC.", default_text="the last event", example="2026-02-01")
 @JSON_LINES
 @implemented_by("worker.cli.detect:backtest")
 def backtest() -> None:
@@ -99,14 +88,15 @@ def backtest() -> None:
     "trailsink detect run rules/ --webhook https://hooks.example.com/x",
 )
 @_rules
-@flag("--since-last", help="Look at what was indexed since the last run of each rule.", default_text="so it is")
-@option(
-    "--last",
-    type=DURATION,
-    metavar="DURATION",
+@flag(
+    "--since-last",
+    help="Look at what was indexed since the last run of each rule.",
+    default_text="yes, unless --last is passed",
+)
+@last_option(
+    "Look at what was indexed in the last s, m, h, d or w instead, and do not note how far the rules have come.",
     default_text="since the last run",
     example="2h",
-    help="Look at what was indexed in the last s, m, h, d or w instead, and do not note how far the rules have come.",
 )
 @option(
     "--first",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from worker.cli.options import DURATION, TIMESTAMP, YES, examples, implemented_by, option
+from worker.cli.options import PREFIXES, YES, examples, implemented_by, last_option, option, since_option, until_option
 
 
 @click.group(
@@ -29,38 +29,10 @@ def ledger() -> None:
     example="acme-trail",
     help="Bucket that the files were loaded from.",
 )
-@option(
-    "--prefix",
-    multiple=True,
-    metavar="PREFIX",
-    example="security/",
-    default_text="all that are found, down to three folders",
-    help="Path before AWSLogs/ in the keys; may be repeated.",
-)
-@option(
-    "--since",
-    type=TIMESTAMP,
-    metavar="TIME",
-    default_text="the first file",
-    example="2025-01-01",
-    help="From this day or instant of delivery on, in UTC.",
-)
-@option(
-    "--until",
-    type=TIMESTAMP,
-    metavar="TIME",
-    default_text="now",
-    example="2025-02-01",
-    help="Before this day or instant of delivery, in UTC.",
-)
-@option(
-    "--last",
-    type=DURATION,
-    metavar="DURATION",
-    default_text="all time",
-    example="90d",
-    help="The time before now: s, m, h, d or w.",
-)
+@PREFIXES
+@since_option("From this day or instant of delivery on, in UTC.")
+@until_option("Before this day or instant of delivery, in UTC.")
+@last_option(example="90d")
 @option(
     "--workers",
     type=click.IntRange(1, 64),

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import click
 
-from worker.cli.options import DURATION, JSON_LINES, TIMESTAMP, examples, flag, implemented_by, option
+from worker.cli.options import (
+    JSON_LINES,
+    examples,
+    flag,
+    implemented_by,
+    last_option,
+    option,
+    since_option,
+    until_option,
+)
 
 DEFAULT_FIELDS = ("eventTime", "eventName", "userIdentity.arn", "errorCode")
 
@@ -33,30 +42,11 @@ class _FieldNames(click.ParamType[tuple[str, ...]]):
     ),
 )
 @click.argument("query", default="*", metavar="[QUERY]")
-@option(
-    "--last",
-    type=DURATION,
-    metavar="DURATION",
-    default_text="all",
-    example="2h",
-    help="Only events of the last s, m, h, d or w.",
+@last_option("Only events of the last s, m, h, d or w.", default_text="all", example="2h")
+@since_option(
+    "Only events from this day or instant on, in UTC.", default_text="the first event", example="2025-01-31T10:00:00Z"
 )
-@option(
-    "--since",
-    type=TIMESTAMP,
-    metavar="TIME",
-    default_text="the first event",
-    example="2025-01-31T10:00:00Z",
-    help="Only events from this day or instant on, in UTC.",
-)
-@option(
-    "--until",
-    type=TIMESTAMP,
-    metavar="TIME",
-    default_text="the last event",
-    example="2025-02-01",
-    help="Only events before this day or instant, in UTC.",
-)
+@until_option("Only events before this day or instant, in UTC.", default_text="the last event")
 @option(
     "--fields",
     type=_FieldNames(),

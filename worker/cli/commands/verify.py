@@ -6,9 +6,20 @@ from pathlib import Path
 
 import click
 
-from worker.cli.commands.backfill import matching
-from worker.cli.options import DURATION, TIMESTAMP, examples, flag, implemented_by, option
-from worker.cloudtrail.keys import ACCOUNT, ORGANISATION
+from worker.cli.options import (
+    ACCOUNTS,
+    JSON,
+    ORGANISATIONS,
+    PREFIXES,
+    REGIONS,
+    examples,
+    flag,
+    implemented_by,
+    last_option,
+    option,
+    since_option,
+    until_option,
+)
 
 
 @click.group(
@@ -29,14 +40,7 @@ from worker.cloudtrail.keys import ACCOUNT, ORGANISATION
     example="acme-trail",
     help="Bucket to verify; with --local, the one that the files are a copy of.",
 )
-@option(
-    "--prefix",
-    multiple=True,
-    metavar="PREFIX",
-    example="security/",
-    default_text="all that are found, down to three folders",
-    help="Path before AWSLogs/ in the keys; may be repeated.",
-)
+@PREFIXES
 @option(
     "--local",
     type=click.Path(path_type=Path),
@@ -53,32 +57,9 @@ from worker.cloudtrail.keys import ACCOUNT, ORGANISATION
     example="keys.json",
     help="Public keys that `trailsink verify keys` has saved.",
 )
-@option(
-    "--account",
-    multiple=True,
-    metavar="ID",
-    callback=matching(ACCOUNT, "an account id of 12 digits"),
-    default_text="all",
-    example="123456789012",
-    help="Only this account; may be repeated.",
-)
-@option(
-    "--org",
-    multiple=True,
-    metavar="ID",
-    default_text="all",
-    example="o-a1b2c3d4e5",
-    callback=matching(ORGANISATION, "an organisation id, as in o-a1b2c3d4e5"),
-    help="Only the trails of this organisation; may be repeated.",
-)
-@option(
-    "--region",
-    multiple=True,
-    metavar="NAME",
-    default_text="all",
-    example="eu-west-1",
-    help="Only this region; may be repeated.",
-)
+@ACCOUNTS
+@ORGANISATIONS
+@REGIONS
 @option(
     "--trail",
     multiple=True,
@@ -87,30 +68,9 @@ from worker.cloudtrail.keys import ACCOUNT, ORGANISATION
     example="management-events",
     help="Only the digests of this trail; may be repeated. Files that they do not name are left out.",
 )
-@option(
-    "--since",
-    type=TIMESTAMP,
-    metavar="TIME",
-    default_text="the first file",
-    example="2025-01-01",
-    help="From this day or instant of delivery on, in UTC.",
-)
-@option(
-    "--until",
-    type=TIMESTAMP,
-    metavar="TIME",
-    default_text="now",
-    example="2025-02-01",
-    help="Before this day or instant of delivery, in UTC.",
-)
-@option(
-    "--last",
-    type=DURATION,
-    metavar="DURATION",
-    default_text="all time",
-    example="30d",
-    help="The time before now: s, m, h, d or w.",
-)
+@since_option("From this day or instant of delivery on, in UTC.")
+@until_option("Before this day or instant of delivery, in UTC.")
+@last_option()
 @option(
     "--deep",
     type=click.FloatRange(0, 100, min_open=True),
@@ -140,7 +100,7 @@ from worker.cloudtrail.keys import ACCOUNT, ORGANISATION
 )
 @flag("--restart", help="Forget the progress of an interrupted run.", default_text="resume it")
 @option("--progress/--no-progress", default=None, default_text="on a terminal", help="Show progress on standard error.")
-@flag("--json", "as_json", help="Print one JSON document.", default_text="text")
+@JSON
 @implemented_by("worker.cli.verify:verify")
 def verify() -> None:
     """Prove by CloudTrail's signed digests that nothing is missing, altered or planted.
@@ -164,14 +124,7 @@ def verify() -> None:
     example="eu-west-1",
     help="Region whose digests are to be verified; may be repeated.",
 )
-@option(
-    "--since",
-    type=TIMESTAMP,
-    metavar="TIME",
-    default_text="a year ago",
-    example="2025-01-01",
-    help="Keys that were valid from this day or instant on, in UTC.",
-)
+@since_option("Keys that were valid from this day or instant on, in UTC.", default_text="a year ago")
 @implemented_by("worker.cli.verify:save_keys")
 def keys() -> None:
     """Save the public keys of CloudTrail in FILE, for `trailsink verify --local`.

@@ -42,6 +42,12 @@ def name_of(prefix: str) -> str:
     return f"trailsink-{prefix}"
 
 
+def replicas_of(template: Mapping[str, Any]) -> int | None:
+    """Return the number of replicas that a template sets, so that nobody has to pass it again."""
+    settings = template.get("template", {}).get("settings", {}).get("index", {})
+    return int(settings["number_of_replicas"]) if "number_of_replicas" in settings else None
+
+
 def index_template(prefix: str, *, compatible: bool = False, replicas: int | None = None) -> dict[str, Any]:
     """Return the body of the index template for the indices `{prefix}-*`.
 
