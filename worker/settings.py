@@ -108,9 +108,7 @@ class Settings(StoreSettings):
         description="Secrets Manager secret with the JSON members `username` and `password`. If the"
         " cluster refuses the password, the secret is read again.",
     )
-    opensearch_ca_file: Path | None = Field(
-        None, description="PEM file of the certificate authority to trust, for a private one."
-    )
+    opensearch_ca_file: Path | None = Field(None, description="PEM file of a private certificate authority to trust.")
     queue_url: Url = Field("", description="URL of the source queue. Commands that use it require it.")
     dead_letter_queue_url: Url = Field("", description="URL of the dead-letter queue. Commands that use it require it.")
     index_prefix: _Prefix = Field(_LIMITS.index_prefix, description="Indices are named `{prefix}-YYYY-MM-DD`.")
@@ -285,12 +283,12 @@ def load_settings(**overrides: object) -> Settings:
 
     Not by pydantic-settings: at a cold start its import costs a twentieth of all imports, for these two lines.
     """
-    environment = {name: os.environ.get(variable(name)) for name in Settings.model_fields}
+    environment = {name: value for name in Settings.model_fields if (value := os.environ.get(variable(name)))}
     try:
-        return Settings.model_validate({name: value for name, value in environment.items() if value} | overrides)
+        return Settings.model_validate(environment | overrides)
     except ValidationError as cause:
-        errors = cause.errors(include_url=False, include_input=False)
-        raise SetupError(f"Wrong settings: {'; '.join(map(_describe, errors))}.") from cause
+        texts = map(_describe, cause.errors(include_url=False, include_input=False))
+        raise SetupError(f"Wrong settings: {'; '.join(texts)}.") from cause
 
 
 def _describe(error: ErrorDetails) -> str:

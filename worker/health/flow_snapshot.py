@@ -33,3 +33,12 @@ class ConsumerProcess:
     version: str
     beat_at: datetime
     stopped_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerState:
+    """When the newest file of the ledger was delivered, None for none; its accounts, and those that went silent."""
+
+    newest: datetime | None
+    accounts: int
+    silent: Sequence[str] = ()

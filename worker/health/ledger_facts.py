@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from worker.health.flow_snapshot import LedgerState
 from worker.health.observe import fact
-from worker.health.snapshot import LedgerState, TemplateState
+from worker.health.snapshot import TemplateState
 from worker.opensearch.ledger import LedgerReader
 from worker.opensearch.ledger_setup import fetch_template
 from worker.opensearch.schema import ledger_name, ledger_template

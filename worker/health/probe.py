@@ -24,7 +24,6 @@ from worker.health.snapshot import (
     DiskUsage,
     IndexFreshness,
     IndexSize,
-    LedgerState,
     Observed,
     QueueState,
     RetentionState,
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
     from boto3 import Session
     from opensearchpy import OpenSearch
 
-    from worker.health.flow_snapshot import ConsumerProcess, WriteBlocks
+    from worker.health.flow_snapshot import ConsumerProcess, LedgerState, WriteBlocks
     from worker.settings import Settings
 
 # Short timeouts and a single retry: with --watch, the next snapshot follows soon.

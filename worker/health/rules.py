@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from worker.health.flow_snapshot import LedgerState
     from worker.health.snapshot import (
         BucketLag,
         ClusterState,
         DiskUsage,
         EventSourceMapping,
         IndexFreshness,
-        LedgerState,
         ShardUsage,
         TrailState,
     )

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from worker.health.flow_snapshot import ConsumerProcess, WriteBlocks
+    from worker.health.flow_snapshot import ConsumerProcess, LedgerState, WriteBlocks
 
 RATE_WINDOW = timedelta(minutes=15)  # of throughput, and of the age of the oldest message
 ERROR_WINDOW = timedelta(hours=1)  # of the function's errors and throttles
@@ -214,8 +214,7 @@ class ShardUsage:
 class TemplateState:
     """The index template: its version, None when none is trailsink's, and the version of this trailsink.
 
-    `changed` names fields and settings that are not as they should be, `shadow` another template that wins over it.
-    `partition` is the one that the template was made for. Each is "" where there is none.
+    `changed` names what is not as it should be, `shadow` a template that wins over it, `partition` what it is made for.
     """
 
     name: str
@@ -276,15 +275,6 @@ class IndexSize:
     shards: int = 0  # all copies
     created: datetime | None = None
     is_closed: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerState:
-    """When the newest file of the ledger was delivered, None for none; its accounts, and those that went silent."""
-
-    newest: datetime | None
-    accounts: int
-    silent: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

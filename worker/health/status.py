@@ -27,7 +27,6 @@ from worker.health.snapshot import (
     DeadLetterState,
     DiskUsage,
     IndexSize,
-    LedgerState,
     Observed,
     QueueState,
     RetentionState,
@@ -46,6 +45,8 @@ from worker.humanize import format_duration, format_size
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
+
+    from worker.health.flow_snapshot import LedgerState
 
 
 # One screen has no room for a year of days.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
@@ -19,18 +20,28 @@ if TYPE_CHECKING:
     from opensearchpy import OpenSearch
 
 
-def install_ledger(
-    client: OpenSearch, prefix: str, *, days: int, replicas: int | None, serverless: bool, remover: str = ""
-) -> Iterator[str]:
+@dataclass(frozen=True, slots=True)
+class LedgerOptions:
+    """What to set up. `days` are how long the ledger's documents are kept, 0 for ever.
+
+    Without `replicas`, those of an existing template are kept.
+    """
+
+    prefix: str
+    days: int = 0
+    replicas: int | None = None
+    serverless: bool = False
+
+
+def install_ledger(client: OpenSearch, options: LedgerOptions, *, remover: str = "") -> Iterator[str]:
     """Set the ledger up, and yield a line for each thing created or changed. A second run changes nothing.
 
-    `days` are how long its documents are kept, 0 for ever: then a policy that deletes is removed, unless nobody asked;
-    see remove_policy for `remover`. Raises SetupError when an existing template is not ours, and lets errors of the
-    client pass.
+    Without days, a policy that deletes is removed, unless nobody asked; see remove_policy for `remover`. Raises
+    SetupError when an existing template is not ours, and lets errors of the client pass.
     """
-    if not serverless and (text := _put_policy(client, prefix, days, remover)):
+    if not options.serverless and (text := _put_policy(client, options.prefix, options.days, remover)):
         yield f"Ledger: {text}"
-    yield _put_template(client, prefix, replicas)
+    yield _put_template(client, options.prefix, options.replicas)
 
 
 def _put_policy(client: OpenSearch, prefix: str, days: int, remover: str) -> str:

@@ -18,7 +18,7 @@ from opensearchpy.exceptions import NotFoundError, OpenSearchException, Transpor
 from worker.errors import SetupError
 from worker.opensearch.errors import NOT_OPENSEARCH, classify_error, translate_errors
 from worker.opensearch.index_upgrade import add_missing_fields
-from worker.opensearch.ledger_setup import install_ledger
+from worker.opensearch.ledger_setup import LedgerOptions, install_ledger
 from worker.opensearch.partition import check_partition, other_partition
 from worker.opensearch.retention import NOT_CONFIGURED, PolicyChange, attach_policy, put_policy, remove_policy
 from worker.opensearch.schema import VERSION, index_policy, index_template, name_of
@@ -127,14 +127,9 @@ def install(client: OpenSearch, options: SetupOptions) -> Iterator[str]:
         yield f"Retention: {_put_policy(client, options)}"
         yield from _put_template(client, options, server)
         if options.ledger:
-            yield from install_ledger(
-                client,
-                options.prefix,
-                days=options.ledger_days,
-                replicas=options.replicas,
-                serverless=options.serverless,
-                remover="TRAILSINK_LEDGER_RETENTION_DAYS=0" if options.leaves_ledger_policy else "",
-            )
+            ledger = LedgerOptions(options.prefix, options.ledger_days, options.replicas, options.serverless)
+            remover = "TRAILSINK_LEDGER_RETENTION_DAYS=0" if options.leaves_ledger_policy else ""
+            yield from install_ledger(client, ledger, remover=remover)
         if options.existing:
             yield from add_missing_fields(client, options.prefix, expected_fields(options.prefix, server))
             if options.policy and not options.serverless:
@@ -165,15 +160,12 @@ def _put_policy(client: OpenSearch, options: SetupOptions) -> str:
         return remove_policy(client, name, f"{options.prefix}-*", remover=remover)
     if options.serverless:
         return "Serverless has no ISM; set a lifecycle policy on the collection."
-    match put_policy(client, name, options.policy):
-        case PolicyChange.CREATED:
-            return f"policy {name} created, {text}."
-        case PolicyChange.UNCHANGED:
-            return f"policy {name} already exists, {text}."
-        case PolicyChange.CHANGED:
-            return f"policy {name} changed to {text}; it applies to indices created from now on."
-        case PolicyChange.NO_PLUGIN:
-            return "this server has no ISM plugin; indices are kept, delete old ones yourself."
+    return {
+        PolicyChange.CREATED: f"policy {name} created, {text}.",
+        PolicyChange.UNCHANGED: f"policy {name} already exists, {text}.",
+        PolicyChange.CHANGED: f"policy {name} changed to {text}; it applies to indices created from now on.",
+        PolicyChange.NO_PLUGIN: "this server has no ISM plugin; indices are kept, delete old ones yourself.",
+    }[put_policy(client, name, options.policy)]
 
 
 def _put_template(client: OpenSearch, options: SetupOptions, server: Server) -> Iterator[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from worker.health.findings import CheckStatus
-from worker.health.flow_snapshot import WriteBlocks
+from worker.health.flow_snapshot import LedgerState, WriteBlocks
 from worker.health.snapshot import (
     BucketLag,
     ClusterState,
@@ -19,7 +19,6 @@ from worker.health.snapshot import (
     EventSourceMapping,
     IndexFreshness,
     IndexSize,
-    LedgerState,
     QueueState,
     RetentionState,
     ShardUsage,
