@@ -113,6 +113,9 @@ lock: $(READY) ## Update the pinned dependencies.
 		--generate-hashes --no-emit-index-url --no-header --upgrade --output-file requirements/aws-cli.txt
 	.local/lock/bin/uv pip compile --quiet infra/lambda.in --constraint requirements/dev.txt --universal \
 		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --output-file infra/lambda.txt
+	.local/lock/bin/uv pip compile --quiet infra/scheduled.in --constraint requirements/dev.txt --constraint infra/lambda.txt \
+		--python-platform x86_64-manylinux_2_28 --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+		--upgrade --output-file infra/scheduled.txt
 
 clean: ## Delete everything that was created here.
 	@test ! -x $(BIN)/python || $(BIN)/python -m infra.local down

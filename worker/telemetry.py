@@ -14,7 +14,7 @@ from worker.humanize import ascii_json
 from worker.pipeline.accounting import FileOutcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from worker.pipeline.accounting import BatchResult, FileTally
 
@@ -120,10 +120,14 @@ def report_lines(result: BatchResult, *, queue: str | None) -> Iterator[str]:
 
 def metrics_line(result: BatchResult, queue: str) -> str:
     """Return the batch as one EMF document; its dimension is the name of the source queue."""
-    values: dict[str, Any] = counts(result) | _lags(result)
-    definitions = [{"Name": name, "Unit": _UNITS[name]} for name in values]
+    return emf_line(counts(result) | _lags(result), _UNITS, queue, result.ended_at)
+
+
+def emf_line(values: Mapping[str, Any], units: Mapping[str, str], queue: str, moment: datetime) -> str:
+    """Return metrics as one EMF document; `values` and `units` are by the metrics' names."""
+    definitions = [{"Name": name, "Unit": units[name]} for name in values]
     head = {
-        "Timestamp": int(result.ended_at.timestamp() * 1000),
+        "Timestamp": int(moment.timestamp() * 1000),
         "CloudWatchMetrics": [{"Namespace": NAMESPACE, "Dimensions": [[DIMENSION]], "Metrics": definitions}],
     }
     return ascii_json(msgspec.json.encode({"_aws": head, DIMENSION: queue, **values}).decode())

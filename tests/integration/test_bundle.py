@@ -16,7 +16,7 @@ from tests.bench.client.coldstart import Room
 from tests.support.event_files import event, log_file
 from worker.deploy.bundle import MAX_ZIPPED_BYTES, Bundle, Target, build
 from worker.deploy.bundle_sources import ENTRY_POINTS, imported_modules, module_path
-from worker.deploy.bundle_wheels import PINS
+from worker.deploy.bundle_wheels import pins_of
 from worker.errors import SetupError
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def test_it_holds_nothing_that_it_does_not_need(bundle: Bundle, unwanted: str) -
 
 def test_scanners_can_tell_what_is_in_it(room: Room) -> None:
     """A vulnerable package is found by its name and version; without these the function would look clean."""
-    pinned = dict(re.findall(r"^([\w.-]+)==(\S+)", PINS.read_text(encoding="utf-8"), re.MULTILINE))
+    pinned = dict(re.findall(r"^([\w.-]+)==(\S+)", pins_of("loader").read_text(encoding="utf-8"), re.MULTILINE))
 
     told = {one.name.lower().replace("_", "-"): one.version for one in metadata.distributions(path=[str(room.code)])}
 

@@ -161,19 +161,34 @@ def run_rules(  # noqa: PLR0913 - one per option
     """Find what is new, and announce it."""
     if since_last and last:
         raise click.UsageError("--since-last and --last exclude each other.")
+    if find_new(rules, level, Interval(overlap, first, last), sns=sns, webhook=webhook):
+        sys.exit(_NEW_FINDINGS)
+
+
+def find_new(
+    rules: tuple[Path, ...],
+    level: str | None,
+    interval: Interval,
+    *,
+    sns: str | None = None,
+    webhook: str | None = None,
+) -> int:
+    """Find what is new, announce it, and return the number of new findings.
+
+    Raises SetupError when a rule could not be searched for.
+    """
     client, prefix, rule_set = _open(rules, level)
     topic = SnsTopic(open_session().client("sns", config=config(connections=1)), sns) if sns else None
     announce = Announcer(lambda line: print_document(f"{line}\n"), topic, Webhook(webhook) if webhook else None)
     run = DetectionRun(client, prefix, FindingsStore(client, prefix), announce, now)
-    result = run.run(rule_set.rules, Interval(overlap, first, last))
+    result = run.run(rule_set.rules, interval)
     for info, reason in result.failed:
         print_line(f"{info.title}: {reason}", err=True)
     new = sum(result.findings.values())
     print_line(f"{_describe(rule_set)}. {pluralize(new, 'new finding')}.", err=True)
     if result.failed:
         raise SetupError(f"{pluralize(len(result.failed), 'rule')} could not be searched for.")
-    if new:
-        sys.exit(_NEW_FINDINGS)
+    return new
 
 
 def install_monitors(  # noqa: PLR0913 - one per option

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from worker.deploy.bundle import Architecture, Bundle
 
 
-def package(*, architecture: Architecture, python: str, output: Path | None, bytecode: bool) -> None:
+def package(*, architecture: Architecture, python: str, output: Path | None, bytecode: bool, scheduled: bool) -> None:
     """Build the bundle; raises SetupError."""
-    target = Target(python, architecture)
+    target = Target(python, architecture, "scheduled" if scheduled else "loader")
     _print(build(target, output or Path("build") / target.file_name, bytecode=bytecode))
 
 

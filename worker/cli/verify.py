@@ -7,7 +7,6 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -19,13 +18,13 @@ from worker.aws.errors import error_text
 from worker.aws.session import config, open_session
 from worker.backfill.checkpoint import state_folder, state_path
 from worker.backfill.listing import SourceLayout
-from worker.backfill.selection import Selection, time_range
 from worker.backfill.sources import BucketLister, LocalTree
-from worker.cli.options import check_times
 from worker.cli.output import graceful_shutdown, print_json, print_line
 from worker.cli.sources import choose_sources
+from worker.cli.verify_options import VerifyOptions
 from worker.errors import TrailsinkError
 from worker.humanize import format_minute, pluralize
+from worker.opensearch.verdicts import record_verdict
 from worker.settings import load_settings
 from worker.verify.checkpoint import VerifyState, VerifyStateFile
 from worker.verify.deep import FileExaminer
@@ -60,72 +59,32 @@ class NotJudgedError(click.ClickException):
     exit_code = NOT_JUDGED
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyOptions:
-    """The options of the command line, under the names that the command declares."""
-
-    bucket: str | None
-    prefix: tuple[str, ...]
-    local: Path | None
-    keys: Path | None
-    account: tuple[str, ...]
-    org: tuple[str, ...]
-    region: tuple[str, ...]
-    trail: tuple[str, ...]
-    since: datetime | None
-    until: datetime | None
-    last: timedelta | None
-    deep: float | None
-    load: bool
-    report: Path | None
-    workers: int
-    restart: bool
-    progress: bool | None
-    as_json: bool
-
-    def check(self) -> None:
-        """Raise UsageError when options contradict each other."""
-        check_times(self.since, self.until, self.last)
-        if self.local and not self.keys:
-            raise click.UsageError("--local needs --keys: it asks nobody. `trailsink verify keys` saves them.")
-        if self.local and (self.deep or self.load):
-            raise click.UsageError("--local compares digests and files only: leave out --deep and --load.")
-
-    def fingerprint(self, bucket: str) -> dict[str, str]:
-        """Return what identifies a verification: a run with equal parameters resumes its state."""
-        names = ("prefix", "local", "account", "org", "region", "trail", "since", "until", "last", "deep", "report")
-        values = {name: getattr(self, name) for name in names} | {"bucket": bucket}
-        return {name: str(sorted(value) if isinstance(value, tuple) else value) for name, value in values.items()}
-
-    def selection(self, started: datetime) -> Selection:
-        """Return the accounts and the time."""
-        since, until = time_range(started, since=self.since, until=self.until, last=self.last)
-        return Selection(
-            min(until, started), since, frozenset(self.account), frozenset(self.org), frozenset(self.region)
-        )
-
-
 def verify(**options: Any) -> None:  # noqa: ANN401 - the fields of VerifyOptions
     """Verify, print the verdict, and exit with its code."""
     if click.get_current_context().invoked_subcommand:
         return
-    checked = VerifyOptions(**options)
-    checked.check()
+    click.get_current_context().exit(exit_code(run_verification(VerifyOptions(**options))))
+
+
+def run_verification(options: VerifyOptions, stop: threading.Event | None = None) -> VerifyTotals:
+    """Verify, print the verdict, and record it for `trailsink status`; `stop` interrupts the run.
+
+    Raises NotJudgedError when there is no verdict, and UsageError for options that contradict each other.
+    """
+    options.check()
     try:
         with ExitStack() as resources:
-            totals = _Command(checked, load_settings(), resources).run()
+            return _Command(options, load_settings(), resources, stop or threading.Event()).run()
     except TrailsinkError as error:
         raise NotJudgedError(f"Not judged: {str(error).rstrip('.')}.") from error
-    click.get_current_context().exit(exit_code(totals))
 
 
 class _Command:
     """The command, step by step. `resources` closes what it opens."""
 
-    def __init__(self, options: VerifyOptions, settings: Settings, resources: ExitStack) -> None:
+    def __init__(self, options: VerifyOptions, settings: Settings, resources: ExitStack, stop: threading.Event) -> None:
         check_library()
-        self._options, self._settings, self._resources = options, settings, resources
-        self._stop = threading.Event()
+        self._options, self._settings, self._resources, self._stop = options, settings, resources, stop
 
     def run(self) -> VerifyTotals:
         """Verify, and print the verdict; raises TrailsinkError."""
@@ -164,7 +123,16 @@ class _Command:
         report.append([summary(totals)])
         state_file.delete()
         self._print(totals)
+        if not options.local and options.is_whole:
+            self._record(state.started_at, totals)
         return totals
+
+    def _record(self, started: datetime, totals: VerifyTotals) -> None:
+        settings = self._settings
+        try:
+            record_verdict(make_client(settings).connect(), settings.index_prefix, started, summary(totals))
+        except TrailsinkError as error:  # the verdict stands without
+            print_line(str(error), err=True)
 
     def _run(self, verification: Verification, state: VerifyState, state_file: VerifyStateFile) -> None:
         options, saved_at, shown_at = self._options, time.monotonic(), time.monotonic()

@@ -31,6 +31,8 @@ from worker.errors import SetupError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from worker.deploy.manifest import Contents
+
 Architecture = Literal["arm64", "x86_64"]
 
 # Not the newest that Lambda has: 3.14 is supported just as long, to June 2029, and the bundle was run on this one.
@@ -41,7 +43,7 @@ GLIBC = {"3.11": 26, "3.12": 34, "3.13": 34, "3.14": 34}
 MACHINES: dict[Architecture, str] = {"arm64": "aarch64", "x86_64": "x86_64"}
 
 # Lambda's own limit for a direct upload is 50 MB; a cold start has to fetch and unpack all of it.
-MAX_ZIPPED_BYTES = 15_000_000
+MAX_ZIPPED_BYTES: dict[Contents, int] = {"loader": 15_000_000, "scheduled": 30_000_000}
 
 COMMANDS = "modules of worker that only the command line needs"
 
@@ -54,6 +56,7 @@ class Target:
 
     python: str = PYTHON
     architecture: Architecture = "arm64"
+    contents: Contents = "loader"
 
     @classmethod
     def of_this_machine(cls) -> Self:
@@ -72,7 +75,8 @@ class Target:
     @property
     def file_name(self) -> str:
         """The bundle's file name."""
-        return f"trailsink-{self.architecture}-py{self.python.replace('.', '')}.zip"
+        name = "trailsink" if self.contents == "loader" else f"trailsink-{self.contents}"
+        return f"{name}-{self.architecture}-py{self.python.replace('.', '')}.zip"
 
     @property
     def platforms(self) -> list[str]:
@@ -116,16 +120,16 @@ def build(target: Target, output: Path, *, bytecode: bool = True, wheels: Path |
     the user's cache, where they are there, and from the package index otherwise.
     """
     contents, left_out = leave_out(unpack(download_wheels(target, wheels or cache_folder())))
-    sources = bundled_sources()
+    sources = bundled_sources() if target.contents == "loader" else all_sources()
     contents |= sources
     left_out[COMMANDS] = {path: len(content) for path, content in all_sources().items() if path not in sources}
-    contents[MANIFEST] = BundleManifest(target.architecture, target.python, __version__).encode()
+    contents[MANIFEST] = BundleManifest(target.architecture, target.python, __version__, target.contents).encode()
     compiler = _find_compiler(target) if bytecode else None
     if compiler:
         contents |= _compile(contents, compiler[0])
     archive = _zip(contents)
-    if len(archive) > MAX_ZIPPED_BYTES:
-        raise SetupError(f"The bundle has {len(archive):,} bytes; the maximum is {MAX_ZIPPED_BYTES:,}.")
+    if len(archive) > (maximum := MAX_ZIPPED_BYTES[target.contents]):
+        raise SetupError(f"The bundle has {len(archive):,} bytes; the maximum is {maximum:,}.")
     output.parent.mkdir(parents=True, exist_ok=True)
     with write_atomically(output, mode=_PUBLIC) as file:
         file.write(archive)

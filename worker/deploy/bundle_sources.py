@@ -34,7 +34,7 @@ def bundled_sources() -> dict[str, bytes]:
 
 def all_sources() -> dict[str, bytes]:
     """Return every module and data file of `worker`, by path below the folder that holds it."""
-    paths = sorted((*WORKER.rglob("*.py"), *WORKER.rglob("*.json")))
+    paths = sorted((*WORKER.rglob("*.py"), *WORKER.rglob("*.json"), *WORKER.rglob("*.yml")))
     return {path.relative_to(WORKER.parent).as_posix(): path.read_bytes() for path in paths}
 
 

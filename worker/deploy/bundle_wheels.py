@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from worker.deploy.bundle import Target
+    from worker.deploy.manifest import Contents
 
-PINS = Path(str(files("worker.infra").joinpath("lambda.txt")))
+# The bundles, and the file that pins what each holds.
+_PINS = {"loader": "lambda.txt", "scheduled": "scheduled.txt"}
 
 # Patterns over paths, by the reason. Whatever matches is imported by nothing in the bundle: test_bundle.py proves it.
 LEFT_OUT = {
@@ -57,10 +59,16 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "trailsink" / "wheels"
 
 
+def pins_of(contents: Contents) -> Path:
+    """Return the file that pins the libraries of a bundle."""
+    return Path(str(files("worker.infra").joinpath(_PINS[contents])))
+
+
 def download_wheels(target: Target, cache: Path) -> list[bytes]:
     """Return the wheels that the pins name, each with the hash that it must have; raises SetupError."""
-    if ";" in PINS.read_text(encoding="utf-8"):
-        raise SetupError(f"{PINS.name} has environment markers: pip would judge them by this Python, not by Lambda's.")
+    pins = pins_of(target.contents)
+    if ";" in pins.read_text(encoding="utf-8"):
+        raise SetupError(f"{pins.name} has environment markers: pip would judge them by this Python, not by Lambda's.")
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         offline = ["--no-index", "--find-links", str(cache), "--dest", folder]
@@ -78,7 +86,7 @@ def _pip_download(target: Target, *options: str) -> str:
     command += ["--only-binary", ":all:", "--implementation", "cp", "--python-version", target.python]
     for tag in target.platforms:
         command += ["--platform", tag]
-    command += ["--requirement", str(PINS), *options]
+    command += ["--requirement", str(pins_of(target.contents)), *options]
     process = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own words
     if process.returncode == 0:
         return ""

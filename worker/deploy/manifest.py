@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+from typing import Literal
 
 import msgspec
 
@@ -15,12 +16,17 @@ from worker.errors import SetupError
 PATH = "trailsink-bundle.json"  # in the bundle
 
 
+# What a bundle is for: the loader, or the functions that run on a schedule.
+Contents = Literal["loader", "scheduled"]
+
+
 class BundleManifest(msgspec.Struct, frozen=True):
     """The manifest of a bundle; `version` is trailsink's."""
 
     architecture: str
     python: str
     version: str
+    contents: Contents = "loader"
 
     @property
     def parameters(self) -> dict[str, str]:

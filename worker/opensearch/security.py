@@ -38,6 +38,11 @@ def heartbeat_index(prefix: str) -> str:
     return f"trailsink-consumers-{prefix}"
 
 
+def verdict_index(prefix: str) -> str:
+    """Return the name of the index that holds what `trailsink verify` found of the events of a prefix."""
+    return f"trailsink-verdicts-{prefix}"
+
+
 def loader_role(prefix: str) -> dict[str, Any]:
     """Return the smallest role that can load, found by leaving out one permission at a time.
 
@@ -95,7 +100,10 @@ def examiner_role(prefix: str, *, retention: bool) -> dict[str, Any]:
         "cluster_permissions": permissions,
         "index_permissions": [
             {"index_patterns": [f"{prefix}-*", ledger_pattern(prefix)], "allowed_actions": actions},
-            {"index_patterns": [heartbeat_index(prefix)], "allowed_actions": ["indices:data/read/search"]},
+            {
+                "index_patterns": [heartbeat_index(prefix), verdict_index(prefix)],
+                "allowed_actions": ["indices:data/read/search"],
+            },
         ],
     }
 

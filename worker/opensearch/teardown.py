@@ -10,7 +10,7 @@ from opensearchpy.exceptions import NotFoundError, TransportError
 
 from worker.opensearch.errors import translate_errors
 from worker.opensearch.schema import POLICIES, ledger_name, name_of
-from worker.opensearch.security import API, fetch_roles, heartbeat_index, role_name
+from worker.opensearch.security import API, fetch_roles, heartbeat_index, role_name, verdict_index
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,6 +50,7 @@ def uninstall(client: OpenSearch, prefix: str, indices: PrefixIndices) -> Iterat
         for index in indices.names:  # one by one: hundreds of names are longer than a URL may be
             client.indices.delete(index=index, params={"ignore_unavailable": "true"})
         _delete(client, f"/{heartbeat_index(prefix)}")
+        _delete(client, f"/{verdict_index(prefix)}")
         yield f"{len(indices.names)} indices with {indices.events:,} events are deleted."
         if _delete(client, f"/_index_template/{name}"):
             yield f"The index template {name} is deleted."

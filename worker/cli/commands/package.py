@@ -6,12 +6,14 @@ from pathlib import Path
 
 import click
 
-from worker.cli.options import examples, implemented_by, option
+from worker.cli.options import examples, flag, implemented_by, option
 
 
 @click.command(
     short_help="Build the Lambda function's bundle.",
-    epilog=examples("trailsink package", "trailsink package --arch x86_64 --python 3.12"),
+    epilog=examples(
+        "trailsink package", "trailsink package --arch x86_64 --python 3.12", "trailsink package --scheduled"
+    ),
 )
 @option(
     "--arch",
@@ -37,6 +39,11 @@ from worker.cli.options import examples, implemented_by, option
     help="The file to write.",
 )
 @option("--bytecode/--no-bytecode", default=True, help="Compile the modules, where a Python of this version is found.")
+@flag(
+    "--scheduled",
+    help="Build the bundle of the functions that run on a schedule, verify and detect, instead of the loader's.",
+    default_text="the loader's",
+)
 @implemented_by("worker.cli.package:package")
 def package() -> None:
     """Build the Lambda function's bundle: trailsink and its libraries, from hash-pinned wheels.
