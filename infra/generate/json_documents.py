@@ -231,6 +231,14 @@ class LedgerFigures(Part):
     silent: Annotated[list[str], _about("accounts among them without a file for a day")] = []
 
 
+class Proof(Part):
+    """What `trailsink verify` found last."""
+
+    verified_at: Annotated[datetime | None, _about("when that run began")] = None
+    complete: Annotated[bool | None, _about("whether everything was proved")] = None
+    last_verdict: Annotated[str | None, _about("of that run, on one line")] = None
+
+
 class IndexFigures(Document):
     """One index."""
 
@@ -267,6 +275,7 @@ class Status(Document):
     template: Template
     retention: Retention
     ledger: LedgerFigures
+    proof: Proof
     indices: Indices
 
 

@@ -17,6 +17,7 @@ from worker.dlq.eligibility import REDRIVE_RULES
 from worker.dlq.reasons import MEANINGS, REASONS
 from worker.settings import Settings, variable
 from worker.telemetry import DIMENSION, METRICS, NAMESPACE
+from worker.verify.metrics import VERIFY_METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,7 +85,7 @@ def parameters_page() -> str:
         )
     introduction = (
         "`trailsink deploy --set NAME=VALUE` sets a parameter of the CloudFormation template. `trailsink deploy` fills"
-        " in `TrailBucketName`, `CodeBucket` and `CodeKey`."
+        " in `TrailBucketName`, `CodeBucket`, `CodeKey` and `ScheduledCodeKey`."
     )
     return page("Parameters of the stack", introduction, table(("parameter", "default", "values", "meaning"), rows))
 
@@ -179,4 +180,7 @@ def metrics_page() -> str:
         f"CloudWatch metrics in the namespace `{NAMESPACE}`, one line in Embedded Metric Format (EMF) per batch. The"
         f" only dimension is {code([DIMENSION])}, the name of the source queue. `TRAILSINK_EMF=false` turns them off."
     )
+    rows += [
+        (f"`{metric.name}`", "Count", f"{metric.meaning}; of a scheduled verification") for metric in VERIFY_METRICS
+    ]
     return page("Metrics", introduction, table(("metric", "unit", "meaning"), rows))

@@ -21,8 +21,8 @@ INFRA = Path(__file__).resolve().parents[1]
 TEMPLATE = INFRA / "template.yaml"
 MODULE = INFRA / "terraform"
 
-# The module uploads the bundle itself.
-FILLED_IN = ("CodeBucket", "CodeKey")
+# The module uploads the bundles itself.
+FILLED_IN = ("CodeBucket", "CodeKey", "ScheduledCodeKey")
 
 _ORIGIN = "# Generated from infra/template.yaml: change the template, then run `make docs`.\n\n"
 

@@ -5,6 +5,12 @@ variable "bundle" {
   type        = string
 }
 
+variable "scheduled_bundle" {
+  description = "Path of the bundle of the scheduled functions, which trailsink package --scheduled builds. verify_schedule and detect_schedule need it."
+  type        = string
+  default     = null
+}
+
 variable "stack_name" {
   description = "Name of the stack, and what the names of its queue, dashboard and log groups begin with. Another name is another stack: queues are made anew, with nothing in them."
   type        = string
@@ -97,6 +103,18 @@ resource "aws_s3_object" "bundle" {
   }
 }
 
+resource "aws_s3_object" "scheduled_bundle" {
+  count = var.scheduled_bundle == null ? 0 : 1
+
+  bucket = local.code_bucket
+  key    = "trailsink/${var.stack_name}/${filesha256(var.scheduled_bundle)}.zip"
+  source = var.scheduled_bundle
+
+  lifecycle {
+    create_before_destroy = true
+  }
+}
+
 # From a bucket, because a request holds 51,200 bytes of a template, and this one is larger:
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
 resource "aws_s3_object" "template" {
@@ -115,8 +133,9 @@ resource "aws_cloudformation_stack" "trailsink" {
   name         = var.stack_name
   template_url = "https://${trimprefix(local.code_domain, "${local.code_bucket}.")}/${local.code_bucket}/${aws_s3_object.template.key}"
   parameters = merge(local.parameters, {
-    CodeBucket = local.code_bucket
-    CodeKey    = aws_s3_object.bundle.key
+    CodeBucket       = local.code_bucket
+    CodeKey          = aws_s3_object.bundle.key
+    ScheduledCodeKey = var.scheduled_bundle == null ? "" : aws_s3_object.scheduled_bundle[0].key
   })
   capabilities = ["CAPABILITY_IAM"] # roles; none of them has a name of its own
   tags         = var.tags

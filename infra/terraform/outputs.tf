@@ -35,6 +35,16 @@ output "loader_role_arn" {
   value       = aws_cloudformation_stack.trailsink.outputs["LoaderRoleArn"]
 }
 
+output "verify_role_arn" {
+  description = "Role of the scheduled verification; grant it access to an existing cluster, key or bucket; null where there is none"
+  value       = lookup(aws_cloudformation_stack.trailsink.outputs, "VerifyRoleArn", null)
+}
+
+output "detect_role_arn" {
+  description = "Role of the scheduled detection; grant it access to an existing cluster; null where there is none"
+  value       = lookup(aws_cloudformation_stack.trailsink.outputs, "DetectRoleArn", null)
+}
+
 output "cluster_setup_role_arn" {
   description = "Role that sets up the cluster; with domain_sign_in iam, the new domain's master; null where there is none"
   value       = lookup(aws_cloudformation_stack.trailsink.outputs, "ClusterSetupRoleArn", null)

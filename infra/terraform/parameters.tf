@@ -44,6 +44,12 @@ locals {
     AlarmEmail            = var.alarm_email
     AlarmTopicArn         = var.alarm_topic_arn
     QuietHours            = var.quiet_hours
+    VerifySchedule        = var.verify_schedule
+    VerifyDays            = var.verify_days
+    DetectSchedule        = var.detect_schedule
+    DetectRulesBucket     = var.detect_rules_bucket
+    DetectRulesPrefix     = var.detect_rules_prefix
+    FindingsTopicArn      = var.findings_topic_arn
   }
 
   # A null is left out, so the template's default applies.

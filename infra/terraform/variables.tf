@@ -465,3 +465,74 @@ variable "quiet_hours" {
     error_message = "quiet_hours must be a whole number from 1 to 24."
   }
 }
+
+variable "verify_schedule" {
+  description = "When trailsink verify runs, as EventBridge writes it, for example rate(1 day). It needs the trail's log file validation."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.verify_schedule == null ? true : can(regex("^((rate|cron)\\([A-Za-z0-9 ,*?/#-]+\\))?$", var.verify_schedule))
+    error_message = "verify_schedule must match ^((rate|cron)\\([A-Za-z0-9 ,*?/#-]+\\))?$."
+  }
+}
+
+variable "verify_days" {
+  description = "Days of delivery that each run verifies. [default: 3]"
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.verify_days == null ? true : var.verify_days >= 1 && var.verify_days <= 31 && floor(var.verify_days) == var.verify_days
+    error_message = "verify_days must be a whole number from 1 to 31."
+  }
+}
+
+variable "detect_schedule" {
+  description = "When trailsink detect run runs, for example rate(5 minutes). It needs detect_rules_bucket."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.detect_schedule == null ? true : can(regex("^((rate|cron)\\([A-Za-z0-9 ,*?/#-]+\\))?$", var.detect_schedule))
+    error_message = "detect_schedule must match ^((rate|cron)\\([A-Za-z0-9 ,*?/#-]+\\))?$."
+  }
+}
+
+variable "detect_rules_bucket" {
+  description = "Bucket of the Sigma rules."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.detect_rules_bucket == null ? true : can(regex("^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?$", var.detect_rules_bucket))
+    error_message = "detect_rules_bucket must match ^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?$."
+  }
+}
+
+variable "detect_rules_prefix" {
+  description = "What the keys of the Sigma rules begin with."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.detect_rules_prefix == null ? true : can(regex("^[A-Za-z0-9!_.'()/-]*$", var.detect_rules_prefix))
+    error_message = "detect_rules_prefix must match ^[A-Za-z0-9!_.'()/-]*$."
+  }
+
+  validation {
+    condition     = var.detect_rules_prefix == null ? true : length(var.detect_rules_prefix) <= 512
+    error_message = "detect_rules_prefix must have a maximum of 512 characters."
+  }
+}
+
+variable "findings_topic_arn" {
+  description = "Existing SNS topic for new findings."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.findings_topic_arn == null ? true : can(regex("^(arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+)?$", var.findings_topic_arn))
+    error_message = "findings_topic_arn must match ^(arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+)?$."
+  }
+}

@@ -195,14 +195,14 @@ def test_the_bundle_that_is_deployed_is_built_on_any_machine(tmp_path: Path) -> 
     libraries = {path: body for path, body in contents(deployed).items() if path.endswith(".so")}
     assert {struct.unpack("<H", body[18:20])[0] for body in libraries.values()} == {AARCH64}
     assert all(f"cpython-{Target().python.replace('.', '')}-" in path or ".abi3." in path for path in libraries)
-    assert deployed.zipped <= MAX_ZIPPED_BYTES == 15_000_000
+    assert deployed.zipped <= MAX_ZIPPED_BYTES["loader"] == 15_000_000
 
 
 def test_a_bundle_that_is_too_large_is_not_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bundle: Bundle
 ) -> None:
     """It would be found out by slow cold starts, much later."""
-    monkeypatch.setattr("worker.deploy.bundle.MAX_ZIPPED_BYTES", bundle.zipped - 1)
+    monkeypatch.setitem(MAX_ZIPPED_BYTES, "loader", bundle.zipped - 1)
 
     with pytest.raises(SetupError, match="the maximum is"):
         built(Target.of_this_machine(), tmp_path / "large.zip")

@@ -1030,7 +1030,8 @@ def test_granting_access_keeps_other_mappings_and_restores_the_role(
     assert mapped[name] | mapping | {"backend_roles": ["backfill", ROLE]} == mapped[name]
     assert role[name]["cluster_permissions"] == loader_role(secured.prefix)["cluster_permissions"]
     assert [part["index_patterns"] for part in role[name]["index_permissions"]] == [
-        [f"{secured.prefix}-*", f"trailsink-files-{secured.prefix}-*"]
+        [f"{secured.prefix}-*", f"trailsink-files-{secured.prefix}-*"],
+        [f"trailsink-consumers-{secured.prefix}"],
     ]
     assert role[name]["tenant_permissions"] == []
     assert f"role {name} already exists" in repeated["Reason"]

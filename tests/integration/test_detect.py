@@ -27,7 +27,9 @@ from tests.support.event_files import event, real_records
 from tests.support.index_documents import index
 from tests.support.sigma_rules import positives, sigma_rules, write_rules
 from tests.support.sigma_scan import scan
+from worker.cli.scheduled_handler import detect_handler
 from worker.detect.rule_files import read_rules
+from worker.errors import SetupError
 from worker.opensearch.field_kinds import read_field_kinds
 
 if TYPE_CHECKING:
@@ -186,6 +188,20 @@ def test_a_run_finds_what_is_new_and_what_is_late(bench: Bench, tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("_clean")
+def test_a_scheduled_detection_reads_its_rules_from_s3(bench: Bench) -> None:
+    """As the stack's schedule invokes it; a file beside the rules is none."""
+    index(bench, [event(eventName="ConsoleLogin"), event(eventName="GetObject")])
+    bench.s3.put_object(Bucket=bench.settings.bucket, Key="sigma/a/login.yml", Body=LOGIN.encode())
+    bench.s3.put_object(Bucket=bench.settings.bucket, Key="sigma/README.md", Body=b"rules")
+    address = f"s3://{bench.settings.bucket}/sigma/"
+
+    first, second = (detect_handler({"rules": address, "topic": ""}, None) for _ in range(2))
+
+    assert (first, second) == ({"new_findings": 1}, {"new_findings": 0})
+    with pytest.raises(SetupError, match="No file below"):
+        detect_handler({"rules": f"{address}none/", "topic": ""}, None)
+
+
 def test_a_burst_is_one_finding_however_often_it_is_looked_at(bench: Bench, tmp_path: Path) -> None:
     """A correlation looks at the same events in many runs."""
     (tmp_path / "burst.yml").write_text(BURST, encoding="utf-8")

@@ -12,6 +12,7 @@ import subprocess
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +28,15 @@ from infra.local.errors import LocalStackError
 from infra.local.secure import ADMIN, DEFAULT_VERSION, SecureNode, secure_layout
 from tests.support.cli import TRAILSINK, trailsink
 from tests.support.event_files import event, log_file
+from tests.support.signed_trail import SignedTrail, public_key
 from worker.cli.main import main
+from worker.cli.scheduled_handler import detect_handler
 from worker.errors import SetupError
-from worker.opensearch.security import examiner_role, grant_loader_access, installer_role, loader_role, role_name
+from worker.opensearch.roles import AccessFor, grant_access
+from worker.opensearch.security import examiner_role, installer_role, loader_role, role_name
 from worker.opensearch.setup import SetupOptions, install
 from worker.settings import Settings, load_settings
+from worker.verify.keys import write_keys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -192,7 +197,7 @@ def secured(
 def authorized(secured: Secured) -> Secured:
     """The same, set up, with the loader's role mapped to the backend role, and signed in as a user who has it."""
     list(install(secured.admin, SetupOptions(secured.prefix, replicas=0)))
-    list(grant_loader_access(secured.admin, secured.prefix, ROLE))
+    list(grant_access(secured.admin, secured.prefix, AccessFor.LOADER, ROLE))
     secured.sign_in_as(PIPELINE)
     return secured
 
@@ -201,6 +206,56 @@ def run_doctor(*words: str) -> dict[str, dict[str, str]]:
     """Run the doctor with this process's user; its findings by check."""
     result = CliRunner().invoke(main, ["doctor", "--json", *words])
     return {finding["check"]: finding for finding in map(json.loads, result.stdout.splitlines())}
+
+
+def test_the_scheduled_roles_are_enough_and_load_nothing(
+    secured: Secured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each as the stack grants it: verify with every byte compared, and detect with a finding."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    trail = SignedTrail(bucket=secured.settings.bucket, ended_at=datetime.now(UTC).replace(microsecond=0))
+    trail.ended_at -= timedelta(hours=6)
+    trail.hours(3)
+    for key, body in trail.objects.items():
+        signature = {"signature": trail.signatures[key]} if key in trail.signatures else {}
+        secured.s3.put_object(Bucket=trail.bucket, Key=key, Body=body, Metadata=signature)
+    secured.s3.put_object(Bucket=trail.bucket, Key="rules/any.yml", Body=ANY_EVENT.encode())
+    valid: dict[str, Any] = {
+        "validity_start_time": trail.ended_at - timedelta(days=9),
+        "validity_end_time": datetime.now(UTC),
+    }
+    write_keys(tmp_path / "keys.json", [public_key(**valid)])
+    list(install(secured.admin, SetupOptions(secured.prefix, replicas=0)))
+    secured.sign_in_as(ADMIN)
+    assert trailsink("backfill", "--direct", "--yes", "--no-progress").returncode == 0
+    secured.hits()
+    secured.admin.indices.refresh(index=f"trailsink-files-{secured.prefix}-*")
+    secured.sign_in_as(PIPELINE)
+
+    for purpose in (AccessFor.VERIFY, AccessFor.DETECT):
+        list(grant_access(secured.admin, secured.prefix, purpose, ROLE))
+        if purpose is AccessFor.VERIFY:
+            done = trailsink("verify", "--keys", str(tmp_path / "keys.json"), "--deep", "--last", "2d")
+            assert (done.returncode, done.stderr) == (0, ""), done.stdout
+            assert secured.admin.count(index=f"trailsink-verdicts-{secured.prefix}")["count"] == 1
+        else:
+            rules = {"rules": f"s3://{trail.bucket}/rules/", "topic": ""}
+            assert detect_handler(rules, None)["new_findings"] == len(secured.hits())
+        with logged_in(secured.node, PIPELINE) as scheduled, pytest.raises(TransportError, match="403"):
+            scheduled.index(index=f"{secured.prefix}-2026-01-01", body={"eventName": "Invented"})
+        path = f"{API}/rolesmapping/trailsink-{purpose}-{secured.prefix}"
+        secured.admin.transport.perform_request("DELETE", path)
+
+
+ANY_EVENT = """\
+title: Any event
+id: 0a0d5f4e-7b35-4a4b-9a0e-0d8f6c5b1a09
+level: low
+logsource: {product: aws, service: cloudtrail}
+detection:
+  s: {eventName: '*'}
+  condition: s
+"""
 
 
 # Setting up
@@ -239,7 +294,7 @@ def test_each_permission_of_the_installer_is_needed(secured: Secured) -> None:
 
         list(install(installer, SetupOptions(secured.prefix, replicas=0)))
         with pytest.raises(SetupError, match=r"did not grant the loader access: it refuses with 403"):
-            list(grant_loader_access(installer, secured.prefix, ROLE))
+            list(grant_access(installer, secured.prefix, AccessFor.LOADER, ROLE))
 
     assert refused == whole_role["cluster_permissions"]
 
@@ -419,7 +474,7 @@ def test_the_doctor_sees_what_a_stolen_loader_credential_did(authorized: Secured
     assert f"{index}/{stolen_id}" in found["overwritten events"]["evidence"]
     assert found["mapping of each index"]["verdict"] == "fault"
     assert foreign in found["mapping of each index"]["evidence"]
-    assert found["write blocks"]["verdict"] == "warning"
+    assert found["write blocks"]["verdict"] == "fault"
     assert foreign in found["write blocks"]["evidence"]
 
 

@@ -72,9 +72,9 @@ def test_a_pipeline_at_work_is_reported_with_its_figures(bench: Bench) -> None:
     strict, again, error = status("--letters", "--strict")
 
     # A message waits, and what indexed a moment ago was no consumer that is known.
-    expected = {"dead_letters": "warning", "consumer": "warning", "trail": "unknown"}
+    expected = {"dead_letters": "warning", "consumer": "warning", "trail": "unknown", "proof": "unknown"}
     flow = ("queue", "dead_letters", "consumer", "throughput", "trail", "lag", "writes", "ledger")
-    names = (*flow, "cluster", "shards", "template", "retention", "indices")
+    names = (*flow, "cluster", "shards", "template", "retention", "proof", "indices")
     assert verdicts(parts) == {name: expected.get(name, "ok") for name in names}
     assert (code, strict) == (0, 1)
     assert error.startswith("Error: Not well: dead letters")
@@ -267,10 +267,10 @@ def test_a_screen_of_eighty_columns_has_a_line_for_each_part(bench: Bench) -> No
 
     lines = done.stdout.splitlines()
     assert lines[0].startswith("trailsink at 2")
-    assert [line[:12].strip() for line in lines[1:14]] == [
+    assert [line[:12].strip() for line in lines[1:15]] == [
         "queue", "dead letters", "consumer", "throughput", "trail", "lag", "cluster", "disk", "shards", "writes",
-        "template", "retention", "ledger", "indices",
+        "template", "retention", "ledger", "proof", "indices",
     ]  # fmt: skip
-    assert lines[14].startswith(f"  {bench.prefix}-2026-03-01")
+    assert lines[15].startswith(f"  {bench.prefix}-2026-03-01")
     assert max(map(len, lines)) <= 80
     assert "\x1b" not in done.stdout

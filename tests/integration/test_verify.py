@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,11 +12,10 @@ from click.testing import CliRunner, Result
 
 from tests.support.signed_trail import SignedTrail, public_key
 from worker.cli.main import main
+from worker.cli.scheduled_handler import verify_handler
 from worker.verify.keys import write_keys
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from tests.conftest import Bench
 
 
@@ -155,3 +155,44 @@ def test_without_keys_nothing_is_judged(bench: Bench, trail: SignedTrail) -> Non
     assert result.stdout.startswith("not judged: 1 part could not be judged")
     assert trail.account in result.stdout
     assert bench.prefix not in result.stdout
+
+
+class FakeLambda:
+    """The context of an invocation that has just begun."""
+
+    def get_remaining_time_in_millis(self) -> int:
+        """Return Lambda's maximum."""
+        return 900_000
+
+
+def test_a_scheduled_verification_reports_to_cloudwatch_and_to_status(
+    bench: Bench, trail: SignedTrail, keys: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As the stack's schedule invokes it; the keys are those that an earlier run has cached."""
+    cached = tmp_path / "state" / "trailsink" / "public-keys.json"
+    cached.parent.mkdir(parents=True, exist_ok=True)
+    cached.write_bytes(Path(keys).read_bytes())
+    bench.opensearch.indices.refresh(index=f"{bench.prefix}-*,trailsink-files-{bench.prefix}-*")
+
+    before = json.loads(trailsink("status", "--json").stdout)["proof"]
+    complete = verify_handler({"last": "2d"}, FakeLambda())
+    query = {"query": {"term": {"trailsink.object": f"s3://{trail.bucket}/{trail.logs[3]}"}}}
+    bench.opensearch.delete_by_query(index=f"{bench.prefix}-*", body=query, refresh=True)
+    capsys.readouterr()
+    wrong = verify_handler({"last": "2d"}, FakeLambda())
+    metrics = json.loads(capsys.readouterr().out.splitlines()[-1])
+    after = json.loads(trailsink("status", "--json").stdout)["proof"]
+
+    assert before["verdict"] == "unknown"
+    assert complete["complete"] is True
+    assert wrong["complete"] is False
+    assert (metrics["FilesMissing"], metrics["FilesAltered"], metrics["Queue"]) == (1, 0, bench.settings.metrics_queue)
+    assert (after["verdict"], after["complete"], after["last_verdict"]) == ("fault", False, wrong["verdict"])
+
+
+def test_a_verification_of_one_account_is_no_verdict_on_all(bench: Bench, trail: SignedTrail, keys: str) -> None:
+    """Status would show it as if it were."""
+    assert trail.logs
+    verify(bench, keys, "--account", "123456789012")
+
+    assert not bench.opensearch.indices.exists(index=f"trailsink-verdicts-{bench.prefix}")

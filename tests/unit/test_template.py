@@ -20,6 +20,7 @@ from worker.deploy.template import parameter_names
 from worker.opensearch import schema
 from worker.settings import Settings, load_settings
 from worker.telemetry import DIMENSION, METRICS, NAMESPACE
+from worker.verify.metrics import VERIFY_METRICS
 
 ROOT = Path(__file__).parents[2]
 PATH = ROOT / "infra" / "template.yaml"
@@ -62,6 +63,14 @@ DEPLOYMENTS = {
         "EndpointArn": "arn:aws:aoss:eu-central-1:123456789012:collection/abc",
         "CollectionName": "trail",
         "NotificationSource": "EventBridge",
+    },
+    "everything on a schedule": {
+        "ScheduledCodeKey": "trailsink/def.zip",
+        "VerifySchedule": "rate(1 day)",
+        "DetectSchedule": "rate(5 minutes)",
+        "DetectRulesBucket": "acme-rules",
+        "DetectRulesPrefix": "sigma/",
+        "FindingsTopicArn": "arn:aws:sns:eu-central-1:123456789012:findings",
     },
     "a cluster of one's own": {
         "Destination": "url",
@@ -250,7 +259,11 @@ def test_what_is_made_follows_from_what_is_asked() -> None:
     made = {kind: set(deployed(deployment)) for kind, deployment in DEPLOYMENTS.items()}
 
     with_domain = {kind for kind, names in made.items() if "Domain" in names}
-    assert with_domain == {kind for kind in DEPLOYMENTS if kind.startswith("a new domain")}
+    assert with_domain == {kind for kind in DEPLOYMENTS if kind.startswith("a new domain")} | {
+        "everything on a schedule"
+    }
+    scheduled = {"VerifyFunction", "DetectFunction", "FilesMissingAlarm"}
+    assert {kind for kind, names in made.items() if names & scheduled} == {"everything on a schedule"}
     assert {kind for kind, names in made.items() if "CollectionAccess" in names} == {
         "a collection, told by EventBridge"
     }
@@ -386,12 +399,13 @@ def test_queues_are_encrypted_one_way_or_the_other(name: str, key: str) -> None:
 
 def test_the_environment_is_one_that_the_code_reads() -> None:
     """A name that nobody reads is a setting that silently does nothing."""
-    names = set(properties("LoaderFunction")["Environment"]["Variables"])
+    functions = ("LoaderFunction", "VerifyFunction", "DetectFunction")
+    names = {name for function in functions for name in properties(function)["Environment"]["Variables"]}
     fields = {f"TRAILSINK_{name.upper()}": field for name, field in Settings.model_fields.items()}
     required = {name for name, field in fields.items() if (field.description or "").endswith("Required.")}
 
     assert names <= set(fields)
-    assert required <= names
+    assert all(required <= set(properties(function)["Environment"]["Variables"]) for function in functions[:1])
     assert not names & {f"TRAILSINK_{name.upper()}" for name in NOT_FOR_LAMBDA}
 
 
@@ -534,7 +548,8 @@ def test_every_metric_that_is_watched_is_one_that_is_told() -> None:
     ours = [metric for metric in shown() if metric[0] == NAMESPACE]
     names = {metric[1] for metric in ours}
 
-    assert {alarm["MetricName"] for alarm in alarms} | names <= {metric.name for metric in METRICS}
+    published = {metric.name for metric in (*METRICS, *VERIFY_METRICS)}
+    assert {alarm["MetricName"] for alarm in alarms} | names <= published
     assert names >= {"FilesIndexed", "RecordsIndexed", "BytesSent", "DeliveryLag", "BulkRetries", "DeadLetters"}
     assert {dimension["Name"] for alarm in alarms for dimension in alarm["Dimensions"]} == {DIMENSION}
     assert {tuple(metric[2:]) for metric in ours} == {(DIMENSION, "${SourceQueue.QueueName}")}
@@ -566,14 +581,17 @@ def test_alarms_reach_somebody_and_say_what_is_wrong() -> None:
 
 
 def test_no_right_is_wider_than_it_says() -> None:
-    """No `*` for all actions of a service, and none for all resources."""
+    """No `*` for all actions of a service, and none for all resources but where an action has none.
+
+    docs.aws.amazon.com/service-authorization/latest/reference/list_awscloudtrail.html
+    """
     wide = [
         (name, one.get("Sid"))
         for name, one in allowed()
         if any("*" in action for action in listed(one["Action"])) or "*" in listed(one.get("Resource"))
     ]
 
-    assert wide == []
+    assert wide == [("VerifyRole", "ListPublicKeys")]
 
 
 def test_the_one_principal_that_is_anybody_is_a_person_with_a_password() -> None:
@@ -626,16 +644,52 @@ def test_the_custom_resources_may_do_what_they_do_and_nothing_else() -> None:
     assert rights("ClusterSetupRole", {}) == logs | {"es:ESHttpGet", "es:ESHttpPut"}
 
 
+def test_what_runs_on_a_schedule_reads_and_announces_and_nothing_else() -> None:
+    """The cluster's own roles bound what they write there."""
+    both = {
+        "es:ESHttpGet",
+        "es:ESHttpHead",
+        "es:ESHttpPost",
+        "es:ESHttpPut",
+        "logs:CreateLogStream",
+        "logs:PutLogEvents",
+    }
+    scheduled = DEPLOYMENTS["everything on a schedule"]
+
+    assert rights("VerifyRole", scheduled) == both | {
+        *("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "cloudtrail:ListPublicKeys")
+    }
+    assert rights("DetectRole", scheduled) == both | {"s3:GetObject", "s3:ListBucket", "sns:Publish"}
+
+
+def test_a_schedule_passes_what_its_function_reads() -> None:
+    """The event of another form would be refused at each run."""
+    last = properties("VerifyRule")["Targets"][0]["Input"]["Fn::Sub"].replace("${VerifyDays}", "3")
+    rules = properties("DetectRule")["Targets"][0]["Input"]["Fn::Sub"]
+
+    assert json.loads(last) == {"last": "3d"}
+    assert json.loads(rules) == {
+        "rules": "s3://${DetectRulesBucket}/${DetectRulesPrefix}",
+        "topic": "${FindingsTopicArn}",
+    }
+
+
 def test_policies_that_are_written_as_text_are_json() -> None:
     """CloudFormation does not look inside; the service refuses them, minutes into the making."""
     logs = properties("DomainLogsPolicy")["PolicyDocument"]["Fn::Sub"]
     text, own = properties("CollectionAccess")["Policy"]["Fn::Sub"]
-    _, more, none = own["SetUp"]["Fn::If"]
 
-    rules = [json.loads(text.replace("${SetUp}", part)) for part in (more["Fn::Sub"], none)]
+    def written(*names: str) -> list[str]:
+        policy = text
+        for name in own:
+            _, more, none = own[name]["Fn::If"]
+            policy = policy.replace(f"${{{name}}}", more["Fn::Sub"] if name in names else none)
+        return [rule["Description"] for rule in json.loads(policy)]
 
     assert [statement["Effect"] for statement in json.loads(logs)["Statement"]] == ["Allow"]
-    assert [[one["Description"] for one in several] for several in rules] == [["load", "set up"], ["load"]]
+    assert written() == ["load"]
+    assert written("SetUp") == ["load", "set up"]
+    assert written("Verify", "Detect", "SetUp") == ["load", "verify", "detect", "set up"]
 
 
 def test_every_function_has_a_role_and_a_log_of_its_own() -> None:

@@ -23,12 +23,17 @@ TEMPLATE_SAYS = read_template()
 PARAMETERS: dict[str, dict[str, Any]] = {
     name: one for name, one in TEMPLATE_SAYS["Parameters"].items() if name not in FILLED_IN
 }
-OF_ITS_OWN = {"bundle", "stack_name", "code_bucket", "tags"}
+OF_ITS_OWN = {"bundle", "scheduled_bundle", "stack_name", "code_bucket", "tags"}
 DOCS = MODULE.parents[1] / "docs"
 PLAIN = hcl2.SerializationOptions(with_comments=False, explicit_blocks=False, strip_string_quotes=True)
 
 # A value for each parameter that a pattern bounds, as CloudFormation is given it.
 GIVEN = {
+    "VerifySchedule": "rate(1 day)",
+    "DetectSchedule": "cron(0/5 * * * ? *)",
+    "DetectRulesBucket": "acme-rules",
+    "DetectRulesPrefix": "sigma/aws/",
+    "FindingsTopicArn": "arn:aws:sns:eu-central-1:123456789012:findings",
     "TrailBucketName": "acme-trail",
     "TrailBucketAccount": "123456789012",
     "TrailPrefix": "acme/it's=(1)! & Büro/AWSLogs/",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from boto3 import Session
 
+    from worker.deploy.manifest import Contents
     from worker.deploy.stack import StackChange, StackEvent
 
 _DOMAIN = "AWS::OpenSearchService::Domain"  # what costs most
@@ -39,6 +40,7 @@ def deploy(  # noqa: PLR0913 - one per option
     name: str,
     settings: tuple[str, ...],
     bundle: Path | None,
+    scheduled_bundle: Path | None,
     code_bucket: str | None,
     code_bucket_account: str | None,
     plan: bool,
@@ -51,8 +53,10 @@ def deploy(  # noqa: PLR0913 - one per option
     status = wait_until_idle(stack)
     parameters = _parameters(settings, bucket)
     existing = stack.parameters()
-    keeps_code = bool(status) and status not in _FAILED and bundle is None and bool(parameters)
+    keeps_code = bool(status) and status not in _FAILED and bundle is None and bool(parameters or scheduled_bundle)
     release = _read_stack(session, name, parameters) if keeps_code else _read_release(bundle or BUNDLE, parameters)
+    if scheduled_bundle:
+        release = release.with_scheduled(_read(scheduled_bundle), str(scheduled_bundle), existing)
     check_names(release.parameters, parameter_names(release.template))
     check_deployment(account, name, parameters, existing, is_new=not status)
     if status in _FAILED and plan:
@@ -70,7 +74,9 @@ def deploy(  # noqa: PLR0913 - one per option
     elif not plan:
         print_line(f"The stack {name} is up to date: no changes.")
     if release.code and not plan:
-        _check_code(session, name, release.code)
+        _check_code(session, name, release.code, "loader")
+    if release.scheduled_code and not plan:
+        _check_code(session, name, release.scheduled_code, "scheduled")
     uploads.delete_unused()
 
 
@@ -81,12 +87,18 @@ class _Release:
     template: str
     parameters: dict[str, str]
     code: bytes | None
+    scheduled_code: bytes | None = None
 
     def with_defaults(self, parameters: dict[str, str]) -> _Release:
         """Return the same with parameters that it does not set itself, as far as its template has them."""
-        current = parameter_names(self.template) - {"CodeBucket", "CodeKey"}
+        current = parameter_names(self.template) - {"CodeBucket", "CodeKey", "ScheduledCodeKey"}
         defaults = {name: value for name, value in parameters.items() if name in current}
         return replace(self, parameters=defaults | self.parameters)
+
+    def with_scheduled(self, code: bytes, name: str, existing: dict[str, str]) -> _Release:
+        """Return the same with the code of the scheduled functions; raises SetupError when it is no such code."""
+        check_parameters(read_manifest(code, name, "scheduled"), existing | self.parameters)
+        return replace(self, scheduled_code=code)
 
 
 def _read_release(bundle: Path, parameters: dict[str, str]) -> _Release:
@@ -110,6 +122,8 @@ def _update(stack: Stack, uploads: CodeBucket, release: _Release, *, plan: bool,
     if release.code:
         upload = uploads.upload(release.code, "zip")
         parameters = parameters | {"CodeBucket": upload.bucket, "CodeKey": upload.key}
+    if release.scheduled_code:
+        parameters = parameters | {"ScheduledCodeKey": uploads.upload(release.scheduled_code, "zip").key}
     url = uploads.upload(text.encode(), "yaml").url
     changes = stack.create_change_set(url, parameters, parameter_names(text))
     if not changes:
@@ -147,10 +161,10 @@ def _refuse_new_domain(stack: Stack, changes: list[StackChange]) -> None:
     )
 
 
-def _check_code(session: Session, stack: str, bundle: bytes) -> None:
-    """Raise SetupError when a function of the stack runs anything but the bundle that was uploaded."""
+def _check_code(session: Session, stack: str, bundle: bytes, contents: Contents) -> None:
+    """Raise SetupError when a function of the stack runs anything but the bundle that was uploaded for it."""
     try:
-        functions = read_function_code(session, stack)
+        functions = read_function_code(session, stack, contents)
     except SetupError as error:
         print_line(f"Whether the functions run the bundle was not checked. {error}")
         return

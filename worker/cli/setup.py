@@ -11,7 +11,7 @@ from worker.cli.output import confirm, print_line
 from worker.errors import SetupError
 from worker.humanize import pluralize
 from worker.opensearch.retention import index_ages
-from worker.opensearch.security import grant_loader_access
+from worker.opensearch.roles import AccessFor, grant_access
 from worker.opensearch.setup import SetupOptions, install
 from worker.settings import load_settings
 from worker.wiring import make_client, now
@@ -30,13 +30,18 @@ def setup(  # noqa: PLR0913 - one per option
     replicas: int | None,
     shards: int | None,
     loader_role: str | None,
+    verify_role: str | None,
+    detect_role: str | None,
     force: bool,
     existing: bool,
     yes: bool,
 ) -> None:
     """Set the cluster up; raises SetupError."""
-    if loader_role and not _ROLE_ARN.fullmatch(loader_role):
-        raise click.UsageError(f"--loader-role takes the ARN of an IAM role, not {loader_role}.")
+    asked = {AccessFor.LOADER: loader_role, AccessFor.VERIFY: verify_role, AccessFor.DETECT: detect_role}
+    roles = {purpose: arn for purpose, arn in asked.items() if arn}
+    for purpose, arn in roles.items():
+        if not _ROLE_ARN.fullmatch(arn):
+            raise click.UsageError(f"--{purpose}-role takes the ARN of an IAM role, not {arn}.")
     settings = load_settings()
     days = settings.retention_days if retention_days is None else retention_days
     read_only_days = settings.read_only_days if read_only_after is None else read_only_after
@@ -65,8 +70,8 @@ def setup(  # noqa: PLR0913 - one per option
         _confirm_deletion(client, options, yes=yes)
     for line in install(client, options):
         print_line(line)
-    if loader_role:
-        for line in grant_loader_access(client, options.prefix, loader_role):
+    for purpose, arn in roles.items():
+        for line in grant_access(client, options.prefix, purpose, arn):
             print_line(line)
 
 

@@ -13,7 +13,7 @@ from opensearchpy.exceptions import ConnectionError as NoConnection
 
 from worker.deploy.custom_resource import RetryableFailure, WorkResult, read_variables, serve
 from worker.errors import SetupError
-from worker.opensearch.security import grant_loader_access
+from worker.opensearch.roles import AccessFor, grant_access
 from worker.opensearch.setup import SetupOptions, install
 from worker.settings import load_settings
 from worker.wiring import make_client
@@ -37,18 +37,21 @@ _MAX_REQUEST_SECONDS = 30.0
 def cluster_setup(event: Mapping[str, Any], context: LambdaContext) -> None:
     """Set up a cluster and give the loader its access: `Custom::ClusterSetup`.
 
-    The function's environment has the settings, `TRAILSINK_REPLICAS`, `TRAILSINK_SHARDS` and
-    `TRAILSINK_LOADER_ROLE_ARN`. A deletion sends nothing to the cluster: events, template, policy and role stay.
+    The function's environment has the settings, and ClusterVariables as `TRAILSINK_REPLICAS`, `TRAILSINK_SHARDS`,
+    `TRAILSINK_LOADER_ROLE_ARN`, `TRAILSINK_VERIFY_ROLE_ARN` and `TRAILSINK_DETECT_ROLE_ARN`. A deletion sends nothing
+    to the cluster: events, template, policy and roles stay.
     """
     serve(event, context, _apply)
 
 
 class ClusterVariables(msgspec.Struct, frozen=True):
-    """What the environment has beside the settings: copies of each shard, shards, and the role to give access to."""
+    """What the environment has beside the settings: copies of each shard, shards, and the roles to give access to."""
 
     replicas: int | None = None
     shards: int | None = None
     loader_role_arn: str = ""
+    verify_role_arn: str = ""
+    detect_role_arn: str = ""
 
 
 def _apply(request: CustomResourceRequest, clock: InvocationClock) -> WorkResult:
@@ -83,24 +86,30 @@ def _set_up(variables: ClusterVariables, clock: InvocationClock) -> Iterator[str
         settings.read_only_days,
         settings.ledger,
         settings.ledger_retention_days,
+        leaves_ledger_policy="ledger_retention_days" not in settings.model_fields_set,
         shards=variables.shards,
     )
     client = make_client(settings).connect()
     try:
-        for line in chain(install(client, options), _grant_access(client, options, variables.loader_role_arn)):
+        for line in chain(install(client, options), _grant_access(client, options, variables)):
             yield line
             clock.check()
     finally:
         client.close()
 
 
-def _grant_access(client: OpenSearch, options: SetupOptions, role_arn: str) -> Iterator[str]:
-    if not role_arn:
-        return
-    if options.serverless:
+def _grant_access(client: OpenSearch, options: SetupOptions, variables: ClusterVariables) -> Iterator[str]:
+    arns = {
+        AccessFor.LOADER: variables.loader_role_arn,
+        AccessFor.VERIFY: variables.verify_role_arn,
+        AccessFor.DETECT: variables.detect_role_arn,
+    }
+    asked = {purpose: arn for purpose, arn in arns.items() if arn}
+    if asked and options.serverless:
         yield "Access: on OpenSearch Serverless, data access policies grant it."
         return
-    yield from grant_loader_access(client, options.prefix, role_arn)
+    for purpose, arn in asked.items():
+        yield from grant_access(client, options.prefix, purpose, arn)
 
 
 def is_transient(cause: BaseException | None, seconds: float) -> bool:

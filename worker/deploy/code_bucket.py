@@ -149,7 +149,8 @@ class CodeBucket:
         if not self._is_own:
             return 0
         try:
-            used = {values.get("CodeKey") for _, values in self._stacks()}
+            stacks = [values for _, values in self._stacks()]
+            used = {values.get(name) for values in stacks for name in ("CodeKey", "ScheduledCodeKey")}
             before = datetime.now(UTC) - _UNUSED_AFTER
             unused = [key for key, modified in self._uploads() if key not in used and modified < before]
             for key in unused:

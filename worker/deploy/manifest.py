@@ -38,13 +38,17 @@ class BundleManifest(msgspec.Struct, frozen=True):
         return msgspec.json.format(msgspec.json.encode(self), indent=2) + b"\n"
 
 
-def read_manifest(bundle: bytes, name: str) -> BundleManifest:
-    """Read the manifest of a bundle; raises SetupError, with the bundle's `name`, when it is none of trailsink's."""
+def read_manifest(bundle: bytes, name: str, contents: Contents = "loader") -> BundleManifest:
+    """Read the manifest of a bundle; raises SetupError, with the bundle's `name`, when it is not such a bundle."""
+    command = "trailsink package" if contents == "loader" else "trailsink package --scheduled"
     try:
         with zipfile.ZipFile(io.BytesIO(bundle)) as archive:
-            return msgspec.json.decode(archive.read(PATH), type=BundleManifest)
+            manifest = msgspec.json.decode(archive.read(PATH), type=BundleManifest)
     except (zipfile.BadZipFile, KeyError, msgspec.DecodeError) as error:
-        raise SetupError(f"{name} is no bundle of trailsink: build one with `trailsink package`.") from error
+        raise SetupError(f"{name} is no bundle of trailsink: build one with `{command}`.") from error
+    if manifest.contents != contents:
+        raise SetupError(f"{name} is the {manifest.contents} bundle, not the {contents} one: `{command}` builds that.")
+    return manifest
 
 
 def check_parameters(manifest: BundleManifest, parameters: dict[str, str]) -> dict[str, str]:

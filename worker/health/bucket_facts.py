@@ -11,9 +11,10 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias, TypeVar
 
 from worker.cloudtrail.keys import ACCOUNT, ORGANISATION, ROOT
+from worker.health.flow_snapshot import BucketLag
 from worker.health.observe import fact, require
 from worker.health.rules import PASSED_OVER_WINDOW, UNINDEXED_FILE
-from worker.health.snapshot import RATE_WINDOW, BucketLag, Unobserved
+from worker.health.snapshot import RATE_WINDOW, Unobserved
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -42,3 +42,19 @@ class LedgerState:
     newest: datetime | None
     accounts: int
     silent: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BucketLag:
+    """How far the index lags behind the bucket: the newest file, and files newer than the last one indexed, per folder.
+
+    `oldest_unindexed` is the upload of the oldest of those `unindexed` files. `passed_over` files are older than an
+    indexed one of their folder, and not in the index. `folders_read` of the bucket's `folders` were looked at.
+    """
+
+    newest: datetime
+    unindexed: int
+    oldest_unindexed: datetime | None
+    passed_over: int = 0
+    folders_read: int = 0
+    folders: int = 0

@@ -11,11 +11,13 @@ from worker.health.snapshot import TemplateState
 from worker.opensearch.ledger import LedgerReader
 from worker.opensearch.ledger_setup import fetch_template
 from worker.opensearch.schema import ledger_name, ledger_template
+from worker.opensearch.verdicts import last_verdict
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from worker.health.cluster_facts import ClusterFacts
+    from worker.opensearch.verdicts import RecordedVerdict
     from worker.settings import Settings
 
 # An account that had a file within this time, and none for this long, has gone silent: CloudTrail records something of
@@ -41,6 +43,11 @@ class LedgerFacts:
         expected = int(ledger_template(self._settings.index_prefix)["_meta"]["version"])
         is_ours = meta.get("owner") == "trailsink"
         return TemplateState(name, int(meta.get("version") or 0) if is_ours else None, expected)
+
+    @fact
+    def last_verdict(self) -> RecordedVerdict | None:
+        """Read what `trailsink verify` found last."""
+        return last_verdict(self._cluster.client, self._settings.index_prefix)
 
     @fact
     def state(self) -> LedgerState | None:

@@ -17,7 +17,6 @@ from worker.health.observe import observe, require
 from worker.health.process_facts import ProcessFacts
 from worker.health.shard_facts import ShardFacts
 from worker.health.snapshot import (
-    BucketLag,
     ClusterState,
     ConsumerState,
     DeadLetterState,
@@ -42,7 +41,8 @@ if TYPE_CHECKING:
     from boto3 import Session
     from opensearchpy import OpenSearch
 
-    from worker.health.flow_snapshot import ConsumerProcess, LedgerState, WriteBlocks
+    from worker.health.flow_snapshot import BucketLag, ConsumerProcess, LedgerState, WriteBlocks
+    from worker.opensearch.verdicts import RecordedVerdict
     from worker.settings import Settings
 
 # Short timeouts and a single retry: with --watch, the next snapshot follows soon.
@@ -96,6 +96,7 @@ class Probe:
                 ledger=cluster.ledger,
                 processes=cluster.processes,
                 writes=cluster.writes,
+                proof=cluster.proof,
             )
 
     def _dead_letters(self, aws: AwsFacts) -> Observed[DeadLetterState]:
@@ -109,6 +110,7 @@ class Probe:
     def _collect_cluster(self, aws: AwsFacts, now: datetime) -> _ClusterParts:
         facts = ClusterFacts(self._settings, self._connect)
         indices = IndexFacts(facts, self._settings.index_prefix, now)
+        ledger = LedgerFacts(self._settings, facts, now)
         try:
             return _ClusterParts(
                 cluster=facts.cluster,
@@ -119,7 +121,8 @@ class Probe:
                 shards=ShardFacts(self._settings, facts, indices, now).usage,
                 freshness=indices.freshness,
                 throughput=indices.throughput,
-                ledger=LedgerFacts(self._settings, facts, now).state,
+                ledger=ledger.state,
+                proof=ledger.last_verdict,
                 bucket_lag=BucketFacts(self._settings, aws, indices, now).lag,
                 processes=ProcessFacts(self._settings, facts, now).processes,
                 writes=WriteFacts(self._settings, facts, indices, now).blocks,
@@ -141,6 +144,7 @@ class _ClusterParts(NamedTuple):
     ledger: Observed[LedgerState | None]
     processes: Observed[Sequence[ConsumerProcess]]
     writes: Observed[WriteBlocks | None]
+    proof: Observed[RecordedVerdict | None]
 
 
 def _queue(aws: AwsFacts) -> Observed[QueueState]:

@@ -15,9 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from worker.health.flow_snapshot import LedgerState
+    from worker.health.flow_snapshot import BucketLag, LedgerState
     from worker.health.snapshot import (
-        BucketLag,
         ClusterState,
         DiskUsage,
         EventSourceMapping,
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
         ShardUsage,
         TrailState,
     )
+    from worker.opensearch.verdicts import RecordedVerdict
 
 # A consumer finishes a batch or hands it back within five minutes: an older message is not being consumed. An hour is
 # the longest wait of a message that was handed back: past it, no retry explains the age.
@@ -243,6 +243,16 @@ def judge_ledger(ledger: LedgerState, now: datetime) -> Judgement:
         fix = "see whether their trails log: trailsink verify names what is missing"
         return Judgement.warning(f"{evidence}: {first_names(ledger.silent)}", fix)
     return Judgement.ok(f"{newest}; {pluralize(ledger.accounts, 'account')}, none silent")
+
+
+def judge_proof(verdict: RecordedVerdict | None, now: datetime) -> Judgement:
+    """Judge what `trailsink verify` found last. Who never ran it has asked for no proof."""
+    if verdict is None:
+        return Judgement.not_checked("trailsink verify has recorded no verdict")
+    evidence = f"{format_duration(now - verdict.verified_at)} ago: {verdict.text}"
+    if not verdict.complete:
+        return Judgement.fault(evidence, "see what it names: trailsink verify")
+    return Judgement.ok(evidence)
 
 
 def first_names(names: Sequence[str]) -> str:

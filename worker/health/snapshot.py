@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
-    from worker.health.flow_snapshot import ConsumerProcess, LedgerState, WriteBlocks
+    from worker.health.flow_snapshot import BucketLag, ConsumerProcess, LedgerState, WriteBlocks
+    from worker.opensearch.verdicts import RecordedVerdict
 
 RATE_WINDOW = timedelta(minutes=15)  # of throughput, and of the age of the oldest message
 ERROR_WINDOW = timedelta(hours=1)  # of the function's errors and throttles
@@ -141,22 +142,6 @@ class TrailState:
     logging: bool
     delivered: datetime | None
     delivery_error: str
-
-
-@dataclass(frozen=True, slots=True)
-class BucketLag:
-    """How far the index lags behind the bucket: the newest file, and files newer than the last one indexed, per folder.
-
-    `oldest_unindexed` is the upload of the oldest of those `unindexed` files. `passed_over` files are older than an
-    indexed one of their folder, and not in the index. `folders_read` of the bucket's `folders` were looked at.
-    """
-
-    newest: datetime
-    unindexed: int
-    oldest_unindexed: datetime | None
-    passed_over: int = 0
-    folders_read: int = 0
-    folders: int = 0
 
 
 # OpenSearch
@@ -298,3 +283,4 @@ class Snapshot:
     ledger: Observed[LedgerState | None] = None
     processes: Observed[Sequence[ConsumerProcess]] = ()
     writes: Observed[WriteBlocks | None] = None
+    proof: Observed[RecordedVerdict | None] = None

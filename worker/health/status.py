@@ -16,6 +16,7 @@ from worker.health.rules import (
     judge_letters,
     judge_mappings,
     judge_oldest_message,
+    judge_proof,
     judge_reserved_concurrency,
     judge_shards,
     judge_trails,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from worker.health.flow_snapshot import LedgerState
+    from worker.opensearch.verdicts import RecordedVerdict
 
 
 # One screen has no room for a year of days.
@@ -100,6 +102,7 @@ def report(snapshot: Snapshot) -> StatusReport:
         _part("template", snapshot.template, _describe_template),
         _part("retention", snapshot.retention, _describe_retention),
         _part("ledger", snapshot.ledger, lambda ledger: _describe_ledger(ledger, now)),
+        _part("proof", snapshot.proof, lambda verdict: _describe_proof(verdict, now)),
         _part("indices", snapshot.indices, lambda indices: _describe_indices(indices, now)),
     )
     return StatusReport(now, parts)
@@ -242,6 +245,18 @@ def _describe_ledger(ledger: LedgerState | None, now: datetime) -> Line:
         return CheckStatus.OK, "switched off", {}
     judgement = judge_ledger(ledger, now)
     facts = {"newest_file": iso_offset(ledger.newest), "accounts": ledger.accounts, "silent": list(ledger.silent)}
+    return judgement.status, judgement.evidence, facts
+
+
+def _describe_proof(verdict: RecordedVerdict | None, now: datetime) -> Line:
+    judgement = judge_proof(verdict, now)
+    facts = {}
+    if verdict:
+        facts = {
+            "verified_at": iso_offset(verdict.verified_at),
+            "complete": verdict.complete,
+            "last_verdict": verdict.text,
+        }
     return judgement.status, judgement.evidence, facts
 
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from worker.health.findings import CheckStatus, worst
 from worker.health.flow_rules import judge_flow, judge_processes, judge_writes
+from worker.health.flow_snapshot import BucketLag
 from worker.health.rules import judge_bucket_lag
-from worker.health.snapshot import BucketLag, IndexFreshness, Snapshot, Unobserved
+from worker.health.snapshot import IndexFreshness, Snapshot, Unobserved
 
 if TYPE_CHECKING:
     from worker.health.findings import Judgement
@@ -23,6 +24,9 @@ def _waiting(snapshot: Snapshot) -> int:
 
 def describe_processes(snapshot: Snapshot) -> Line:
     """Describe what consumes where no function does. Where heartbeats may not be read, no process is known."""
+    if isinstance(snapshot.processes, Unobserved) and isinstance(snapshot.freshness, Unobserved):
+        # Nothing of the cluster can be read: that is said of the cluster.
+        return CheckStatus.UNKNOWN, f"no event source mapping; heartbeats: {snapshot.processes.why}", {}
     processes = () if isinstance(snapshot.processes, Unobserved) else snapshot.processes
     freshness = None if isinstance(snapshot.freshness, Unobserved) else snapshot.freshness
     judgement = judge_processes(processes, _waiting(snapshot), freshness, snapshot.observed_at)

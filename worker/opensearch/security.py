@@ -1,4 +1,4 @@
-"""Gives the loader access to a cluster with fine-grained access control: one minimal role, and its mapping.
+"""What the loader and people need of a cluster with fine-grained access control, and what its roles grant.
 
 docs.opensearch.org/latest/security/access-control/api/
 """
@@ -10,9 +10,8 @@ from fnmatch import fnmatchcase
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from opensearchpy.exceptions import NotFoundError, TransportError
+from opensearchpy.exceptions import TransportError
 
-from worker.opensearch.errors import translate_errors
 from worker.pipeline.ledger import ledger_index, ledger_pattern
 
 if TYPE_CHECKING:
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
 API = "/_plugins/_security/api"
 
 _NO_PLUGIN = (400, 404)  # "no handler found"
-
-# The members of a mapping. Responses also have `reserved`, `hidden` and `static`, which requests may not have.
-_MAPPING = ("backend_roles", "and_backend_roles", "hosts", "users", "description")
 
 
 def role_name(prefix: str) -> str:
@@ -175,24 +171,6 @@ def _is_granted(permission: str, granted: set[str]) -> bool:
     )
 
 
-def grant_loader_access(client: OpenSearch, prefix: str, backend_role: str) -> Iterator[str]:
-    """Grant a backend role (on AWS: the ARN of an IAM role) the loader's role, and yield a line for each step.
-
-    Others who are mapped to the role keep it. Raises SetupError when the cluster does not answer or refuses.
-    """
-    refusal_hint = (
-        f"If roles are managed by hand, map {backend_role} to a role with the loader's permissions"
-        " (docs/reference/permissions.md), and set neither --loader-role nor LoaderRoleArn."
-    )
-    with translate_errors("OpenSearch did not grant the loader access", refusal_hint=refusal_hint):
-        roles = fetch_roles(client)
-        if roles is None:
-            yield "Access: this server has no fine-grained access control; no role is needed."
-            return
-        yield _put_role(client, prefix, roles.get(role_name(prefix)))
-        yield _map_role(client, role_name(prefix), backend_role)
-
-
 def fetch_roles(client: OpenSearch) -> dict[str, Any] | None:
     """Return the cluster's roles by name; None when it has no fine-grained access control.
 
@@ -208,44 +186,3 @@ def fetch_roles(client: OpenSearch) -> dict[str, Any] | None:
             return None
         raise
     return roles
-
-
-def _put_role(client: OpenSearch, prefix: str, existing: dict[str, Any] | None) -> str:
-    name, expected = role_name(prefix), loader_role(prefix)
-    if existing is not None and _grants_the_same(existing, expected):
-        return f"Access: role {name} already exists."
-    client.transport.perform_request("PUT", f"{API}/roles/{name}", body=expected)
-    return f"Access: role {name} {'created' if existing is None else 'changed back to what the loader needs'}."
-
-
-def _grants_the_same(existing: dict[str, Any], expected: dict[str, Any]) -> bool:
-    """Compare permissions and their conditions: the server adds empty members of its own."""
-    granted = [
-        {name: value for name, value in permission.items() if value}
-        for permission in existing.get("index_permissions", ())
-    ]
-    return (
-        sorted(existing.get("cluster_permissions", ())) == expected["cluster_permissions"]
-        and granted == expected["index_permissions"]
-        and not existing.get("tenant_permissions")
-    )
-
-
-def _map_role(client: OpenSearch, name: str, backend_role: str) -> str:
-    existing = _fetch_mapping(client, name)
-    mapped = existing.get("backend_roles") or []
-    if backend_role in mapped:
-        return f"Access: {backend_role} already has the role."
-    body = {member: existing[member] for member in _MAPPING if existing.get(member)}
-    body["backend_roles"] = [*mapped, backend_role]
-    client.transport.perform_request("PUT", f"{API}/rolesmapping/{name}", body=body)
-    return f"Access: {backend_role} has the role now."
-
-
-def _fetch_mapping(client: OpenSearch, name: str) -> dict[str, Any]:
-    try:
-        mappings: Any = client.transport.perform_request("GET", f"{API}/rolesmapping/{name}")
-    except NotFoundError:
-        return {}
-    mapping: dict[str, Any] = mappings[name]
-    return mapping

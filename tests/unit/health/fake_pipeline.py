@@ -241,6 +241,15 @@ class FakeEvent:
     source: dict[str, Any] = field(default_factory=dict)
 
 
+def make_verdict(**changes: Any) -> dict[str, Any]:
+    """What the last `trailsink verify` has written."""
+    return {
+        "verified_at": (NOW - timedelta(hours=3)).isoformat(),
+        "complete": True,
+        "verdict": "complete: 3 files",
+    } | changes
+
+
 @dataclass
 class FakeCluster:
     """A server with ISM and the security plugin. Answers can be changed by path; searches are over its events."""
@@ -283,6 +292,7 @@ class FakeCluster:
             "/cloudtrail-*/_mapping": {INDEX: {"mappings": mappings}},
             "/cloudtrail-*/_settings/index.blocks.*": {INDEX: {"settings": {}}},
             "/trailsink-consumers-cloudtrail/_search": {"hits": {"hits": []}},
+            "/trailsink-verdicts-cloudtrail/_search": {"hits": {"hits": [{"_source": make_verdict()}]}},
             "/_index_template": make_template(),
             "/_index_template/trailsink-files-cloudtrail": make_ledger_template(),
             "/trailsink-files-cloudtrail-*/_search": make_ledger(),

@@ -10,6 +10,7 @@ import pytest
 
 from tests.unit.health.fake_pipeline import NOW
 from worker.health.findings import CheckStatus, Judgement
+from worker.health.flow_snapshot import BucketLag
 from worker.health.rules import (
     first_names,
     judge_bucket_lag,
@@ -27,7 +28,6 @@ from worker.health.rules import (
     judge_trails,
 )
 from worker.health.snapshot import (
-    BucketLag,
     ClusterState,
     DiskUsage,
     EventSourceMapping,

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from worker.health.findings import CheckStatus
-from worker.health.flow_snapshot import LedgerState, WriteBlocks
+from worker.health.flow_snapshot import BucketLag, LedgerState, WriteBlocks
 from worker.health.snapshot import (
-    BucketLag,
     ClusterState,
     ConsumerState,
     DeadLetterState,
@@ -80,6 +79,7 @@ def test_a_pipeline_that_is_well_is_reported_in_one_line_each() -> None:
         "template": "version 1",
         "retention": "none asked for; indices are kept",
         "ledger": "newest file 2m ago; 14 accounts, none silent",
+        "proof": "trailsink verify has recorded no verdict",
         "indices": "1 with 1,203,222 events in 512.0 MiB",
     }
     assert all(len(part.text) <= 57 for part in current.parts if part.name != "throughput")  # of 80 columns

@@ -53,6 +53,15 @@ def template() -> None:
     help="The function's bundle; `trailsink package` builds it. It says which Architecture and Runtime it is for.",
 )
 @option(
+    "--scheduled-bundle",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    default_text="none",
+    example="build/trailsink-scheduled-arm64-py313.zip",
+    help="The bundle of the functions that VerifySchedule and DetectSchedule run; `trailsink package --scheduled`"
+    " builds it.",
+)
+@option(
     "--code-bucket",
     metavar="NAME",
     example="acme-code",

@@ -54,6 +54,20 @@ from worker.cli.options import YES, examples, flag, implemented_by, option
     example="arn:aws:iam::123456789012:role/loader",
     help="Under fine-grained access control: grant this IAM role the minimum permissions to load.",
 )
+@option(
+    "--verify-role",
+    metavar="ARN",
+    default_text="grant nobody access",
+    example="arn:aws:iam::123456789012:role/verify",
+    help="The same for trailsink verify: the role may read events and write verdicts.",
+)
+@option(
+    "--detect-role",
+    metavar="ARN",
+    default_text="grant nobody access",
+    example="arn:aws:iam::123456789012:role/detect",
+    help="The same for trailsink detect run: the role may read events and write findings.",
+)
 @flag(
     "--force",
     help="Replace an index template of somebody else, go above one that wins over ours, or change the partition."

@@ -65,7 +65,7 @@ def verify_handler(event: object, context: LambdaContext) -> dict[str, str | boo
     return {"verdict": verdict_line(totals), "complete": exit_code(totals) == 0}
 
 
-def detect_handler(event: object, _context: LambdaContext) -> dict[str, int]:
+def detect_handler(event: object, _context: object) -> dict[str, int]:
     """Search for what is new by the Sigma rules in S3, and return the number of new findings.
 
     The event is `{"rules": "s3://bucket/folder/", "topic": "arn:..."}`: each new finding is published to the topic, to
