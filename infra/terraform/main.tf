@@ -118,7 +118,7 @@ resource "aws_cloudformation_stack" "trailsink" {
     CodeBucket = local.code_bucket
     CodeKey    = aws_s3_object.bundle.key
   })
-  capabilities = ["CAPABILITY_IAM"] # roles; none of them has a name of its own
+  capabilities = ["CAPABILITY_NAMED_IAM"] # roles, and with role_names = "fixed" they are named
   tags         = var.tags
 
   # a new OpenSearch domain takes up to half an hour, and so does one that changes its size

@@ -595,6 +595,34 @@ def rights(role: str, deployment: dict[str, str]) -> set[str]:
     return {action for one in rows for action in listed(one["Action"])}
 
 
+@pytest.mark.parametrize("name", sorted(of_type("AWS::IAM::Role")))
+def test_every_role_takes_the_path_the_boundary_and_the_name(name: str) -> None:
+    """Many companies refuse a role without their boundary; one without it fails the whole stack."""
+    boundary = "arn:aws:iam::123456789012:policy/limits"
+    parameters = {"RoleNames": "fixed", "RolePath": "/security/", "PermissionsBoundaryArn": boundary}
+
+    [generated, fixed] = [
+        deployed({"DomainAdminArn": "arn:aws:iam::123456789012:role/admin"} | more)[name]["Properties"]
+        for more in ({}, parameters)
+    ]
+
+    assert (generated["Path"], fixed["Path"]) == ("/", "/security/")
+    assert "PermissionsBoundary" not in generated
+    assert fixed["PermissionsBoundary"] == boundary
+    assert "RoleName" not in generated
+    assert fixed["RoleName"]["Fn::Sub"].startswith("${AWS::StackName}-")
+
+
+def test_fixed_role_names_fit_with_a_stack_s_name() -> None:
+    """IAM takes 64 characters; the description says how long the stack's name may be."""
+    names = [role["RoleName"]["Fn::If"][1]["Fn::Sub"] for role in of_type("AWS::IAM::Role").values()]
+
+    longest = 64 - max(len(name.removeprefix("${AWS::StackName}")) for name in names)
+
+    assert len(set(names)) == len(names)
+    assert f"a maximum of {longest} characters" in PARAMETERS["RoleNames"]["Description"]
+
+
 LOADER = {
     *("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility", "sqs:GetQueueAttributes"),
     *("sqs:SendMessage", "s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket"),
