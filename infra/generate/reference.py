@@ -129,6 +129,7 @@ def _command(command: click.Command, name: str) -> str:
 _ARGUMENTS = {
     "[QUERY]": "OpenSearch query string, for example `eventName:ConsoleLogin AND errorCode:*`; without it, all events.",
     "EVENTID": "The eventID; a requestID or a sharedEventID is recognised.",
+    "COMMAND": "The command that the policy is for.",
     "ID": "The id of a dead letter, as `trailsink dlq list` shows it.",
     "[ID]...": "Ids of dead letters, as `trailsink dlq list` shows them.",
     "RULES...": "Files of Sigma rules, and folders of such files.",

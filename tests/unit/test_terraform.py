@@ -43,6 +43,8 @@ GIVEN = {
     "CollectionName": "trail",
     "SecretArn": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:opensearch-AbCdEf",
     "SecretKmsKeyArn": "",
+    "RolePath": "/security/",
+    "PermissionsBoundaryArn": "arn:aws:iam::123456789012:policy/limits",
     "IndexPrefix": "cloudtrail_2",
     "Replicas": "2",
     "DomainName": "trail",

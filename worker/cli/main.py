@@ -29,6 +29,7 @@ _COMMANDS = {
     "explain": "search",
     "ledger": "ledger",
     "package": "package",
+    "permissions": "permissions",
     "run": "run",
     "search": "search",
     "setup": "setup",

@@ -23,7 +23,15 @@ if TYPE_CHECKING:
 COLUMNS = 80
 
 # What stands in the place of arguments while an option is tried.
-ARGUMENTS = {"[QUERY]": [], "EVENTID": ["x"], "ID": ["x"], "[ID]...": [], "FILE": ["x"], "RULES...": ["."]}
+ARGUMENTS = {
+    "COMMAND": ["run"],
+    "[QUERY]": [],
+    "EVENTID": ["x"],
+    "ID": ["x"],
+    "[ID]...": [],
+    "FILE": ["x"],
+    "RULES...": ["."],
+}
 
 
 def tree(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
