@@ -11,6 +11,7 @@ import click
 from infra.generate.json_page import json_page
 from infra.generate.markdown import code, page, table
 from infra.generate.permissions import permissions_page
+from infra.generate.policies import policies_page
 from infra.generate.terraform import read_template
 from worker.cli.main import main
 from worker.dlq.eligibility import REDRIVE_RULES
@@ -32,6 +33,7 @@ def pages() -> dict[str, str]:
         "reference/metrics.md": metrics_page(),
         "reference/json.md": json_page(),
         "reference/permissions.md": permissions_page(),
+        "reference/policies.md": policies_page(),
     }
 
 

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 
 def as_list(value: Any) -> list[Any]:
@@ -43,6 +43,15 @@ def _matches(text: str, pattern: str) -> bool:
     return fnmatchcase(text, pattern.replace("[", "[[]"))
 
 
+# An ARN in ArnEquals may have wildcards, too.
+_OPERATORS: dict[str, Callable[[str, str], bool]] = {
+    "StringEquals": str.__eq__,
+    "StringLike": _matches,
+    "ArnEquals": _matches,
+    "ArnLike": _matches,
+}
+
+
 def _is_principal(written: Any, principal: str, service: str) -> bool:
     """Compare principals; the root of an account is every principal of that account."""
     if written in (None, "*"):
@@ -58,13 +67,7 @@ def _holds(operator: str, test: Mapping[str, Any], facts: Mapping[str, str]) -> 
     """Evaluate one operator of a condition; a key that the request does not have fails it, unless it is IfExists."""
     optional = operator.endswith("IfExists")
     kind = operator.removesuffix("IfExists")
-    compare = {
-        "StringEquals": lambda value, expected: value == expected,
-        "StringLike": _matches,
-        "ArnEquals": _matches,
-        "ArnLike": _matches,
-        "Bool": lambda value, expected: value == expected,
-    }[kind]
+    compare = _OPERATORS[kind]
     return all(
         (optional and key not in facts) or (key in facts and any(compare(facts[key], one) for one in as_list(expected)))
         for key, expected in test.items()
