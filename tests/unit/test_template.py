@@ -16,7 +16,7 @@ from worker.aws.partitions import PARTITIONS
 from worker.deploy.cluster_handler import ClusterVariables
 from worker.deploy.custom_resource import LOOPBACK_VARIABLE
 from worker.deploy.notification_handler import NotificationVariables
-from worker.deploy.template import parameter_names
+from worker.deploy.template import parameter_defaults, parameter_names
 from worker.opensearch import schema
 from worker.settings import Settings, load_settings
 from worker.telemetry import DIMENSION, METRICS, NAMESPACE
@@ -218,6 +218,9 @@ def test_every_parameter_is_described_bounded_and_shown_in_its_group() -> None:
 def test_deploy_reads_the_names_of_all_parameters() -> None:
     """It does so without a YAML library, and refuses a name that it has not read."""
     assert parameter_names(TEXT) == set(PARAMETERS)
+    assert parameter_defaults(TEXT) == {
+        name: str(one["Default"]) for name, one in PARAMETERS.items() if "Default" in one
+    }
 
 
 @pytest.mark.parametrize("name", sorted(PARAMETERS))

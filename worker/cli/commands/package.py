@@ -37,7 +37,7 @@ from worker.cli.options import examples, implemented_by, option
     help="The file to write.",
 )
 @option("--bytecode/--no-bytecode", default=True, help="Compile the modules, where a Python of this version is found.")
-@implemented_by("worker.cli.package:package")
+@implemented_by("worker.cli.package:package", has_stack=False)
 def package() -> None:
     """Build the Lambda function's bundle: trailsink and its libraries, from hash-pinned wheels.
 

@@ -51,7 +51,7 @@ COMMANDS = (
     help="Print the role of OpenSearch's security plugin in place of the policy of IAM.",
     default_text="the policy of IAM",
 )
-@implemented_by("worker.cli.permissions:permissions")
+@implemented_by("worker.cli.permissions:permissions", has_stack=False)
 def permissions() -> None:
     """Print what the command COMMAND needs, as JSON to paste: a policy of IAM, or a role of the cluster.
 
