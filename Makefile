@@ -111,6 +111,9 @@ lock: $(READY) ## Update the pinned dependencies.
 		--generate-hashes --no-emit-index-url --no-header --upgrade --output-file requirements/dev.txt
 	.local/lock/bin/uv pip compile --quiet requirements/aws-cli.in --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --upgrade --output-file requirements/aws-cli.txt
+	.local/lock/bin/uv pip compile --quiet pyproject.toml requirements/process.in --constraint requirements/dev.txt \
+		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade \
+		--output-file requirements/process.txt
 	.local/lock/bin/uv pip compile --quiet infra/lambda.in --constraint requirements/dev.txt --universal \
 		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --output-file infra/lambda.txt
 
