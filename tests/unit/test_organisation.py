@@ -11,6 +11,7 @@ import pytest
 from infra.generate.example import BUCKET, LOG_ARCHIVE, PEOPLE, ROLES, SECURITY, TOPIC, TRAIL, VALUES, role_statements
 from infra.generate.policies import policies
 from tests.support.iam import allows, as_list
+from tests.unit.test_template import of_type
 from worker.aws.partitions import is_response_url
 from worker.deploy.needs import NEEDS
 from worker.pipeline.notifications import parse_notification
@@ -185,3 +186,22 @@ def test_what_eventbridge_sends_through_a_topic_is_read() -> None:
 def test_the_page_names_every_policy_and_no_other() -> None:
     """A policy that nobody is sent to is never pasted."""
     assert set(re.findall(r"reference/policies\.md#([a-z0-9-]+)", PAGE)) == set(DOCUMENTS)
+
+
+@pytest.mark.parametrize("alarm", sorted(of_type("AWS::CloudWatch::Alarm")))
+def test_every_alarm_has_a_runbook(alarm: str) -> None:
+    """Whoever is woken by it has not read the code."""
+    text = (ROOT / "docs" / "runbooks.md").read_text(encoding="utf-8")
+    section = text.partition(f"\n## {alarm}\n")[2].partition("\n## ")[0]
+
+    assert section.startswith("\n**Means:** ")
+    assert re.search(r"^1\. ", section, re.MULTILINE)
+    assert "\n**Over when:** " in section
+    assert f"| `{alarm}` |" in (ROOT / "docs" / "operating.md").read_text(encoding="utf-8")
+
+
+def test_no_runbook_is_of_an_alarm_that_is_gone() -> None:
+    """An old one sends people to look for what is not there."""
+    text = (ROOT / "docs" / "runbooks.md").read_text(encoding="utf-8")
+
+    assert set(re.findall(r"^## (\w+)$", text, re.MULTILINE)) == set(of_type("AWS::CloudWatch::Alarm"))

@@ -102,6 +102,7 @@ def test_a_shell_that_names_a_queue_points_at_a_pipeline(monkeypatch: pytest.Mon
 def test_a_stack_before_the_command_is_that_of_the_command(name: str) -> None:
     """Whoever types it there, as with git -C, means the same."""
     context = main.make_context("trailsink", ["--stack", "audit", name, "run"])
+    assert main.callback is not None
     with context:
         context.invoke(main.callback, **context.params)
     command = main.get_command(context, name)
