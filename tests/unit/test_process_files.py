@@ -1,6 +1,6 @@
 """Promises about the files for containers and services: they start what there is, and are what their tools accept.
 
-No image is built here. What a linter for them says is in docs/running.md.
+No image is built here. `make lint-process` has a linter read them.
 """
 
 from __future__ import annotations
