@@ -14,12 +14,27 @@ _STACK = option(
 )
 
 
-@click.command(short_help="Print the CloudFormation template.", epilog=examples("trailsink template > trailsink.yaml"))
+@click.command(
+    short_help="Print the CloudFormation template.",
+    epilog=examples(
+        "trailsink template > trailsink.yaml",
+        "trailsink template --tfvars audit > trailsink.auto.tfvars",
+    ),
+)
+@option(
+    "--tfvars",
+    "name",
+    metavar="STACK",
+    default_text="the template",
+    example="trailsink",
+    help="Print the parameters of this stack as variables of the Terraform module instead.",
+)
 @implemented_by("worker.cli.template:template", has_stack=False)
 def template() -> None:
     """Print the CloudFormation template, for those who bring their own deployment pipeline.
 
-    It is the one that `trailsink deploy` of this version uses. Needs no AWS, and no settings.
+    It is the one that `trailsink deploy` of this version uses. Needs no AWS, and no settings, unless --tfvars names a
+    stack that Terraform shall take over.
     """
 
 
