@@ -28,7 +28,7 @@ export TRAILSINK_TEST_OPENSEARCH_VERSION := $(OPENSEARCH)
 endif
 VERSION_OPTION := $(if $(OPENSEARCH),--version $(OPENSEARCH))
 
-.PHONY: help setup demo test unit check lint fuzz oracle up down status bench bench-check bench-detect bench-verify coldstart docs pictures package lock clean
+.PHONY: help setup demo test unit check lint fuzz oracle lint-process up down status bench bench-check bench-detect bench-verify coldstart docs pictures package lock clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
@@ -72,6 +72,11 @@ oracle: $(READY) ## Hold `trailsink verify` against the AWS CLI, which is instal
 	@.local/aws-cli/bin/python -m pip install --quiet --require-hashes --requirement requirements/aws-cli.txt
 	@$(BIN)/python -m pytest tests/integration/test_verify_oracle.py
 
+lint-process: $(READY) ## Hold the container's files against checkov, which is installed into .local.
+	@$(INTERPRETER) -m venv .local/checkov
+	@.local/checkov/bin/python -m pip install --quiet --require-hashes --requirement requirements/checkov.txt
+	@.local/checkov/bin/checkov --directory infra/process --framework dockerfile kubernetes --compact --skip-download
+
 up: $(READY) ## Start OpenSearch, S3 and SQS in the background; then run `. .local/env`. PORT=9200 names OpenSearch's port.
 	@$(BIN)/python -m infra.local $(VERSION_OPTION) up $(if $(PORT),--port $(PORT))
 
@@ -111,6 +116,11 @@ lock: $(READY) ## Update the pinned dependencies.
 		--generate-hashes --no-emit-index-url --no-header --upgrade --output-file requirements/dev.txt
 	.local/lock/bin/uv pip compile --quiet requirements/aws-cli.in --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --upgrade --output-file requirements/aws-cli.txt
+	.local/lock/bin/uv pip compile --quiet requirements/checkov.in --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --upgrade --output-file requirements/checkov.txt
+	.local/lock/bin/uv pip compile --quiet pyproject.toml requirements/process.in --constraint requirements/dev.txt \
+		--universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade \
+		--output-file requirements/process.txt
 	.local/lock/bin/uv pip compile --quiet infra/lambda.in --constraint requirements/dev.txt --universal \
 		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header --upgrade --output-file infra/lambda.txt
 	.local/lock/bin/uv pip compile --quiet infra/scheduled.in --constraint requirements/dev.txt --constraint infra/lambda.txt \

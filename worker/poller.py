@@ -38,6 +38,8 @@ class Polling:
     batch_seconds: float = 300.0
     until_idle: bool = False
     stop: threading.Event = field(default_factory=threading.Event)
+    progress: Callable[[], None] = lambda: None  # called after each receive
+    problem: Callable[[str], None] = lambda _: None  # called when the queue does not answer
 
     def pause(self, seconds: float) -> None:
         """Wait, but not beyond the stop."""
@@ -58,6 +60,7 @@ class Poller:
         polling = self._polling
         while not polling.stop.is_set():
             messages = self._receive()
+            polling.progress()
             if messages:
                 self._empty_receives = 0
                 self._consume(messages)

@@ -92,7 +92,8 @@ def counts(result: BatchResult) -> dict[str, float]:
     return {metric.name: metric.measure(result) for metric in METRICS if metric.measure}
 
 
-def _lags(result: BatchResult) -> dict[str, list[float]]:
+def lags(result: BatchResult) -> dict[str, list[float]]:
+    """Return the lags of a batch in seconds, one for each file, by the name of the metric."""
     indexed = [file for file in result.files if file.outcome is FileOutcome.INDEXED]
     delivery = [
         _seconds_since(result, datetime.fromisoformat(file.oldest_event)) for file in indexed if file.oldest_event
@@ -103,8 +104,8 @@ def _lags(result: BatchResult) -> dict[str, list[float]]:
     announced = [file.ref.notified_at or file.delivered_at for file in returned]
     waiting = sorted((_seconds_since(result, moment) for moment in announced if moment), reverse=True)
     # The longest ones first, because an alarm needs the maximum.
-    lags = {"DeliveryLag": delivery, "NotificationLag": notification, "HandedBackLag": waiting}
-    return {name: values[:_MAX_VALUES] for name, values in lags.items() if values}
+    by_name = {"DeliveryLag": delivery, "NotificationLag": notification, "HandedBackLag": waiting}
+    return {name: values[:_MAX_VALUES] for name, values in by_name.items() if values}
 
 
 def _seconds_since(result: BatchResult, moment: datetime) -> float:
@@ -120,7 +121,7 @@ def report_lines(result: BatchResult, *, queue: str | None) -> Iterator[str]:
 
 def metrics_line(result: BatchResult, queue: str) -> str:
     """Return the batch as one EMF document; its dimension is the name of the source queue."""
-    return emf_line(counts(result) | _lags(result), _UNITS, queue, result.ended_at)
+    return emf_line(counts(result) | lags(result), _UNITS, queue, result.ended_at)
 
 
 def emf_line(values: Mapping[str, Any], units: Mapping[str, str], queue: str, moment: datetime) -> str:

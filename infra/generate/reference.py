@@ -11,6 +11,7 @@ import click
 from infra.generate.json_page import json_page
 from infra.generate.markdown import code, page, table
 from infra.generate.permissions import permissions_page
+from infra.generate.policies import policies_page
 from infra.generate.terraform import read_template
 from worker.cli.main import main
 from worker.dlq.eligibility import REDRIVE_RULES
@@ -33,6 +34,7 @@ def pages() -> dict[str, str]:
         "reference/metrics.md": metrics_page(),
         "reference/json.md": json_page(),
         "reference/permissions.md": permissions_page(),
+        "reference/policies.md": policies_page(),
     }
 
 
@@ -130,6 +132,7 @@ def _command(command: click.Command, name: str) -> str:
 _ARGUMENTS = {
     "[QUERY]": "OpenSearch query string, for example `eventName:ConsoleLogin AND errorCode:*`; without it, all events.",
     "EVENTID": "The eventID; a requestID or a sharedEventID is recognised.",
+    "COMMAND": "The command that the policy is for.",
     "ID": "The id of a dead letter, as `trailsink dlq list` shows it.",
     "[ID]...": "Ids of dead letters, as `trailsink dlq list` shows them.",
     "RULES...": "Files of Sigma rules, and folders of such files.",
@@ -179,6 +182,8 @@ def metrics_page() -> str:
     introduction = (
         f"CloudWatch metrics in the namespace `{NAMESPACE}`, one line in Embedded Metric Format (EMF) per batch. The"
         f" only dimension is {code([DIMENSION])}, the name of the source queue. `TRAILSINK_EMF=false` turns them off."
+        " `trailsink run --health PORT` shows them at `/metrics` in the format of Prometheus: counters as"
+        " `trailsink_files_indexed_total`, and the lags as histograms, `trailsink_delivery_lag_seconds`."
     )
     rows += [
         (f"`{metric.name}`", "Count", f"{metric.meaning}; of a scheduled verification") for metric in VERIFY_METRICS

@@ -137,7 +137,7 @@ resource "aws_cloudformation_stack" "trailsink" {
     CodeKey          = aws_s3_object.bundle.key
     ScheduledCodeKey = var.scheduled_bundle == null ? "" : aws_s3_object.scheduled_bundle[0].key
   })
-  capabilities = ["CAPABILITY_IAM"] # roles; none of them has a name of its own
+  capabilities = ["CAPABILITY_NAMED_IAM"] # roles, and with role_names = "fixed" they are named
   tags         = var.tags
 
   # a new OpenSearch domain takes up to half an hour, and so does one that changes its size

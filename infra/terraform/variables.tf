@@ -536,3 +536,41 @@ variable "findings_topic_arn" {
     error_message = "findings_topic_arn must match ^(arn:aws[a-z-]*:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]+)?$."
   }
 }
+
+variable "role_names" {
+  description = "fixed names the roles STACK-loader, STACK-verify, STACK-detect, STACK-cluster-setup and STACK-bucket-notification, so that policies of other accounts can name them beforehand. The stack's name then has a maximum of 44 characters. A change replaces the roles. [default: generated]"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.role_names == null ? true : contains(["generated", "fixed"], var.role_names)
+    error_message = "role_names must be one of generated, fixed."
+  }
+}
+
+variable "role_path" {
+  description = "IAM path of the roles, with a slash at both ends. A change replaces the roles. [default: /]"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.role_path == null ? true : can(regex("^/([A-Za-z0-9+=,.@_-]+/)*$", var.role_path))
+    error_message = "role_path must match ^/([A-Za-z0-9+=,.@_-]+/)*$."
+  }
+
+  validation {
+    condition     = var.role_path == null ? true : length(var.role_path) <= 512
+    error_message = "role_path must have a maximum of 512 characters."
+  }
+}
+
+variable "permissions_boundary_arn" {
+  description = "Permissions boundary of the roles. It must allow what they need, or the function cannot work."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.permissions_boundary_arn == null ? true : can(regex("^(arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/[A-Za-z0-9+=,.@_/-]+)?$", var.permissions_boundary_arn))
+    error_message = "permissions_boundary_arn must match ^(arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/[A-Za-z0-9+=,.@_/-]+)?$."
+  }
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ from tests.support.http_server import Reply, Service, listening
 from worker.deploy.account import Account
 from worker.deploy.bundle import Target, build
 from worker.deploy.code_bucket import own_bucket_name
+from worker.deploy.stack_needs import BUCKET_ACTIONS, DEPLOY
 from worker.errors import SetupError
 
 if TYPE_CHECKING:
@@ -405,17 +407,46 @@ def test_a_bucket_for_uploads_that_a_stranger_took_first_gets_nothing(
     assert bench.sqs.list_queues(QueueNamePrefix=STACK).get("QueueUrls", []) == []
 
 
-def test_the_bundle_says_what_it_is_for_and_parameters_change_without_it(bench: Bench, deploy: Deploy) -> None:
+# Operations whose permission has another name; the first needs none.
+NAMED_OTHERWISE = {
+    "sts:GetCallerIdentity": "",
+    "s3:HeadBucket": "s3:ListBucket",
+    "s3:ListObjectsV2": "s3:ListBucket",
+    "s3:GetBucketNotificationConfiguration": "s3:GetBucketNotification",
+    "s3:PutPublicAccessBlock": "s3:PutBucketPublicAccessBlock",
+}
+
+
+def recorded(record: Path, *words: str) -> tuple[subprocess.CompletedProcess[str], set[str]]:
+    """Run the command, and return the permissions that its calls need."""
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "TRAILSINK_TEST_RECORD": str(record),
+        "BOTOCORE_EXPERIMENTAL__PLUGINS": "recorder=tests.support.botocore_recorder",
+    }
+    done = subprocess.run(
+        [TRAILSINK, *words], env=environment, capture_output=True, text=True, timeout=200, check=False
+    )
+    calls = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
+    names = [f"{call['service']}:{call['operation']}" for call in calls]
+    return done, {NAMED_OTHERWISE.get(name, name) for name in names} - {""}
+
+
+def test_the_bundle_says_what_it_is_for_and_parameters_change_without_it(
+    bench: Bench, deploy: Deploy, tmp_path: Path
+) -> None:
     """A change of the retention replaced the functions' code by that of another processor."""
     other = "x86_64" if Target.of_this_machine().architecture == "arm64" else "arm64"
     contradicting = deploy(Architecture=other)
     no_bundle = deploy("--bundle", "/etc/hostname")
-    planned = trailsink(*deploy.arguments("--plan"))
+    planned, actions = recorded(tmp_path / "calls", *deploy.arguments("--plan"))
     del deploy.settings["Architecture"], deploy.settings["Runtime"]
     created = deploy()
     before = code_of(STACK)
     changed = trailsink("deploy", "--stack", STACK, "--set", "RetentionDays=31", "--yes")
     exported = trailsink("env", "--stack", STACK)
+    letters = trailsink("dlq", "list", "--json", "--stack", STACK)
+    granted = json.loads(trailsink("--stack", STACK, "permissions", "run").stdout)["Statement"]
 
     assert f"so Architecture cannot be {other}" in contradicting.stderr
     assert "/etc/hostname is no bundle of trailsink" in no_bundle.stderr
@@ -426,6 +457,9 @@ def test_the_bundle_says_what_it_is_for_and_parameters_change_without_it(bench: 
     assert "Template and code stay as they are" in changed.stdout
     assert "Runtime" not in changed.stdout
     assert code_of(STACK) == before
+    assert actions <= {action for allowed in (BUCKET_ACTIONS, *DEPLOY.values()) for action in allowed}
+    assert (letters.returncode, letters.stdout) == (0, ""), letters.stderr
+    assert granted[0]["Resource"].endswith(f":{STACK}")
     assert "export TRAILSINK_RETENTION_DAYS=31" in exported.stdout.splitlines()
     assert f"export TRAILSINK_INDEX_PREFIX={bench.prefix}" in exported.stdout.splitlines()
     assert "unset TRAILSINK_BUCKET_ACCOUNT" in exported.stdout.splitlines()

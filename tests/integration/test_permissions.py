@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from infra.generate.permissions import NEEDS
 from tests.support.custom_resources import STACK, request, variables_of, waiting
 from tests.support.event_files import event, log_file
 from tests.support.http_server import Service, listening
 from tests.unit.test_template import RESOURCES
+from worker.deploy.needs import NEEDS
 from worker.pipeline.notifications import s3_notification
 from worker.pipeline.objects import ObjectRef
 

@@ -10,10 +10,12 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
 
 import pytest
 from click.testing import CliRunner
 
+from infra.local.ports import free_port
 from tests.support.cli import TRAILSINK
 from tests.support.event_files import event, log_file
 from tests.support.http_server import serving
@@ -210,15 +212,23 @@ def test_a_dead_consumer_is_seen_although_a_backfill_indexes(pipeline: Bench) ->
     assert "last heard of 20m ago: it has ended without stopping, 1 message waits" in parts["consumer"]["text"]
     assert command == "trailsink run"
 
-    with subprocess.Popen([TRAILSINK, "run"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
+    port = free_port()
+    words = [TRAILSINK, "run", "--health", str(port)]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         end = time.monotonic() + 60
         while time.monotonic() < end and status()[1]["consumer"]["verdict"] != "ok":
             time.sleep(0.5)
         alive, parts = status()
+        with urlopen(f"http://127.0.0.1:{port}/ready", timeout=10) as response:
+            ready = response.status
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as response:
+            metrics = response.read().decode()
         running.send_signal(signal.SIGTERM)
         running.wait(60)
 
     assert (alive, parts["consumer"]["verdict"]) == (0, "ok"), parts["consumer"]
+    assert ready == 200
+    assert "trailsink_messages_total " in metrics
 
 
 def test_lost_notifications_are_seen_and_loaded(pipeline: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -257,6 +257,8 @@ TESTED_ELSEWHERE = {
     "cli/dlq/*": "tests/unit/cli/test_dlq.py: all commands of the group, on one queue",
     "cli/doctor": "tests/integration/test_doctor.py: on real parts",
     "cli/main": "tests/unit/cli/test_help.py: every command is called by way of it",
+    "deploy/stack_change": "tests/unit/deploy/test_stack.py: the changes of a change set",
+    "deploy/stack_needs": "tests/unit/deploy/test_needs.py: a table, and its only user",
     "cli/package": "tests/integration/test_wheel.py: from an installed wheel",
     "cli/run": "tests/faults/test_neighbours.py: as a process that is stopped and killed",
     "cli/sources": "tests/unit/cli/test_backfill.py: by the command",

@@ -16,7 +16,7 @@ from worker.aws.partitions import PARTITIONS
 from worker.deploy.cluster_handler import ClusterVariables
 from worker.deploy.custom_resource import LOOPBACK_VARIABLE
 from worker.deploy.notification_handler import NotificationVariables
-from worker.deploy.template import parameter_names
+from worker.deploy.template import parameter_defaults, parameter_names
 from worker.opensearch import schema
 from worker.settings import Settings, load_settings
 from worker.telemetry import DIMENSION, METRICS, NAMESPACE
@@ -227,6 +227,9 @@ def test_every_parameter_is_described_bounded_and_shown_in_its_group() -> None:
 def test_deploy_reads_the_names_of_all_parameters() -> None:
     """It does so without a YAML library, and refuses a name that it has not read."""
     assert parameter_names(TEXT) == set(PARAMETERS)
+    assert parameter_defaults(TEXT) == {
+        name: str(one["Default"]) for name, one in PARAMETERS.items() if "Default" in one
+    }
 
 
 @pytest.mark.parametrize("name", sorted(PARAMETERS))
@@ -611,6 +614,34 @@ def rights(role: str, deployment: dict[str, str]) -> set[str]:
     policies = deployed(deployment)[role]["Properties"]["Policies"]
     rows = [one for policy in policies for one in policy["PolicyDocument"]["Statement"] if one["Effect"] == "Allow"]
     return {action for one in rows for action in listed(one["Action"])}
+
+
+@pytest.mark.parametrize("name", sorted(of_type("AWS::IAM::Role")))
+def test_every_role_takes_the_path_the_boundary_and_the_name(name: str) -> None:
+    """Many companies refuse a role without their boundary; one without it fails the whole stack."""
+    boundary = "arn:aws:iam::123456789012:policy/limits"
+    parameters = {"RoleNames": "fixed", "RolePath": "/security/", "PermissionsBoundaryArn": boundary}
+
+    [generated, fixed] = [
+        deployed({"DomainAdminArn": "arn:aws:iam::123456789012:role/admin"} | more)[name]["Properties"]
+        for more in ({}, parameters)
+    ]
+
+    assert (generated["Path"], fixed["Path"]) == ("/", "/security/")
+    assert "PermissionsBoundary" not in generated
+    assert fixed["PermissionsBoundary"] == boundary
+    assert "RoleName" not in generated
+    assert fixed["RoleName"]["Fn::Sub"].startswith("${AWS::StackName}-")
+
+
+def test_fixed_role_names_fit_with_a_stack_s_name() -> None:
+    """IAM takes 64 characters; the description says how long the stack's name may be."""
+    names = [role["RoleName"]["Fn::If"][1]["Fn::Sub"] for role in of_type("AWS::IAM::Role").values()]
+
+    longest = 64 - max(len(name.removeprefix("${AWS::StackName}")) for name in names)
+
+    assert len(set(names)) == len(names)
+    assert f"a maximum of {longest} characters" in PARAMETERS["RoleNames"]["Description"]
 
 
 LOADER = {

@@ -48,6 +48,8 @@ GIVEN = {
     "CollectionName": "trail",
     "SecretArn": "arn:aws:secretsmanager:eu-central-1:123456789012:secret:opensearch-AbCdEf",
     "SecretKmsKeyArn": "",
+    "RolePath": "/security/",
+    "PermissionsBoundaryArn": "arn:aws:iam::123456789012:policy/limits",
     "IndexPrefix": "cloudtrail_2",
     "Replicas": "2",
     "DomainName": "trail",
@@ -169,19 +171,18 @@ def test_each_output_of_the_stack_is_one_of_the_module() -> None:
 
 
 def test_the_stack_is_the_template_with_no_more_power_than_it_needs() -> None:
-    """CAPABILITY_NAMED_IAM is for roles with names of their own, which could take another's place."""
+    """A role's name is the stack's own, and only on request: another could take a role's place."""
     stack = resource("aws_cloudformation_stack", "trailsink")
-    named = [
-        name
-        for name, one in TEMPLATE_SAYS["Resources"].items()
-        if one["Type"].startswith("AWS::IAM::")
-        and {"RoleName", "PolicyName", "ManagedPolicyName"} & set(one["Properties"])
-    ]
+    identities = [one["Properties"] for one in TEMPLATE_SAYS["Resources"].values() if one["Type"][:10] == "AWS::IAM::"]
+    names = [one[word] for one in identities for word in ("RoleName", "PolicyName", "ManagedPolicyName") if word in one]
 
     assert (MODULE / "../template.yaml").resolve() == TEMPLATE.resolve()
     assert 'template = "${path.module}/../template.yaml"' in (MODULE / "main.tf").read_text(encoding="utf-8")
-    assert stack["capabilities"] == ["CAPABILITY_IAM"]
-    assert named == []
+    assert stack["capabilities"] == ["CAPABILITY_NAMED_IAM"]
+    for name in names:
+        condition, fixed, otherwise = name["Fn::If"]
+        assert (condition, otherwise) == ("HasFixedRoleNames", {"Ref": "AWS::NoValue"})
+        assert fixed["Fn::Sub"].startswith("${AWS::StackName}-")
 
 
 def test_nothing_replaces_a_stack_that_is_there_but_another_name() -> None:

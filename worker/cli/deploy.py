@@ -12,11 +12,12 @@ from worker.cli.output import confirm, confirm_name, print_line
 from worker.cli.stack_data import describe_queues, stack_data
 from worker.deploy.account import Account
 from worker.deploy.code_bucket import CodeBucket, own_bucket_names
+from worker.deploy.cost import describe_cost
 from worker.deploy.deployed import describe_stack
 from worker.deploy.function_code import code_sha256, read_function_code
 from worker.deploy.manifest import check_parameters, read_manifest
-from worker.deploy.stack import IN_REVIEW, Stack, is_in_progress
-from worker.deploy.template import BUNDLE, parameter_names, template_text
+from worker.deploy.stack import IN_REVIEW, Stack, StackOptions, is_in_progress
+from worker.deploy.template import BUNDLE, parameter_defaults, parameter_names, template_text
 from worker.errors import SetupError
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from boto3 import Session
 
     from worker.deploy.manifest import Contents
-    from worker.deploy.stack import StackChange, StackEvent
+    from worker.deploy.stack import StackEvent
+    from worker.deploy.stack_change import StackChange
 
 _DOMAIN = "AWS::OpenSearchService::Domain"  # what costs most
 
@@ -43,12 +45,15 @@ def deploy(  # noqa: PLR0913 - one per option
     scheduled_bundle: Path | None,
     code_bucket: str | None,
     code_bucket_account: str | None,
+    tags: tuple[str, ...],
+    service_role: str | None,
     plan: bool,
     yes: bool,
 ) -> None:
     """Create the stack or update it, after a confirmation of what would change."""
     session = open_session()
-    account, stack = Account(session), Stack(session.client("cloudformation"), name)
+    options = StackOptions(_pairs(tags, "--tag", "KEY"), service_role or "")
+    account, stack = Account(session), Stack(session.client("cloudformation"), name, options=options)
     print_line(f"Account {account.id}, region {account.region}.")
     status = wait_until_idle(stack)
     parameters = _parameters(settings, bucket)
@@ -135,8 +140,10 @@ def _update(stack: Stack, uploads: CodeBucket, release: _Release, *, plan: bool,
     for change in changes:
         print_line(f"  {change}")
     _refuse_new_domain(stack, changes)
-    if any(change.resource_type == _DOMAIN and change.action == "Add" for change in changes):
-        print_line("The new OpenSearch domain costs about $73 a month in its default size: docs/sizing.md.")
+    defaults, existing = parameter_defaults(text), stack.parameters()
+    if any(change.resource_type == _DOMAIN for change in changes):
+        cost = describe_cost(defaults | existing if existing else {}, defaults | existing | parameters)
+        print_line(*filter(None, [cost]))
     if plan:
         stack.delete_change_set()
         print_line("This was the plan; nothing was changed.")
@@ -223,14 +230,19 @@ def _read(bundle: Path) -> bytes:
 
 def _parameters(settings: tuple[str, ...], bucket: str | None) -> dict[str, str]:
     """Return the template's parameters that the command line sets."""
-    pairs = [setting.partition("=") for setting in settings]
-    invalid = [name for name, equals, _ in pairs if not equals]
-    if invalid:
-        raise SetupError(f"--set takes NAME=VALUE, not {invalid[0]}.")
-    parameters = {name: value for name, _, value in pairs}
+    parameters = _pairs(settings, "--set", "NAME")
     if bucket:
         parameters["TrailBucketName"] = bucket
     return parameters
+
+
+def _pairs(words: tuple[str, ...], option: str, noun: str) -> dict[str, str]:
+    """Return the values of an option that takes NAME=VALUE."""
+    pairs = [word.partition("=") for word in words]
+    invalid = [name for name, equals, _ in pairs if not equals]
+    if invalid:
+        raise SetupError(f"{option} takes {noun}=VALUE, not {invalid[0]}.")
+    return {name: value for name, _, value in pairs}
 
 
 # The stack's operations

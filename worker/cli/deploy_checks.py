@@ -47,7 +47,11 @@ def check_deployment(
 
 
 def _check_trail(account: Account, bucket: str, owner: str) -> None:
-    account.check_bucket(bucket, owner)
+    if not account.check_bucket(bucket, owner):
+        print_line(
+            f"Account {owner} does not let these credentials look at the bucket {bucket}, so it was not checked. That"
+            " would need s3:ListBucket in its policy: docs/organisation.md."
+        )
     trails = account.trails(bucket)
     if trails is None:
         print_line("These credentials may not list trails, so it was not checked whether one writes to the bucket.")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
 
 from worker import __version__
-from worker.cli.options import examples
+from worker.cli.options import STACK_NAME, examples, option
 from worker.errors import TrailsinkError
 from worker.humanize import escape_control_characters
 
@@ -29,6 +30,7 @@ _COMMANDS = {
     "explain": "search",
     "ledger": "ledger",
     "package": "package",
+    "permissions": "permissions",
     "run": "run",
     "search": "search",
     "setup": "setup",
@@ -36,6 +38,10 @@ _COMMANDS = {
     "template": "deploy",
     "verify": "verify",
 }
+
+
+# Commands that read the stack themselves, by an option of theirs.
+_WITH_OWN_STACK = ("deploy", "destroy", "doctor", "env", "permissions")
 
 
 class LazyGroup(click.Group):
@@ -79,16 +85,57 @@ def _expected_errors() -> tuple[type[Exception], ...]:
     ),
 )
 @click.version_option(__version__, prog_name="trailsink")
-def main() -> None:
+@option(
+    "--stack",
+    metavar="NAME",
+    default_text="that of .trailsink.toml, else the settings of the shell",
+    example="trailsink",
+    help="Take all settings from this stack.",
+)
+@option(
+    "--profile",
+    metavar="NAME",
+    default_text="AWS_PROFILE, else that of .trailsink.toml",
+    example="security",
+    help="Profile of AWS.",
+)
+@option(
+    "--region",
+    metavar="NAME",
+    default_text="AWS_REGION, else that of .trailsink.toml",
+    example="eu-central-1",
+    help="Region of AWS.",
+)
+@click.pass_context
+def main(ctx: click.Context, stack: str | None, profile: str | None, region: str | None) -> None:
     """Bring CloudTrail log files from S3 into OpenSearch, losing none and doubling none.
 
-    Settings are environment variables, TRAILSINK_*. docs/reference/settings.md lists them. Region, credentials and
-    endpoints of AWS are boto3's own: AWS_REGION, AWS_PROFILE and so on.
+    Settings are environment variables, TRAILSINK_*; docs/reference/settings.md lists them. --stack takes them from a
+    deployed stack. Region, credentials and endpoints of AWS are boto3's own: AWS_REGION, AWS_PROFILE and so on.
+    .trailsink.toml in the current folder may name stack, profile and region.
 
     Exit codes: 0 done; 1 something is wrong, and one sentence says what; 2 the command line is wrong.
     """
     if any(name.startswith("TRAILSINK_") for name in os.environ):
         _warn_of_unknown_settings()
+    if stack or profile or region or Path(".trailsink.toml").exists():
+        _apply(ctx, stack, profile, region)
+
+
+def _apply(ctx: click.Context, stack: str | None, profile: str | None, region: str | None) -> None:
+    """Hold the options, and the file of this folder, for the command that follows."""
+    from worker.cli.context import points_at_pipeline, read_defaults, use_account  # noqa: PLC0415 - rarely needed
+
+    defaults = read_defaults()
+    use_account(profile, region, defaults)
+    name = stack or defaults.stack
+    if not name:
+        return
+    ctx.default_map = {command: {"name": name} for command in _WITH_OWN_STACK}
+    if stack or not points_at_pipeline():
+        ctx.meta[STACK_NAME] = name
+    elif ctx.invoked_subcommand not in _WITH_OWN_STACK:
+        click.echo(f"Warning: .trailsink.toml names the stack {name}, but this shell has settings; they win.", err=True)
 
 
 def _warn_of_unknown_settings() -> None:

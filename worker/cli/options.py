@@ -136,18 +136,26 @@ def matching(pattern: re.Pattern[str], noun: str) -> Callable[..., tuple[str, ..
     return check
 
 
+# Where the context keeps the name of the stack that a command works with, and where `--stack` stands in it.
+STACK_NAME = "trailsink.stack"
+
+
 class Implementation:
     """The callback of a command: imports `module:function` when it is called, and hands it the options.
 
     What only declares commands must not load the AWS SDK, or every TAB at the prompt would.
     """
 
-    def __init__(self, declaration: Command, target: str) -> None:
+    def __init__(self, declaration: Command, target: str, *, has_stack: bool) -> None:
         self._module, _, self._function = target.partition(":")
+        self._has_stack = has_stack
         update_wrapper(self, declaration)
 
     def __call__(self, **options: Any) -> Any:  # noqa: ANN401 - whatever the command declares
-        """Run the command."""
+        """Run the command, pointed at its stack."""
+        name = click.get_current_context().meta.get(STACK_NAME) if self._has_stack else None
+        if name:
+            import_module("worker.cli.context").use_stack(name)
         return self.load()(**options)
 
     def load(self) -> Command:
@@ -156,9 +164,34 @@ class Implementation:
         return function
 
 
-def implemented_by(target: str) -> Callable[[Command], Implementation]:
-    """Have a command call `module:function` with its options."""
-    return lambda declaration: Implementation(declaration, target)
+def implemented_by(target: str, *, has_stack: bool = True) -> Callable[[Command], Command]:
+    """Have a command call `module:function` with its options.
+
+    With `has_stack` it also gets `--stack`, which takes all settings from a deployed stack.
+    """
+
+    def implement(declaration: Command) -> Command:
+        implementation = Implementation(declaration, target, has_stack=has_stack)
+        return _STACK(implementation) if has_stack else implementation
+
+    return implement
+
+
+def _keep_stack(ctx: click.Context, _param: click.Parameter, name: str | None) -> None:
+    if name:
+        ctx.meta[STACK_NAME] = name
+
+
+_STACK = option(
+    "--stack",
+    "stack_name",
+    metavar="NAME",
+    expose_value=False,
+    callback=_keep_stack,
+    default_text="the settings of the shell",
+    example="trailsink",
+    help="Take all settings from this stack.",
+)
 
 
 def examples(*lines: str) -> str:

@@ -20,6 +20,7 @@ from rich.text import Text
 
 from worker import __version__
 from worker.cli.output import graceful_shutdown, join, print_document, print_json, print_line
+from worker.cli.probes import Probes, serving
 from worker.errors import IndexUnavailable, QueueUnavailable, SetupError
 from worker.humanize import ascii_json
 from worker.opensearch.heartbeat import Heartbeat, beating
@@ -40,13 +41,22 @@ _QUEUE_RETRY_SECONDS = 5.0
 _TEMPLATE_SECONDS = 10.0  # for the one request before the first batch
 
 
-def run(*, concurrency: int, batch_size: int, until_idle: bool, timeout: float | None, progress: bool | None) -> None:
+def run(  # noqa: PLR0913 - one per option
+    *,
+    concurrency: int,
+    batch_size: int,
+    until_idle: bool,
+    timeout: float | None,
+    health: int | None,
+    progress: bool | None,
+) -> None:
     """Consume the queue until stopped, idle or out of time; raises SetupError."""
     if timeout and not until_idle:
         raise click.UsageError("--timeout is for --until-idle: without it, `trailsink run` runs until it is stopped.")
     settings = load_settings()
     settings.require("queue_url", "dead_letter_queue_url", "opensearch_url")
-    polling = Polling(batch_size, settings.batch_seconds, until_idle)
+    probes = Probes(settings.batch_seconds)
+    polling = Polling(batch_size, settings.batch_seconds, until_idle, progress=probes.progress, problem=probes.fail)
     queue = make_queue(settings)
     # Fail at once when a queue, the region or the credentials are wrong, when a password cannot be read, or when the
     # cluster was never set up.
@@ -55,10 +65,11 @@ def run(*, concurrency: int, batch_size: int, until_idle: bool, timeout: float |
     totals = _Totals()
     with graceful_shutdown(polling.stop, "messages that are held are finished or handed back"):
         with (
+            serving(probes, health) if health else nullcontext(),
             _heartbeat(settings),
             _reporting(settings, totals, live=sys.stderr.isatty() if progress is None else progress) as report,
         ):
-            timed_out = _poll(settings, polling, concurrency, report, timeout)
+            timed_out = _poll(settings, polling, concurrency, _both(report, probes.add), timeout)
         if sys.stdout.isatty():
             for line in totals.screen():
                 print_line(line)
@@ -92,6 +103,14 @@ def _heartbeat(settings: Settings) -> AbstractContextManager[None]:
     return beating(Heartbeat(lambda: make_client(quick).connect(), settings.index_prefix, document))
 
 
+def _both(report: Callable[[BatchResult], None], add: Callable[[BatchResult], None]) -> Callable[[BatchResult], None]:
+    def both(result: BatchResult) -> None:
+        report(result)
+        add(result)
+
+    return both
+
+
 def _poll(
     settings: Settings, polling: Polling, concurrency: int, report: Callable[[BatchResult], None], timeout: float | None
 ) -> bool:
@@ -120,6 +139,7 @@ def _loop(poller: Poller, polling: Polling) -> None:
         try:
             return poller.run()
         except QueueUnavailable as error:
+            polling.problem(str(error))
             print_json({"level": "WARNING", "message": "queue", "detail": str(error)})
             polling.pause(_QUEUE_RETRY_SECONDS)
     return None

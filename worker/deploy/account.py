@@ -37,11 +37,13 @@ class Account:
         except (ClientError, BotoCoreError) as error:
             raise SetupError(f"The AWS credentials cannot be used: {error_text(error)}.") from error
 
-    def check_bucket(self, bucket: str, owner: str = "") -> None:
+    def check_bucket(self, bucket: str, owner: str = "") -> bool:
         """Raise SetupError unless a bucket exists in this region: S3 notifies queues of its own region only.
 
         It must belong to `owner`, by default this account: anybody can take the name of a bucket that was deleted.
+        Returns false where another account does not let us look: the stack's roles may be allowed more than we are.
         """
+        is_foreign = owner not in ("", self.id)
         owner = owner or self.id
         try:
             response = self._s3.head_bucket(Bucket=bucket, ExpectedBucketOwner=owner)
@@ -51,6 +53,8 @@ class Account:
             region = headers.get("x-amz-bucket-region", "")
             if error_status(error) == HTTPStatus.NOT_FOUND:
                 raise SetupError(f"There is no bucket {bucket}.") from error
+            if is_foreign and error_status(error) == HTTPStatus.FORBIDDEN and region in ("", self.region):
+                return False
             if not region or region == self.region:
                 raise SetupError(
                     f"The bucket {bucket} cannot be accessed as one of account {owner}: {error_text(error)}. If another"
@@ -60,6 +64,7 @@ class Account:
             raise SetupError(f"S3 does not answer: {error_text(error)}.") from error
         if region != self.region:
             raise SetupError(f"The bucket {bucket} is in {region}, not in {self.region}: set AWS_REGION={region}.")
+        return True
 
     def trails(self, bucket: str) -> list[str] | None:
         """Return the names of the trails that write to a bucket, None when the credentials may not list trails."""

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from worker.aws.errors import error_text
 from worker.deploy.deployed import output_values, parameter_values
+from worker.deploy.stack_change import read_change
 from worker.errors import SetupError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
 
     from types_boto3_cloudformation import CloudFormationClient
-    from types_boto3_cloudformation.type_defs import ParameterTypeDef, ResourceChangeTypeDef, StackEventTypeDef
+    from types_boto3_cloudformation.type_defs import ParameterTypeDef, StackEventTypeDef
+
+    from worker.deploy.stack_change import StackChange
 
     StackEvents = Generator["StackEvent", None, None]
 
@@ -34,43 +36,8 @@ _CONSEQUENCES = ("Resource creation cancelled", "Resource update cancelled", "Th
 _NO_CHANGES = ("didn't contain changes", "No updates are to be performed")
 _COMPLETE = ("CREATE_COMPLETE", "UPDATE_COMPLETE", "DELETE_COMPLETE")
 
-_DOMAIN = "AWS::OpenSearchService::Domain"
-
 # Not yet a stack: CloudFormation has created only a change set for it.
 IN_REVIEW = "REVIEW_IN_PROGRESS"
-
-
-class Replacement(StrEnum):
-    """Whether a change replaces its resource; CloudFormation decides on a conditional one while it executes it."""
-
-    NO = "False"
-    PERHAPS = "Conditional"
-    YES = "True"
-
-
-@dataclass(frozen=True, slots=True)
-class StackChange:
-    """One change of a change set: the action, the resource, and whether CloudFormation replaces the resource.
-
-    `causes` are the properties because of which it may.
-    """
-
-    action: str
-    logical_id: str
-    resource_type: str
-    replacement: Replacement = Replacement.NO
-    causes: tuple[str, ...] = ()
-
-    def __str__(self) -> str:
-        verbs = {"Add": "create", "Modify": "modify", "Remove": "remove", "Import": "import"}
-        texts = {Replacement.YES: ", replacing it", Replacement.PERHAPS: ", perhaps replacing it"}
-        replacement = texts.get(self.replacement, "")
-        return f"{verbs.get(self.action, self.action)} {self.logical_id} ({self.resource_type}){replacement}"
-
-    @property
-    def loses_data(self) -> bool:
-        """Whether this may replace the domain: the new one would be empty, and its name is taken by the old one."""
-        return self.resource_type == _DOMAIN and self.replacement is not Replacement.NO
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +56,31 @@ class StackEvent:
         return not is_in_progress(self.status)
 
 
+@dataclass(frozen=True, slots=True)
+class StackOptions:
+    """How a change set is created: tags that are added to the stack's, and the role that CloudFormation acts with."""
+
+    tags: Mapping[str, str] = field(default_factory=dict)
+    service_role: str = ""
+
+    def request(self, existing: Mapping[str, str]) -> dict[str, Any]:
+        """Return the members of a request; without tags of ours, CloudFormation keeps those of the stack."""
+        tags = [{"Key": key, "Value": value} for key, value in sorted((dict(existing) | dict(self.tags)).items())]
+        return ({"Tags": tags} if self.tags else {}) | ({"RoleARN": self.service_role} if self.service_role else {})
+
+
 class Stack:
     """One CloudFormation stack, which may not exist yet."""
 
-    def __init__(self, client: CloudFormationClient, name: str, *, sleep: Callable[[float], None] = time.sleep) -> None:
-        self._client, self.name, self._sleep = client, name, sleep
+    def __init__(
+        self,
+        client: CloudFormationClient,
+        name: str,
+        *,
+        options: StackOptions = StackOptions(),
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._client, self.name, self._options, self._sleep = client, name, options, sleep
         self._change_set = ""  # the last one that was created
 
     def status(self) -> str:
@@ -138,6 +125,7 @@ class Stack:
                 TemplateURL=url,
                 Parameters=entries,
                 Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
+                **self._options.request(_tags(self._client, self.name) if exists else {}),
             )
         except (ClientError, BotoCoreError) as error:
             raise SetupError(f"The change set cannot be created: {error_text(error)}.") from error
@@ -149,7 +137,7 @@ class Stack:
             change_set = self._client.describe_change_set(StackName=self.name, ChangeSetName=self._change_set)
             status, reason = change_set["Status"], change_set.get("StatusReason", "")
             if status == "CREATE_COMPLETE":
-                return [_change(change.get("ResourceChange", {})) for change in change_set.get("Changes", [])]
+                return [read_change(change.get("ResourceChange", {})) for change in change_set.get("Changes", [])]
             if status == "FAILED":
                 self.delete_change_set()
                 if any(text in reason for text in _NO_CHANGES):
@@ -240,6 +228,11 @@ class Stack:
             raise SetupError(f"The events of the stack {self.name} cannot be read: {error_text(error)}.") from error
 
 
+def _tags(client: CloudFormationClient, name: str) -> dict[str, str]:
+    tags = client.describe_stacks(StackName=name)["Stacks"][0].get("Tags", [])
+    return {tag["Key"]: tag["Value"] for tag in tags}
+
+
 def _lines(template: str) -> list[str]:
     """Return a template's lines; CloudFormation may return it with other line endings."""
     return [line.rstrip() for line in template.strip().splitlines()]
@@ -273,18 +266,6 @@ def _check_complete(name: str, status: str, failures: list[StackEvent]) -> None:
     if causes:
         first = f"The first failure was {causes[0].logical_id} ({causes[0].resource_type}): {causes[0].reason}"
     raise SetupError(f"The stack {name} ended as {status}. {first.rstrip('.')}.")
-
-
-def _change(change: ResourceChangeTypeDef) -> StackChange:
-    targets = [detail.get("Target", {}) for detail in change.get("Details", [])]
-    causes = {target.get("Name", "") for target in targets if target.get("RequiresRecreation", "Never") != "Never"}
-    return StackChange(
-        change.get("Action", ""),
-        change.get("LogicalResourceId", ""),
-        change.get("ResourceType", ""),
-        Replacement(change.get("Replacement", Replacement.NO)),
-        tuple(sorted(causes - {""})),
-    )
 
 
 def _event(record: StackEventTypeDef) -> StackEvent:

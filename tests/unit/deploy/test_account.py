@@ -77,7 +77,25 @@ def account(aws: FakeAws) -> Account:
 
 def test_a_bucket_of_this_region_is_accepted(account: Account) -> None:
     """S3 notifies queues of its own region, so this one can work."""
-    account.check_bucket("trail")
+    assert account.check_bucket("trail")
+
+
+@pytest.mark.parametrize("region", ["", "eu-central-1"])
+def test_a_bucket_of_another_account_that_shows_us_nothing_stops_nothing(
+    aws: FakeAws, account: Account, region: str
+) -> None:
+    """The stack's roles may be let in where the operator is not; what S3 refuses them, the first file shows."""
+    aws.head = refusal(403, region) if region else refusal(403)
+
+    assert not account.check_bucket("trail", "210987654321")
+
+
+def test_a_bucket_of_another_account_in_another_region_is_refused(aws: FakeAws, account: Account) -> None:
+    """S3 names the region even to whom it refuses."""
+    aws.head = refusal(403, "eu-west-1")
+
+    with pytest.raises(SetupError, match="is in eu-west-1"):
+        account.check_bucket("trail", "210987654321")
 
 
 @pytest.mark.parametrize(("owner", "expected"), [("", ACCOUNT), ("210987654321", "210987654321")])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from botocore.exceptions import ClientError
 
-from worker.deploy.stack import Stack, StackChange, StackEvent, is_in_progress
+from worker.deploy.stack import Stack, StackEvent, StackOptions, is_in_progress
 from worker.errors import SetupError
+
+if TYPE_CHECKING:
+    from worker.deploy.stack_change import StackChange
 
 ARN = "arn:aws:cloudformation:eu-central-1:111122223333:stack/trail/1"
 CANCELLED = "Resource creation cancelled"
@@ -34,6 +37,7 @@ class FakeCloudFormation:
         self._records: list[dict[str, Any]] = []
         self.status = status
         self.parameters: dict[str, str] = {}
+        self.tags: dict[str, str] = {}
         self.change_set: dict[str, Any] = {"Status": "CREATE_COMPLETE", "Changes": []}
         self.created: dict[str, Any] = {}
         self.deleted: list[str] = []
@@ -54,7 +58,8 @@ class FakeCloudFormation:
             )
         parameters = [{"ParameterKey": name, "ParameterValue": value} for name, value in self.parameters.items()]
         outputs = [{"OutputKey": "QueueUrl", "OutputValue": "https://queue"}]
-        return {"Stacks": [{"StackStatus": self.status, "Parameters": parameters, "Outputs": outputs}]}
+        tags = [{"Key": key, "Value": value} for key, value in self.tags.items()]
+        return {"Stacks": [{"StackStatus": self.status, "Parameters": parameters, "Outputs": outputs, "Tags": tags}]}
 
     def create_change_set(self, **request: Any) -> None:
         self.created = request
@@ -204,6 +209,32 @@ def test_an_update_keeps_the_parameters_that_are_not_passed(status: str, kind: s
     kept = [{"ParameterKey": "Kept", "UsePreviousValue": True}] if kind == "UPDATE" else []
     assert changes == []
     assert (client.created["ChangeSetType"], client.created["Parameters"]) == (kind, [changed, *kept])
+
+
+@pytest.mark.parametrize(
+    ("status", "options", "request_members"),
+    [
+        ("", StackOptions(), {}),
+        ("CREATE_COMPLETE", StackOptions(), {}),
+        ("", StackOptions({"team": "sec"}), {"Tags": [{"Key": "team", "Value": "sec"}]}),
+        (
+            "CREATE_COMPLETE",
+            StackOptions({"team": "sec"}),
+            {"Tags": [{"Key": "cost", "Value": "7"}, {"Key": "team", "Value": "sec"}]},
+        ),
+        ("", StackOptions(service_role="arn:role"), {"RoleARN": "arn:role"}),
+    ],
+)
+def test_tags_are_added_and_a_role_is_passed_on_request(
+    status: str, options: StackOptions, request_members: dict[str, Any]
+) -> None:
+    """CloudFormation removes the tags that an update does not name; without any it keeps them all."""
+    client = FakeCloudFormation(status=status)
+    client.tags = {"cost": "7"}
+
+    Stack(cast("Any", client), "trail", options=options).create_change_set("https://template", {}, set())
+
+    assert {key: client.created[key] for key in ("Tags", "RoleARN") if key in client.created} == request_members
 
 
 def test_a_change_set_without_changes_is_deleted() -> None:

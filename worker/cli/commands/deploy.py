@@ -14,12 +14,27 @@ _STACK = option(
 )
 
 
-@click.command(short_help="Print the CloudFormation template.", epilog=examples("trailsink template > trailsink.yaml"))
-@implemented_by("worker.cli.template:template")
+@click.command(
+    short_help="Print the CloudFormation template.",
+    epilog=examples(
+        "trailsink template > trailsink.yaml",
+        "trailsink template --tfvars audit > trailsink.auto.tfvars",
+    ),
+)
+@option(
+    "--tfvars",
+    "name",
+    metavar="STACK",
+    default_text="the template",
+    example="trailsink",
+    help="Print the parameters of this stack as variables of the Terraform module instead.",
+)
+@implemented_by("worker.cli.template:template", has_stack=False)
 def template() -> None:
     """Print the CloudFormation template, for those who bring their own deployment pipeline.
 
-    It is the one that `trailsink deploy` of this version uses. Needs no AWS, and no settings.
+    It is the one that `trailsink deploy` of this version uses. Needs no AWS, and no settings, unless --tfvars names a
+    stack that Terraform shall take over.
     """
 
 
@@ -75,9 +90,25 @@ def template() -> None:
     default_text="your own",
     help="Account that owns --code-bucket. Uploads to a bucket of any other account are refused.",
 )
+@option(
+    "--tag",
+    "tags",
+    multiple=True,
+    metavar="KEY=VALUE",
+    example="team=security",
+    default_text="those of the stack stay",
+    help="Add a tag to the stack and all its resources; may be repeated.",
+)
+@option(
+    "--service-role",
+    metavar="ARN",
+    example="arn:aws:iam::123456789012:role/cloudformation",
+    default_text="the one that the stack has, else your own permissions",
+    help="Role that CloudFormation acts with.",
+)
 @flag("--plan", help="Show what would change, and change nothing.", default_text="ask, and change it")
 @YES
-@implemented_by("worker.cli.deploy:deploy")
+@implemented_by("worker.cli.deploy:deploy", has_stack=False)
 def deploy() -> None:
     """Create the stack, or update it; shows what would change, and asks.
 
@@ -96,7 +127,7 @@ def deploy() -> None:
     help="Delete the events, too: the domain that the stack created, or the indices in an existing cluster.",
 )
 @YES
-@implemented_by("worker.cli.deploy:destroy")
+@implemented_by("worker.cli.deploy:destroy", has_stack=False)
 def destroy() -> None:
     """Delete the stack: queues, function, alarms, its own bucket notification, the bucket created for its bundle.
 

@@ -27,7 +27,7 @@ from worker.cli.options import JSON_LINES, examples, implemented_by, option
     help="With `trailsink run`: the role that it uses, as the cluster knows it.",
 )
 @JSON_LINES
-@implemented_by("worker.cli.doctor:doctor")
+@implemented_by("worker.cli.doctor:doctor", has_stack=False)
 def doctor() -> None:
     """Check a live pipeline, read-only: each check with its status, the evidence and the exact fix.
 

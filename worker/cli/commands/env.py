@@ -12,7 +12,7 @@ from worker.cli.options import examples, implemented_by, option
     epilog=examples("trailsink env --stack trailsink"),
 )
 @option("--stack", "name", metavar="NAME", default="trailsink", example="audit-trail", help="Name of the stack.")
-@implemented_by("worker.cli.env:env")
+@implemented_by("worker.cli.env:env", has_stack=False)
 def env() -> None:
     """Print what points all commands of this shell at a stack: one `export` or `unset` for each setting.
 

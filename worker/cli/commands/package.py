@@ -44,7 +44,7 @@ from worker.cli.options import examples, flag, implemented_by, option
     help="Build the bundle of the functions that run on a schedule, verify and detect, instead of the loader's.",
     default_text="the loader's",
 )
-@implemented_by("worker.cli.package:package")
+@implemented_by("worker.cli.package:package", has_stack=False)
 def package() -> None:
     """Build the Lambda function's bundle: trailsink and its libraries, from hash-pinned wheels.
 

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+import re
+
 import click
 
 from worker.cli.options import examples, flag, implemented_by, option
+
+_LOWEST, _HIGHEST = 1024, 65_535
+
+
+class _Port(click.ParamType[int]):
+    """A port that any user may open."""
+
+    name = "port"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if not re.fullmatch(r"[0-9]{4,5}", str(value)) or not _LOWEST <= int(str(value)) <= _HIGHEST:
+            self.fail(f"{value!r} is not a port from {_LOWEST} to {_HIGHEST}.", param, ctx)
+        return int(str(value))
 
 
 @click.command(
     short_help="Consume the queue.",
     epilog=examples(
         "trailsink run",
+        "trailsink run --health 8080                   # in a container",
         "trailsink run --concurrency 4 --batch-size 100 >> trailsink.jsonl",
         "trailsink run --until-idle --timeout 600      # drain it, and end",
     ),
@@ -39,6 +55,14 @@ from worker.cli.options import examples, flag, implemented_by, option
     default_text="none",
     example="600",
     help="With --until-idle: give up after this time, with exit code 1.",
+)
+@option(
+    "--health",
+    type=_Port(),
+    metavar="PORT",
+    default_text="none",
+    example="8080",
+    help="Answer /live, /ready and /metrics (Prometheus) at this port of all interfaces.",
 )
 @option(
     "--progress/--no-progress",

@@ -125,7 +125,7 @@ def verify() -> None:
     help="Region whose digests are to be verified; may be repeated.",
 )
 @since_option("Keys that were valid from this day or instant on, in UTC.", default_text="a year ago")
-@implemented_by("worker.cli.verify:save_keys")
+@implemented_by("worker.cli.verify:save_keys", has_stack=False)
 def keys() -> None:
     """Save the public keys of CloudTrail in FILE, for `trailsink verify --local`.
 

@@ -1,0 +1,60 @@
+"""The command line of `trailsink permissions`."""
+
+from __future__ import annotations
+
+import click
+
+from worker.cli.options import examples, flag, implemented_by, option
+
+# The commands that a policy can be printed for: worker.deploy.needs, which loads more than a command line may.
+COMMANDS = (
+    "backfill",
+    "dashboards",
+    "deploy",
+    "destroy",
+    "detect",
+    "dlq",
+    "doctor",
+    "env",
+    "explain",
+    "ledger",
+    "package",
+    "permissions",
+    "run",
+    "search",
+    "setup",
+    "status",
+    "template",
+    "verify",
+)
+
+
+@click.command(
+    short_help="Print the permissions of a command, as a policy.",
+    epilog=examples(
+        "trailsink permissions deploy --stack audit > deploy.json",
+        "trailsink permissions run                     # for your own role",
+        "trailsink permissions search --cluster        # a role of OpenSearch",
+    ),
+)
+@click.argument("command", type=click.Choice(COMMANDS), metavar="COMMAND")
+@option(
+    "--stack",
+    "name",
+    metavar="NAME",
+    default_text="none, what the settings name",
+    example="trailsink",
+    help="Fill in the parts of this stack.",
+)
+@flag(
+    "--cluster",
+    help="Print the role of OpenSearch's security plugin in place of the policy of IAM.",
+    default_text="the policy of IAM",
+)
+@implemented_by("worker.cli.permissions:permissions", has_stack=False)
+def permissions() -> None:
+    """Print what the command COMMAND needs, as JSON to paste: a policy of IAM, or a role of the cluster.
+
+    What is not known is an upper-case word. A statement whose Sid ends in an option, as in WithDirect, is needed only
+    with that option. docs/reference/permissions.md explains each.
+    """
