@@ -213,7 +213,7 @@ def test_a_dead_consumer_is_seen_although_a_backfill_indexes(pipeline: Bench) ->
     assert command == "trailsink run"
 
     port = free_port()
-    words = [TRAILSINK, "run", "--health", str(port)]
+    words = [str(TRAILSINK), "run", "--health", str(port)]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as running:
         end = time.monotonic() + 60
         while time.monotonic() < end and status()[1]["consumer"]["verdict"] != "ok":
