@@ -203,7 +203,7 @@ import os, sys, threading
 from collections import UserDict
 
 # What these libraries ask for themselves when they are imported is theirs to answer for.
-import boto3, botocore.config, opensearchpy, pydantic, requests_aws4auth
+import boto3, botocore.config, opensearchpy, prometheus_client, pydantic, requests_aws4auth
 
 asked = []
 

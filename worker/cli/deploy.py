@@ -143,7 +143,8 @@ def _update(stack: Stack, uploads: CodeBucket, release: _Release, *, plan: bool,
     defaults, existing = parameter_defaults(text), stack.parameters()
     if any(change.resource_type == _DOMAIN for change in changes):
         cost = describe_cost(defaults | existing if existing else {}, defaults | existing | parameters)
-        print_line(*filter(None, [cost]))
+        if cost:
+            print_line(cost)
     if plan:
         stack.delete_change_set()
         print_line("This was the plan; nothing was changed.")
