@@ -24,9 +24,10 @@ from click.testing import CliRunner
 from tests.support.event_files import event, log_file
 from tests.support.http_server import Service, listening
 from tests.support.index_documents import index
+from worker.boards.panels import Pattern
+from worker.boards.saved_objects import saved_objects
 from worker.cli.main import main
 from worker.deploy.manifest import PATH, BundleManifest
-from worker.opensearch.dashboards import saved_objects
 from worker.pipeline.notifications import s3_notification
 from worker.pipeline.objects import ObjectRef
 
@@ -255,7 +256,7 @@ def test_every_command_has_a_row() -> None:
 def dashboards() -> Iterator[str]:
     """What takes an import as Dashboards does."""
     taken = json.dumps({"success": True, "successCount": len(saved_objects("x"))}).encode()
-    with listening(Service(replies=[(200, taken)] * len(FAULTS))) as service:
+    with listening(Service(replies=[(200, taken)] * (1 + len(Pattern)) * len(FAULTS))) as service:
         yield service.url
 
 

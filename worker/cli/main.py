@@ -29,6 +29,7 @@ _COMMANDS = {
     "explain": "search",
     "ledger": "ledger",
     "package": "package",
+    "report": "report",
     "run": "run",
     "search": "search",
     "setup": "setup",
