@@ -99,7 +99,8 @@ FOUND, EXPLAINED = works("*GetObject*", "1 event.\n"), works("{event}\n  event  
 SET_UP = works(
     "Found *\nIndex template trailsink-{prefix} version 2 already exists.\nLedger: *\n", "Connecting to *...\n"
 )
-IMPORTED = works("Dashboard CloudTrail: overview is available at {dashboards}/app/dashboards.\n*")
+IMPORTED = works("CloudTrail *: overview  {dashboards}/app/dashboards#/view/trailsink-*-overview*\n*")
+REPORTED = works("Wrote {new}: 1 event, * of 12 counters are red.\n", "*")
 TEMPLATE, OBJECTS = works("# trailsink on AWS*"), works('*"type":"index-pattern","id":"trailsink-{any_prefix}"*')
 
 # By what is typed: a command that can go several ways has a row for each.
@@ -223,6 +224,12 @@ MATRIX: dict[str, Row] = {
         refuses("OpenSearch cannot be asked for the event: no connection."),
         refuses("No event {event} is in {bare}-*. *(trailsink doctor)."),
         EXPLAINED,
+    ),
+    "report --since 2026-03-01 --until 2026-03-02 -o {new}": (
+        *(REPORTED, REPORTED, REPORTED),
+        Cell(1, "*Error: OpenSearch cannot be asked for events of {prefix}-*: no connection.\n", ""),
+        works("Wrote {new}: 0 events, 0 of 12 counters are red.\n", "*"),
+        REPORTED,
     ),
     "dashboards install --url {dashboards}": (
         *(IMPORTED, IMPORTED, IMPORTED),

@@ -7,6 +7,7 @@ w3.org/TR/CSP3/#directive-style-src
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree as ET
 
@@ -17,6 +18,9 @@ from worker.humanize import escape_control_characters
 
 if TYPE_CHECKING:
     from worker.boards.report_values import ReportTable
+
+# For plugins with maps pygal adds a finder of an old protocol, and Python warns of it at each import that fails.
+sys.meta_path[:] = [finder for finder in sys.meta_path if not isinstance(finder, pygal.PluginImportFixer)]
 
 # Of hues that colour-blind people can tell apart.
 _COLORS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb", "#333333")

@@ -14,6 +14,7 @@ from worker.boards.report_values import ReportScope
 from worker.cli.options import check_times
 from worker.cli.output import announced_wait, print_document, print_json, print_line
 from worker.errors import SetupError
+from worker.humanize import pluralize
 from worker.opensearch.errors import translate_errors
 from worker.settings import load_settings
 from worker.wiring import make_client, now
@@ -59,7 +60,8 @@ def write_report(  # noqa: PLR0913 - one per option
         return
     _write(output, page)
     red = sum(counter.red for counter in report.counters)
-    print_line(f"Wrote {output}: {report.coverage.events:,} events, {red} of {len(report.counters)} counters are red.")
+    events = pluralize(report.coverage.events, "event")
+    print_line(f"Wrote {output}: {events}, {red} of {len(report.counters)} counters are red.")
 
 
 def _write(path: Path, page: str) -> None:

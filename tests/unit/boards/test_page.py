@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
+from worker.boards.page import report_page
 from worker.boards.report_values import (
     BoardReport,
     Counter,
@@ -18,9 +19,6 @@ from worker.boards.report_values import (
     ReportScope,
     ReportTable,
 )
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 NOW = datetime(2026, 3, 2, tzinfo=UTC)
 
@@ -35,14 +33,6 @@ HOSTILE = [
     "{{ 7 * 7 }}{% raw %}",
     "\u202egnp.exe\x1b[2J",
 ]
-
-
-@pytest.fixture(autouse=True)
-def import_system() -> Iterator[None]:
-    """Pygal puts a finder on sys.meta_path, which warns at each later import that fails."""
-    finders = list(sys.meta_path)
-    yield
-    sys.meta_path[:] = finders
 
 
 def table(text: str, kind: str = "table") -> ReportTable:
@@ -69,12 +59,6 @@ def report(text: str = "x", *, events: int = 7) -> BoardReport:
     )
 
 
-def page(of: BoardReport) -> str:
-    from worker.boards.page import report_page  # noqa: PLC0415 - see import_system
-
-    return report_page(of)
-
-
 class Elements(HTMLParser):
     """The elements of a page with their attributes, and its text."""
 
@@ -94,7 +78,7 @@ class Elements(HTMLParser):
 @pytest.mark.parametrize("text", HOSTILE)
 def test_what_a_caller_wrote_is_text_in_every_place(text: str) -> None:
     """The same elements and attributes as with a harmless text, and no script among them."""
-    harmless, hostile = Elements(page(report("harmless"))), Elements(page(report(text)))
+    harmless, hostile = Elements(report_page(report("harmless"))), Elements(report_page(report(text)))
 
     def shape(elements: Elements) -> list[tuple[str, set[str]]]:
         return [(tag, set(attributes)) for tag, attributes in elements.found]
@@ -110,7 +94,7 @@ def test_what_a_caller_wrote_is_text_in_every_place(text: str) -> None:
 
 def test_the_page_loads_nothing_and_forbids_what_could() -> None:
     """It opens from mail and from S3, under any policy; a policy of its own stands before everything else."""
-    text = page(report())
+    text = report_page(report())
 
     elements = Elements(text)
     policies = [attributes["content"] for _, attributes in elements.found if "http-equiv" in attributes]
@@ -125,7 +109,7 @@ def test_the_page_loads_nothing_and_forbids_what_could() -> None:
 
 def test_a_chart_has_its_colours_without_a_style_sheet() -> None:
     """A strict policy drops the sheet, and shapes without a colour are black."""
-    rectangles = [attributes for tag, attributes in Elements(page(report())).found if tag == "rect"]
+    rectangles = [attributes for tag, attributes in Elements(report_page(report())).found if tag == "rect"]
 
     assert len(rectangles) > 4
     assert all(attributes.get("fill", "").startswith("#") for attributes in rectangles if attributes.get("fill") != "")
@@ -134,7 +118,7 @@ def test_a_chart_has_its_colours_without_a_style_sheet() -> None:
 
 def test_the_page_says_what_it_rests_on_first() -> None:
     """Whoever reads a number must know what could be missing from it."""
-    text = " ".join(Elements(page(report())).text.split())
+    text = " ".join(Elements(report_page(report())).text.split())
 
     start = text[text.index("What this rests on") : text.index("Look here first")]
     assert "7 events of 1 file, from 2026-03-02 00:00" in start
@@ -147,4 +131,9 @@ def test_the_page_says_what_it_rests_on_first() -> None:
 
 def test_the_same_report_is_the_same_page() -> None:
     """Two of them can be compared."""
-    assert page(report()) == page(report())
+    assert report_page(report()) == report_page(report())
+
+
+def test_drawing_leaves_the_import_system_as_it_was() -> None:
+    """A finder of pygal's would warn at each later import that fails."""
+    assert not [finder for finder in sys.meta_path if type(finder).__module__.startswith("pygal")]
