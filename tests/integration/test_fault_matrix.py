@@ -263,7 +263,7 @@ def test_every_command_has_a_row() -> None:
 def dashboards() -> Iterator[str]:
     """What takes an import as Dashboards does."""
     taken = json.dumps({"success": True, "successCount": len(saved_objects("x"))}).encode()
-    with listening(Service(replies=[(200, taken)] * (1 + len(Pattern)) * len(FAULTS))) as service:
+    with listening(Service(replies=[(200, taken) for _ in FAULTS for _ in range(1 + len(Pattern))])) as service:
         yield service.url
 
 
