@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,9 @@ import pytest
 from tests.support.dashboards_client import MISSING, answers, rows, visualizations
 from tests.support.event_files import event, real_records
 from tests.support.index_documents import index
+from worker.boards.importer import newest_times
 from worker.boards.index_pattern import event_fields, leaf_names, ledger_fields
+from worker.boards.panels import Pattern
 from worker.boards.saved_objects import BOARDS, ndjson, saved_objects
 from worker.boards.searches import panel_aggregations, panel_rows
 from worker.cloudtrail.request_fields import read_request
@@ -380,3 +382,9 @@ def test_the_panels_of_numbers_show_totals_files_and_lag(bench: Bench) -> None:
     assert bucket["1"]["values"]["99.0"] == 540.0
     assert [bucket["doc_count"] for bucket in over_time["aggregations"]["2"]["buckets"]] == [3]
     assert answer("totals")["aggregations"]["2"]["value"] == 1
+    moments = newest_times(bench.opensearch, bench.prefix)
+    assert moments == {
+        Pattern.EVENTS: datetime(2026, 3, 1, 10, tzinfo=UTC),
+        Pattern.INDEXED: datetime(2026, 3, 1, 10, 9, tzinfo=UTC),
+    }
+    assert set(newest_times(bench.opensearch, "no-such-prefix").values()) == {None}
