@@ -38,6 +38,15 @@ from infra.generate.json_documents import (
     UnsentLine,
 )
 from infra.generate.markdown import page, table
+from worker.boards.report_values import (
+    BoardReport,
+    Counter,
+    CoverageFigures,
+    NewEntry,
+    NewValues,
+    ReportScope,
+    ReportTable,
+)
 from worker.dlq.redrive import PlanLine, RedriveReport
 from worker.dlq.views import FileNow, GroupView, LetterDetail, LetterView, RejectedRecord
 
@@ -57,6 +66,7 @@ _GROUPS: dict[str, tuple[type[msgspec.Struct], ...]] = {
         *(RedriveReport, PlanLine, Discarded, Exported, Imported),
     ),
     "trailsink explain": (Explained,),
+    "trailsink report": (BoardReport, ReportScope, CoverageFigures, Counter, ReportTable, NewValues, NewEntry),
     "The log": (ObjectLine, MessageLine, UnsentLine, CrashLine),
 }
 

@@ -20,7 +20,7 @@ from infra.local.stack import Stack
 from tests.support.dashboards_client import answers, rows, visualizations
 from tests.support.event_files import real_records
 from tests.support.index_documents import index
-from worker.opensearch.dashboards import ndjson
+from worker.boards.saved_objects import ndjson, saved_objects
 from worker.opensearch.setup import SetupOptions, install
 
 if TYPE_CHECKING:
@@ -34,12 +34,15 @@ _MOST_BARS = 10
 
 def draw(bench: _Shelf) -> dict[str, bytes]:
     """Draw every picture from what is in the indices; the SVG by file name."""
-    panels = visualizations(ndjson(bench.prefix))
+    panels = visualizations(ndjson(saved_objects(bench.prefix)))
 
-    def found(title: str) -> list[tuple[Any, ...]]:
-        return rows(answers(bench.opensearch, f"{bench.prefix}-*", panels[title]), panels[title])
+    def found(name: str) -> list[tuple[Any, ...]]:
+        return rows(answers(bench.opensearch, f"{bench.prefix}-*", panels[name]), panels[name])
 
-    return {f"{name}.svg": drawn(make(found(title), title), name) for name, (title, make) in _PICTURES.items()}
+    return {
+        f"{name}.svg": drawn(make(found(name), panels[name]["state"]["title"]), name)
+        for name, make in _PICTURES.items()
+    }
 
 
 def _over_time(found: list[tuple[Any, ...]], title: str) -> pygal.StackedBar:
@@ -85,10 +88,10 @@ def _options(title: str) -> dict[str, Any]:
     }
 
 
-_PICTURES: dict[str, tuple[str, Callable[[list[tuple[Any, ...]], str], Any]]] = {
-    "calls-over-time": ("Calls by service over time", _over_time),
-    "errors": ("Errors", _bars),
-    "assumed-roles": ("Who assumed what", lambda found, title: _bars([row[1:] for row in found], title)),
+_PICTURES: dict[str, Callable[[list[tuple[Any, ...]], str], Any]] = {
+    "calls-over-time": _over_time,
+    "errors": _bars,
+    "assumed-roles": lambda found, title: _bars([row[2:] for row in found], title),
 }
 
 

@@ -17,7 +17,7 @@ from opensearchpy import OpenSearch
 from rich.table import Table
 
 from infra.local.console import heading, out, say
-from infra.local.demo_pipelines import DemoPipeline, FunctionPipeline, ProcessPipeline, Totals
+from infra.local.demo_pipelines import BUILD, ROOT, DemoPipeline, FunctionPipeline, ProcessPipeline, Totals
 from infra.local.errors import LocalStackError
 from infra.local.node import DEFAULT_VERSION
 from infra.local.signed_day import sign_day
@@ -35,6 +35,7 @@ INDICES = f"{PREFIX}-*"
 
 SEARCHABLE_SECONDS = 60
 
+REPORT = BUILD / "demo-report.html"
 PLANTED = "OneRecordIsNone0"
 DAY = ("--since", "2023-07-10T11:00:00", "--until", "2023-07-10T14:00:00")
 
@@ -81,9 +82,11 @@ class Demo:
         heading("9. Check the pipeline")
         self.pipeline.trailsink("status")
         self.pipeline.trailsink("doctor")
-        heading("10. Prove it")
+        heading("10. Write a report")
+        self.report()
+        heading("11. Prove it")
         self.prove()
-        heading("11. Remove everything")
+        heading("12. Remove everything")
         self.pipeline.remove()
         return self.show_errors()
 
@@ -231,6 +234,12 @@ class Demo:
         say(f"{len(self.uploaded.ids):,} events uploaded, {len(ids):,} found, {missing} missing, {twice} twice.")
         self.check("events found", ids, self.uploaded.ids)
         self.pipeline.trailsink("backfill", "--missing", "--dry-run")
+
+    def report(self) -> None:
+        """Write the panels of the boards as one file, and say where it is."""
+        REPORT.parent.mkdir(exist_ok=True)
+        self.pipeline.trailsink("report", *DAY, "-o", str(REPORT.relative_to(ROOT)))
+        say("It is one file without scripts: open it in a browser.")
 
     def prove(self) -> None:
         """Sign the day as CloudTrail does, delete a file from the index, and have `trailsink verify` find it."""

@@ -37,9 +37,10 @@ _VARIABLE_PARTS = (
     (r"/tmp/trailsink-demo-\w+", "/tmp/trailsink-demo"),  # noqa: S108 - as the demo prints it
     (r" +", " "),
 )
-# The bundle is built once. Of equal search results, any may come first. Disk, throughput and lag are the machine's own.
+# The bundle is built once. Of equal search results, any may come first. Disk, throughput and lag are the machine's own,
+# and a wait is announced where it is long.
 _VARIABLE_LINES = re.compile(
-    r"Building the|S3 and the dead letter|\d+ were new|user/"
+    r"Building the|Waiting for OpenSearch|S3 and the dead letter|\d+ were new|user/"
     r"|(Get|Put|List|Head|Create|Delete)\w+ +\S+ +\d+$|(disk|throughput|lag) +(ok|warning|fault)"
 )
 

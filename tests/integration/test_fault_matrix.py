@@ -24,9 +24,10 @@ from click.testing import CliRunner
 from tests.support.event_files import event, log_file
 from tests.support.http_server import Service, listening
 from tests.support.index_documents import index
+from worker.boards.panels import Pattern
+from worker.boards.saved_objects import saved_objects
 from worker.cli.main import main
 from worker.deploy.manifest import PATH, BundleManifest
-from worker.opensearch.dashboards import saved_objects
 from worker.pipeline.notifications import s3_notification
 from worker.pipeline.objects import ObjectRef
 
@@ -99,7 +100,8 @@ FOUND, EXPLAINED = works("*GetObject*", "1 event.\n"), works("{event}\n  event  
 SET_UP = works(
     "Found *\nIndex template trailsink-{prefix} version 2 already exists.\nLedger: *\n", "Connecting to *...\n"
 )
-IMPORTED = works("Dashboard CloudTrail: overview is available at {dashboards}/app/dashboards.\n*")
+IMPORTED = works("CloudTrail *: overview  {dashboards}/app/dashboards#/view/trailsink-*-overview*\n*")
+REPORTED = works("Wrote {new}: 1 event, * of 12 counters are red.\n", "*")
 TEMPLATE, OBJECTS = works("# trailsink on AWS*"), works('*"type":"index-pattern","id":"trailsink-{any_prefix}"*')
 
 # By what is typed: a command that can go several ways has a row for each.
@@ -226,6 +228,12 @@ MATRIX: dict[str, Row] = {
         refuses("No event {event} is in {bare}-*. *(trailsink doctor)."),
         EXPLAINED,
     ),
+    "report --since 2026-03-01 --until 2026-03-02 -o {new}": (
+        *(REPORTED, REPORTED, REPORTED),
+        Cell(1, "*Error: OpenSearch cannot be asked for events of {prefix}-*: no connection.\n", ""),
+        works("Wrote {new}: 0 events, 0 of 12 counters are red.\n", "*"),
+        REPORTED,
+    ),
     "dashboards install --url {dashboards}": (
         *(IMPORTED, IMPORTED, IMPORTED),
         refuses("The import into Dashboards failed: no connection."),  # it goes down with its cluster
@@ -258,7 +266,7 @@ def test_every_command_has_a_row() -> None:
 def dashboards() -> Iterator[str]:
     """What takes an import as Dashboards does."""
     taken = json.dumps({"success": True, "successCount": len(saved_objects("x"))}).encode()
-    with listening(Service(replies=[(200, taken)] * len(FAULTS))) as service:
+    with listening(Service(replies=[(200, taken) for _ in FAULTS for _ in range(1 + len(Pattern))])) as service:
         yield service.url
 
 

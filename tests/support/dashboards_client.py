@@ -14,15 +14,22 @@ MISSING = "__missing__"  # the key that Dashboards gives documents without the f
 
 
 def visualizations(ndjson: str) -> dict[str, dict[str, Any]]:
-    """The visualizations of a file by the title in their state: `query` and `state`."""
-    by_title = {}
+    """The visualizations of a file that search, by the last part of their ids: `query` and `state`."""
+    by_id = {}
     for line in ndjson.splitlines():
         saved = json.loads(line)
         if saved["type"] == "visualization":
             source = json.loads(saved["attributes"]["kibanaSavedObjectMeta"]["searchSourceJSON"])
             state = json.loads(saved["attributes"]["visState"])
-            by_title[state["title"]] = {"query": source["query"], "state": state}
-    return by_title
+            if state["aggs"]:
+                name = saved["id"].removeprefix(f"{_common_prefix(ndjson)}-")
+                by_id[name] = {"query": source["query"], "state": state}
+    return by_id
+
+
+def _common_prefix(ndjson: str) -> str:
+    """The id of the first index pattern, which all ids start with."""
+    return str(json.loads(ndjson.partition("\n")[0])["id"])
 
 
 def search_body(panel: dict[str, Any], *, interval: str = "10m") -> dict[str, Any]:

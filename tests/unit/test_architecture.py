@@ -21,7 +21,7 @@ LAYERS = (
     ("telemetry", "settings"),
     ("aws", "opensearch"),
     ("wiring",),
-    ("dlq", "backfill", "health", "detect"),
+    ("dlq", "backfill", "health", "detect", "boards"),
     ("deploy", "verify"),
     ("handler", "poller"),
     ("cli",),
@@ -59,7 +59,7 @@ PURE = (
 )  # fmt: skip
 
 # What the Lambda function must not carry.
-OPERATORS = {"dlq", "backfill", "health", "detect", "deploy", "verify", "cli", "poller"}
+OPERATORS = {"dlq", "backfill", "boards", "health", "detect", "deploy", "verify", "cli", "poller"}
 
 
 def module_name(path: Path) -> str:
@@ -242,6 +242,14 @@ def test_nothing_happens_when_a_module_is_imported() -> None:
 
 # Modules without tests of their own in tests/unit, and what tests them instead.
 TESTED_ELSEWHERE = {
+    "boards/drawing": "tests/unit/boards/test_page.py: as part of a page",
+    "boards/investigate": "tests/unit/boards/test_panels.py: all boards",
+    "boards/new_values": "tests/integration/test_report.py: on a real node",
+    "boards/overview": "tests/unit/boards/test_panels.py: all boards",
+    "boards/pipeline": "tests/unit/boards/test_panels.py: all boards",
+    "boards/searches": "tests/integration/test_panels.py: every panel, on a real node",
+    "boards/report": "tests/integration/test_report.py: on a real node",
+    "cli/report": "tests/integration/test_report.py: on a real node",
     "pipeline/addresses": "tests/unit/test_settings.py: as settings",
     "aws/fast_get": "tests/integration/test_fast_get.py: against boto3, on a real server and on one that misbehaves",
     "aws/digest_keys": "tests/integration/test_verify.py: the signatures; test_verify_oracle.py has AWS's own reading",

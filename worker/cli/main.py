@@ -31,6 +31,7 @@ _COMMANDS = {
     "ledger": "ledger",
     "package": "package",
     "permissions": "permissions",
+    "report": "report",
     "run": "run",
     "search": "search",
     "setup": "setup",

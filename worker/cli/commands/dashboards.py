@@ -10,14 +10,14 @@ from worker.cli.options import examples, implemented_by, option
 
 
 @click.group(
-    short_help="Import panels and dashboards into OpenSearch Dashboards.",
+    short_help="Import boards into OpenSearch Dashboards.",
     epilog=examples("trailsink dashboards install --url http://dashboards.example.com:5601"),
 )
 def dashboards() -> None:
-    """Import an index pattern, panels and dashboards into OpenSearch Dashboards.
+    """Import index patterns, panels and three boards into OpenSearch Dashboards.
 
-    One gives an overview of the events, the other shows how late they arrive. Both are for the indices
-    TRAILSINK_INDEX_PREFIX-*.
+    Overview shows what needs a look, investigate all of one caller, address or resource, and pipeline what was indexed
+    when. They are for the indices TRAILSINK_INDEX_PREFIX-*.
     """
 
 
@@ -45,10 +45,10 @@ def dashboards() -> None:
 )
 @implemented_by("worker.cli.dashboards:install_dashboards")
 def install_dashboards() -> None:
-    """Import index pattern, panels and dashboards into a running OpenSearch Dashboards.
+    """Import index patterns, panels and boards into a running OpenSearch Dashboards, and print where they are.
 
     Signs in as for the cluster (TRAILSINK_OPENSEARCH_AUTH). Running it again replaces what an earlier run created, and
-    nothing else. For the indices TRAILSINK_INDEX_PREFIX-*.
+    nothing else: formats, filters and scripted fields of the index patterns stay.
     """
 
 
@@ -58,7 +58,7 @@ def install_dashboards() -> None:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
 @implemented_by("worker.cli.dashboards:export")
 def export() -> None:
-    """Write index pattern, panels and dashboards to FILE, for an import by hand; - is standard output.
+    """Write index patterns, panels and boards to FILE, for an import by hand; - is standard output.
 
     In Dashboards: Management, Saved objects, Import. An existing FILE is overwritten.
     """
