@@ -74,9 +74,11 @@ NEEDS = (
         "setup",
         {},
         _role_permissions(installer_role(retention=True)),
-        "Without `--retention-days`, the two permissions of `ism` are not needed. `--loader-role` also needs the"
-        " security API. The plugin opens it to the roles that `plugins.security.restapi.roles_enabled` names, on a"
-        " managed domain to its master user. Anyone with it can grant themselves any permission.",
+        "Without `--retention-days`, the two permissions of `ism` are not needed. With"
+        " `indices:admin/index_template/simulate`, `setup` can try the template before it puts it."
+        " `--loader-role` also needs the security API. The plugin opens it to the roles that"
+        " `plugins.security.restapi.roles_enabled` names, on a managed domain to its master user. Anyone with it can"
+        " grant themselves any permission.",
     ),
     Need(
         "doctor",

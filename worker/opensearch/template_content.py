@@ -50,6 +50,12 @@ def differing_fields(
     return names
 
 
+def fields_of(template: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a template's body."""
+    fields: dict[str, Any] = template["template"]["mappings"]["properties"]
+    return fields
+
+
 def missing_fields(expected: Mapping[str, Any], actual: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the part of a mapping that an index lacks, as the body of a request that adds it."""
     missing: dict[str, Any] = {}
@@ -67,9 +73,15 @@ def changed_parts(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> lis
     ours, theirs = _mappings(expected), _mappings(actual)
     fields = differing_fields(ours.get("properties", {}), theirs.get("properties"))
     roots = [name for name in ("dynamic", "enabled") if _root(ours, name) != _root(theirs, name)]
+    roots += ["dynamic_properties"] if differing_paths(ours, theirs) else []
     required = {name: value for name, value in _settings(expected).items() if name not in _OWN_CHOICE}
     settings = sorted(required.items() - _settings(actual).items())
     return [*fields, *roots, *(name for name, _ in settings)]
+
+
+def differing_paths(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    """Return whether the paths below free-form members are indexed otherwise."""
+    return bool((ours.get("dynamic_properties") or {}) != (theirs.get("dynamic_properties") or {}))
 
 
 def with_additions(body: dict[str, Any], existing: Mapping[str, Any]) -> dict[str, Any]:
