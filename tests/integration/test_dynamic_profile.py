@@ -64,6 +64,22 @@ def test_a_value_that_cannot_be_indexed_costs_no_other_value(bench: Bench) -> No
     assert bench.letters() == []
 
 
+def test_a_member_named_as_a_sub_field_hides_no_later_event(bench: Bench) -> None:
+    """With a known name, one request could make the index refuse the parameter of all later ones."""
+    set_up(bench)
+    forged = event(requestParameters={"bucketName.~": "x", "key": {"~": "y"}})
+    bench.put("AWSLogs/0.json.gz", log_file(forged))
+    assert trailsink("run", "--until-idle", "--timeout", "60").returncode == 0
+    later = event(requestParameters={"bucketName": "b", "key": "k"})
+    bench.put("AWSLogs/1.json.gz", log_file(later))
+
+    assert trailsink("run", "--until-idle", "--timeout", "60").returncode == 0
+
+    assert all("degraded" not in document["_source"]["trailsink"] for document in bench.documents().values())
+    assert count(bench, {"term": {"_field_names": "requestParameters.key"}}) == 2
+    assert count(bench, {"term": {"requestParameters.bucketName": "b"}}) == 1
+
+
 def test_an_event_with_more_paths_than_an_index_takes_is_degraded(bench: Bench) -> None:
     """A day with very many different paths must cost events their parameters at most."""
     set_up(bench)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,8 @@ if TYPE_CHECKING:
 # A copy of every value below a free-form root, for searches that name only the root, or no field at all.
 VALUES = "trailsink.values"
 
-# The sub-field of each path that makes `_field_names` know it and the objects above it. Nobody's member has that name.
+# The sub-field of each path that makes `_field_names` know it and the objects above it. `setup` gives it a random name:
+# a member of that name, in an event that is indexed first, would make the index refuse all later ones with the path.
 _PATH = "~"
 
 # Each path makes two fields in Lucene, and the default of 10,000 is meant for as many paths. A document with a path
@@ -90,6 +92,26 @@ def sample(feature: Feature) -> dict[str, Any]:
         case Feature.CODEC:
             settings["index.codec"] = "best_compression"
     return {"template": {"settings": settings, "mappings": mappings}}
+
+
+def hide_path_field(template: dict[str, Any], existing: Mapping[str, Any]) -> None:
+    """Give the sub-field of each path a name that nobody can guess: that of the existing template, or a new one."""
+    fields = template["template"]["mappings"].get("dynamic_properties", {})
+    name = next(iter(_path_names(existing)), f"{_PATH}{secrets.token_hex(4)}")
+    for field in fields.values():
+        field["fields"] = {name: field["fields"][_PATH]}
+
+
+def path_fields(mappings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how paths below free-form members are indexed, whatever the name of their sub-field."""
+    fields = mappings.get("dynamic_properties") or {}
+    return {path: field | {"fields": list(field.get("fields", {}).values())} for path, field in fields.items()}
+
+
+def _path_names(template: Mapping[str, Any]) -> Iterator[str]:
+    mappings = template.get("template", {}).get("mappings") or {}
+    for field in (mappings.get("dynamic_properties") or {}).values():
+        yield from field.get("fields") or ()
 
 
 def free_form_roots(properties: Mapping[str, Any]) -> list[str]:

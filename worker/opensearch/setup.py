@@ -20,6 +20,7 @@ from worker.opensearch.index_upgrade import add_missing_fields
 from worker.opensearch.ledger_setup import LedgerOptions, install_ledger
 from worker.opensearch.mapping_choice import MappingChoice, choose_mapping, own_meta
 from worker.opensearch.partition import check_partition, other_partition
+from worker.opensearch.profiles import hide_path_field
 from worker.opensearch.retention import NOT_CONFIGURED, PolicyChange, attach_policy, put_policy, remove_policy
 from worker.opensearch.schema import VERSION, index_policy, index_template, name_of
 from worker.opensearch.server import SERVERLESS, find_server
@@ -189,6 +190,7 @@ def _template_body(options: SetupOptions, choice: MappingChoice, others: dict[st
     existing = others.get(name, {})
     replicas = _number(existing, "number_of_replicas") if options.replicas is None else options.replicas
     body = index_template(options.prefix, choice.profile, without=choice.without, replicas=replicas)
+    hide_path_field(body, existing)
     shards = _number(existing, "number_of_shards") if options.shards is None else options.shards
     if shards is not None:
         body["template"]["settings"]["number_of_shards"] = shards

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from worker.opensearch.profiles import path_fields
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -73,15 +75,10 @@ def changed_parts(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> lis
     ours, theirs = _mappings(expected), _mappings(actual)
     fields = differing_fields(ours.get("properties", {}), theirs.get("properties"))
     roots = [name for name in ("dynamic", "enabled") if _root(ours, name) != _root(theirs, name)]
-    roots += ["dynamic_properties"] if differing_paths(ours, theirs) else []
+    roots += ["dynamic_properties"] if path_fields(ours) != path_fields(theirs) else []
     required = {name: value for name, value in _settings(expected).items() if name not in _OWN_CHOICE}
     settings = sorted(required.items() - _settings(actual).items())
     return [*fields, *roots, *(name for name, _ in settings)]
-
-
-def differing_paths(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
-    """Return whether the paths below free-form members are indexed otherwise."""
-    return bool((ours.get("dynamic_properties") or {}) != (theirs.get("dynamic_properties") or {}))
 
 
 def with_additions(body: dict[str, Any], existing: Mapping[str, Any]) -> dict[str, Any]:

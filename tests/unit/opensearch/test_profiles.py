@@ -7,7 +7,16 @@ from typing import Any
 import pytest
 
 from tests.support.refusing_server import used
-from worker.opensearch.profiles import Feature, Profile, left_out, profile_of, root_of_values, sample, values_field
+from worker.opensearch.profiles import (
+    Feature,
+    Profile,
+    hide_path_field,
+    left_out,
+    profile_of,
+    root_of_values,
+    sample,
+    values_field,
+)
 from worker.opensearch.schema import index_profile, index_template
 from worker.opensearch.template_content import changed_parts
 from worker.pipeline.searchable import FREE_FORM_ROOTS
@@ -111,3 +120,33 @@ def test_a_field_of_values_belongs_to_its_root() -> None:
     """Warnings name what people know."""
     assert root_of_values(values_field("requestParameters")) == "requestParameters"
     assert root_of_values("eventName") == "eventName"
+
+
+def test_the_sub_field_of_paths_has_a_name_that_nobody_can_guess() -> None:
+    """A caller could put a parameter of that name first, and the index would refuse what comes later."""
+    names = set()
+    for _ in range(2):
+        template = index_template("x", Profile.DYNAMIC)
+        hide_path_field(template, {})
+        (name,) = {
+            name
+            for field in template["template"]["mappings"]["dynamic_properties"].values()
+            for name in field["fields"]
+        }
+        names.add(name)
+        again = index_template("x", Profile.DYNAMIC)
+        hide_path_field(again, template)
+
+        assert again == template
+        assert changed_parts(index_template("x", Profile.DYNAMIC), template) == []
+
+    assert len(names) == 2
+    assert all(len(name) > 8 for name in names)
+
+
+def test_a_template_without_such_a_field_needs_no_name() -> None:
+    """The other profiles have none."""
+    template = index_template("x", Profile.FLAT)
+    hide_path_field(template, index_template("x", Profile.DYNAMIC))
+
+    assert template == index_template("x", Profile.FLAT)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from opensearchpy.exceptions import ConnectionError as NoConnection
 
 from tests.support.opensearch_server import connected, disconnected
 from tests.support.refusing_server import RefusingServer
-from worker.opensearch.errors import NoConnection
 from worker.opensearch.profiles import Feature, sample
 from worker.opensearch.template_trial import TemplateTrial, TrialResult, innermost_reason
 
