@@ -31,6 +31,9 @@ from worker.cli.scheduled_handler import detect_handler
 from worker.detect.rule_files import read_rules
 from worker.errors import SetupError
 from worker.opensearch.field_kinds import read_field_kinds
+from worker.opensearch.profiles import Profile
+from worker.opensearch.server import version_number
+from worker.opensearch.setup import SetupOptions, install
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -103,8 +106,13 @@ def _clean(bench: Bench) -> Any:
     bench.opensearch.indices.delete(index=f"trailsink-*-{bench.prefix}", ignore_unavailable=True)
 
 
-def test_rules_find_what_an_evaluation_of_the_records_finds(bench: Bench, tmp_path: Path) -> None:
+@pytest.mark.parametrize("profile", ["flat", "dynamic"])
+def test_rules_find_what_an_evaluation_of_the_records_finds(bench: Bench, tmp_path: Path, profile: str) -> None:
     """For each modifier and kind of field, on real records and on made ones in any letter case."""
+    if profile == "dynamic":
+        if version_number(VERSION) < (3, 7):
+            pytest.skip("the profile dynamic needs OpenSearch 3.7")
+        list(install(bench.opensearch, SetupOptions(bench.prefix, replicas=0, profile=Profile.DYNAMIC)))
     real = list({record["eventID"]: record for record in real_records()}.values())
     made = made_records()
     index(bench, [*real, *made])

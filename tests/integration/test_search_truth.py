@@ -37,8 +37,10 @@ from tests.support.search_truth import Clauses, Record, flatten, texts
 from worker.errors import SetupError
 from worker.opensearch.counts import EventCounts
 from worker.opensearch.field_kinds import read_field_kinds
+from worker.opensearch.profiles import Profile
 from worker.opensearch.query import translate
 from worker.opensearch.search import Search, SearchSession
+from worker.opensearch.server import version_number
 from worker.opensearch.setup import SetupOptions, install
 from worker.settings import load_settings
 
@@ -50,9 +52,12 @@ if TYPE_CHECKING:
 
 QUERIES = int(os.environ.get("TRAILSINK_TEST_QUERIES", "300"))
 SEED = 23
+VERSION = os.environ.get("TRAILSINK_TEST_OPENSEARCH_VERSION", DEFAULT_VERSION)
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "searching.md"
-ROW = re.compile(r"\| [^|]+ \| `(?P<query>[^`]+)` \| \**(?P<old>yes|no)\** \| \**(?P<new>yes|no)\** \|")
+ROW = re.compile(
+    r"\| [^|]+ \| `(?P<query>[^`]+)` \| \**(?P<old>yes|no)\** \| \**(?P<new>yes|no)\** \| \**(?P<dynamic>yes|no)\** \|"
+)
 
 TRUTH: dict[str, Predicate] = {
     "eventName:DeleteTrail": equal("eventName", "DeleteTrail"),
@@ -69,8 +74,10 @@ TRUTH: dict[str, Predicate] = {
     'requestParameters:"0.0.0.0/0"': anywhere("requestParameters", "0.0.0.0/0"),
     "requestParameters:/.*red-team.*/": anywhere("requestParameters", "*red-team*"),
     "requestParameters:*red-team*": anywhere("requestParameters", "*red-team*"),
+    "trailsink.values.requestParameters:*red-team*": anywhere("requestParameters", "*red-team*"),
     "_exists_:requestParameters.bucketName": exists("requestParameters.bucketName"),
     "_exists_:responseElements.credentials": exists("responseElements.credentials"),
+    "_field_names:responseElements.credentials": exists("responseElements.credentials"),
     "requestParameters.maxResults:1000": equal("requestParameters.maxResults", "1000"),
     "requestParameters.maxResults:[50 TO 100]": number(
         "requestParameters.maxResults", lambda value: 50 <= value <= 100
@@ -84,6 +91,7 @@ class Trail:
 
     opensearch: OpenSearch
     prefix: str
+    profile: str
     records: dict[str, Record]
 
     def ask(self, query: dict[str, Any]) -> list[str]:
@@ -97,24 +105,49 @@ class Trail:
         return sorted(id_ for id_, record in self.records.items() if holds(record))
 
 
-@pytest.fixture(scope="module")
-def trail(stack: Stack) -> Iterator[Trail]:
-    """Real files and some rare events, loaded once for all tests of this module."""
+@pytest.fixture(scope="module", params=["flat", "dynamic", "mixed"])
+def trail(stack: Stack, request: pytest.FixtureRequest) -> Iterator[Trail]:
+    """Real files and some rare events, loaded once for all tests of this module.
+
+    In each profile that the server has, and half of them in either: an index of a day, and later one of a month.
+    """
+    if request.param != "flat" and not has_dynamic_properties():
+        pytest.skip("the profile dynamic needs OpenSearch 3.7")
     stack.reset()
     prefix, rare = f"t{uuid.uuid4().hex[:8]}", rare_events()
+    files = {**real_files(), "AWSLogs/rare.json.gz": log_file(*rare)}
+    early = dict.fromkeys(sorted(files)[::2] if request.param == "mixed" else ())
     with pytest.MonkeyPatch.context() as patch:
         for name, value in (stack.environment | {"TRAILSINK_INDEX_PREFIX": prefix}).items():
             patch.setenv(name, value)
-        settings, s3 = load_settings(), boto3.client("s3")
-        client = OpenSearch([settings.opensearch_url], timeout=60)
-        list(install(client, SetupOptions(prefix, replicas=0)))
-        for key, body in {**real_files(), "AWSLogs/rare.json.gz": log_file(*rare)}.items():
-            s3.put_object(Bucket=settings.bucket, Key=key, Body=body)
-        assert trailsink("run", "--until-idle", "--timeout", "150").returncode == 0
+        client = OpenSearch([load_settings().opensearch_url], timeout=60)
+        if early:
+            list(install(client, SetupOptions(prefix, replicas=0, profile=Profile.FLAT)))
+            load({key: files.pop(key) for key in early})
+            patch.setenv("TRAILSINK_INDEX_PARTITION", "month")
+        profile = Profile.FLAT if request.param == "flat" else Profile.DYNAMIC
+        partition = load_settings().index_partition
+        list(install(client, SetupOptions(prefix, replicas=0, profile=profile, partition=partition, force=True)))
+        load(files)
     client.indices.refresh(index=f"{prefix}-*")
-    yield Trail(client, prefix, {record["eventID"]: flatten(record) for record in (*real_records(), *rare)})
+    yield Trail(
+        client, prefix, request.param, {record["eventID"]: flatten(record) for record in (*real_records(), *rare)}
+    )
     client.indices.delete(index=f"{prefix}-*", ignore_unavailable=True)
     client.indices.delete_index_template(name=f"trailsink-{prefix}", params={"ignore": 404})
+
+
+def load(files: dict[str, bytes]) -> None:
+    """Put files into the bucket, and load them."""
+    bucket, s3 = load_settings().bucket, boto3.client("s3")
+    for key, body in files.items():
+        s3.put_object(Bucket=bucket, Key=key, Body=body)
+    assert trailsink("run", "--until-idle", "--timeout", "150").returncode == 0
+
+
+def has_dynamic_properties() -> bool:
+    """Whether the node of this run is of a version that has the profile."""
+    return version_number(VERSION) >= (3, 7)
 
 
 @pytest.mark.timeout(120 + QUERIES)
@@ -123,7 +156,7 @@ def test_a_search_finds_what_a_scan_of_the_records_finds(trail: Trail) -> None:
     chance = Random(SEED)
     clauses = [Clauses(list(trail.records.values()), chance, ignore_case=ignored) for ignored in (False, True)]
     kinds = read_field_kinds(trail.opensearch, trail.prefix)
-    for turn in range(QUERIES):
+    for turn in range(QUERIES if trail.profile == "flat" else QUERIES // 3):
         ignore_case = turn % 3 == 0
         query, predicate = clauses[ignore_case].query()
         expected = trail.scan(predicate)
@@ -183,13 +216,28 @@ def test_the_parameters_that_people_group_by_can_be_grouped_by_the_server(trail:
 
 def test_the_document_says_what_a_query_string_finds(trail: Trail) -> None:
     """An analyst who types what it says is right. Where it says no, a server has not become right meanwhile."""
-    version = os.environ.get("TRAILSINK_TEST_OPENSEARCH_VERSION", DEFAULT_VERSION)
+    if trail.profile == "mixed":
+        pytest.skip("the document has no column for indices of both profiles")
+    column = "dynamic" if trail.profile == "dynamic" else "old" if VERSION.startswith("2.") else "new"
     rows = [match.groupdict() for match in ROW.finditer(DOCUMENT.read_text(encoding="utf-8"))]
-    expected = {row["query"]: row["old" if version.startswith("2.") else "new"] for row in rows}
     answers = {}
     for query, holds in TRUTH.items():
         truth = trail.scan(holds)
         answers[query] = "yes" if trail.ask({"query_string": {"query": query}}) == truth else "no"
         assert truth, query
 
-    assert answers == expected
+    assert answers == {row["query"]: row[column] for row in rows}
+
+
+def test_the_dynamic_profile_lets_the_server_group_by_any_path(trail: Trail) -> None:
+    """Panels have nothing but the server's own aggregations."""
+    if trail.profile != "dynamic":
+        pytest.skip("a flat_object cannot be grouped by")
+    for path in ("requestParameters.bucketName", "responseElements.ConsoleLogin", "requestParameters.maxResults"):
+        groups = {"groups": {"terms": {"field": path, "size": 10_000}}}
+        answer: Any = trail.opensearch.search(index=f"{trail.prefix}-*", body={"size": 0, "aggs": groups})
+        found = {bucket["key"]: bucket["doc_count"] for bucket in answer["aggregations"]["groups"]["buckets"]}
+        expected = Counter(text for record in trail.records.values() for text in dict.fromkeys(texts(record, path)))
+
+        assert found == expected, path
+        assert expected, path

@@ -12,6 +12,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from worker.boards.panels import Pattern
+from worker.opensearch.profiles import Profile
 from worker.opensearch.schema import index_template, ledger_template
 from worker.pipeline.ledger import ledger_pattern
 
@@ -86,7 +87,8 @@ def event_fields(prefix: str, *, compatible: bool = False) -> list[Field]:
     A `flat_object` is one field to the server, whose values Dashboards shows as a block that nobody can click. Its most
     frequent leaves are declared instead: the server can search them, and cannot group by them.
     """
-    mapped = list(_fields(index_template(prefix, compatible=compatible)["template"]["mappings"]["properties"]))
+    profile = Profile.COMPATIBILITY if compatible else Profile.FLAT
+    mapped = list(_fields(index_template(prefix, profile)["template"]["mappings"]["properties"]))
     leaves = leaf_names()
     roots = {name.partition(".")[0] for name in leaves}
     declared = [_field(name, "keyword", searchable=not compatible, aggregatable=False) for name in leaves]

@@ -10,7 +10,7 @@ from worker.aws.bucket_notifications import OwnNotification, conflicts
 from worker.cli.output import print_line
 from worker.errors import SetupError
 from worker.opensearch.errors import describe_error
-from worker.opensearch.setup import find_server
+from worker.opensearch.server import find_server
 from worker.settings import load_settings
 from worker.wiring import make_client
 

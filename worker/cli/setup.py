@@ -10,6 +10,7 @@ import click
 from worker.cli.output import confirm, print_line
 from worker.errors import SetupError
 from worker.humanize import pluralize
+from worker.opensearch.profiles import Profile
 from worker.opensearch.retention import index_ages
 from worker.opensearch.roles import AccessFor, grant_access
 from worker.opensearch.setup import SetupOptions, install
@@ -29,6 +30,7 @@ def setup(  # noqa: PLR0913 - one per option
     read_only_after: int | None,
     replicas: int | None,
     shards: int | None,
+    profile: str | None,
     loader_role: str | None,
     verify_role: str | None,
     detect_role: str | None,
@@ -62,6 +64,7 @@ def setup(  # noqa: PLR0913 - one per option
         shards=shards,
         force=force,
         existing=existing,
+        profile=Profile(profile) if profile else None,
     )
     address = settings.required("opensearch_url")
     print_line(f"Connecting to {address} (for up to {settings.request_seconds:.0f} s) ...", err=True)

@@ -82,8 +82,9 @@ NEEDS = (
         "setup",
         {},
         lambda _: installer_role(retention=True),
-        "Without `--retention-days`, the two permissions of `ism` are not needed. `--loader-role` also needs the"
-        " security API. The plugin opens it to the roles that `plugins.security.restapi.roles_enabled` names, on a"
+        "Without `--retention-days`, the two permissions of `ism` are not needed. With"
+        " `indices:admin/index_template/simulate`, `setup` can try the template before it puts it. `--loader-role`,"
+        " `--verify-role` and `--detect-role` also need the security API. The plugin opens it to the roles that `plugins.security.restapi.roles_enabled` names, on a"
         " managed domain to its master user. Anyone with it can grant themselves any permission.",
     ),
     Need(
@@ -184,7 +185,9 @@ NEEDS = (
         "verify",
         {"bucket": _READ_OBJECTS, "`*`": ("cloudtrail:ListPublicKeys",), **_TRAIL_KEY},
         _role(_SEARCH, "indices:data/read/mget", ledger=(_SEARCH, "indices:data/read/get")),
-        "Digests are read without the trail's key. `--load` also needs what `run` needs of the cluster. With `--local`"
+        "Digests are read without the trail's key. The verdict is recorded with `indices:data/write/bulk`,"
+        " `indices:admin/create` and `indices:data/write/index` on `trailsink-verdicts-{prefix}`."
+        " `--load` also needs what `run` needs of the cluster. With `--local`"
         " nothing is needed.",
     ),
     Need(

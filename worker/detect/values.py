@@ -120,7 +120,9 @@ class SigmaValues:
         return self._text(f"{field}.keyword", value)
 
     def _free_form(self, field: str, value: SigmaType) -> Clause:
-        return self._text(field, value, below=not self._kinds.is_free_form_root(field))
+        if not self._kinds.is_free_form_root(field):
+            return self._text(field, value, below=True)
+        return any_of([self._text(name, value) for name in self._kinds.searched(field)])
 
     def _any_member(self, field: str, value: SigmaType) -> Clause:
         """Compare with each text below an object: rules written for tools that keep an object as text mean that."""

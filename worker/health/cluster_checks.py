@@ -24,7 +24,7 @@ from worker.health.snapshot import Unobserved
 from worker.health.template_rules import judge_retention, judge_template
 from worker.opensearch.errors import is_redirect, speaks_no_tls
 from worker.opensearch.schema import CHANGED_SINCE, generation_of
-from worker.opensearch.template_content import differing_fields, missing_core_fields
+from worker.opensearch.template_content import differing_fields, fields_of, missing_core_fields
 from worker.pipeline.limits import Partition
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class ClusterChecks:
             return
         response: Any = self.facts.client.indices.get_mapping(index=index)
         mappings = response[index]["mappings"]
-        expected, actual = self.facts.expected_fields, mappings.get("properties")
+        expected, actual = fields_of(self.facts.expected_template(mappings)), mappings.get("properties")
         older = CHANGED_SINCE.get(generation_of(mappings), frozenset())
         differing = [*differing_fields(expected, actual, ignore_missing=True), *missing_core_fields(actual)]
         changed = [name for name in differing if name not in older]

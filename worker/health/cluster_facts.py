@@ -20,12 +20,13 @@ from worker.health.snapshot import (
     Unobserved,
     Unreachable,
 )
-from worker.opensearch.schema import POLICIES, VERSION, index_policy, index_template, name_of
-from worker.opensearch.setup import SERVERLESS, Server, find_server
+from worker.opensearch.mapping_choice import expected_template
+from worker.opensearch.schema import POLICIES, VERSION, index_policy, name_of
+from worker.opensearch.server import SERVERLESS, Server, find_server
 from worker.opensearch.template_content import changed_parts, shadowing_template
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from opensearchpy import OpenSearch
 
@@ -132,18 +133,21 @@ class ClusterFacts:
         """Read which mapping the server needs."""
         return SERVERLESS if self._settings.is_serverless else find_server(self.client)
 
-    @property
-    def expected_fields(self) -> dict[str, Any]:
-        """The fields as this trailsink maps them on this server; raises NotObservedError."""
-        body = index_template(self._prefix, compatible=require(self.server).compatible)
-        fields: dict[str, Any] = body["template"]["mappings"]["properties"]
-        return fields
+    def expected_template(self, mappings: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Return the index template for this server, in the profile of the one there, or of an index's mappings."""
+        templates = {} if isinstance(self.all_templates, Unobserved) else self.all_templates
+        return expected_template(self._prefix, require(self.server), templates, mappings)
+
+    @fact
+    def all_templates(self) -> dict[str, dict[str, Any]]:
+        """Read all index templates by name."""
+        response: Any = self.client.indices.get_index_template(params={"ignore": HTTPStatus.NOT_FOUND})
+        return {entry["name"]: entry["index_template"] for entry in response.get("index_templates", [])}
 
     @fact
     def template(self) -> TemplateState:
         """Read the index template of the prefix."""
-        response: Any = self.client.indices.get_index_template(params={"ignore": HTTPStatus.NOT_FOUND})
-        templates = {entry["name"]: entry["index_template"] for entry in response.get("index_templates", [])}
+        templates = require(self.all_templates)
         name = name_of(self._prefix)
         template = templates.get(name, {})
         meta = template.get("_meta") or {}
@@ -151,8 +155,7 @@ class ClusterFacts:
         version = int(meta.get("version") or 0) if is_own else None
         changed: list[str] = []
         if version == VERSION:
-            expected = index_template(self._prefix, compatible=require(self.server).compatible)
-            changed = changed_parts(expected, template)
+            changed = changed_parts(self.expected_template(), template)
         shadow = shadowing_template(templates, name, self._prefix, int(template.get("priority") or 0))
         return TemplateState(
             name,

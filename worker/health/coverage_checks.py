@@ -40,7 +40,7 @@ class CoverageChecks:
         body = {"size": _EVENTS, "sort": [newest], "query": {"range": {"trailsink.indexed_at": {"gte": "now-1d"}}}}
         response: Any = self._cluster.client.search(index=f"{self._prefix}-*", body=body)
         kinds = read_field_kinds(self._cluster.client, self._prefix)
-        if "flat_object" not in kinds.types.values():  # free-form members are stored only, as setup has said
+        if not kinds.has_free_form:  # free-form members are stored only, as setup has said
             return
         events = [hit["_source"] for hit in response["hits"]["hits"]]
         unknown = Counter(

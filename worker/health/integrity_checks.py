@@ -10,7 +10,7 @@ from worker.health.flow_rules import judge_writes
 from worker.health.observe import require
 from worker.health.rules import first_names
 from worker.opensearch.schema import CHANGED_SINCE, VERSION, generation_of
-from worker.opensearch.template_content import differing_fields, missing_core_fields
+from worker.opensearch.template_content import differing_fields, fields_of, missing_core_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -84,13 +84,13 @@ class IntegrityChecks:
         What is wrong with the index that was written last is the other check's to report.
         """
         response: Any = self._cluster.client.indices.get_mapping(index=self._pattern)
-        expected, last = self._cluster.expected_fields, require(self._indices.last_written)
-        altered = {
-            name: fields
-            for name, index in sorted(response.items(), reverse=True)
-            if (fields := altered_fields(expected, index.get("mappings", {})))
-            and not (name == last and differing_fields(expected, index["mappings"].get("properties")))
-        }
+        last, altered = require(self._indices.last_written), {}
+        for name, index in sorted(response.items(), reverse=True):
+            mappings = index.get("mappings", {})
+            expected = fields_of(self._cluster.expected_template(mappings))
+            fields = altered_fields(expected, mappings)
+            if fields and not (name == last and differing_fields(expected, mappings.get("properties"))):
+                altered[name] = fields
         if altered:
             evidence = first_names([f"{name} ({first_names(fields)})" for name, fields in altered.items()])
             fix = "delete these indices, and load their days again: trailsink backfill --missing"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from opensearchpy.exceptions import TransportError
 
+from worker.opensearch.profiles import VALUES, root_of_values, values_field
 from worker.opensearch.schema import index_template
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ class Kind(Enum):
     IP = auto()
     BOOLEAN = auto()
     NUMBER = auto()
-    FREE_FORM = auto()  # the root of a flat_object, or a path in one
+    FREE_FORM = auto()  # the root of a free-form member, or a path in one
     OBJECT = auto()
     STORED = auto()  # below an object that is mapped, but not mapped itself
     UNKNOWN = auto()
@@ -41,9 +42,11 @@ _KINDS = {
     "ip": Kind.IP,
     "boolean": Kind.BOOLEAN,
     "flat_object": Kind.FREE_FORM,
+    "dynamic_properties": Kind.FREE_FORM,  # our name for an object in which each path is a keyword
     **dict.fromkeys(("object", "nested"), Kind.OBJECT),
 }
 
+_FREE_FORM = frozenset(("flat_object", "dynamic_properties"))
 _BARE = (Kind.KEYWORD, Kind.TEXT, Kind.FREE_FORM)
 
 
@@ -59,13 +62,35 @@ class FieldKinds:
         if type_ := self.types.get(path):
             return _KINDS.get(type_, Kind.STORED)
         parents = [self.types[parent] for parent in _parents(path) if parent in self.types]
-        if "flat_object" in parents:
+        if not _FREE_FORM.isdisjoint(parents):
             return Kind.FREE_FORM
         return Kind.STORED if parents else Kind.UNKNOWN
 
+    @property
+    def has_free_form(self) -> bool:
+        """Whether any free-form member can be searched."""
+        return not _FREE_FORM.isdisjoint(self.types.values())
+
     def is_free_form_root(self, path: str) -> bool:
-        """Return whether a path is that of a flat_object itself."""
-        return self.types.get(path) == "flat_object"
+        """Return whether a path is that of a free-form member itself."""
+        return self.types.get(path) in _FREE_FORM
+
+    def has_keyword_paths(self, path: str) -> bool:
+        """Return whether an index has each path of a free-form member as a keyword of its own."""
+        return values_field(path.partition(".")[0]) in self.types
+
+    def is_flat(self, path: str) -> bool:
+        """Return whether an index has a free-form member as a flat_object."""
+        return self.types.get(path.partition(".")[0]) == "flat_object"
+
+    def searched(self, path: str) -> list[str]:
+        """Return the fields that hold the values of a path: of a free-form root, one for each form it has."""
+        if not self.is_free_form_root(path):
+            return [path]
+        return [
+            *([path] if self.is_flat(path) else []),
+            *([values_field(path)] if self.has_keyword_paths(path) else []),
+        ]
 
     def leaves(self, path: str) -> list[str]:
         """Return the fields below an object that have values of their own."""
@@ -90,6 +115,8 @@ def read_field_kinds(client: OpenSearch, prefix: str) -> FieldKinds:
     there is no index yet, the index template answers.
     """
     own = dict(_template_types(index_template(prefix)["template"]["mappings"]["properties"]))
+    # A field that no index has finds nothing, so asking for both forms of free-form members is always right.
+    own |= {values_field(name): "keyword" for name in own if own[name] in _FREE_FORM}
     bare = tuple(
         name for name, type_ in own.items() if _KINDS.get(type_) in _BARE and not name.startswith("trailsink.")
     )
@@ -102,6 +129,10 @@ def read_field_kinds(client: OpenSearch, prefix: str) -> FieldKinds:
     if "@timestamp" not in reported:
         return FieldKinds(own, bare)
     types = {name: _one_type(list(by_type)) for name, by_type in reported.items() if not name.startswith("_")}
+    # The server does not report a root without fields of its own, nor the paths in it.
+    for name in [name for name in types if name.startswith(f"{VALUES}.")]:
+        root = root_of_values(name)
+        types[root] = "flat_object" if types.get(root) == "flat_object" else "dynamic_properties"
     searched = {name for name, type_ in types.items() if _KINDS.get(type_) in _BARE}
     return FieldKinds(types, tuple(name for name in bare if name in searched))
 

@@ -5,22 +5,32 @@ docs.opensearch.org/latest/api-reference/index-apis/put-mapping/
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from worker.opensearch.profiles import profile_of
 from worker.opensearch.template_content import differing_fields, missing_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from opensearchpy import OpenSearch
 
+    Fields = dict[str, Any]
 
-def add_missing_fields(client: OpenSearch, prefix: str, fields: dict[str, Any]) -> Iterator[str]:
-    """Add the fields that existing indices lack, and yield a line for what was done and what could not be."""
+
+def add_missing_fields(
+    client: OpenSearch, prefix: str, fields_for: Callable[[Mapping[str, Any]], Fields]
+) -> Iterator[str]:
+    """Add the fields that existing indices lack, and yield a line for what was done and what could not be.
+
+    `fields_for` returns the fields that an index with such mappings should have.
+    """
     response: Any = client.indices.get_mapping(index=f"{prefix}-*")
+    mappings = {name: index.get("mappings", {}) for name, index in sorted(response.items())}
     updated, other_types = [], []
-    for name, index in sorted(response.items()):
-        properties = index.get("mappings", {}).get("properties")
+    for name, current in mappings.items():
+        fields, properties = fields_for(current), current.get("properties")
         if differing_fields(fields, properties, ignore_missing=True):
             other_types.append(name)
         if missing := missing_fields(fields, properties):
@@ -33,3 +43,7 @@ def add_missing_fields(client: OpenSearch, prefix: str, fields: dict[str, Any]) 
         yield f"Mapping: all {len(response)} indices have the template's fields."
     if other_types:
         yield f"Fields of another type cannot be changed in {', '.join(other_types)}: load these days again."
+    profiles = Counter(str(profile_of(current.get("_meta") or {}) or "flat") for current in mappings.values())
+    if len(profiles) > 1:
+        shares = ", ".join(f"{count} {profile}" for profile, count in profiles.most_common())
+        yield f"Each index keeps its profile ({shares}); trailsink searches all of them."

@@ -149,8 +149,20 @@ class _Translator:
             return any_of([self._exists(name) for name in self._kinds.leaves(field)])
         if kind in (Kind.UNKNOWN, Kind.STORED):
             refuse_field(self._kinds, field)
-        if kind is Kind.FREE_FORM and not self._kinds.is_free_form_root(field):
-            # What `exists` finds below a flat_object changes with the server's version. A wildcard over the values of
-            # this path, and over the paths below it, finds the same on each.
-            return any_of([{"wildcard": {field: {"value": "*"}}}, {"wildcard": {f"{field}.*": {"value": "*"}}}])
-        return {"exists": {"field": field}}
+        if self._kinds.is_free_form_root(field):
+            return any_of([{"exists": {"field": name}} for name in self._kinds.searched(field)])
+        return self._path_exists(field) if kind is Kind.FREE_FORM else {"exists": {"field": field}}
+
+    def _path_exists(self, path: str) -> Clause:
+        """Return the clause for events with a value at a path of a free-form member, or below it.
+
+        What `exists` finds below a flat_object changes with the server's version. A wildcard over the values of this
+        path, and over the paths below it, finds the same on each. Where each path is a keyword, a sub-field of it puts
+        the names of the objects above it into `_field_names`.
+        """
+        clauses: list[Clause] = []
+        if self._kinds.is_flat(path):
+            clauses = [{"wildcard": {name: {"value": "*"}}} for name in (path, f"{path}.*")]
+        if self._kinds.has_keyword_paths(path):
+            clauses.append({"term": {"_field_names": {"value": path}}})
+        return any_of(clauses)

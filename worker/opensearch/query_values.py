@@ -49,7 +49,11 @@ class ValueTranslator:
         kind = Kind.KEYWORD if field in ("_id", "_index", "_ignored") else self._kinds.kind(field)
         if kind not in self._forms:
             refuse_field(self._kinds, field)
-        return self._forms[kind](node, field)
+        if not self._kinds.is_free_form_root(field):
+            return self._forms[kind](node, field)
+        if isinstance(node, tree.Range | tree.From | tree.To):
+            refuse(f"A range needs one member of {field}, as in {field}.maxResults:>=100")
+        return any_of([self._keyword(node, name) for name in self._kinds.searched(field)])
 
     def _keyword(self, node: tree.Item, field: str) -> Clause:
         match node:
@@ -113,10 +117,7 @@ class ValueTranslator:
 
     def _free_form(self, node: tree.Item, field: str) -> Clause:
         if not isinstance(node, tree.Range | tree.From | tree.To):
-            is_path = not self._kinds.is_free_form_root(field)
-            return self._path_in_any_case(node, field) if self._case and is_path else self._keyword(node, field)
-        if self._kinds.is_free_form_root(field):
-            refuse(f"A range needs one member of {field}, as in {field}.maxResults:>=100")
+            return self._path_in_any_case(node, field) if self._case else self._keyword(node, field)
         bounds = _bounds(node)
         if not all(re.fullmatch(r"\d{1,18}", bound) for bound in bounds.values()):
             refuse(f"A range of {field} compares whole numbers from 0 on, because its values are indexed as text")

@@ -6,7 +6,6 @@ docs.opensearch.org/latest/im-plugin/ism/policies/#ism-templates
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from hashlib import sha256
 from http import HTTPStatus
@@ -16,12 +15,15 @@ import msgspec
 from opensearchpy.exceptions import NotFoundError, OpenSearchException, TransportError
 
 from worker.errors import SetupError
-from worker.opensearch.errors import NOT_OPENSEARCH, classify_error, translate_errors
+from worker.opensearch.errors import classify_error, translate_errors
 from worker.opensearch.index_upgrade import add_missing_fields
 from worker.opensearch.ledger_setup import LedgerOptions, install_ledger
+from worker.opensearch.mapping_choice import MappingChoice, choose_mapping, own_meta
 from worker.opensearch.partition import check_partition, other_partition
+from worker.opensearch.profiles import hide_path_field
 from worker.opensearch.retention import NOT_CONFIGURED, PolicyChange, attach_policy, put_policy, remove_policy
 from worker.opensearch.schema import VERSION, index_policy, index_template, name_of
+from worker.opensearch.server import SERVERLESS, find_server
 from worker.opensearch.template_content import (
     changed_parts,
     shadowing_template,
@@ -34,26 +36,7 @@ if TYPE_CHECKING:
 
     from opensearchpy import OpenSearch
 
-# Before 2.18 a scalar in a flat_object could send a node into an endless loop
-# (github.com/opensearch-project/OpenSearch/issues/15985); 2.19 is the oldest that our tests run against.
-_MIN_VERSION = (2, 19)
-
-# A cluster can be configured to report itself as Elasticsearch 7.10. No OpenSearch has such a number yet.
-_ELASTICSEARCH_VERSION = (7, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """What a server reports about itself; `compatible` when it needs the compatibility mapping, and why."""
-
-    name: str
-    version: str
-    compatible: bool
-    why: str
-
-
-# A collection does not report what it is.
-SERVERLESS = Server("OpenSearch Serverless", "", True, "it is not known to support flat_object")
+    from worker.opensearch.profiles import Profile
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +60,7 @@ class SetupOptions:
     force: bool = False  # replace what others made, and say what
     shards: int | None = None  # primary shards of an index; without it, those of an existing template are kept
     existing: bool = False  # bring the indices that exist to the template and the policy
+    profile: Profile | None = None  # without it, that of an existing template is kept
 
     @property
     def policy(self) -> dict[str, Any] | None:
@@ -123,32 +107,19 @@ def install(client: OpenSearch, options: SetupOptions) -> Iterator[str]:
     with translate_errors():
         server = SERVERLESS if options.serverless else find_server(client)
         yield f"Found {server.name} {server.version}".rstrip() + "."
-        yield f"Mapping: {'compatibility' if server.compatible else 'full'}, because {server.why}."
+        others = templates(client)
+        choice = choose_mapping(client, options.prefix, server, own_meta(others, options.prefix), options.profile)
+        yield from choice.lines
         yield f"Retention: {_put_policy(client, options)}"
-        yield from _put_template(client, options, server)
+        yield from _put_template(client, options, choice, others)
         if options.ledger:
             ledger = LedgerOptions(options.prefix, options.ledger_days, options.replicas, options.serverless)
             remover = "TRAILSINK_LEDGER_RETENTION_DAYS=0" if options.leaves_ledger_policy else ""
             yield from install_ledger(client, ledger, remover=remover)
         if options.existing:
-            yield from add_missing_fields(client, options.prefix, expected_fields(options.prefix, server))
+            yield from add_missing_fields(client, options.prefix, choice.fields_for)
             if options.policy and not options.serverless:
                 yield from attach_policy(client, options.prefix)
-
-
-def find_server(client: OpenSearch) -> Server:
-    """Read what a server is, and choose the mapping that is safe on it."""
-    match client.info():
-        case {"version": {"number": str(number)} as version}:
-            pass
-        case _:
-            raise SetupError(f"The {NOT_OPENSEARCH}.")
-    if version.get("distribution") != "opensearch":
-        return Server("Elasticsearch or compatible", number, True, "flat_object needs OpenSearch")
-    parts = tuple(int(part) for part in re.findall(r"\d+", number)[:2])
-    if not _MIN_VERSION <= parts < _ELASTICSEARCH_VERSION:
-        return Server("OpenSearch", number, True, "flat_object is safe from OpenSearch 2.19 on")
-    return Server("OpenSearch", number, False, "OpenSearch 2.19 and newer index free-form fields as flat_object")
 
 
 def _put_policy(client: OpenSearch, options: SetupOptions) -> str:
@@ -168,13 +139,14 @@ def _put_policy(client: OpenSearch, options: SetupOptions) -> str:
     }[put_policy(client, name, options.policy)]
 
 
-def _put_template(client: OpenSearch, options: SetupOptions, server: Server) -> Iterator[str]:
+def _put_template(
+    client: OpenSearch, options: SetupOptions, choice: MappingChoice, others: dict[str, dict[str, Any]]
+) -> Iterator[str]:
     name = name_of(options.prefix)
-    others = templates(client)
     existing = others.get(name, {})
     meta = existing.get("_meta") or {}
     is_own = meta.get("owner") == "trailsink"
-    body = _template_body(options, server, others)
+    body = _template_body(options, choice, others)
     if existing and not is_own:
         if not options.force:
             raise SetupError(
@@ -212,12 +184,13 @@ def _describe_change(name: str, options: SetupOptions, meta: dict[str, Any], res
     return f"Index template {name} {what}; it applies to new indices."
 
 
-def _template_body(options: SetupOptions, server: Server, others: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _template_body(options: SetupOptions, choice: MappingChoice, others: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """Return the template to put; raises SetupError when another would win over it, unless options force ours."""
     name = name_of(options.prefix)
     existing = others.get(name, {})
     replicas = _number(existing, "number_of_replicas") if options.replicas is None else options.replicas
-    body = index_template(options.prefix, compatible=server.compatible, replicas=replicas)
+    body = index_template(options.prefix, choice.profile, without=choice.without, replicas=replicas)
+    hide_path_field(body, existing)
     shards = _number(existing, "number_of_shards") if options.shards is None else options.shards
     if shards is not None:
         body["template"]["settings"]["number_of_shards"] = shards
@@ -235,12 +208,6 @@ def _template_body(options: SetupOptions, server: Server, others: dict[str, dict
     if shadow:
         body["priority"] = shadow[1] + 1
     return body
-
-
-def expected_fields(prefix: str, server: Server) -> dict[str, Any]:
-    """Return the fields as this trailsink maps them on a server."""
-    fields: dict[str, Any] = index_template(prefix, compatible=server.compatible)["template"]["mappings"]["properties"]
-    return fields
 
 
 def _number(template: dict[str, Any], setting: str) -> int | None:

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
+from worker.opensearch.profiles import path_fields
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -50,6 +52,12 @@ def differing_fields(
     return names
 
 
+def fields_of(template: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a template's body."""
+    fields: dict[str, Any] = template["template"]["mappings"]["properties"]
+    return fields
+
+
 def missing_fields(expected: Mapping[str, Any], actual: Mapping[str, Any] | None) -> dict[str, Any]:
     """Return the part of a mapping that an index lacks, as the body of a request that adds it."""
     missing: dict[str, Any] = {}
@@ -67,6 +75,7 @@ def changed_parts(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> lis
     ours, theirs = _mappings(expected), _mappings(actual)
     fields = differing_fields(ours.get("properties", {}), theirs.get("properties"))
     roots = [name for name in ("dynamic", "enabled") if _root(ours, name) != _root(theirs, name)]
+    roots += ["dynamic_properties"] if path_fields(ours) != path_fields(theirs) else []
     required = {name: value for name, value in _settings(expected).items() if name not in _OWN_CHOICE}
     settings = sorted(required.items() - _settings(actual).items())
     return [*fields, *roots, *(name for name, _ in settings)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from worker.opensearch.profiles import root_of_values
 from worker.pipeline.searchable import EVERYTHING
 
 if TYPE_CHECKING:
@@ -14,18 +15,22 @@ if TYPE_CHECKING:
 
 UNSEARCHABLE = "trailsink.unsearchable"
 
+FIELD_NAMES = "_field_names"
+
 # The clauses of the DSL that we make, whose only member is the name of a field.
 _LEAVES = ("term", "terms", "wildcard", "regexp", "prefix", "match", "match_phrase", "range")
 
 
 def searched_fields(clause: Mapping[str, Any]) -> frozenset[str]:
     """Return the names of the fields that a clause compares with something."""
-    return frozenset(_fields(clause))
+    return frozenset(map(root_of_values, _fields(clause)))
 
 
 def _fields(clause: Mapping[str, Any]) -> Iterator[str]:
     for kind, content in clause.items():
-        if kind in _LEAVES:
+        if kind == "term" and FIELD_NAMES in content:  # the value is the name of a field
+            yield content[FIELD_NAMES]["value"]
+        elif kind in _LEAVES:
             yield from content
         elif kind == "exists":
             yield content["field"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from worker.opensearch.profiles import Profile
 from worker.opensearch.schema import index_template
 from worker.pipeline.documents import FIRST_EVENT, IndexNaming, Provenance, to_actions
 from worker.pipeline.limits import Partition
@@ -57,7 +58,10 @@ def only_the_time() -> Alternative:
 
 def alternatives() -> list[Alternative]:
     """Return all that people might use, the chosen one first, and what it is held against second."""
-    full, compatible = (index_template("bench", compatible=one, replicas=0)["template"] for one in (False, True))
+    full, compatible, dynamic = (
+        index_template("bench", profile, replicas=0)["template"]
+        for profile in (Profile.FLAT, Profile.COMPATIBILITY, Profile.DYNAMIC)
+    )
     chosen = Alternative(CHOSEN, spliced, full["mappings"], full["settings"])
     flattened = Alternative(FLATTENED, flattened_text, FLATTENED_MAPPINGS, FLATTENED_SETTINGS)
     flat = {"dynamic": False, "properties": _all_flat(full["mappings"]["properties"])}
@@ -79,7 +83,10 @@ def alternatives() -> list[Alternative]:
         ),
         replace(chosen, name="trailsink, no request fields", document=without_request),
         replace(chosen, name="trailsink, whole request copied", document=with_whole_request),
-        replace(chosen, name="dynamic properties", mappings=_dynamic(full["mappings"])),
+        profiled := Alternative("profile dynamic", spliced, dynamic["mappings"], dynamic["settings"]),
+        replace(profiled, name="profile dynamic, no inner objects", mappings=_but(profiled, "fields")),
+        replace(profiled, name="profile dynamic, nor values", mappings=_but(profiled, "fields", "copy_to")),
+        replace(profiled, name="profile dynamic, no columns", mappings=_but(profiled, "fields", doc_values=False)),
         replace(chosen, name="trailsink, refresh 1 s", refresh_seconds=1),
         replace(chosen, name="trailsink, refresh 30 s", refresh_seconds=30),
     ]
@@ -130,15 +137,14 @@ _ADDED = (
 )  # fmt: skip
 
 
-def _dynamic(mappings: dict[str, Any]) -> dict[str, Any]:
-    """Each path below a free-form object a keyword of its own, which does not grow the mapping: OpenSearch 3.7."""
-    roots = [name for name, field in mappings["properties"].items() if field.get("type") == "flat_object"]
-    keyword = {"type": "keyword", "ignore_above": 8191}
-    open_object = {"type": "object", "dynamic": True, "disable_objects": True}
-    return mappings | {
-        "dynamic_properties": {f"{name}.*": keyword for name in roots},
-        "properties": mappings["properties"] | dict.fromkeys(roots, open_object),
+def _but(profiled: Alternative, *without: str, **changes: Any) -> dict[str, Any]:
+    """The mapping of the dynamic profile with something left out of each path's field, or changed in it."""
+    fields = profiled.mappings["dynamic_properties"]
+    changed = {
+        path: {name: value for name, value in field.items() if name not in without} | changes
+        for path, field in fields.items()
     }
+    return profiled.mappings | {"dynamic_properties": changed}
 
 
 def _uri(file: int) -> str:

@@ -11,6 +11,7 @@ import pytest
 from tests.unit.health.fake_pipeline import INDEX, FakeCluster, FakeEvent, FakePipeline, make_stats
 from worker.health.findings import CheckStatus, Finding
 from worker.health.integrity_checks import altered_fields
+from worker.opensearch.profiles import Profile
 from worker.opensearch.schema import index_template
 
 STATS, MAPPINGS = "/cloudtrail-*/_stats/docs", "/cloudtrail-*/_mapping"
@@ -155,7 +156,7 @@ def test_an_index_of_generation_1_is_well() -> None:
 
 def test_the_compatibility_mapping_is_compared_with_itself() -> None:
     """On Serverless and old servers free-form fields are stored only, and that is as it should be."""
-    template = index_template("cloudtrail", compatible=True)["template"]["mappings"]
+    template = index_template("cloudtrail", Profile.COMPATIBILITY)["template"]["mappings"]
 
     assert altered_fields(template["properties"], template) == []
 

@@ -74,3 +74,29 @@ def test_the_leaves_of_an_object_are_its_fields_with_values() -> None:
     types = {"a": "object", "a.b": "object", "a.b.c": "keyword", "a.d": "flat_object", "a.d.": "flat_object"}
 
     assert FieldKinds(types, ()).leaves("a") == ["a.b.c", "a.d"]
+
+
+def test_the_forms_of_free_form_members_are_known_by_their_fields() -> None:
+    """The server reports neither the root nor the paths of the dynamic profile, but the field with all values."""
+    dynamic: dict[str, Any] = {"@timestamp": {"date": {}}, "trailsink.values.requestParameters": {"keyword": {}}}
+    mixed = dynamic | {"requestParameters": {"flat_object": {}, "object": {}}}
+
+    for fields, searched in (
+        (dynamic, ["trailsink.values.requestParameters"]),
+        (mixed, ["requestParameters", "trailsink.values.requestParameters"]),
+    ):
+        kinds = of_template(fields)
+        assert kinds.kind("requestParameters.a.b") is Kind.FREE_FORM
+        assert kinds.is_free_form_root("requestParameters")
+        assert kinds.has_free_form
+        assert kinds.has_keyword_paths("requestParameters.a")
+        assert kinds.is_flat("requestParameters.a") is ("requestParameters" in searched)
+        assert kinds.searched("requestParameters") == searched
+        assert kinds.searched("requestParameters.a") == ["requestParameters.a"]
+        assert kinds.kind("responseElements.a") is Kind.UNKNOWN
+        assert kinds.bare == ("requestParameters",)
+
+
+def test_a_role_that_may_not_read_fields_asks_for_both_forms() -> None:
+    """A field that no index has finds nothing, and one that was not asked for finds nothing, either."""
+    assert of_template(None).searched("responseElements") == ["responseElements", "trailsink.values.responseElements"]

@@ -21,7 +21,7 @@ def upgrade(**indices: dict[str, Any]) -> tuple[list[str], list[tuple[str, Any]]
         return 200, {"acknowledged": True}
 
     with connected(answer) as client:
-        return list(add_missing_fields(client, "trail", FIELDS)), written
+        return list(add_missing_fields(client, "trail", lambda _mappings: FIELDS)), written
 
 
 def test_a_field_that_is_new_is_added_to_all_days() -> None:
@@ -46,3 +46,19 @@ def test_a_second_run_changes_nothing() -> None:
 
     assert written == []
     assert lines == ["Mapping: all 1 indices have the template's fields."]
+
+
+def test_indices_of_several_profiles_keep_them() -> None:
+    """A profile is for new indices, and a search of all of them is what people do."""
+
+    def answer(_method: str, _path: str, _query: dict[str, list[str]], _body: Any) -> tuple[int, Any]:
+        profiles = {"trail-1": "flat", "trail-2": "dynamic", "trail-3": "dynamic"}
+        return 200, {
+            name: {"mappings": {"_meta": {"profile": profile}, "properties": FIELDS}}
+            for name, profile in profiles.items()
+        }
+
+    with connected(answer) as client:
+        lines = list(add_missing_fields(client, "trail", lambda _mappings: FIELDS))
+
+    assert lines[-1] == "Each index keeps its profile (2 dynamic, 1 flat); trailsink searches all of them."

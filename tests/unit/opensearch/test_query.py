@@ -209,3 +209,54 @@ def test_what_cannot_be_answered_is_refused_with_one_sentence(query: str, senten
 
     assert str(refusal.value).startswith(sentence)
     assert "\n" not in str(refusal.value)
+
+
+MIXED = FieldKinds(
+    {
+        "eventName": "keyword",
+        "requestParameters": "flat_object",
+        "trailsink.values.requestParameters": "keyword",
+        "responseElements": "dynamic_properties",
+        "trailsink.values.responseElements": "keyword",
+    },
+    bare=("eventName", "responseElements"),
+)
+REQUEST, RESPONSE = "trailsink.values.requestParameters", "trailsink.values.responseElements"
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("responseElements:a*", {"wildcard": {RESPONSE: {"value": "a*"}}}),
+        (
+            "requestParameters:a",
+            any_of(*({"term": {name: {"value": "a"}}} for name in ("requestParameters", REQUEST))),
+        ),
+        ("responseElements.a:*b*", {"wildcard": {"responseElements.a": {"value": "*b*"}}}),
+        ("_exists_:responseElements", {"exists": {"field": RESPONSE}}),
+        (
+            "_exists_:requestParameters",
+            any_of(*({"exists": {"field": name}} for name in ("requestParameters", REQUEST))),
+        ),
+        ("_exists_:responseElements.a", {"term": {"_field_names": {"value": "responseElements.a"}}}),
+        (
+            "requestParameters.a:*",
+            any_of(
+                {"wildcard": {"requestParameters.a": {"value": "*"}}},
+                {"wildcard": {"requestParameters.a.*": {"value": "*"}}},
+                {"term": {"_field_names": {"value": "requestParameters.a"}}},
+            ),
+        ),
+        ("a", any_of(*({"term": {name: {"value": "a"}}} for name in ("eventName", RESPONSE)))),
+    ],
+)
+def test_each_form_of_a_free_form_member_is_asked_for(query: str, expected: dict[str, Any]) -> None:
+    """Indices of both profiles answer one search, each by the fields that it has."""
+    assert translate(query, MIXED) == expected
+
+
+def test_a_range_of_all_values_of_a_member_is_refused_in_each_form() -> None:
+    """The field with all values is a keyword, which would compare texts."""
+    for root in ("requestParameters", "responseElements"):
+        with pytest.raises(SetupError, match=f"A range needs one member of {root}"):
+            translate(f"{root}:[1 TO 5]", MIXED)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.factories import action, aggregated, document, event, insight, network_activity
 from worker.cloudtrail.records import OURS
+from worker.opensearch.profiles import Profile
 from worker.opensearch.schema import VERSION, index_policy, index_template, retention_policy
 from worker.pipeline.limits import Partition
 
@@ -113,7 +114,7 @@ def test_free_form_fields_can_be_searched() -> None:
 
 def test_the_compatibility_mapping_uses_nothing_that_other_servers_lack() -> None:
     """Elasticsearch 7.10 knows neither `flat_object` nor `match_only_text`. Every field is still stored."""
-    full, compatible = dict(fields(properties())), dict(fields(properties(compatible=True)))
+    full, compatible = dict(fields(properties())), dict(fields(properties(profile=Profile.COMPATIBILITY)))
 
     kinds = {field.get("type") for field in compatible.values()}
     assert not kinds & {"flat_object", "match_only_text"}
@@ -127,7 +128,7 @@ def test_the_compatibility_mapping_uses_nothing_that_other_servers_lack() -> Non
 
 def test_the_template_names_its_mapping() -> None:
     """For an operator who wonders why a field cannot be searched."""
-    assert index_template("x", compatible=True)["_meta"]["mapping"] == "compatibility"
+    assert index_template("x", Profile.COMPATIBILITY)["_meta"]["mapping"] == "compatibility"
     assert index_template("x")["_meta"].get("mapping") != "compatibility"
 
 

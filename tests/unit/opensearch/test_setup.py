@@ -70,12 +70,14 @@ class FakeCluster:
                 return missing()
             listed = [{"name": name, "index_template": template} for name, template in self.templates.items()]
             return 200, {"index_templates": listed}
-        self.templates[path.rsplit("/", 1)[1]] = body
+        if not path.endswith("/_simulate"):
+            self.templates[path.rsplit("/", 1)[1]] = body
         return 200, {"acknowledged": True}
 
     @property
     def written(self) -> list[str]:
-        return [path for method, path, _, _ in self.requests if method in ("PUT", "POST", "DELETE")]
+        writes = [path for method, path, _, _ in self.requests if method in ("PUT", "POST", "DELETE")]
+        return [path for path in writes if not path.endswith("/_simulate")]
 
 
 def run(cluster: FakeCluster, **options: Any) -> list[str]:
@@ -91,9 +93,11 @@ def test_the_policy_is_created_before_the_template() -> None:
     lines = run(cluster)
 
     assert cluster.written == [POLICY, TEMPLATE, LEDGER]
+    assert lines[2].startswith("Searches: trailsink searches every path of free-form fields; others find exact values")
     assert lines == [
         "Found OpenSearch 3.8.0.",
-        "Mapping: full, because OpenSearch 2.19 and newer index free-form fields as flat_object.",
+        "Mapping: profile flat, because OpenSearch 2.19 and newer index free-form fields as flat_object.",
+        lines[2],
         "Retention: policy trailsink-trail created, 30 days.",
         f"Index template trailsink-trail version {VERSION} created, for trail-*.",
         "Ledger: index template trailsink-files-trail version 1 created, for trailsink-files-trail-*.",
@@ -124,7 +128,7 @@ def test_running_it_again_changes_nothing() -> None:
     lines = run(cluster)
 
     assert len(cluster.written) == before
-    assert lines[2:] == [
+    assert lines[3:] == [
         "Retention: policy trailsink-trail already exists, 30 days.",
         f"Index template trailsink-trail version {VERSION} already exists.",
         "Ledger: index template trailsink-files-trail version 1 already exists.",
@@ -138,7 +142,7 @@ def test_another_number_of_days_changes_the_existing_policy_and_no_other() -> No
 
     lines = run(cluster, retention_days=90)
 
-    assert "changed to 90 days" in lines[2]
+    assert "changed to 90 days" in lines[3]
     assert cluster.policies[POLICY][1] == 1
     assert cluster.policies[POLICY][0]["policy"]["states"][0]["transitions"][0]["conditions"] == {
         "min_index_age": "91d"
@@ -152,7 +156,7 @@ def test_indices_become_read_only_before_they_are_deleted() -> None:
     lines = run(cluster, retention_days=90, read_only_days=7)
 
     policy = cluster.policies[POLICY][0]["policy"]
-    assert lines[2] == "Retention: policy trailsink-trail created, 90 days, read-only after 7 days."
+    assert lines[3] == "Retention: policy trailsink-trail created, 90 days, read-only after 7 days."
     assert [(state["name"], [list(action)[-1] for action in state["actions"]]) for state in policy["states"]] == [
         ("kept", []),
         ("read_only", ["read_only"]),
@@ -163,10 +167,10 @@ def test_indices_become_read_only_before_they_are_deleted() -> None:
         {"state_name": "read_only", "conditions": {"min_index_age": "7d"}},
         {"state_name": "deleted", "conditions": {"min_index_age": "91d"}},
     ]
-    assert run(cluster, retention_days=90, read_only_days=7)[2].endswith(
+    assert run(cluster, retention_days=90, read_only_days=7)[3].endswith(
         "already exists, 90 days, read-only after 7 days."
     )
-    assert "changed to 90 days;" in run(cluster, retention_days=90)[2]
+    assert "changed to 90 days;" in run(cluster, retention_days=90)[3]
 
 
 def test_indices_that_are_kept_for_ever_can_be_read_only() -> None:
@@ -176,7 +180,7 @@ def test_indices_that_are_kept_for_ever_can_be_read_only() -> None:
     lines = run(cluster, retention_days=0, read_only_days=7)
 
     policy = cluster.policies[POLICY][0]["policy"]
-    assert lines[2] == "Retention: policy trailsink-trail created, read-only after 7 days."
+    assert lines[3] == "Retention: policy trailsink-trail created, read-only after 7 days."
     assert [state["name"] for state in policy["states"]] == ["kept", "read_only"]
     assert policy["states"][1]["transitions"] == []
 
@@ -188,7 +192,7 @@ def test_another_partition_changes_the_existing_policy() -> None:
 
     lines = run(cluster, partition=Partition.MONTH, force=True)
 
-    assert "changed to 30 days" in lines[2]
+    assert "changed to 30 days" in lines[3]
     assert cluster.policies[POLICY][0]["policy"]["states"][0]["transitions"][0]["conditions"] == {
         "min_index_age": "61d"
     }
@@ -202,7 +206,7 @@ def test_a_policy_of_the_same_days_and_another_age_is_changed() -> None:
 
     lines = run(cluster)
 
-    assert "changed to 30 days" in lines[2]
+    assert "changed to 30 days" in lines[3]
 
 
 def test_without_retention_no_policy_is_created() -> None:
@@ -212,7 +216,7 @@ def test_without_retention_no_policy_is_created() -> None:
     lines = run(cluster, retention_days=0)
 
     assert cluster.written == [TEMPLATE, LEDGER]
-    assert lines[2] == "Retention: not configured; indices are kept."
+    assert lines[3] == "Retention: not configured; indices are kept."
 
 
 def test_no_retention_any_more_removes_the_policy() -> None:
@@ -223,8 +227,8 @@ def test_no_retention_any_more_removes_the_policy() -> None:
     named = run(cluster, retention_days=0, leaves_policy=True)
     removed = run(cluster, retention_days=0)
 
-    assert "stays: Delete indices of trailsink after 365 days" in named[2]
-    assert removed[2].startswith("Retention: policy trailsink-trail removed")
+    assert "stays: Delete indices of trailsink after 365 days" in named[3]
+    assert removed[3].startswith("Retention: policy trailsink-trail removed")
     assert cluster.policies == {}
 
 
@@ -235,7 +239,7 @@ def test_a_server_without_ism_still_gets_its_template() -> None:
     lines = run(cluster)
 
     assert cluster.written == [TEMPLATE, LEDGER]
-    assert "no ISM plugin" in lines[2]
+    assert "no ISM plugin" in lines[3]
 
 
 def test_a_serverless_collection_is_asked_neither_for_its_version_nor_for_ism() -> None:
@@ -246,8 +250,8 @@ def test_a_serverless_collection_is_asked_neither_for_its_version_nor_for_ism() 
 
     assert cluster.written == [TEMPLATE, LEDGER]
     assert "/" not in [path for _, path, _, _ in cluster.requests]
-    assert cluster.templates["trailsink-trail"]["_meta"]["mapping"] == "compatibility"
-    assert "Serverless has no ISM" in lines[2]
+    assert cluster.templates["trailsink-trail"]["_meta"]["mapping"] == "flat"
+    assert "Serverless has no ISM" in lines[3]
 
 
 @pytest.mark.parametrize(
@@ -273,7 +277,7 @@ def test_a_server_gets_the_mapping_that_is_safe_on_it(*, version: dict[str, Any]
 
     kind = cluster.templates["trailsink-trail"]["template"]["mappings"]["properties"]["requestParameters"].get("type")
     assert (kind == "object") is compatible
-    assert lines[1].startswith("Mapping: compatibility" if compatible else "Mapping: full")
+    assert lines[1].startswith("Mapping: profile compatibility" if compatible else "Mapping: profile flat")
 
 
 def test_a_template_that_is_not_ours_is_left_alone() -> None:
@@ -327,7 +331,7 @@ def test_an_older_template_of_ours_is_upgraded(version: int, text: str) -> None:
 
     lines = run(cluster)
 
-    assert text in lines[3]
+    assert text in lines[4]
     assert cluster.templates["trailsink-trail"]["_meta"]["digest"] != "another"
 
 

@@ -62,3 +62,13 @@ def test_a_value_counts_when_it_is_above_or_below_a_field(path: str, *, matches:
     prefixes = [one["prefix"]["trailsink.unsearchable"]["value"] for one in alternatives if "prefix" in one]
 
     assert (path in terms or any(path.startswith(prefix) for prefix in prefixes)) is matches
+
+
+def test_a_query_of_the_dynamic_profile_warns_by_the_names_that_people_know() -> None:
+    """Its fields of values and of names are nobody's members, so that no event would be counted."""
+    kinds = FieldKinds(
+        {"responseElements": "dynamic_properties", "trailsink.values.responseElements": "keyword"}, bare=()
+    )
+
+    assert searched_fields(translate("responseElements:a", kinds)) == {"responseElements"}
+    assert searched_fields(translate("_exists_:responseElements.b", kinds)) == {"responseElements.b"}

@@ -48,6 +48,14 @@ from worker.cli.options import YES, examples, flag, implemented_by, option
     help="Primary shards of each index: one for each 50 GB that an index will hold.",
 )
 @option(
+    "--profile",
+    type=click.Choice(["flat", "dynamic"]),
+    default_text="unchanged, at first flat",
+    example="dynamic",
+    help="How request parameters and other free-form fields are indexed. With dynamic, from OpenSearch 3.7 on,"
+    " others than trailsink find parts of their values, too, and group by any path. docs/searching.md has its price.",
+)
+@option(
     "--loader-role",
     metavar="ARN",
     default_text="grant nobody access",
@@ -84,5 +92,6 @@ from worker.cli.options import YES, examples, flag, implemented_by, option
 def setup() -> None:
     """Put the index template and the retention policy into the cluster.
 
-    Prints which server it found and which mapping it chose. Running it again changes nothing.
+    Prints which server it found, which profile of the mapping it chose, and what that means for searches. Running it
+    again changes nothing.
     """

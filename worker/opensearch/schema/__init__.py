@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from worker.opensearch.profiles import Feature, Profile, apply_profile, leave_out, profile_of
 from worker.pipeline.limits import Partition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
 
 # The generation of the mapping. Incremented with each change of the template. `trailsink setup` upgrades an older one
 # and leaves a newer one alone.
@@ -25,6 +27,8 @@ CHANGED_SINCE = {
 # How much longer than its first events an index gets others.
 _DAYS_PER_INDEX = {Partition.DAY: 1, Partition.MONTH: 31}
 
+_SEARCHED = (Profile.FLAT, Profile.DYNAMIC)
+
 POLICIES = "/_plugins/_ism/policies"  # the path of retention policies
 
 
@@ -35,6 +39,15 @@ def generation_of(mappings: Mapping[str, Any]) -> int:
             return generation
         case _:
             return 1
+
+
+def index_profile(mappings: Mapping[str, Any], current: Profile) -> Profile:
+    """Return the profile that an index should have: its own where it can be searched as well, else the template's.
+
+    Whoever creates an index chooses its mapping, and must not pass one off as trailsink's that finds less.
+    """
+    own = profile_of(mappings.get("_meta") or {})
+    return own if own in _SEARCHED and current in _SEARCHED else current
 
 
 def name_of(prefix: str) -> str:
@@ -48,16 +61,22 @@ def replicas_of(template: Mapping[str, Any]) -> int | None:
     return int(settings["number_of_replicas"]) if "number_of_replicas" in settings else None
 
 
-def index_template(prefix: str, *, compatible: bool = False, replicas: int | None = None) -> dict[str, Any]:
-    """Return the body of the index template for the indices `{prefix}-*`.
+def index_template(
+    prefix: str,
+    profile: Profile = Profile.FLAT,
+    *,
+    without: AbstractSet[Feature] = frozenset(),
+    replicas: int | None = None,
+) -> dict[str, Any]:
+    """Return the body of the index template for the indices `{prefix}-*`, in a profile.
 
-    `compatible` is the form for servers on which `flat_object` is missing or unsafe: free-form fields are stored and
-    shown, but cannot be searched.
+    `without` names what the server refuses, and the template does not use.
     """
     template: dict[str, Any] = msgspec.json.decode(_read("index_template.json").replace("{prefix}", prefix))
-    if compatible:
-        template["template"]["mappings"]["properties"] = _compatible(template["template"]["mappings"]["properties"])
-        template["_meta"]["mapping"] = "compatibility"
+    apply_profile(template, profile)
+    if without:
+        leave_out(template, without)
+        template["_meta"]["without"] = sorted(without)
     if replicas is not None:
         template["template"]["settings"]["number_of_replicas"] = replicas
     return template
@@ -79,21 +98,6 @@ def ledger_template(prefix: str, *, replicas: int | None = None) -> dict[str, An
 def ledger_policy(prefix: str, days: int) -> dict[str, Any] | None:
     """Return the body of the policy that deletes the ledger after `days` days; None for 0, which keeps it."""
     return retention_policy(ledger_name(prefix), days, Partition.MONTH) if days else None
-
-
-def _compatible(properties: dict[str, Any]) -> dict[str, Any]:
-    replaced: dict[str, Any] = {}
-    for name, field in properties.items():
-        match field.get("type"):
-            case "flat_object":
-                replaced[name] = {"type": "object", "enabled": False}
-            case "match_only_text":  # OpenSearch 2.12
-                replaced[name] = field | {"type": "text"}
-            case _ if "properties" in field:
-                replaced[name] = field | {"properties": _compatible(field["properties"])}
-            case _:
-                replaced[name] = field
-    return replaced
 
 
 def retention_policy(prefix: str, days: int, partition: Partition = Partition.DAY) -> dict[str, Any]:
