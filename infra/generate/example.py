@@ -18,6 +18,8 @@ DOMAIN = f"arn:aws:es:{REGION}:{LOG_ARCHIVE}:domain/acme"
 PEOPLE = f"arn:aws:iam::{SECURITY}:role/trailsink-operator"
 ROLES = {
     "LoaderRole": f"arn:aws:iam::{SECURITY}:role/{STACK}-loader",
+    "VerifyRole": f"arn:aws:iam::{SECURITY}:role/{STACK}-verify",
+    "DetectRole": f"arn:aws:iam::{SECURITY}:role/{STACK}-detect",
     "ClusterSetupRole": f"arn:aws:iam::{SECURITY}:role/{STACK}-cluster-setup",
     "BucketNotificationRole": f"arn:aws:iam::{SECURITY}:role/{STACK}-bucket-notification",
 }
@@ -39,12 +41,17 @@ VALUES = {
     "KmsKeyArn": STACK_KEY,
     "EndpointArn": DOMAIN,
     "DomainName": "trailsink",
+    "DetectRulesBucket": "acme-rules",
+    "DetectRulesPrefix": "sigma/",
+    "FindingsTopicArn": f"arn:aws:sns:{REGION}:{SECURITY}:findings",
     "SecretArn": f"arn:aws:secretsmanager:{REGION}:{SECURITY}:secret:opensearch-AbCdEf",
     "SecretKmsKeyArn": STACK_KEY,
     "DomainSecret": f"arn:aws:secretsmanager:{REGION}:{SECURITY}:secret:DomainSecret-*",
     "SourceQueue.Arn": f"arn:aws:sqs:{REGION}:{SECURITY}:{STACK}",
     "DeadLetterQueue.Arn": f"arn:aws:sqs:{REGION}:{SECURITY}:{STACK}-dead-letters",
     "LoaderLogs.Arn": f"{_LOGS}/{STACK}-loader:*",
+    "VerifyLogs.Arn": f"{_LOGS}/{STACK}-verify:*",
+    "DetectLogs.Arn": f"{_LOGS}/{STACK}-detect:*",
     "ClusterSetupLogs.Arn": f"{_LOGS}/{STACK}-cluster-setup:*",
     "BucketNotificationLogs.Arn": f"{_LOGS}/{STACK}-bucket-notification:*",
 }

@@ -213,7 +213,9 @@ MATRIX: dict[str, Row] = {
         ),
         refuses("At fault: queue, dead letters.", "*\nqueue         fault    there is no queue {queue}-gone in *"),
         refuses("At fault: cluster.", "*\nqueue         ok       1 waiting*\ncluster       fault    no connection\n*"),
-        refuses("At fault: template.", "*\ncluster       ok *\ntemplate      fault    *trailsink setup*"),
+        refuses(
+            "At fault: consumer, lag, template.", "*\ncluster       ok *\ntemplate      fault    *trailsink setup*"
+        ),
         works("*\nqueue         ok       0 waiting, 0 in flight\ndead letters  ok       none\n*"),
     ),
     "search eventName:GetObject": (

@@ -215,7 +215,7 @@ def test_the_scheduled_roles_are_enough_and_load_nothing(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     trail = SignedTrail(bucket=secured.settings.bucket, ended_at=datetime.now(UTC).replace(microsecond=0))
     trail.ended_at -= timedelta(hours=6)
-    trail.hours(3)
+    trail.hours(5)
     for key, body in trail.objects.items():
         signature = {"signature": trail.signatures[key]} if key in trail.signatures else {}
         secured.s3.put_object(Bucket=trail.bucket, Key=key, Body=body, Metadata=signature)

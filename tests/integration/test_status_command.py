@@ -267,10 +267,10 @@ def test_a_screen_of_eighty_columns_has_a_line_for_each_part(bench: Bench) -> No
 
     lines = done.stdout.splitlines()
     assert lines[0].startswith("trailsink at 2")
-    assert [line[:12].strip() for line in lines[1:15]] == [
+    assert [line[:12].strip() for line in lines[1:16]] == [
         "queue", "dead letters", "consumer", "throughput", "trail", "lag", "cluster", "disk", "shards", "writes",
         "template", "retention", "ledger", "proof", "indices",
     ]  # fmt: skip
-    assert lines[15].startswith(f"  {bench.prefix}-2026-03-01")
+    assert lines[16].startswith(f"  {bench.prefix}-2026-03-01")
     assert max(map(len, lines)) <= 80
     assert "\x1b" not in done.stdout

@@ -622,8 +622,9 @@ def test_every_role_takes_the_path_the_boundary_and_the_name(name: str) -> None:
     boundary = "arn:aws:iam::123456789012:policy/limits"
     parameters = {"RoleNames": "fixed", "RolePath": "/security/", "PermissionsBoundaryArn": boundary}
 
+    admin = {"DomainAdminArn": "arn:aws:iam::123456789012:role/admin"}
     [generated, fixed] = [
-        deployed({"DomainAdminArn": "arn:aws:iam::123456789012:role/admin"} | more)[name]["Properties"]
+        deployed(admin | DEPLOYMENTS["everything on a schedule"] | more)[name]["Properties"]
         for more in ({}, parameters)
     ]
 

@@ -6,7 +6,6 @@ They need libraries that the loader never loads, so they are in a bundle of thei
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 import threading
 from contextlib import closing, contextmanager
@@ -21,6 +20,7 @@ from worker.aws.errors import error_text
 from worker.aws.session import config, open_session
 from worker.cli.detect import find_new
 from worker.cli.options import DURATION
+from worker.cli.output import print_document
 from worker.cli.verify import run_verification
 from worker.cli.verify_options import VerifyOptions
 from worker.detect.run import Interval
@@ -61,7 +61,7 @@ def verify_handler(event: object, context: LambdaContext) -> dict[str, str | boo
     with _stopping_before_timeout(context) as stop:
         totals = run_verification(options, stop)
     if queue := settings.metrics_queue:
-        sys.stdout.write(f"{verify_metrics_line(totals, queue, datetime.now(UTC))}\n")
+        print_document(f"{verify_metrics_line(totals, queue, datetime.now(UTC))}\n")
     return {"verdict": verdict_line(totals), "complete": exit_code(totals) == 0}
 
 

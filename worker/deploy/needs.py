@@ -84,7 +84,8 @@ NEEDS = (
         lambda _: installer_role(retention=True),
         "Without `--retention-days`, the two permissions of `ism` are not needed. With"
         " `indices:admin/index_template/simulate`, `setup` can try the template before it puts it. `--loader-role`,"
-        " `--verify-role` and `--detect-role` also need the security API. The plugin opens it to the roles that `plugins.security.restapi.roles_enabled` names, on a"
+        " `--verify-role` and `--detect-role` also need the security API. The plugin opens it to the roles that"
+        " `plugins.security.restapi.roles_enabled` names, on a"
         " managed domain to its master user. Anyone with it can grant themselves any permission.",
     ),
     Need(

@@ -83,6 +83,7 @@ BY_TYPE: dict[str, dict[str, tuple[str, ...]]] = {
         ),
         "`*`": ("ec2:DescribeSecurityGroups", "ec2:DescribeSubnets", "ec2:DescribeVpcs"),
     },
+    "AWS::Lambda::Permission": {"functions": ("lambda:AddPermission", "lambda:GetPolicy", "lambda:RemovePermission")},
     # CloudFormation invokes the function of a custom resource with its caller's permissions.
     "Custom::BucketNotification": {"functions": ("lambda:InvokeFunction",)},
     "Custom::ClusterSetup": {"functions": ("lambda:InvokeFunction",)},

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 # The module uploads the bundle itself.
-_FILLED_IN = ("CodeBucket", "CodeKey")
+_FILLED_IN = ("CodeBucket", "CodeKey", "ScheduledCodeKey")
 
 
 def tfvars(template: str, values: Mapping[str, str]) -> str:

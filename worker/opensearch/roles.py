@@ -46,7 +46,12 @@ def _verify_role(prefix: str) -> dict[str, Any]:
     """`trailsink verify` without `--load`: it reads, and writes its verdict."""
     reads = ["indices:data/read/get", "indices:data/read/mget*", "indices:data/read/search*"]
     return {
-        "cluster_permissions": ["cluster:monitor/main", "indices:data/read/mget", "indices:data/read/msearch"],
+        "cluster_permissions": [
+            "cluster:monitor/main",
+            "indices:data/read/mget",
+            "indices:data/read/msearch",
+            "indices:data/write/bulk",
+        ],
         "index_permissions": [
             {"index_patterns": [f"{prefix}-*", ledger_pattern(prefix)], "allowed_actions": reads},
             {"index_patterns": [verdict_index(prefix)], "allowed_actions": _WRITES},
