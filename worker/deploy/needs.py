@@ -143,6 +143,12 @@ NEEDS = (
         "This list is sufficient, but may be longer than needed. The permission of `ism` is untested.",
     ),
     Need(
+        "report",
+        {},
+        _role(_SEARCH, "indices:data/read/field_caps", ledger=(_SEARCH,)),
+        "This list has not been tested on a secured node.",
+    ),
+    Need(
         "search",
         {},
         _role(

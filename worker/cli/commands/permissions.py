@@ -20,6 +20,7 @@ COMMANDS = (
     "ledger",
     "package",
     "permissions",
+    "report",
     "run",
     "search",
     "setup",
