@@ -56,6 +56,7 @@ def run_demo(mode: str) -> subprocess.CompletedProcess[str]:
 def page(output: str) -> str:
     """Return the page that shows an output."""
     lines = "\n".join(line.rstrip() for line in output.strip().splitlines())
+    lines = re.sub(r"/tmp/trailsink-demo-\w+", "/tmp/trailsink-demo", lines)  # noqa: S108 - as the demo prints it
     return f"{_INTRODUCTION}```\n{lines}\n```\n"
 
 
