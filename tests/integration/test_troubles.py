@@ -53,15 +53,19 @@ def consume() -> None:
     assert done.exit_code == 0, done.output
 
 
+def put_indexed(bench: Bench, time: datetime) -> None:
+    """A file that is in the bucket and in the index."""
+    one = event(eventTime=f"{time:%Y-%m-%dT%H:%M:%SZ}")
+    key = f"AWSLogs/{PART.format(time, 'a')}"
+    bench.put(key, log_file(one))
+    index(bench, [one], day=f"{time:%Y-%m-%d}", uri=f"s3://{bench.settings.bucket}/{key}")
+
+
 @pytest.fixture
 def pipeline(bench: Bench) -> Bench:
     """Three days of events, the last one of now; nothing waits."""
     for days in (2, 1, 0):
-        time = NOW - days * DAY
-        one = event(eventTime=f"{time:%Y-%m-%dT%H:%M:%SZ}")
-        key = f"AWSLogs/{PART.format(time, 'a')}"
-        bench.put(key, log_file(one))
-        index(bench, [one], day=f"{time:%Y-%m-%d}", uri=f"s3://{bench.settings.bucket}/{key}")
+        put_indexed(bench, NOW - days * DAY)
     bench.sqs.purge_queue(QueueUrl=bench.settings.queue_url)
     assert bench.count() == 3  # which refreshes
     return bench
@@ -233,14 +237,16 @@ def test_a_dead_consumer_is_seen_although_a_backfill_indexes(pipeline: Bench) ->
 
 def test_lost_notifications_are_seen_and_loaded(pipeline: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """A purge, or a notification that was taken away for an hour: nobody announces these files again."""
+    now = datetime.now(UTC)  # the module may have been read long ago
+    put_indexed(pipeline, now)
     for minutes in (40, 20):
-        upload(pipeline, NOW - timedelta(minutes=minutes), "lost")
+        upload(pipeline, now - timedelta(minutes=minutes), "lost")
     pipeline.sqs.purge_queue(QueueUrl=pipeline.settings.queue_url)
 
     lost = lag_later(pipeline)
     follow(lost.text.rpartition("; ")[2], pipeline, monkeypatch)
     consume()
-    assert pipeline.count() == 5
+    assert pipeline.count() == 6
 
     assert lost.status == "warning"
     assert lag_later(pipeline).status == "ok"

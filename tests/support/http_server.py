@@ -66,7 +66,11 @@ def listening(service: Service) -> Iterator[Service]:
 
     def answer(method: str, path: str, headers: dict[str, str], body: bytes) -> Given:
         status, text = service.serve(method, path, headers, body)
-        return status, text, {"Content-Type": "application/json" if text.startswith(b"{") else "application/xml"}
+        return (
+            status,
+            text,
+            {"Content-Type": "application/json" if text.startswith((b"{", b"[")) else "application/xml"},
+        )
 
     with serving(answer) as service.url:
         yield service

@@ -673,7 +673,7 @@ def test_the_custom_resources_may_do_what_they_do_and_nothing_else() -> None:
     assert rights("BucketNotificationRole", {}) == logs | {
         *("s3:GetBucketNotification", "s3:PutBucketNotification", "cloudformation:DescribeStacks")
     }
-    assert rights("ClusterSetupRole", {}) == logs | {"es:ESHttpGet", "es:ESHttpPut"}
+    assert rights("ClusterSetupRole", {}) == logs | {"es:ESHttpGet", "es:ESHttpPost", "es:ESHttpPut"}
 
 
 def test_what_runs_on_a_schedule_reads_and_announces_and_nothing_else() -> None:

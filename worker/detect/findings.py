@@ -55,6 +55,7 @@ _FINDINGS = {
         "group": {"type": "object", "enabled": False},
     },
 }
+_SETTINGS = {"number_of_shards": 1, "auto_expand_replicas": "0-1"}  # no copy that a single node cannot hold
 _PROGRESS = {"dynamic": False, "properties": {"until": {"type": "date"}, "title": _KEYWORD}}
 
 
@@ -143,7 +144,7 @@ class FindingsStore:
                 if self._client.indices.exists(index=name):
                     continue
                 try:
-                    self._client.indices.create(index=name, body={"mappings": mapping})
+                    self._client.indices.create(index=name, body={"settings": _SETTINGS, "mappings": mapping})
                 except RequestError as error:
                     if error.error != "resource_already_exists_exception":
                         raise

@@ -43,7 +43,7 @@ class TemplateTrial:
 
     def __init__(self, client: OpenSearch) -> None:
         self._client, self._name = client, f"trailsink-trial-{secrets.token_hex(4)}"
-        self._can_simulate = True
+        self._can_simulate, self._is_forbidden = True, False
         self.reason = ""  # why the server refused the last template
 
     def result(self, template: Mapping[str, Any]) -> TrialResult:
@@ -51,7 +51,8 @@ class TemplateTrial:
         self.reason = ""
         if self._can_simulate:
             result = self._ask(self._simulate, template)
-            if result is not TrialResult.UNKNOWN:
+            # Who may not ask may be one who creates an index, and cannot delete it.
+            if result is not TrialResult.UNKNOWN or self._is_forbidden:
                 return result
             self._can_simulate = False
         return self._ask(self._create_index, template)
@@ -64,6 +65,7 @@ class TemplateTrial:
         except TransportError as error:
             if not is_refusal(error):
                 raise
+            self._is_forbidden = error.status_code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
             if error.status_code != HTTPStatus.BAD_REQUEST or _is_unknown_path(error):
                 return TrialResult.UNKNOWN
             self.reason = innermost_reason(error.info)
