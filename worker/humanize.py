@@ -27,6 +27,16 @@ def format_minute(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
+def from_epoch_milliseconds(milliseconds: float) -> datetime:
+    """Return the moment that OpenSearch gives in milliseconds."""
+    return datetime.fromtimestamp(milliseconds / 1_000, UTC)
+
+
+def snake_case(name: str) -> str:
+    """Write a name as Terraform and Prometheus do: `TrailKmsKeyArn` becomes `trail_kms_key_arn`."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
 def format_duration(length: timedelta | float) -> str:
     """Return a length of time in its largest two units, or one where that is plenty: 42s, 5m, 3h 20m, 6d 4h, 12d.
 

@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from cfnlint.decode.cfn_yaml import loads
 
+from worker.deploy.template import UPLOADED_PARAMETERS
+from worker.humanize import snake_case
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -21,18 +24,10 @@ INFRA = Path(__file__).resolve().parents[1]
 TEMPLATE = INFRA / "template.yaml"
 MODULE = INFRA / "terraform"
 
-# The module uploads the bundles itself.
-FILLED_IN = ("CodeBucket", "CodeKey", "ScheduledCodeKey")
-
 _ORIGIN = "# Generated from infra/template.yaml: change the template, then run `make docs`.\n\n"
 
 # How HCL escapes the beginning of an interpolation.
 _MARKERS = {"${": "$${", "%{": "%%{"}
-
-
-def snake_case(name: str) -> str:
-    """Name a parameter or an output as Terraform's users would: `TrailKmsKeyArn` becomes `trail_kms_key_arn`."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
 def read_template() -> dict[str, Any]:
@@ -43,7 +38,9 @@ def read_template() -> dict[str, Any]:
 
 def files(template: dict[str, Any]) -> dict[str, str]:
     """Return the text of each generated file, by its name in the module."""
-    variables = [_Variable(name, rules) for name, rules in template["Parameters"].items() if name not in FILLED_IN]
+    variables = [
+        _Variable(name, rules) for name, rules in template["Parameters"].items() if name not in UPLOADED_PARAMETERS
+    ]
     outputs = template["Outputs"].items()
     names = {name: snake_case(name) for name in template["Parameters"]}
     return {

@@ -292,7 +292,6 @@ TESTED_ELSEWHERE = {
     "opensearch/query_values": "tests/unit/opensearch/test_query.py: every form of value, as part of a query",
     "opensearch/sender": "tests/faults/test_misbehaving_server.py: on a real socket server",
     "health/ledger_checks": "tests/unit/health/test_agreement.py: both commands on the same facts",
-    "health/ledger_facts": "tests/unit/health/test_agreement.py: both commands on the same facts",
     "pipeline/limits": "values without code",
     "pipeline/ports": "protocols: mypy",
     "verify/chain": "tests/unit/verify/test_run.py: on whole trails",

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import hcl2
 import pytest
 
-from infra.generate.terraform import FILLED_IN, MODULE, TEMPLATE, files, read_template
+from infra.generate.terraform import MODULE, TEMPLATE, files, read_template
+from worker.deploy.template import UPLOADED_PARAMETERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 TEMPLATE_SAYS = read_template()
 PARAMETERS: dict[str, dict[str, Any]] = {
-    name: one for name, one in TEMPLATE_SAYS["Parameters"].items() if name not in FILLED_IN
+    name: one for name, one in TEMPLATE_SAYS["Parameters"].items() if name not in UPLOADED_PARAMETERS
 }
 OF_ITS_OWN = {"bundle", "scheduled_bundle", "stack_name", "code_bucket", "tags"}
 DOCS = MODULE.parents[1] / "docs"

@@ -5,7 +5,6 @@ Every search must be answered by all shards: a number that leaves events out, an
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from opensearchpy.exceptions import TransportError
@@ -25,7 +24,7 @@ from worker.boards.report_values import (
 )
 from worker.boards.searches import MISSING, panel_aggregations, panel_rows
 from worker.errors import SetupError, Unavailable
-from worker.humanize import iso_epoch
+from worker.humanize import from_epoch_milliseconds, iso_epoch
 from worker.opensearch.complete_search import search_all_shards
 from worker.opensearch.field_kinds import FieldKinds, read_field_kinds
 from worker.opensearch.query import translate
@@ -34,6 +33,7 @@ from worker.pipeline.ledger import ledger_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from datetime import datetime
 
     from opensearchpy import OpenSearch
 
@@ -146,7 +146,7 @@ class _Reporter:
             entries = [
                 NewEntry(
                     value.value,
-                    datetime.fromtimestamp(value.first_ms / 1_000, UTC),
+                    from_epoch_milliseconds(value.first_ms),
                     value.events,
                     scope.command(_term(value.field, value.value)),
                 )
@@ -196,4 +196,4 @@ def _term(field: str, value: str) -> str:
 
 def _moment(answer: dict[str, Any]) -> datetime | None:
     value = answer.get("value")
-    return None if value is None else datetime.fromtimestamp(value / 1_000, UTC)
+    return None if value is None else from_epoch_milliseconds(value)

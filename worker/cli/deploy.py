@@ -17,7 +17,7 @@ from worker.deploy.deployed import describe_stack
 from worker.deploy.function_code import code_sha256, read_function_code
 from worker.deploy.manifest import check_parameters, read_manifest
 from worker.deploy.stack import IN_REVIEW, Stack, StackOptions, is_in_progress
-from worker.deploy.template import BUNDLE, parameter_defaults, parameter_names, template_text
+from worker.deploy.template import BUNDLE, UPLOADED_PARAMETERS, parameter_defaults, parameter_names, template_text
 from worker.errors import SetupError
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ class _Release:
 
     def with_defaults(self, parameters: dict[str, str]) -> _Release:
         """Return the same with parameters that it does not set itself, as far as its template has them."""
-        current = parameter_names(self.template) - {"CodeBucket", "CodeKey", "ScheduledCodeKey"}
+        current = parameter_names(self.template).difference(UPLOADED_PARAMETERS)
         defaults = {name: value for name, value in parameters.items() if name in current}
         return replace(self, parameters=defaults | self.parameters)
 

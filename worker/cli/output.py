@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from worker.atomicfile import write_atomically
 from worker.errors import SetupError
 from worker.health.findings import CheckStatus
 from worker.humanize import ascii_json, escape_control_characters
@@ -183,13 +184,17 @@ def print_document(text: str, *, err: bool = False) -> None:
     click.echo(text, nl=False, err=err)
 
 
-def write_document(path: Path, text: str) -> None:
-    """Write a text to a file, or print it for "-"; raises SetupError."""
+def write_document(path: Path, text: str, *, private: bool = False) -> None:
+    """Write a text to a file, for its owner alone if it is private, or print it for "-"; raises SetupError."""
     if str(path) == "-":
         print_document(text)
         return
     try:
-        path.write_text(text, encoding="utf-8")
+        if private:
+            with write_atomically(path) as file:
+                file.write(text.encode())
+        else:
+            path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise SetupError(f"{path} cannot be written: {error.strerror}.") from error
 

@@ -6,7 +6,6 @@ prometheus.io/docs/instrumenting/exposition_formats/
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 
 from worker.errors import SetupError
+from worker.humanize import snake_case
 from worker.telemetry import METRICS, counts, lags
 
 if TYPE_CHECKING:
@@ -39,13 +39,13 @@ class Probes:
         self._problem = "it has not received from the queue yet"
         self.registry = CollectorRegistry()
         self._counters = {
-            metric.name: Counter(_snake_case(metric.name), metric.meaning, registry=self.registry)
+            metric.name: Counter(_metric_name(metric.name), metric.meaning, registry=self.registry)
             for metric in METRICS
             if metric.measure
         }
         self._lags = {
             metric.name: Histogram(
-                f"{_snake_case(metric.name)}_seconds", metric.meaning, registry=self.registry, buckets=_LAG_BUCKETS
+                f"{_metric_name(metric.name)}_seconds", metric.meaning, registry=self.registry, buckets=_LAG_BUCKETS
             )
             for metric in METRICS
             if not metric.measure
@@ -130,5 +130,5 @@ def _handler(probes: Probes) -> type[BaseHTTPRequestHandler]:
     return ProbeHandler
 
 
-def _snake_case(name: str) -> str:
-    return "trailsink_" + re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+def _metric_name(name: str) -> str:
+    return f"trailsink_{snake_case(name)}"

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from worker.atomicfile import write_atomically
 from worker.boards.report import make_report
 from worker.boards.report_values import ReportScope
 from worker.cli.options import check_times
-from worker.cli.output import announced_wait, print_document, print_json, print_line
+from worker.cli.output import announced_wait, print_json, print_line, write_document
 from worker.errors import SetupError
 from worker.humanize import pluralize
 from worker.opensearch.errors import translate_errors
@@ -54,20 +53,9 @@ def write_report(  # noqa: PLR0913 - one per option
     # Imported when needed: only the extra brings the libraries.
     from worker.boards.page import report_page  # noqa: PLC0415
 
-    page = report_page(report)
+    write_document(output, report_page(report), private=True)  # it names everybody who called AWS
     if str(output) == "-":
-        print_document(page)
         return
-    _write(output, page)
     red = sum(counter.red for counter in report.counters)
     events = pluralize(report.coverage.events, "event")
     print_line(f"Wrote {output}: {events}, {red} of {len(report.counters)} counters are red.")
-
-
-def _write(path: Path, page: str) -> None:
-    """Write the page for its owner alone: it names everybody who called AWS."""
-    try:
-        with write_atomically(path) as file:
-            file.write(page.encode())
-    except OSError as error:
-        raise SetupError(f"{path} cannot be written: {error.strerror}.") from error

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from worker.aws.sqs import QueueClient
 from worker.deploy.deployed import settings_of
-from worker.errors import TrailsinkError
+from worker.errors import QueueUnavailable, TrailsinkError
 from worker.humanize import pluralize
 from worker.opensearch.teardown import indices_of, uninstall
 from worker.wiring import make_client
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from worker.deploy.account import Account
     from worker.deploy.deployed import DeployedStack
 
-_COUNTS = ("ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible", "ApproximateNumberOfMessagesDelayed")
 _CLUSTER_SECONDS = 15.0  # someone is watching
 
 
@@ -67,17 +67,10 @@ def stack_data(account: Account, deployed: DeployedStack) -> StackData:
 def describe_queues(session: Session, deployed: DeployedStack) -> str:
     """Say how many messages and dead letters go with the queues."""
     client = session.client("sqs")
+    urls = (deployed.values.get(name, "") for name in ("QueueUrl", "DeadLetterQueueUrl"))
     try:
-        messages, letters = (
-            _depth(client, deployed.values.get(name, "")) for name in ("QueueUrl", "DeadLetterQueueUrl")
-        )
-    except (ClientError, BotoCoreError):
+        # A stack that failed has no queues.
+        messages, letters = (sum(QueueClient(client, url).depth()) if url else 0 for url in urls)
+    except QueueUnavailable:
         return "How many messages are in the queues could not be counted."
     return f"These are {pluralize(messages, 'message')} and {pluralize(letters, 'dead letter')}."
-
-
-def _depth(client: Any, url: str) -> int:  # noqa: ANN401 - a client of the session
-    if not url:  # of a stack that failed
-        return 0
-    attributes = client.get_queue_attributes(QueueUrl=url, AttributeNames=list(_COUNTS))["Attributes"]
-    return sum(int(attributes.get(name, 0)) for name in _COUNTS)

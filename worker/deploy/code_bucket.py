@@ -22,6 +22,7 @@ from worker.aws.errors import error_code, error_status, error_text
 from worker.aws.partitions import partition_of
 from worker.aws.session import expect_bucket_owner
 from worker.deploy.deployed import parameter_values
+from worker.deploy.template import UPLOADED_PARAMETERS
 from worker.errors import SetupError
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ class CodeBucket:
             return 0
         try:
             stacks = [values for _, values in self._stacks()]
-            used = {values.get(name) for values in stacks for name in ("CodeKey", "ScheduledCodeKey")}
+            used = {values.get(name) for values in stacks for name in UPLOADED_PARAMETERS}
             before = datetime.now(UTC) - _UNUSED_AFTER
             unused = [key for key, modified in self._uploads() if key not in used and modified < before]
             for key in unused:

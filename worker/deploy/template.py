@@ -9,6 +9,10 @@ from pathlib import Path
 BUNDLE = Path("build/trailsink-arm64-py313.zip")
 
 
+# The parameters that say where the bundles are: whoever uploads them fills these in.
+UPLOADED_PARAMETERS = ("CodeBucket", "CodeKey", "ScheduledCodeKey")
+
+
 def template_text() -> str:
     """Return the CloudFormation template of this version of trailsink."""
     return files("worker.infra").joinpath("template.yaml").read_text(encoding="utf-8")

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING
 
-from worker.deploy.template import parameter_lines
+from worker.deploy.template import UPLOADED_PARAMETERS, parameter_lines
+from worker.humanize import snake_case
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-# The module uploads the bundle itself.
-_FILLED_IN = ("CodeBucket", "CodeKey", "ScheduledCodeKey")
 
 
 def tfvars(template: str, values: Mapping[str, str]) -> str:
@@ -21,14 +18,9 @@ def tfvars(template: str, values: Mapping[str, str]) -> str:
     lines = [
         f"{snake_case(name)} = {_literal(value, is_number=name in numbers, is_list=name in lists)}"
         for name, value in sorted(values.items())
-        if name not in _FILLED_IN
+        if name not in UPLOADED_PARAMETERS
     ]
     return "".join(f"{line}\n" for line in lines)
-
-
-def snake_case(name: str) -> str:
-    """Name a parameter as the module does: `TrailKmsKeyArn` becomes `trail_kms_key_arn`."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
 def _literal(value: str, *, is_number: bool, is_list: bool) -> str:

@@ -9,12 +9,14 @@ from hashlib import sha256
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from opensearchpy.exceptions import RequestError, TransportError
+from opensearchpy.exceptions import TransportError
 
 from worker.errors import SetupError
 from worker.humanize import iso_seconds
 from worker.opensearch.errors import translate_errors
+from worker.opensearch.own_index import create_own_index
 from worker.opensearch.retry import retry_while_busy
+from worker.opensearch.security import detection_indices
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -36,37 +38,23 @@ _BUSY = (429, 503)
 _KEYWORD = {"type": "keyword", "ignore_above": 8191}
 _DATE = {"type": "date", "ignore_malformed": True}
 _FINDINGS = {
-    "dynamic": False,
-    "properties": {
-        "@timestamp": {"type": "date"},
-        "announced_at": {"type": "date"},
-        "rule": {
-            "properties": dict.fromkeys(("id", "title", "level", "tags", "file"), _KEYWORD),
-        },
-        "events": {
-            "properties": {
-                "count": {"type": "long"},
-                "first": _DATE,
-                "last": _DATE,
-                **dict.fromkeys(("ids", "documents", "indices", "names", "sources", "regions", "errors"), _KEYWORD),
-                **dict.fromkeys(("accounts", "callers", "addresses"), _KEYWORD),
-            }
-        },
-        "group": {"type": "object", "enabled": False},
+    "@timestamp": {"type": "date"},
+    "announced_at": {"type": "date"},
+    "rule": {
+        "properties": dict.fromkeys(("id", "title", "level", "tags", "file"), _KEYWORD),
     },
+    "events": {
+        "properties": {
+            "count": {"type": "long"},
+            "first": _DATE,
+            "last": _DATE,
+            **dict.fromkeys(("ids", "documents", "indices", "names", "sources", "regions", "errors"), _KEYWORD),
+            **dict.fromkeys(("accounts", "callers", "addresses"), _KEYWORD),
+        }
+    },
+    "group": {"type": "object", "enabled": False},
 }
-_SETTINGS = {"number_of_shards": 1, "auto_expand_replicas": "0-1"}  # no copy that a single node cannot hold
-_PROGRESS = {"dynamic": False, "properties": {"until": {"type": "date"}, "title": _KEYWORD}}
-
-
-def findings_index(prefix: str) -> str:
-    """Return the name of the index of findings."""
-    return f"trailsink-findings-{prefix}"
-
-
-def progress_index(prefix: str) -> str:
-    """Return the name of the index that holds how far each rule has come."""
-    return f"trailsink-detect-{prefix}"
+_PROGRESS = {"until": {"type": "date"}, "title": _KEYWORD}
 
 
 def event_finding(rule: RuleInfo, hit: Hit, now: datetime) -> tuple[str, Finding]:
@@ -130,7 +118,8 @@ class FindingsStore:
     """The findings of a prefix, and how far each rule has come; raises SetupError."""
 
     def __init__(self, client: OpenSearch, prefix: str) -> None:
-        self._client, self._findings, self._progress = client, findings_index(prefix), progress_index(prefix)
+        self._client = client
+        self._findings, self._progress = detection_indices(prefix)
         for name in (self._findings, self._progress):
             if fnmatchcase(name, f"{prefix}-*"):
                 raise SetupError(
@@ -139,15 +128,10 @@ class FindingsStore:
 
     def prepare(self) -> None:
         """Create the indices where they do not exist."""
-        for name, mapping in ((self._findings, _FINDINGS), (self._progress, _PROGRESS)):
+        for name, properties in ((self._findings, _FINDINGS), (self._progress, _PROGRESS)):
             with translate_errors(f"The index {name} cannot be created"):
-                if self._client.indices.exists(index=name):
-                    continue
-                try:
-                    self._client.indices.create(index=name, body={"settings": _SETTINGS, "mappings": mapping})
-                except RequestError as error:
-                    if error.error != "resource_already_exists_exception":
-                        raise
+                if not self._client.indices.exists(index=name):
+                    create_own_index(self._client, name, properties)
 
     def progress(self, keys: Sequence[str]) -> dict[str, str]:
         """Return until when the events were examined, for each rule that was run before."""

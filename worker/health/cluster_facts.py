@@ -23,7 +23,7 @@ from worker.health.snapshot import (
 from worker.opensearch.mapping_choice import expected_template
 from worker.opensearch.schema import POLICIES, VERSION, index_policy, name_of
 from worker.opensearch.server import SERVERLESS, Server, find_server
-from worker.opensearch.template_content import changed_parts, shadowing_template
+from worker.opensearch.template_content import changed_parts, read_templates, shadowing_template
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -141,8 +141,7 @@ class ClusterFacts:
     @fact
     def all_templates(self) -> dict[str, dict[str, Any]]:
         """Read all index templates by name."""
-        response: Any = self.client.indices.get_index_template(params={"ignore": HTTPStatus.NOT_FOUND})
-        return {entry["name"]: entry["index_template"] for entry in response.get("index_templates", [])}
+        return read_templates(self.client)
 
     @fact
     def template(self) -> TemplateState:

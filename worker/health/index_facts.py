@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from worker.cloudtrail.keys import region_folder
 from worker.health.observe import fact
 from worker.health.snapshot import RATE_WINDOW, IndexFreshness, IndexSize, Throughput
+from worker.humanize import from_epoch_milliseconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -125,4 +126,4 @@ def per_minute(number: float) -> float:
 
 
 def _timestamp(milliseconds: float | None) -> datetime | None:
-    return None if milliseconds is None else datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return None if milliseconds is None else from_epoch_milliseconds(milliseconds)

@@ -9,8 +9,8 @@ from worker.health.flow_snapshot import LedgerState
 from worker.health.observe import fact
 from worker.health.snapshot import TemplateState
 from worker.opensearch.ledger import LedgerReader
-from worker.opensearch.ledger_setup import fetch_template
 from worker.opensearch.schema import ledger_name, ledger_template
+from worker.opensearch.template_content import changed_parts, read_templates
 from worker.opensearch.verdicts import last_verdict
 
 if TYPE_CHECKING:
@@ -38,11 +38,12 @@ class LedgerFacts:
         """Read the ledger's index template."""
         if not self._settings.ledger:
             return None
-        name = ledger_name(self._settings.index_prefix)
-        meta = fetch_template(self._cluster.client, name).get("_meta") or {}
-        expected = int(ledger_template(self._settings.index_prefix)["_meta"]["version"])
-        is_ours = meta.get("owner") == "trailsink"
-        return TemplateState(name, int(meta.get("version") or 0) if is_ours else None, expected)
+        name, expected = ledger_name(self._settings.index_prefix), ledger_template(self._settings.index_prefix)
+        template = read_templates(self._cluster.client, name).get(name, {})
+        meta, latest = template.get("_meta") or {}, int(expected["_meta"]["version"])
+        version = int(meta.get("version") or 0) if meta.get("owner") == "trailsink" else None
+        changed = changed_parts(expected, template) if version == latest else []
+        return TemplateState(name, version, latest, changed, exists=bool(template))
 
     @fact
     def last_verdict(self) -> RecordedVerdict | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from worker.health.index_facts import IndexFacts
     from worker.settings import Settings
 
-_DATED = re.compile(r"-(\d{4})-(\d\d)(?:-(\d\d))?$")
+_DATED = re.compile(r"(-undated)?-(\d{4})-(\d\d)(?:-(\d\d))?$")
 
 
 class WriteFacts:
@@ -47,7 +47,8 @@ class WriteFacts:
             cluster=[name for name in CLUSTER_BLOCKS if settings.get(name) == "true"],
             closed=sorted((index.name for index in sizes if index.is_closed), reverse=True),
             by_policy=len(blocked) - len(unexpected),
-            newest=max((index.name for index in sizes if _DATED.search(index.name)), default=""),
+            # An index of undated events has the time of its creation, and its name would be the last.
+            newest=max((index.name for index in sizes if _is_dated(index.name)), default=""),
         )
 
     def _is_read_only_by_policy(self, index: str) -> bool:
@@ -57,7 +58,12 @@ class WriteFacts:
         if not days or not match:
             return False
         try:
-            day = datetime(int(match[1]), int(match[2]), int(match[3] or 1), tzinfo=UTC)
+            day = datetime(int(match[2]), int(match[3]), int(match[4] or 1), tzinfo=UTC)
         except ValueError:
             return False
         return self._now - day >= timedelta(days=days)
+
+
+def _is_dated(index: str) -> bool:
+    match = _DATED.search(index)
+    return match is not None and not match[1]

@@ -8,13 +8,13 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from opensearchpy.exceptions import OpenSearchException
 
 from worker.errors import TrailsinkError
 from worker.humanize import iso_seconds
+from worker.opensearch.own_index import create_own_index
 from worker.opensearch.security import heartbeat_index
 
 if TYPE_CHECKING:
@@ -28,17 +28,11 @@ _STOP_SECONDS = 5.0  # for the last document, when the process ends
 _KEYWORDS = ("host", "version", "queue")
 _DATES = ("started_at", "beat_at", "stopped_at")
 
-# Strings only where they are searched: with a fixed mapping, the writer needs no permission to change it.
-_INDEX = {
-    "settings": {"number_of_shards": 1, "auto_expand_replicas": "0-1"},
-    "mappings": {
-        "dynamic": False,
-        "properties": {
-            "pid": {"type": "long"},
-            **{name: {"type": "keyword"} for name in _KEYWORDS},
-            **{name: {"type": "date"} for name in _DATES},
-        },
-    },
+# Strings only where they are searched.
+_PROPERTIES = {
+    "pid": {"type": "long"},
+    **{name: {"type": "keyword"} for name in _KEYWORDS},
+    **{name: {"type": "date"} for name in _DATES},
 }
 
 
@@ -56,8 +50,7 @@ class Heartbeat:
         name = f"{document['host']}-{document['pid']}"
         if self._client is None:
             client = self._connect()
-            # It exists already, or another process creates it at the same time.
-            client.indices.create(index=self._index, body=_INDEX, params={"ignore": HTTPStatus.BAD_REQUEST})
+            create_own_index(client, self._index, _PROPERTIES)
             self._client = client
         self._client.index(index=self._index, id=name, body=document)
 

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
-from typing import TYPE_CHECKING, Any
-
-import msgspec
-from opensearchpy.exceptions import NotFoundError
+from typing import TYPE_CHECKING
 
 from worker.errors import SetupError
-from worker.opensearch.retention import PolicyChange, put_policy, remove_policy
-from worker.opensearch.schema import ledger_name, ledger_policy, ledger_template, replicas_of
+from worker.opensearch.retention import NOTHING_TO_REMOVE, put_policy, remove_policy
+from worker.opensearch.schema import ledger_name, ledger_policy, ledger_template, number_in
+from worker.opensearch.template_content import changed_parts, read_templates, refuse_newer, seal, with_additions
 from worker.pipeline.ledger import ledger_pattern
 
 if TYPE_CHECKING:
@@ -24,13 +21,14 @@ if TYPE_CHECKING:
 class LedgerOptions:
     """What to set up. `days` are how long the ledger's documents are kept, 0 for ever.
 
-    Without `replicas`, those of an existing template are kept.
+    Without `replicas`, those of an existing template are kept. `force` replaces a template of somebody else.
     """
 
     prefix: str
     days: int = 0
     replicas: int | None = None
     serverless: bool = False
+    force: bool = False
 
 
 def install_ledger(client: OpenSearch, options: LedgerOptions, *, remover: str = "") -> Iterator[str]:
@@ -41,55 +39,46 @@ def install_ledger(client: OpenSearch, options: LedgerOptions, *, remover: str =
     """
     if not options.serverless and (text := _put_policy(client, options.prefix, options.days, remover)):
         yield f"Ledger: {text}"
-    yield _put_template(client, options.prefix, options.replicas)
+    yield from _put_template(client, options)
 
 
 def _put_policy(client: OpenSearch, prefix: str, days: int, remover: str) -> str:
     """Return what was done, "" where there is nothing to say."""
     name = ledger_name(prefix)
     policy = ledger_policy(prefix, days)
-    if not policy:
-        text = remove_policy(client, name, ledger_pattern(prefix), remover=remover)
-        return "" if text.startswith("not configured") else text
-    match put_policy(client, name, policy):
-        case PolicyChange.CREATED:
-            return f"policy {name} created, {days} days."
-        case PolicyChange.UNCHANGED:
-            return f"policy {name} already exists, {days} days."
-        case PolicyChange.CHANGED:
-            return f"policy {name} changed to {days} days; it applies to indices created from now on."
-        case PolicyChange.NO_PLUGIN:
-            return ""  # the events' own policy has said so
+    if policy:
+        # Without the plugin the events' own policy has said so.
+        return put_policy(client, name, policy, f"{days} days")
+    text = remove_policy(client, name, ledger_pattern(prefix), remover=remover)
+    return "" if text in NOTHING_TO_REMOVE else text
 
 
-def _put_template(client: OpenSearch, prefix: str, replicas: int | None) -> str:
-    name = ledger_name(prefix)
-    existing = fetch_template(client, name)
-    body = ledger_template(prefix, replicas=replicas_of(existing) if replicas is None else replicas)
+def _put_template(client: OpenSearch, options: LedgerOptions) -> Iterator[str]:
+    name = ledger_name(options.prefix)
+    existing = read_templates(client, name).get(name, {})
+    replicas = number_in(existing, "number_of_replicas") if options.replicas is None else options.replicas
+    body = ledger_template(options.prefix, replicas=replicas)
     version = body["_meta"]["version"]
-    body["_meta"]["digest"] = sha256(msgspec.json.encode(body, order="sorted")).hexdigest()
+    seal(body)
     meta = existing.get("_meta") or {}
-    if existing and meta.get("owner") != "trailsink":
-        raise SetupError(f"The index template {name} exists, and trailsink did not create it; rename it.")
-    if int(meta.get("version", 0)) > version:
-        raise SetupError(
-            f"The index template {name} was created by a newer trailsink (version {meta['version']}); use that one."
-        )
-    if meta.get("digest") == body["_meta"]["digest"]:
-        return f"Ledger: index template {name} version {version} already exists."
-    client.indices.put_index_template(name=name, body=body)
-    if not existing:
-        return f"Ledger: index template {name} version {version} created, for {ledger_pattern(prefix)}."
-    return f"Ledger: index template {name} changed to version {version}; it applies to new indices."
-
-
-def fetch_template(client: OpenSearch, name: str) -> dict[str, Any]:
-    """Return an index template, {} where there is none of this name."""
-    try:
-        response: Any = client.indices.get_index_template(name=name)
-    except NotFoundError:
-        return {}
-    templates: dict[str, dict[str, Any]] = {
-        entry["name"]: entry["index_template"] for entry in response["index_templates"]
-    }
-    return templates.get(name, {})
+    is_own = meta.get("owner") == "trailsink"
+    if existing and not is_own:
+        if not options.force:
+            raise SetupError(
+                f"The index template {name} exists, and trailsink did not create it; rename it, or replace it with"
+                " --force."
+            )
+        yield f"Ledger: replacing the index template {name} of somebody else."
+    refuse_newer(name, existing, version)
+    is_current = meta.get("digest") == body["_meta"]["digest"]
+    changed = changed_parts(body, existing) if is_current else []
+    if is_current and not changed:
+        yield f"Ledger: index template {name} version {version} already exists."
+        return
+    client.indices.put_index_template(name=name, body=with_additions(body, existing) if is_current else body)
+    if not is_own:
+        yield f"Ledger: index template {name} version {version} created, for {ledger_pattern(options.prefix)}."
+    elif changed:
+        yield f"Ledger: index template {name} restored ({', '.join(changed)}); it applies to new indices."
+    else:
+        yield f"Ledger: index template {name} changed to version {version}; it applies to new indices."

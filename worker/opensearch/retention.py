@@ -6,54 +6,51 @@ docs.opensearch.org/latest/im-plugin/ism/api/
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
-from enum import Enum, auto
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from opensearchpy.exceptions import NotFoundError, TransportError
 
+from worker.humanize import from_epoch_milliseconds
 from worker.opensearch.errors import translate_errors
 from worker.opensearch.schema import POLICIES, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from datetime import datetime, timedelta
 
     from opensearchpy import OpenSearch
 
 ISM = "/_plugins/_ism"
 NOT_CONFIGURED = "not configured; indices are kept."
+_NOT_READABLE = "not configured; whether a policy exists may not be read."
+NOTHING_TO_REMOVE = (NOT_CONFIGURED, _NOT_READABLE)
 
 # How the descriptions of all policies of trailsink begin.
 _OWN_DESCRIPTION = re.compile(r"(Delete|Keep) indices of trailsink")
 
 
-class PolicyChange(Enum):
-    """What became of a policy."""
+def put_policy(client: OpenSearch, name: str, policy: Mapping[str, Any], text: str) -> str:
+    """Create a policy, or replace one that deletes at another age; lets errors of the client pass.
 
-    CREATED = auto()
-    UNCHANGED = auto()
-    CHANGED = auto()  # it applies to indices that are created from now on
-    NO_PLUGIN = auto()
-
-
-def put_policy(client: OpenSearch, name: str, policy: Mapping[str, Any]) -> PolicyChange:
-    """Create a policy, or replace one that deletes at another age; lets errors of the client pass."""
+    `text` is what it does, as a part of a sentence. Returns what was done, as a sentence without its start, "" for a
+    server without policies.
+    """
     path = f"{POLICIES}/{name}"
     try:
         existing: Any = client.transport.perform_request("GET", path)
     except NotFoundError:
         client.transport.perform_request("PUT", path, body=policy)
-        return PolicyChange.CREATED
+        return f"policy {name} created, {text}."
     except TransportError as error:
         if error.status_code == HTTPStatus.BAD_REQUEST:  # "no handler found": the plugin is not installed
-            return PolicyChange.NO_PLUGIN
+            return ""
         raise
     if _is_same_policy(existing["policy"], policy["policy"]):
-        return PolicyChange.UNCHANGED
+        return f"policy {name} already exists, {text}."
     version = {"if_seq_no": existing["_seq_no"], "if_primary_term": existing["_primary_term"]}
     client.transport.perform_request("PUT", path, params=version, body=policy)
-    return PolicyChange.CHANGED
+    return f"policy {name} changed to {text}; it applies to indices created from now on."
 
 
 def remove_policy(client: OpenSearch, name: str, pattern: str, *, remover: str = "") -> str:
@@ -83,7 +80,7 @@ def _without_policy(error: TransportError) -> str:
         case HTTPStatus.NOT_FOUND | HTTPStatus.BAD_REQUEST:
             return NOT_CONFIGURED
         case HTTPStatus.FORBIDDEN:
-            return "not configured; whether a policy exists may not be read."
+            return _NOT_READABLE
     raise error
 
 
@@ -102,7 +99,7 @@ def index_ages(client: OpenSearch, prefix: str, now: datetime) -> list[tuple[str
     options = {"format": "json", "h": "index,creation.date"}
     with translate_errors(f"The indices {prefix}-* cannot be listed"):
         rows: Any = client.cat.indices(index=f"{prefix}-*", params=options)
-    ages = {row["index"]: now - datetime.fromtimestamp(int(row["creation.date"]) / 1000, UTC) for row in rows}
+    ages = {row["index"]: now - from_epoch_milliseconds(int(row["creation.date"])) for row in rows}
     return sorted(ages.items())
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from opensearchpy.exceptions import NotFoundError
 
 from worker.opensearch.errors import translate_errors
-from worker.opensearch.security import API, fetch_roles, loader_role, role_name, verdict_index
+from worker.opensearch.security import API, detection_indices, fetch_roles, loader_role, role_name, verdict_index
 from worker.pipeline.ledger import ledger_pattern
 
 if TYPE_CHECKING:
@@ -61,7 +61,6 @@ def _verify_role(prefix: str) -> dict[str, Any]:
 
 def _detect_role(prefix: str) -> dict[str, Any]:
     """`trailsink detect run`: it searches, and writes findings and how far each rule has come."""
-    own = [f"trailsink-findings-{prefix}", f"trailsink-detect-{prefix}"]
     reads = ["indices:data/read/mget*", "indices:data/read/search*", "indices:admin/get"]
     return {
         "cluster_permissions": [
@@ -75,7 +74,7 @@ def _detect_role(prefix: str) -> dict[str, Any]:
                 "index_patterns": [f"{prefix}-*"],
                 "allowed_actions": ["indices:data/read/field_caps*", "indices:data/read/search*"],
             },
-            {"index_patterns": own, "allowed_actions": [*_WRITES, *reads]},
+            {"index_patterns": list(detection_indices(prefix)), "allowed_actions": [*_WRITES, *reads]},
         ],
     }
 

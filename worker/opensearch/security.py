@@ -39,6 +39,11 @@ def verdict_index(prefix: str) -> str:
     return f"trailsink-verdicts-{prefix}"
 
 
+def detection_indices(prefix: str) -> tuple[str, str]:
+    """Return the names of the indices that hold the findings of rules, and how far each rule has come."""
+    return f"trailsink-findings-{prefix}", f"trailsink-detect-{prefix}"
+
+
 def loader_role(prefix: str) -> dict[str, Any]:
     """Return the smallest role that can load, found by leaving out one permission at a time.
 

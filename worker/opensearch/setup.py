@@ -7,11 +7,9 @@ docs.opensearch.org/latest/im-plugin/ism/policies/#ism-templates
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from opensearchpy.exceptions import NotFoundError, OpenSearchException, TransportError
 
 from worker.errors import SetupError
@@ -21,11 +19,14 @@ from worker.opensearch.ledger_setup import LedgerOptions, install_ledger
 from worker.opensearch.mapping_choice import MappingChoice, choose_mapping, own_meta
 from worker.opensearch.partition import check_partition, other_partition
 from worker.opensearch.profiles import hide_path_field
-from worker.opensearch.retention import NOT_CONFIGURED, PolicyChange, attach_policy, put_policy, remove_policy
-from worker.opensearch.schema import VERSION, index_policy, index_template, name_of
+from worker.opensearch.retention import NOT_CONFIGURED, attach_policy, put_policy, remove_policy
+from worker.opensearch.schema import VERSION, index_policy, index_template, name_of, number_in
 from worker.opensearch.server import SERVERLESS, find_server
 from worker.opensearch.template_content import (
     changed_parts,
+    read_templates,
+    refuse_newer,
+    seal,
     shadowing_template,
     with_additions,
 )
@@ -107,13 +108,15 @@ def install(client: OpenSearch, options: SetupOptions) -> Iterator[str]:
     with translate_errors():
         server = SERVERLESS if options.serverless else find_server(client)
         yield f"Found {server.name} {server.version}".rstrip() + "."
-        others = templates(client)
+        others = read_templates(client)
         choice = choose_mapping(client, options.prefix, server, own_meta(others, options.prefix), options.profile)
         yield from choice.lines
         yield f"Retention: {_put_policy(client, options)}"
         yield from _put_template(client, options, choice, others)
         if options.ledger:
-            ledger = LedgerOptions(options.prefix, options.ledger_days, options.replicas, options.serverless)
+            ledger = LedgerOptions(
+                options.prefix, options.ledger_days, options.replicas, options.serverless, options.force
+            )
             remover = "TRAILSINK_LEDGER_RETENTION_DAYS=0" if options.leaves_ledger_policy else ""
             yield from install_ledger(client, ledger, remover=remover)
         if options.existing:
@@ -131,12 +134,8 @@ def _put_policy(client: OpenSearch, options: SetupOptions) -> str:
         return remove_policy(client, name, f"{options.prefix}-*", remover=remover)
     if options.serverless:
         return "Serverless has no ISM; set a lifecycle policy on the collection."
-    return {
-        PolicyChange.CREATED: f"policy {name} created, {text}.",
-        PolicyChange.UNCHANGED: f"policy {name} already exists, {text}.",
-        PolicyChange.CHANGED: f"policy {name} changed to {text}; it applies to indices created from now on.",
-        PolicyChange.NO_PLUGIN: "this server has no ISM plugin; indices are kept, delete old ones yourself.",
-    }[put_policy(client, name, options.policy)]
+    done = put_policy(client, name, options.policy, text)
+    return done or "this server has no ISM plugin; indices are kept, delete old ones yourself."
 
 
 def _put_template(
@@ -155,10 +154,7 @@ def _put_template(
             )
         patterns = ", ".join(existing.get("index_patterns") or ())
         yield f"Replacing the index template {name} of somebody else, for {patterns}."
-    if int(meta.get("version", 0)) > VERSION:
-        raise SetupError(
-            f"The index template {name} was created by a newer trailsink (version {meta['version']}); use that one."
-        )
+    refuse_newer(name, existing, VERSION)
     yield from check_partition(
         client, options.prefix, options.partition, str(meta.get("partition", "")), force=options.force
     )
@@ -188,14 +184,14 @@ def _template_body(options: SetupOptions, choice: MappingChoice, others: dict[st
     """Return the template to put; raises SetupError when another would win over it, unless options force ours."""
     name = name_of(options.prefix)
     existing = others.get(name, {})
-    replicas = _number(existing, "number_of_replicas") if options.replicas is None else options.replicas
+    replicas = number_in(existing, "number_of_replicas") if options.replicas is None else options.replicas
     body = index_template(options.prefix, choice.profile, without=choice.without, replicas=replicas)
     hide_path_field(body, existing)
-    shards = _number(existing, "number_of_shards") if options.shards is None else options.shards
+    shards = number_in(existing, "number_of_shards") if options.shards is None else options.shards
     if shards is not None:
         body["template"]["settings"]["number_of_shards"] = shards
     body["_meta"] |= {"prefix": options.prefix, "partition": str(options.partition)}
-    body["_meta"]["digest"] = sha256(msgspec.json.encode(body, order="sorted")).hexdigest()
+    seal(body)
     # One that was raised above another's stays there.
     if (existing.get("_meta") or {}).get("owner") == "trailsink":
         body["priority"] = max(body["priority"], int(existing.get("priority") or 0))
@@ -208,15 +204,3 @@ def _template_body(options: SetupOptions, choice: MappingChoice, others: dict[st
     if shadow:
         body["priority"] = shadow[1] + 1
     return body
-
-
-def _number(template: dict[str, Any], setting: str) -> int | None:
-    """Return a number that a template sets, so that nobody has to pass it again."""
-    settings = template.get("template", {}).get("settings", {}).get("index", {})
-    return int(settings[setting]) if setting in settings else None
-
-
-def templates(client: OpenSearch) -> dict[str, dict[str, Any]]:
-    """Return all index templates of a cluster by name, ours and others."""
-    response: Any = client.indices.get_index_template()
-    return {template["name"]: template["index_template"] for template in response["index_templates"]}

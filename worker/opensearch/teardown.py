@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from opensearchpy.exceptions import NotFoundError, TransportError
 
 from worker.opensearch.errors import translate_errors
+from worker.opensearch.roles import AccessFor, access_role
 from worker.opensearch.schema import POLICIES, ledger_name, name_of
-from worker.opensearch.security import API, fetch_roles, heartbeat_index, role_name, verdict_index
+from worker.opensearch.security import API, detection_indices, fetch_roles, heartbeat_index, verdict_index
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,7 +42,7 @@ def indices_of(client: OpenSearch, prefix: str) -> PrefixIndices:
 
 
 def uninstall(client: OpenSearch, prefix: str, indices: PrefixIndices) -> Iterator[str]:
-    """Delete indices, index template, retention policy and the loader's role, and yield a line for each deletion.
+    """Delete indices, index template, retention policy and all roles, and yield a line for each deletion.
 
     Skips what does not exist. Raises SetupError when the cluster does not answer or refuses.
     """
@@ -49,8 +50,8 @@ def uninstall(client: OpenSearch, prefix: str, indices: PrefixIndices) -> Iterat
     with translate_errors("The cluster could not be cleared", hint="Run the command again."):
         for index in indices.names:  # one by one: hundreds of names are longer than a URL may be
             client.indices.delete(index=index, params={"ignore_unavailable": "true"})
-        _delete(client, f"/{heartbeat_index(prefix)}")
-        _delete(client, f"/{verdict_index(prefix)}")
+        for index in (heartbeat_index(prefix), verdict_index(prefix), *detection_indices(prefix)):
+            _delete(client, f"/{index}")
         yield f"{len(indices.names)} indices with {indices.events:,} events are deleted."
         if _delete(client, f"/_index_template/{name}"):
             yield f"The index template {name} is deleted."
@@ -58,7 +59,8 @@ def uninstall(client: OpenSearch, prefix: str, indices: PrefixIndices) -> Iterat
             yield f"The retention policy {name} is deleted."
         yield from _delete_ledger(client, prefix)
         if fetch_roles(client) is not None:
-            yield from _delete_role(client, role_name(prefix))
+            for purpose in AccessFor:
+                yield from _delete_role(client, access_role(prefix, purpose)[0])
 
 
 def _delete_ledger(client: OpenSearch, prefix: str) -> Iterator[str]:

@@ -4,18 +4,45 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
+from hashlib import sha256
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from worker.errors import SetupError
 from worker.opensearch.profiles import path_fields
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from opensearchpy import OpenSearch
 
 # What decides whether a field can be searched: name and the server's default.
 _DEFAULTS = {"type": "object", "index": True, "doc_values": True, "enabled": True}
 
 # The operator chooses these, by an option or by hand.
 _OWN_CHOICE = frozenset({"index.number_of_replicas", "index.number_of_shards", "index.refresh_interval"})
+
+
+def read_templates(client: OpenSearch, name: str | None = None) -> dict[str, dict[str, Any]]:
+    """Return the index templates of a cluster by name, ours and others, or the one of a name; lets errors pass."""
+    response: Any = client.indices.get_index_template(name=name, params={"ignore": HTTPStatus.NOT_FOUND})
+    return {entry["name"]: entry["index_template"] for entry in response.get("index_templates", [])}
+
+
+def seal(body: dict[str, Any]) -> None:
+    """Write the digest of a template's body into its `_meta`: a later trailsink sees that it would put the same."""
+    body["_meta"]["digest"] = sha256(msgspec.json.encode(body, order="sorted")).hexdigest()
+
+
+def refuse_newer(name: str, existing: Mapping[str, Any], version: int) -> None:
+    """Raise SetupError when the template in the cluster is of a later version than ours."""
+    meta = existing.get("_meta") or {}
+    if int(meta.get("version", 0)) > version:
+        raise SetupError(
+            f"The index template {name} was created by a newer trailsink (version {meta['version']}); use that one."
+        )
 
 
 # Every generation of the mapping has these fields. Others may be missing in an index that is older than the template.

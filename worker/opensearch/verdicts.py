@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from worker.humanize import iso_seconds
 from worker.opensearch.errors import translate_errors
+from worker.opensearch.own_index import create_own_index
 from worker.opensearch.security import verdict_index
 
 if TYPE_CHECKING:
@@ -15,16 +15,10 @@ if TYPE_CHECKING:
 
     from opensearchpy import OpenSearch
 
-_INDEX = {
-    "settings": {"number_of_shards": 1, "auto_expand_replicas": "0-1"},
-    "mappings": {
-        "dynamic": False,
-        "properties": {
-            "verified_at": {"type": "date"},
-            "complete": {"type": "boolean"},
-            "verdict": {"type": "keyword", "ignore_above": 8191},
-        },
-    },
+_PROPERTIES = {
+    "verified_at": {"type": "date"},
+    "complete": {"type": "boolean"},
+    "verdict": {"type": "keyword", "ignore_above": 8191},
 }
 
 
@@ -43,8 +37,7 @@ def record_verdict(client: OpenSearch, prefix: str, verified_at: datetime, summa
     """
     moment = iso_seconds(verified_at)
     with translate_errors("The verdict was not recorded"):
-        # It exists already, or another process creates it at the same time.
-        client.indices.create(index=verdict_index(prefix), body=_INDEX, params={"ignore": HTTPStatus.BAD_REQUEST})
+        create_own_index(client, verdict_index(prefix), _PROPERTIES)
         client.index(
             index=verdict_index(prefix),
             id=moment,

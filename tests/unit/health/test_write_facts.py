@@ -24,9 +24,16 @@ def closed_index() -> FakeCluster:
     return FakeCluster({"/_cat/indices/cloudtrail-*": (200, [make_index(), CLOSED])})
 
 
+def closed_today() -> FakeCluster:
+    today = make_index() | {"status": "close", "docs.count": None, "store.size": None}
+    undated = make_index(INDEX.replace("cloudtrail-", "cloudtrail-undated-"))
+    return FakeCluster({"/_cat/indices/cloudtrail-*": (200, [today, undated])})
+
+
 @pytest.mark.parametrize(
     ("cluster", "status", "words"),
     [
+        (closed_today(), "fault", f"{INDEX} closed"),
         (blocked_cluster(), "fault", "cluster.blocks.create_index"),
         (blocked_index(), "fault", f"{INDEX} refuse writes: index.blocks.read_only_allow_delete"),
         (closed_index(), "warning", "cloudtrail-2026-02-28 closed"),

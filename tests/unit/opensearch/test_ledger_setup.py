@@ -41,9 +41,10 @@ class FakeCluster:
             return missing()
         if is_policy:
             return 200, {"_seq_no": 1, "_primary_term": 1} | stored[name]
-        settings = stored[name].get("template", {}).get("settings", {})
-        index = {name: str(value) for name, value in settings.items()}  # the server nests them, as text
-        template = stored[name] | {"template": {"settings": {"index": index}}}
+        body = stored[name].get("template", {})
+        # The server nests them, as text.
+        index = {name.removeprefix("index."): str(value) for name, value in body.get("settings", {}).items()}
+        template = stored[name] | {"template": body | {"settings": {"index": index}}}
         return 200, {"index_templates": [{"name": name, "index_template": template}]}
 
 
@@ -97,6 +98,23 @@ def test_a_number_of_days_has_a_policy_before_the_template() -> None:
     assert f"{NAME}-2*" in policy["ism_template"][0]["index_patterns"]
 
 
+def test_a_template_that_was_edited_is_restored() -> None:
+    """Its digest is still ours; the content is not, and decides, as for the events' own template."""
+    cluster = FakeCluster()
+    run(cluster)
+    fields = cluster.templates[NAME]["template"]["mappings"]["properties"]
+    fields["object"] = {"type": "text"}
+    fields["team"] = {"type": "keyword"}
+
+    first, second = run(cluster), run(cluster)
+
+    assert first == [f"Ledger: index template {NAME} restored (object); it applies to new indices."]
+    assert second == [f"Ledger: index template {NAME} version 1 already exists."]
+    fields = cluster.templates[NAME]["template"]["mappings"]["properties"]
+    assert fields["object"] == ledger_template("trail")["template"]["mappings"]["properties"]["object"]
+    assert fields["team"] == {"type": "keyword"}
+
+
 def test_no_days_remove_the_policy_that_deletes() -> None:
     """It was left, and would have deleted the proof; one that nobody mentioned stays and is named."""
     cluster = FakeCluster()
@@ -131,6 +149,20 @@ def test_a_template_of_somebody_else_is_left_alone() -> None:
         run(cluster)
 
     assert cluster.written == []
+
+
+def test_force_replaces_the_template_of_somebody_else() -> None:
+    """As trailsink doctor advises, and as for the events' own template."""
+    cluster = FakeCluster()
+    cluster.templates[NAME] = {"index_patterns": ["other-*"]}
+
+    lines = run(cluster, force=True)
+
+    assert lines == [
+        f"Ledger: replacing the index template {NAME} of somebody else.",
+        f"Ledger: index template {NAME} version 1 created, for {NAME}-*.",
+    ]
+    assert cluster.templates[NAME]["index_patterns"] == [f"{NAME}-*"]
 
 
 def test_a_template_of_a_newer_trailsink_is_left_alone() -> None:

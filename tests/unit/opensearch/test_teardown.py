@@ -98,6 +98,21 @@ def test_everything_of_ours_is_deleted_and_nothing_else() -> None:
     assert (cluster.indices, cluster.objects) == ({"trail-insights-2026": "7"}, {"/_index_template/other"})
 
 
+def test_what_runs_beside_the_loader_leaves_nothing_behind() -> None:
+    """Findings and verdicts name accounts, and a role that nobody needs is one that is abused."""
+    own = ("consumers", "verdicts", "findings", "detect")
+    roles = [
+        f"{API}/{kind}/trailsink-{name}-trail" for name in ("verify", "detect") for kind in ("roles", "rolesmapping")
+    ]
+    cluster = FakeCluster({}, {*(f"/trailsink-{name}-trail" for name in own), *roles})
+
+    lines = remove(cluster)
+
+    assert cluster.objects == set()
+    assert "The role trailsink-verify-trail is deleted." in lines
+    assert "The mapping of the role trailsink-detect-trail is deleted." in lines
+
+
 def test_a_server_without_plugins_has_neither_policies_nor_roles() -> None:
     """Its own kind of refusal means that there is nothing to delete."""
     cluster = FakeCluster(objects={OBJECTS[0]}, plugins=False)

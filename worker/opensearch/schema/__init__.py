@@ -55,10 +55,10 @@ def name_of(prefix: str) -> str:
     return f"trailsink-{prefix}"
 
 
-def replicas_of(template: Mapping[str, Any]) -> int | None:
-    """Return the number of replicas that a template sets, so that nobody has to pass it again."""
+def number_in(template: Mapping[str, Any], setting: str) -> int | None:
+    """Return a number that a template sets for its indices, so that nobody has to pass it again."""
     settings = template.get("template", {}).get("settings", {}).get("index", {})
-    return int(settings["number_of_replicas"]) if "number_of_replicas" in settings else None
+    return int(settings[setting]) if setting in settings else None
 
 
 def index_template(
