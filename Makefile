@@ -52,7 +52,7 @@ demo: $(READY) ## Deploy to a stand-in for AWS and load real files; MODE=process
 	@$(BIN)/python -m infra.local.demo $(VERSION_OPTION) $(MODE)
 
 test: $(READY) ## Run all tests; OPENSEARCH=2.19.1 runs them on the oldest supported server.
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 unit: $(READY) ## Run the unit tests: a minute, no network.
 	$(BIN)/python -m pytest tests/unit

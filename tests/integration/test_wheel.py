@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -34,9 +35,14 @@ def run(*words: str | Path, folder: Path, seconds: float = 200) -> str:
 
 @pytest.fixture(scope="module")
 def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The source distribution, built from the checkout."""
+    """The source distribution, built from a copy of the checkout: setuptools writes into the folder that it builds."""
     folder = tmp_path_factory.mktemp("sdist")
-    name = run(sys.executable, "-c", BUILD_SDIST, folder, folder=ROOT).splitlines()[-1]
+    source = folder / "source"
+    for name in ("worker", "infra"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source / name)
+    name = run(sys.executable, "-c", BUILD_SDIST, folder, folder=source).splitlines()[-1]
     return folder / name
 
 
