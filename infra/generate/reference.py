@@ -132,6 +132,7 @@ def _command(command: click.Command, name: str) -> str:
 _ARGUMENTS = {
     "[QUERY]": "OpenSearch query string, for example `eventName:ConsoleLogin AND errorCode:*`; without it, all events.",
     "EVENTID": "The eventID; a requestID or a sharedEventID is recognised.",
+    "NAME": "The name of a hold, as `trailsink hold list` shows it.",
     "COMMAND": "The command that the policy is for.",
     "ID": "The id of a dead letter, as `trailsink dlq list` shows it.",
     "[ID]...": "Ids of dead letters, as `trailsink dlq list` shows them.",

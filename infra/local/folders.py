@@ -67,7 +67,8 @@ def sweep(runs: Path) -> None:
     for folder in runs.iterdir():
         owner = folder.name.split("-")[0]
         if owner.isdecimal() and not _is_process(int(owner)):
-            empty_run_folder(folder)
+            with contextlib.suppress(FileNotFoundError):  # another process sweeps at the same time
+                empty_run_folder(folder)
 
 
 def empty_run_folder(folder: Path) -> None:

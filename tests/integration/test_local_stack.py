@@ -11,6 +11,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from botocore.exceptions import ClientError
 
 from infra.local.aws import Aws
 from infra.local.child import Identity
+from infra.local.folders import sweep
 from infra.local.polling import wait_until
 
 if TYPE_CHECKING:
@@ -364,3 +366,17 @@ def test_a_message_sent_straight_to_the_dead_letter_queue_needs_a_destination(sq
     sqs.start_message_move_task(SourceArn=dead_arn, DestinationArn=arn)
 
     assert wait_until(lambda: waiting(sqs, url) == 1, 5)
+
+
+def test_several_stacks_that_start_at_once_sweep_the_same_folders(tmp_path: Path) -> None:
+    """Each removes what killed runs left behind, and must not stumble over what another has just removed."""
+    for number in range(300):
+        folder = tmp_path / f"999999999-aws-{number}"
+        folder.mkdir()
+        for name in ("aws.log", "aws.lock", "node.log"):
+            (folder / name).touch()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(sweep, [tmp_path] * 4))
+
+    assert list(tmp_path.iterdir()) == []

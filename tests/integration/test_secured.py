@@ -31,6 +31,7 @@ from tests.support.event_files import event, log_file
 from tests.support.signed_trail import SignedTrail, public_key
 from worker.cli.main import main
 from worker.cli.scheduled_handler import detect_handler
+from worker.deploy.needs import NEEDS
 from worker.errors import SetupError
 from worker.opensearch.roles import AccessFor, grant_access
 from worker.opensearch.security import examiner_role, installer_role, loader_role, role_name
@@ -245,6 +246,23 @@ def test_the_scheduled_roles_are_enough_and_load_nothing(
             scheduled.index(index=f"{secured.prefix}-2026-01-01", body={"eventName": "Invented"})
         path = f"{API}/rolesmapping/trailsink-{purpose}-{secured.prefix}"
         secured.admin.transport.perform_request("DELETE", path)
+
+
+def test_the_role_of_a_hold_is_enough(authorized: Secured) -> None:
+    """As `trailsink permissions hold --cluster` prints it, without what only the ISM plugin knows."""
+    authorized.put(event(eventTime="2026-03-01T10:00:00Z"))
+    authorized.handle()
+    role = next(need for need in NEEDS if need.command == "hold").role(authorized.prefix)
+    role["cluster_permissions"] = [name for name in role["cluster_permissions"] if "/ism/" not in name]
+    for path, body in (("roles", role), ("rolesmapping", {"users": [NARROW_INSTALLER]})):
+        authorized.admin.transport.perform_request("PUT", f"{API}/{path}/hold-{authorized.prefix}", body=body)
+    authorized.sign_in_as(NARROW_INSTALLER)
+
+    for words in (("add", "case", "--account", "123456789012", "--yes"), ("list",), ("apply",), ("release", "case")):
+        done = trailsink("hold", *words, *(["--yes"] if words[0] == "release" else []))
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+
+    authorized.admin.transport.perform_request("DELETE", f"{API}/rolesmapping/hold-{authorized.prefix}")
 
 
 ANY_EVENT = """\

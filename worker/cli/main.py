@@ -28,6 +28,7 @@ _COMMANDS = {
     "doctor": "doctor",
     "env": "env",
     "explain": "search",
+    "hold": "hold",
     "ledger": "ledger",
     "package": "package",
     "permissions": "permissions",

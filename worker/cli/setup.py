@@ -31,6 +31,7 @@ def setup(  # noqa: PLR0913 - one per option
     replicas: int | None,
     shards: int | None,
     profile: str | None,
+    write_once: bool | None,
     loader_role: str | None,
     verify_role: str | None,
     detect_role: str | None,
@@ -65,6 +66,7 @@ def setup(  # noqa: PLR0913 - one per option
         force=force,
         existing=existing,
         profile=Profile(profile) if profile else None,
+        write_once=write_once,
     )
     address = settings.required("opensearch_url")
     print_line(f"Connecting to {address} (for up to {settings.request_seconds:.0f} s) ...", err=True)

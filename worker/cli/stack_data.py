@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -11,6 +13,7 @@ from worker.aws.sqs import QueueClient
 from worker.deploy.deployed import settings_of
 from worker.errors import QueueUnavailable, TrailsinkError
 from worker.humanize import pluralize
+from worker.opensearch.holds import Hold, read_holds, refuse_deletion
 from worker.opensearch.teardown import indices_of, uninstall
 from worker.wiring import make_client
 
@@ -50,13 +53,19 @@ def stack_data(account: Account, deployed: DeployedStack) -> StackData:
         domain, secret = values.get("DomainName", ""), values.get("MasterSecretArn", "")
 
         def delete_domain() -> Iterator[str]:
-            yield from account.delete_domain(domain, secret)
-            yield from account.delete_domain_logs(deployed.name)
+            holds: list[Hold] = []
+            # A domain may be reachable from its VPC only, and then its holds are not: who deletes has typed its name.
+            settings = settings_of(deployed).model_copy(update={"request_seconds": _CLUSTER_SECONDS})
+            with suppress(TrailsinkError, ClientError, BotoCoreError):
+                holds[:] = read_holds(make_client(settings).connect(), prefix)
+            refuse_deletion(prefix, holds)
+            return chain(account.delete_domain(domain, secret), account.delete_domain_logs(deployed.name))
 
         return StackData(f"The OpenSearch domain {domain} with its events", count, delete_domain)
 
     def delete() -> Iterator[str]:
         client = make_client(settings_of(deployed)).connect()
+        refuse_deletion(prefix, read_holds(client, prefix))
         return uninstall(client, prefix, indices_of(client, prefix))
 
     cluster = values.get("OpensearchUrl", "the cluster")

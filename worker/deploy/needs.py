@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from worker.deploy.stack_needs import BUCKET_ACTIONS, DEPLOY, DESTROY
-from worker.opensearch.security import examiner_role, heartbeat_index, installer_role, loader_role
+from worker.opensearch.security import examiner_role, heartbeat_index, hold_index, installer_role, loader_role
 from worker.pipeline.ledger import ledger_pattern
 
 if TYPE_CHECKING:
@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 _READ_OBJECTS = ("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket")
 _TRAIL_KEY = {"the trail's key": ("kms:Decrypt",)}
 _SEARCH = "indices:data/read/search"
+
+# docs.opensearch.org/latest/security/access-control/permissions/#index-state-management
+_HOLD_POLICIES = (
+    "cluster:admin/opendistro/ism/managedindex/add",
+    "cluster:admin/opendistro/ism/managedindex/explain",
+    "cluster:admin/opendistro/ism/managedindex/remove",
+    "cluster:admin/opendistro/ism/policy/get",
+    "cluster:monitor/main",
+    "indices:data/write/bulk",
+)
 
 
 def _no_role(_: str) -> Role:
@@ -138,7 +148,7 @@ NEEDS = (
                 "cluster:admin/opendistro/ism/policy/get",
             ),
             ledger=(_SEARCH,),
-            others={heartbeat_index("{prefix}"): (_SEARCH,)},
+            others={heartbeat_index("{prefix}"): (_SEARCH,), hold_index("{prefix}"): (_SEARCH,)},
         ),
         "This list is sufficient, but may be longer than needed. The permission of `ism` is untested.",
     ),
@@ -205,6 +215,27 @@ NEEDS = (
             "indices:data/read/mget",
             ledger=(_SEARCH, "indices:data/read/get", "indices:data/write/index"),
         ),
+    ),
+    Need(
+        "hold",
+        {},
+        _role(
+            "indices:admin/settings/update",
+            "indices:monitor/settings/get",
+            _SEARCH,
+            cluster=_HOLD_POLICIES,
+            ledger=("indices:admin/settings/update", "indices:monitor/settings/get"),
+            others={
+                hold_index("{prefix}"): (
+                    "indices:admin/create",
+                    _SEARCH,
+                    "indices:data/write/bulk*",
+                    "indices:data/write/delete",
+                    "indices:data/write/index",
+                )
+            },
+        ),
+        "The permissions of `ism` are untested.",
     ),
     Need(
         "dlq",

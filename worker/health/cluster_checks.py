@@ -139,7 +139,8 @@ class ClusterChecks:
         prefix = self.settings.index_prefix
         response = self.facts.ask("GET", f"{_ISM}/explain/{prefix}-*")
         indices = {name: state for name, state in sorted(response.items()) if isinstance(state, dict)}
-        unmanaged = [name for name, state in indices.items() if not state.get(_POLICY_ID)]
+        held = self.indices.held
+        unmanaged = [name for name, state in indices.items() if not state.get(_POLICY_ID) and name not in held]
         failed = [name for name, state in indices.items() if (state.get("action") or {}).get("failed")]
         if unmanaged:
             fix = f"{SETUP} {retention.options} --existing"
@@ -148,7 +149,8 @@ class ClusterChecks:
             fix = f"POST {_ISM}/retry/{','.join(failed[:NAMES_SHOWN])}"
             yield Judgement.fault(f"the policy failed for {first_names(failed)}", fix)
         else:
-            yield Judgement.ok(f"{len(indices)} of {len(indices)} have a policy")
+            managed = len(indices) - len(held & indices.keys())
+            yield Judgement.ok(f"{managed} of {managed} have a policy")
 
     # Whether events arrive
 

@@ -17,6 +17,7 @@ from worker.health.coverage_checks import CoverageChecks
 from worker.health.findings import Judgement
 from worker.health.flow_checks import FlowChecks
 from worker.health.function_checks import FunctionChecks
+from worker.health.hold_checks import HoldChecks
 from worker.health.index_facts import IndexFacts
 from worker.health.integrity_checks import IntegrityChecks
 from worker.health.ledger_checks import LedgerChecks
@@ -76,6 +77,7 @@ class Doctor:
         self._flow = FlowChecks(aws, indices, processes, bucket, now)
         self._coverage = CoverageChecks(cluster, settings.index_prefix)
         self._ledger = LedgerChecks(LedgerFacts(settings, cluster, now), now)
+        self._holds = HoldChecks(settings, cluster, indices, now)
         self._loader = LoaderChecks(settings, cluster, lambda: loader_role or self._function.role())
 
     def findings(self) -> Iterator[Finding]:
@@ -133,6 +135,7 @@ class Doctor:
             integrity.blocks,
             cluster.retention,
             cluster.attached_policies,
+            self._holds.holds,
             cluster.days,
             self._flow.consumer,
             self._flow.freshness,

@@ -92,7 +92,9 @@ def judge_writes(blocks: WriteBlocks | None) -> Judgement:
         evidence = f"{first_names(blocks.closed)} closed: not searched, and their events go back to the queue"
         fix = f"POST /{','.join(blocks.closed[:_NAMES_IN_REQUEST])}/_open"
         return Judgement.fault(evidence, fix) if blocks.newest in blocks.closed else Judgement.warning(evidence, fix)
-    return Judgement.ok(f"{blocks.by_policy} made read-only by the policy" if blocks.by_policy else "none")
+    expected = [f"{blocks.by_policy} made read-only by the policy"] if blocks.by_policy else []
+    expected += [f"{blocks.held} held, by `trailsink hold`"] if blocks.held else []
+    return Judgement.ok(", ".join(expected) or "none")
 
 
 def _judge_blocked_indices(blocks: WriteBlocks) -> Judgement:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class WriteBlocks:
     """What keeps the cluster from accepting events: blocks of the cluster and of indices, and closed indices.
 
-    `by_policy` indices are read-only on purpose. `newest` is the newest index, "" without any.
+    `by_policy` and `held` indices are read-only on purpose. `newest` is the newest index, "" without any.
     """
 
     indices: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -22,6 +22,7 @@ class WriteBlocks:
     closed: Sequence[str] = ()
     by_policy: int = 0
     newest: str = ""
+    held: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from worker.cloudtrail.keys import region_folder
 from worker.health.observe import fact
-from worker.health.snapshot import RATE_WINDOW, IndexFreshness, IndexSize, Throughput
+from worker.health.snapshot import RATE_WINDOW, IndexFreshness, IndexSize, Throughput, Unobserved
 from worker.humanize import from_epoch_milliseconds
+from worker.opensearch.holds import HoldList, names_in
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from worker.health.cluster_facts import ClusterFacts
+    from worker.opensearch.holds import Hold
 
 # Bounds how many recent files are read from the index to know the last one of each folder.
 _MAX_RECENT_FILES = 10_000
@@ -36,6 +38,16 @@ class IndexFacts:
         options = {"format": "json", "bytes": "b", "h": "index,status,docs.count,store.size,pri,rep,creation.date"}
         rows: Any = self._cluster.client.cat.indices(index=self._indices, params=options)
         return [_index_size(row) for row in rows]
+
+    @fact
+    def holds(self) -> list[Hold]:
+        """Read the holds: what nothing may delete."""
+        return HoldList(self._cluster.client, self._prefix).read()
+
+    @property
+    def held(self) -> frozenset[str]:
+        """The names of the indices that are held; none where the list cannot be read."""
+        return frozenset() if isinstance(self.holds, Unobserved) else names_in(self.holds)
 
     @fact
     def freshness(self) -> IndexFreshness:

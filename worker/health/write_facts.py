@@ -10,6 +10,7 @@ from worker.health.flow_snapshot import WriteBlocks
 from worker.health.node_settings import CLUSTER_BLOCKS
 from worker.health.observe import fact
 from worker.health.snapshot import Unobserved
+from worker.opensearch.hold_indices import BLOCK
 
 if TYPE_CHECKING:
     from worker.health.cluster_facts import ClusterFacts
@@ -38,7 +39,8 @@ class WriteFacts:
             for name, index in sorted(response.items(), reverse=True)
             if isinstance(index, dict)
         }
-        blocked = {name: blocks for name, blocks in blocked.items() if blocks}
+        held = {name for name, blocks in blocked.items() if blocks == [BLOCK] and name in self._indices.held}
+        blocked = {name: blocks for name, blocks in blocked.items() if blocks and name not in held}
         unexpected = {name: blocks for name, blocks in blocked.items() if not self._is_read_only_by_policy(name)}
         settings = {} if isinstance(self._cluster.node_settings, Unobserved) else self._cluster.node_settings
         sizes = [] if isinstance(self._indices.sizes, Unobserved) else self._indices.sizes
@@ -47,6 +49,7 @@ class WriteFacts:
             cluster=[name for name in CLUSTER_BLOCKS if settings.get(name) == "true"],
             closed=sorted((index.name for index in sizes if index.is_closed), reverse=True),
             by_policy=len(blocked) - len(unexpected),
+            held=len(held),
             # An index of undated events has the time of its creation, and its name would be the last.
             newest=max((index.name for index in sizes if _is_dated(index.name)), default=""),
         )

@@ -13,6 +13,7 @@ from worker.opensearch.template_content import differing_fields, missing_fields
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Set as AbstractSet
 
     from opensearchpy import OpenSearch
 
@@ -20,14 +21,20 @@ if TYPE_CHECKING:
 
 
 def add_missing_fields(
-    client: OpenSearch, prefix: str, fields_for: Callable[[Mapping[str, Any]], Fields]
+    client: OpenSearch,
+    prefix: str,
+    fields_for: Callable[[Mapping[str, Any]], Fields],
+    held: AbstractSet[str] = frozenset(),
 ) -> Iterator[str]:
     """Add the fields that existing indices lack, and yield a line for what was done and what could not be.
 
-    `fields_for` returns the fields that an index with such mappings should have.
+    `fields_for` returns the fields that an index with such mappings should have. Those that are `held` stay as they
+    are.
     """
     response: Any = client.indices.get_mapping(index=f"{prefix}-*")
-    mappings = {name: index.get("mappings", {}) for name, index in sorted(response.items())}
+    mappings = {name: index.get("mappings", {}) for name, index in sorted(response.items()) if name not in held}
+    if skipped := len(response) - len(mappings):
+        yield f"Mapping: {skipped} of {len(response)} indices are held, and stay as they are."
     updated, other_types = [], []
     for name, current in mappings.items():
         fields, properties = fields_for(current), current.get("properties")
@@ -37,10 +44,10 @@ def add_missing_fields(
             client.indices.put_mapping(index=name, body={"properties": missing})
             updated.append(name)
     if updated:
-        yield f"Mapping: fields were added to {len(updated)} of {len(response)} indices: {updated[0]} to {updated[-1]}."
+        yield f"Mapping: fields were added to {len(updated)} of {len(mappings)} indices: {updated[0]} to {updated[-1]}."
         yield "They find the events that are indexed from now on. Older events of these indices do not have them."
     else:
-        yield f"Mapping: all {len(response)} indices have the template's fields."
+        yield f"Mapping: all {len(mappings)} indices have the template's fields."
     if other_types:
         yield f"Fields of another type cannot be changed in {', '.join(other_types)}: load these days again."
     profiles = Counter(str(profile_of(current.get("_meta") or {}) or "flat") for current in mappings.values())

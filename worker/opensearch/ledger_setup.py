@@ -9,6 +9,7 @@ from worker.errors import SetupError
 from worker.opensearch.retention import NOTHING_TO_REMOVE, put_policy, remove_policy
 from worker.opensearch.schema import ledger_name, ledger_policy, ledger_template, number_in
 from worker.opensearch.template_content import changed_parts, read_templates, refuse_newer, seal, with_additions
+from worker.opensearch.write_once import make_write_once
 from worker.pipeline.ledger import ledger_pattern
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class LedgerOptions:
     replicas: int | None = None
     serverless: bool = False
     force: bool = False
+    write_once: bool = False
 
 
 def install_ledger(client: OpenSearch, options: LedgerOptions, *, remover: str = "") -> Iterator[str]:
@@ -58,6 +60,8 @@ def _put_template(client: OpenSearch, options: LedgerOptions) -> Iterator[str]:
     existing = read_templates(client, name).get(name, {})
     replicas = number_in(existing, "number_of_replicas") if options.replicas is None else options.replicas
     body = ledger_template(options.prefix, replicas=replicas)
+    if options.write_once:
+        make_write_once(body)
     version = body["_meta"]["version"]
     seal(body)
     meta = existing.get("_meta") or {}

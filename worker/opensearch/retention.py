@@ -17,6 +17,7 @@ from worker.opensearch.schema import POLICIES, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from collections.abc import Set as AbstractSet
     from datetime import datetime, timedelta
 
     from opensearchpy import OpenSearch
@@ -84,10 +85,19 @@ def _without_policy(error: TransportError) -> str:
     raise error
 
 
-def attach_policy(client: OpenSearch, prefix: str) -> Iterator[str]:
-    """Attach the policy of a prefix, as it is now, to all indices of that prefix."""
+def attach_policy(client: OpenSearch, prefix: str, held: AbstractSet[str] = frozenset()) -> Iterator[str]:
+    """Attach the policy of a prefix, as it is now, to all indices of that prefix but those that are held."""
     name = name_of(prefix)
     body = {"policy_id": name}
+    if held := {index for index in held if index.startswith(f"{prefix}-")}:
+        response: Any = client.indices.get_settings(
+            index=f"{prefix}-*", params={"filter_path": "*.settings.index.uuid"}
+        )
+        for index in sorted(set(response) - held):
+            for action in ("change_policy", "add"):
+                client.transport.perform_request("POST", f"{ISM}/{action}/{index}", body=body)
+        yield f"Retention: policy {name} attached to all indices {prefix}-*, but {len(held)} that are held."
+        return
     # What follows an older version of the policy changes to the current one; what has none gets it.
     for action in ("change_policy", "add"):
         client.transport.perform_request("POST", f"{ISM}/{action}/{prefix}-*", body=body)

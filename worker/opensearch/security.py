@@ -39,6 +39,11 @@ def verdict_index(prefix: str) -> str:
     return f"trailsink-verdicts-{prefix}"
 
 
+def hold_index(prefix: str) -> str:
+    """Return the name of the index that holds the list of holds on the indices of a prefix."""
+    return f"trailsink-holds-{prefix}"
+
+
 def detection_indices(prefix: str) -> tuple[str, str]:
     """Return the names of the indices that hold the findings of rules, and how far each rule has come."""
     return f"trailsink-findings-{prefix}", f"trailsink-detect-{prefix}"
@@ -102,7 +107,7 @@ def examiner_role(prefix: str, *, retention: bool) -> dict[str, Any]:
         "index_permissions": [
             {"index_patterns": [f"{prefix}-*", ledger_pattern(prefix)], "allowed_actions": actions},
             {
-                "index_patterns": [heartbeat_index(prefix), verdict_index(prefix)],
+                "index_patterns": [heartbeat_index(prefix), hold_index(prefix), verdict_index(prefix)],
                 "allowed_actions": ["indices:data/read/search"],
             },
         ],

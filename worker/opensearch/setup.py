@@ -6,7 +6,7 @@ docs.opensearch.org/latest/im-plugin/ism/policies/#ism-templates
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from opensearchpy.exceptions import NotFoundError, OpenSearchException, Transpor
 
 from worker.errors import SetupError
 from worker.opensearch.errors import classify_error, translate_errors
+from worker.opensearch.holds import held_indices
 from worker.opensearch.index_upgrade import add_missing_fields
 from worker.opensearch.ledger_setup import LedgerOptions, install_ledger
 from worker.opensearch.mapping_choice import MappingChoice, choose_mapping, own_meta
@@ -30,6 +31,7 @@ from worker.opensearch.template_content import (
     shadowing_template,
     with_additions,
 )
+from worker.opensearch.write_once import check_server, is_write_once, make_write_once
 from worker.pipeline.limits import Partition
 
 if TYPE_CHECKING:
@@ -62,6 +64,7 @@ class SetupOptions:
     shards: int | None = None  # primary shards of an index; without it, those of an existing template are kept
     existing: bool = False  # bring the indices that exist to the template and the policy
     profile: Profile | None = None  # without it, that of an existing template is kept
+    write_once: bool | None = None  # without it, as an existing template has it
 
     @property
     def policy(self) -> dict[str, Any] | None:
@@ -111,18 +114,30 @@ def install(client: OpenSearch, options: SetupOptions) -> Iterator[str]:
         others = read_templates(client)
         choice = choose_mapping(client, options.prefix, server, own_meta(others, options.prefix), options.profile)
         yield from choice.lines
+        if options.write_once:
+            check_server(client)
+        elif options.write_once is None:
+            options = replace(options, write_once=is_write_once(others.get(name_of(options.prefix), {})))
+        if options.write_once:
+            yield "Write-once: nobody can change or delete a document of a new index."
         yield f"Retention: {_put_policy(client, options)}"
         yield from _put_template(client, options, choice, others)
         if options.ledger:
             ledger = LedgerOptions(
-                options.prefix, options.ledger_days, options.replicas, options.serverless, options.force
+                options.prefix,
+                options.ledger_days,
+                options.replicas,
+                options.serverless,
+                options.force,
+                write_once=bool(options.write_once),
             )
             remover = "TRAILSINK_LEDGER_RETENTION_DAYS=0" if options.leaves_ledger_policy else ""
             yield from install_ledger(client, ledger, remover=remover)
         if options.existing:
-            yield from add_missing_fields(client, options.prefix, choice.fields_for)
+            held = held_indices(client, options.prefix)
+            yield from add_missing_fields(client, options.prefix, choice.fields_for, held)
             if options.policy and not options.serverless:
-                yield from attach_policy(client, options.prefix)
+                yield from attach_policy(client, options.prefix, held)
 
 
 def _put_policy(client: OpenSearch, options: SetupOptions) -> str:
@@ -190,6 +205,8 @@ def _template_body(options: SetupOptions, choice: MappingChoice, others: dict[st
     shards = number_in(existing, "number_of_shards") if options.shards is None else options.shards
     if shards is not None:
         body["template"]["settings"]["number_of_shards"] = shards
+    if options.write_once:
+        make_write_once(body)
     body["_meta"] |= {"prefix": options.prefix, "partition": str(options.partition)}
     seal(body)
     # One that was raised above another's stays there.

@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING, Any
 from opensearchpy.exceptions import NotFoundError, TransportError
 
 from worker.opensearch.errors import translate_errors
+from worker.opensearch.holds import read_holds, refuse_deletion
 from worker.opensearch.roles import AccessFor, access_role
 from worker.opensearch.schema import POLICIES, ledger_name, name_of
-from worker.opensearch.security import API, detection_indices, fetch_roles, heartbeat_index, verdict_index
+from worker.opensearch.security import (
+    API,
+    detection_indices,
+    fetch_roles,
+    heartbeat_index,
+    hold_index,
+    verdict_index,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,13 +52,14 @@ def indices_of(client: OpenSearch, prefix: str) -> PrefixIndices:
 def uninstall(client: OpenSearch, prefix: str, indices: PrefixIndices) -> Iterator[str]:
     """Delete indices, index template, retention policy and all roles, and yield a line for each deletion.
 
-    Skips what does not exist. Raises SetupError when the cluster does not answer or refuses.
+    Skips what does not exist. Raises SetupError when the cluster does not answer or refuses, or when a hold is on them.
     """
     name = name_of(prefix)
     with translate_errors("The cluster could not be cleared", hint="Run the command again."):
+        refuse_deletion(prefix, read_holds(client, prefix))
         for index in indices.names:  # one by one: hundreds of names are longer than a URL may be
             client.indices.delete(index=index, params={"ignore_unavailable": "true"})
-        for index in (heartbeat_index(prefix), verdict_index(prefix), *detection_indices(prefix)):
+        for index in (heartbeat_index(prefix), hold_index(prefix), verdict_index(prefix), *detection_indices(prefix)):
             _delete(client, f"/{index}")
         yield f"{len(indices.names)} indices with {indices.events:,} events are deleted."
         if _delete(client, f"/_index_template/{name}"):

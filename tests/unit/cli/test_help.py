@@ -25,6 +25,7 @@ COLUMNS = 80
 # What stands in the place of arguments while an option is tried.
 ARGUMENTS = {
     "COMMAND": ["run"],
+    "NAME": ["case-17"],
     "[QUERY]": [],
     "EVENTID": ["x"],
     "ID": ["x"],

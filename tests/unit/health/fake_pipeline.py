@@ -292,6 +292,7 @@ class FakeCluster:
             "/cloudtrail-*/_mapping": {INDEX: {"mappings": mappings}},
             "/cloudtrail-*/_settings/index.blocks.*": {INDEX: {"settings": {}}},
             "/trailsink-consumers-cloudtrail/_search": {"hits": {"hits": []}},
+            "/trailsink-holds-cloudtrail/_search": {"hits": {"hits": []}},
             "/trailsink-verdicts-cloudtrail/_search": {"hits": {"hits": [{"_source": make_verdict()}]}},
             "/_index_template": make_template(),
             "/_index_template/trailsink-files-cloudtrail": make_ledger_template(),

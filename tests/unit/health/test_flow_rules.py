@@ -73,6 +73,7 @@ def test_messages_that_wait_while_nothing_is_indexed_are_a_fault(
     [
         (WriteBlocks(), "ok", ""),
         (WriteBlocks(by_policy=3), "ok", ""),
+        (WriteBlocks(held=3), "ok", ""),
         (None, "not checked", ""),
         (
             WriteBlocks({"c-2026-02-27": ["index.blocks.write"]}, newest="c-2026-03-01"), "warning",

@@ -87,5 +87,6 @@ def test_a_doctor_only_reads() -> None:
         ("POST", "/cloudtrail-*/_search"),
         ("POST", "/cloudtrail-*/_field_caps"),
         ("POST", "/trailsink-files-cloudtrail-*/_search"),
+        ("POST", "/trailsink-holds-cloudtrail/_search"),
     }
     assert {f"{ISM}/policies/trailsink-cloudtrail", f"{API}/roles"} <= {path for _, path in pipeline.cluster.requests}

@@ -91,3 +91,20 @@ def test_ages_are_counted_from_the_creation() -> None:
 
     with connected(lambda *_: (200, rows)) as client:
         assert index_ages(client, "trail", NOW) == [("trail-2020-01-01", timedelta(days=40))]
+
+
+def test_a_held_index_gets_no_policy() -> None:
+    """A policy that is attached again would delete what a hold keeps."""
+    written = []
+
+    def answer(method: str, path: str, _query: dict[str, list[str]], _body: Any) -> tuple[int, Any]:
+        if method == "GET":
+            return 200, {f"trail-2026-02-0{day}": {} for day in (1, 2)}
+        written.append(path)
+        return 200, {}
+
+    with connected(answer) as client:
+        lines = list(attach_policy(client, "trail", {"trail-2026-02-01", "trailsink-files-trail-2026-02"}))
+
+    assert written == [f"{ISM}/change_policy/trail-2026-02-02", f"{ISM}/add/trail-2026-02-02"]
+    assert lines == ["Retention: policy trailsink-trail attached to all indices trail-*, but 1 that are held."]

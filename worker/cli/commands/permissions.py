@@ -17,6 +17,7 @@ COMMANDS = (
     "doctor",
     "env",
     "explain",
+    "hold",
     "ledger",
     "package",
     "permissions",

@@ -56,6 +56,13 @@ from worker.cli.options import YES, examples, flag, implemented_by, option
     " others than trailsink find parts of their values, too, and group by any path. docs/searching.md has its price.",
 )
 @option(
+    "--write-once/--no-write-once",
+    default=None,
+    default_text="unchanged, at first --no-write-once",
+    help="Let nobody change or delete a document of a new index, not even to redact it. Only a whole index can be"
+    " deleted.",
+)
+@option(
     "--loader-role",
     metavar="ARN",
     default_text="grant nobody access",
