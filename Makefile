@@ -112,7 +112,7 @@ package: $(READY) ## Build the Lambda bundle; ARCH=x86_64 and PYTHON=3.11 choose
 
 lock: $(READY) ## Update the pinned dependencies.
 	$(INTERPRETER) -m venv .local/lock && .local/lock/bin/python -m pip install --quiet uv==0.13.9
-	.local/lock/bin/uv pip compile --quiet pyproject.toml --extra detect --extra report --group dev --universal --python-version 3.11 \
+	.local/lock/bin/uv pip compile --quiet pyproject.toml --extra detect --extra geoip --extra report --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --upgrade --output-file requirements/dev.txt
 	.local/lock/bin/uv pip compile --quiet requirements/aws-cli.in --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --no-header --upgrade --output-file requirements/aws-cli.txt

@@ -14,6 +14,7 @@ from opensearchpy.helpers import bulk
 from tests.support.cli import trailsink
 from tests.support.event_files import event, real_records
 from tests.support.index_documents import index
+from tests.support.mmdb import write_database
 from worker.boards.report_values import BoardReport
 from worker.opensearch.ledger_setup import LedgerOptions, install_ledger
 
@@ -158,3 +159,39 @@ def test_a_range_that_ends_before_it_starts_is_refused() -> None:
 
     assert done.returncode == 2
     assert "--since must be earlier than --until, and than now." in done.stderr
+
+
+def test_a_database_of_the_operator_says_where_calls_came_from(bench: Bench, tmp_path: Path) -> None:
+    """In the report and in a search; every address counts, and what the database lacks is said."""
+    database = write_database(
+        tmp_path / "geo.mmdb",
+        {
+            "192.0.2.0/24": {"country": {"iso_code": "DE"}},
+            "198.51.100.0/24": {"country": {"iso_code": "FR"}, "autonomous_system_number": 64_500},
+        },
+    )
+    addresses = ["192.0.2.1", "192.0.2.2", "198.51.100.7", "203.0.113.9", "s3.amazonaws.com", "192.0.2.1"]
+    index(bench, [event(sourceIPAddress=address) for address in addresses[:-1]])
+    index(bench, [event(sourceIPAddress=addresses[-1], errorCode="AccessDenied")])
+    scope = ("--since", "2026-03-01", "--until", "2026-03-02", "--geoip", str(database))
+
+    countries, networks = json_report(*scope).origins
+    page = trailsink("report", *scope, "-o", str(tmp_path / "r.html"))
+    counted = trailsink("search", "*", "--geoip", str(database), "--count-by", "source.country", "--format", "csv")
+    shown = trailsink("search", "NOT errorCode:*", *scope, "--fields", "sourceIPAddress,source.as", "--json")
+
+    assert [row[:4] for row in countries.rows] == [
+        ["DE", 3, 1, 2],
+        ["(an AWS service)", 1, 0, 1],
+        ["(not in the database)", 1, 0, 1],
+        ["FR", 1, 0, 1],
+    ]
+    assert networks.rows[-1][:2] == ["AS64500", 1]
+    assert page.returncode == 0, page.stderr
+    assert "Where calls came from" in (tmp_path / "r.html").read_text()
+    assert sorted(line.split(",")[:2] for line in counted.stdout.splitlines()[1:]) == [["1", "FR"], ["3", "DE"]]
+    assert "2 events without a value." in counted.stderr
+    by_address = {row["sourceIPAddress"]: row["source.as"] for row in map(json.loads, shown.stdout.splitlines())}
+    assert by_address == dict.fromkeys(addresses) | {"198.51.100.7": "AS64500"}
+    refused = trailsink("search", "--fields", "source.country")
+    assert (refused.returncode, "pass --geoip FILE" in refused.stderr) == (2, True)

@@ -247,6 +247,8 @@ TESTED_ELSEWHERE = {
     "boards/new_values": "tests/integration/test_report.py: on a real node",
     "boards/overview": "tests/unit/boards/test_panels.py: all boards",
     "boards/pipeline": "tests/unit/boards/test_panels.py: all boards",
+    "boards/origins": "tests/integration/test_report.py: on a real node",
+    "cli/search_origins": "tests/integration/test_report.py: with a database, on a real node",
     "boards/searches": "tests/integration/test_panels.py: every panel, on a real node",
     "boards/report": "tests/integration/test_report.py: on a real node",
     "cli/report": "tests/integration/test_report.py: on a real node",

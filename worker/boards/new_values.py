@@ -13,7 +13,7 @@ from worker.opensearch.query import translate
 from worker.opensearch.search import search_once, within
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from datetime import datetime
 
     from opensearchpy import OpenSearch
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _PAGE = 1_000
 
 # Values of one field. Roles, users, calls and regions of a large organisation are some thousand.
-_MAX_VALUES = 20_000
+MAX_VALUES = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,26 +90,29 @@ def new_values(
         clause = {"bool": {"filter": [translate(source.query, kinds), times.clause]}}
         query = within(clause, "@timestamp", times.before, times.until)
         read = 0
-        for bucket in _buckets(client, prefix, source.field, query):
+        for bucket in read_buckets(client, prefix, source.field, query, {"first": {"min": {"field": "@timestamp"}}}):
             read += 1
             if bucket["first"]["value"] >= since_ms:
                 value = NewValue(
                     str(bucket["key"]["value"]), bucket["first"]["value"], bucket["doc_count"], source.field
                 )
                 values.append(value)
-        is_complete = is_complete and read < _MAX_VALUES
+        is_complete = is_complete and read < MAX_VALUES
     values.sort(key=lambda value: (-value.first_ms, value.value))
     return values, is_complete
 
 
-def _buckets(client: OpenSearch, prefix: str, field: str, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def read_buckets(
+    client: OpenSearch, prefix: str, field: str, query: dict[str, Any], measures: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    """Yield each value of a field with the measures of its events, the first MAX_VALUES of them; raises SetupError."""
     composite: dict[str, Any] = {"size": _PAGE, "sources": [{"value": {"terms": {"field": field}}}]}
     body = {
         "size": 0,
         "query": query,
-        "aggs": {"values": {"composite": composite, "aggs": {"first": {"min": {"field": "@timestamp"}}}}},
+        "aggs": {"values": {"composite": composite, "aggs": measures}},
     }
-    for _ in range(_MAX_VALUES // _PAGE):
+    for _ in range(MAX_VALUES // _PAGE):
         answer = search_once(client, prefix, body).get("aggregations", {}).get("values", {})
         yield from answer.get("buckets", [])
         if "after_key" not in answer:

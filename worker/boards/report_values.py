@@ -124,3 +124,4 @@ class BoardReport(msgspec.Struct, frozen=True):
     new: list[NewValues]
     silent: ReportTable | None
     silent_unavailable: str
+    origins: list[ReportTable] = []

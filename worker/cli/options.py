@@ -6,6 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from functools import update_wrapper
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
@@ -218,6 +219,16 @@ ACCOUNTS = option(
     default_text="all",
     example="123456789012",
     help="Only this account; may be repeated.",
+)
+GEOIP = option(
+    "--geoip",
+    type=click.Path(path_type=Path),
+    multiple=True,
+    metavar="FILE",
+    default_text="no countries or networks",
+    example="GeoLite2-Country.mmdb",
+    help="A database of yours, in MaxMind's format, that knows the countries or the networks of addresses; may be"
+    " repeated. Needs the extra trailsink[geoip].",
 )
 ORGANISATIONS = option(
     "--org",

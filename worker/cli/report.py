@@ -7,7 +7,10 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import click
+from msgspec import structs
 
+from worker.boards.geoip import OriginDatabase
+from worker.boards.origins import origin_tables
 from worker.boards.report import make_report
 from worker.boards.report_values import ReportScope
 from worker.cli.options import check_times
@@ -32,12 +35,14 @@ def write_report(  # noqa: PLR0913 - one per option
     until: datetime | None,
     account: tuple[str, ...],
     output: Path,
+    geoip: tuple[Path, ...],
     as_json: bool,
 ) -> None:
     """Search for everything, then write it."""
     check_times(since, until, last)
     if not as_json and any(find_spec(name) is None for name in ("jinja2", "pygal")):
         raise SetupError("Reports need Jinja2 and pygal, which are not installed: pip install 'trailsink[report]'.")
+    database = OriginDatabase(geoip) if geoip else None
     settings = load_settings()
     end = until or now()
     start = since or end - (last or _DEFAULT_LENGTH)
@@ -47,6 +52,8 @@ def write_report(  # noqa: PLR0913 - one per option
     client = make_client(settings).connect()
     with translate_errors(f"OpenSearch cannot be asked for events of {scope.prefix}-*"), announced_wait("OpenSearch"):
         report = make_report(client, scope, now())
+        if database:
+            report = structs.replace(report, origins=origin_tables(client, scope, database.origin))
     if as_json:
         print_json(report)
         return

@@ -13,6 +13,7 @@ import click
 from worker.cli.commands.search import DEFAULT_FIELDS
 from worker.cli.options import start_time
 from worker.cli.output import announced_each, print_document, print_line, print_table
+from worker.cli.search_origins import SearchOrigins
 from worker.humanize import ascii_json, escape_control_characters, pluralize
 from worker.opensearch.counts import EventCounts
 from worker.opensearch.search import Search, SearchSession
@@ -22,6 +23,7 @@ from worker.wiring import make_client, now
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import datetime, timedelta
+    from pathlib import Path
 
     from worker.opensearch.search import Hit
 
@@ -40,6 +42,7 @@ def search(  # noqa: PLR0913 - one per option
     until: datetime | None,
     fields: tuple[str, ...] | None,
     count_by: tuple[str, ...] | None,
+    geoip: tuple[Path, ...],
     form: str,
     limit: int | None,
     everything: bool,
@@ -54,37 +57,41 @@ def search(  # noqa: PLR0913 - one per option
         raise click.UsageError("--limit and --all exclude each other.")
     if count_by and fields:
         raise click.UsageError("--count-by and --fields exclude each other: groups have no other fields.")
+    origins = SearchOrigins(count_by or fields or (), geoip)
     settings = load_settings()
+    shown_fields = ("@timestamp", *count_by) if count_by else fields or (() if form == "json" else DEFAULT_FIELDS)
     request = Search(
         settings.index_prefix,
         query,
         since=start,
         until=until,
-        fields=("@timestamp", *count_by) if count_by else fields or (() if form == "json" else DEFAULT_FIELDS),
+        fields=origins.fields_to_read(shown_fields),
         limit=None if everything or count_by else limit or _DEFAULT_LIMIT,
         oldest_first=oldest_first,
         ignore_case=ignore_case,
     )
     session = SearchSession(make_client(settings).connect(), request, use_pit=not settings.is_serverless)
     if count_by:
-        _print_counts(session, count_by, form, None if everything else limit or _DEFAULT_LIMIT)
+        _print_counts(session, count_by, form, None if everything else limit or _DEFAULT_LIMIT, origins)
         return
     shown = 0
     with closing(session.pages()) as pages:
         for number, page in enumerate(announced_each(pages, "OpenSearch")):
-            _PRINTERS[form](page, request.fields, number == 0)
+            _PRINTERS[form]([origins.add_to(hit) for hit in page], shown_fields, number == 0)
             shown += len(page)
     print_line(_summary(session, shown), err=True)
     _warn_of_unsearchable(session)
 
 
-def _print_counts(session: SearchSession, paths: tuple[str, ...], form: str, limit: int | None) -> None:
+def _print_counts(
+    session: SearchSession, paths: tuple[str, ...], form: str, limit: int | None, origins: SearchOrigins
+) -> None:
     counts, events = EventCounts(paths), 0
     with closing(session.pages()) as pages:
         for page in pages:
             events += len(page)
             for hit in page:
-                counts.add(hit)
+                counts.add(origins.add_to(hit))
     names = ("count", *paths, "first", "last")
     groups = counts.most_common(limit)
     rows = [(str(group.count), *key, group.first, group.last) for key, group in groups]

@@ -8,6 +8,7 @@ import click
 
 from worker.cli.options import (
     ACCOUNTS,
+    GEOIP,
     JSON,
     examples,
     implemented_by,
@@ -43,6 +44,7 @@ from worker.cli.options import (
     example="report.html",
     help="Where to write it, for its owner alone to read; - is standard output. An existing FILE is overwritten.",
 )
+@GEOIP
 @JSON
 @implemented_by("worker.cli.report:write_report")
 def report() -> None:

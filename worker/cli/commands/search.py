@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from worker.cli.options import (
+    GEOIP,
     JSON_LINES,
     examples,
     flag,
@@ -39,6 +40,7 @@ class _FieldNames(click.ParamType[tuple[str, ...]]):
         """trailsink search 'userIdentity.arn:"arn:aws:iam::123456789012:user/ada"'""",
         "trailsink search requestParameters.bucketName:acme --all --format csv",
         "trailsink search 'requestParameters.bucketName:*prod*' --count-by eventName",
+        "trailsink search --geoip GeoLite2-Country.mmdb --count-by source.country",
     ),
 )
 @click.argument("query", default="*", metavar="[QUERY]")
@@ -53,8 +55,10 @@ class _FieldNames(click.ParamType[tuple[str, ...]]):
     metavar="NAMES",
     example="eventTime,requestParameters.bucketName",
     default_text=f"{','.join(DEFAULT_FIELDS)}; with json the whole event",
-    help="What to show of each event: dotted paths separated by commas; _id and _index, too.",
+    help="What to show of each event: dotted paths separated by commas; _id and _index, too. With --geoip also"
+    " source.country and source.as.",
 )
+@GEOIP
 @option(
     "--count-by",
     type=_FieldNames(),
