@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.support.cloudtrail_api import cloudtrail
 from tests.support.signed_trail import SignedTrail, public_key
 from worker.cli.main import main
 from worker.cli.scheduled_handler import verify_handler
@@ -196,3 +197,29 @@ def test_a_verification_of_one_account_is_no_verdict_on_all(bench: Bench, trail:
     verify(bench, keys, "--account", "123456789012")
 
     assert not bench.opensearch.indices.exists(index=f"trailsink-verdicts-{bench.prefix}")
+
+
+def test_keys_are_asked_of_cloudtrail_and_saved_for_offline_use(
+    bench: Bench, trail: SignedTrail, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Over HTTP, as AWS serves them; the saved ones prove a copy when nobody can be asked."""
+    bench.opensearch.indices.refresh(index=f"{bench.prefix}-*,trailsink-files-{bench.prefix}-*")
+    saved, copy = tmp_path / "saved.json", tmp_path / "copy"
+    for key, content in trail.objects.items():
+        (copy / key).parent.mkdir(parents=True, exist_ok=True)
+        (copy / key).write_bytes(content)
+    (copy / f"{trail.digests[-1]}.signature").write_text(trail.signatures[trail.digests[-1]])
+
+    with cloudtrail(trail) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDTRAIL", url)
+        live = trailsink("verify", "--json")
+        asked = trailsink("verify", "keys", str(saved), "--region", trail.region, "--since", "2026-01-01")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDTRAIL", "http://127.0.0.1:9")
+    offline = trailsink("verify", "--local", str(copy), "--keys", str(saved), "--json")
+
+    assert live.exit_code == 0, live.output
+    assert json.loads(live.stdout)["verdict"].startswith("complete: 12 files, 24 events, 1 chain")
+    assert asked.exit_code == 0, asked.output
+    assert "1 key" in asked.output
+    assert offline.exit_code == 0, offline.output
+    assert json.loads(offline.stdout)["fingerprints"] == json.loads(live.stdout)["fingerprints"]
