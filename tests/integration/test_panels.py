@@ -18,7 +18,7 @@ from tests.support.dashboards_client import MISSING, answers, rows, visualizatio
 from tests.support.event_files import event, real_records
 from tests.support.index_documents import index
 from worker.boards.importer import newest_times
-from worker.boards.index_pattern import event_fields, leaf_names, ledger_fields
+from worker.boards.index_pattern import event_fields, leaf_names, ledger_fields, pattern_attributes, verdict_fields
 from worker.boards.panels import Pattern
 from worker.boards.saved_objects import BOARDS, ndjson, saved_objects
 from worker.boards.searches import panel_aggregations, panel_rows
@@ -26,6 +26,8 @@ from worker.cloudtrail.request_fields import read_request
 from worker.opensearch.field_kinds import read_field_kinds
 from worker.opensearch.ledger_setup import LedgerOptions, install_ledger
 from worker.opensearch.query import translate
+from worker.opensearch.security import verdict_index
+from worker.opensearch.verdicts import record_verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from tests.conftest import Bench
 
 CHECKOUT = Path(__file__).parents[2]
+MOMENT = datetime(2026, 3, 1, tzinfo=UTC)
 
 Record = dict[str, Any]
 
@@ -289,7 +292,7 @@ def test_every_panel_counts_the_events(bench: Bench, with_synthetic: bool) -> No
 
 # By the tests below, and the ledger's by tests/integration/test_report.py.
 COUNTED_ELSEWHERE = {"totals", "pipeline-totals", "indexed-over-time", "lag", "newest-files", "unsearchable"}
-COUNTED_ELSEWHERE |= {"silent-accounts", "records-by-account", "dead-letters"}
+COUNTED_ELSEWHERE |= {"silent-accounts", "records-by-account", "dead-letters", "verdicts"}
 
 
 def test_the_index_patterns_have_the_fields_that_the_node_reports(bench: Bench) -> None:
@@ -298,10 +301,12 @@ def test_the_index_patterns_have_the_fields_that_the_node_reports(bench: Bench) 
     ledger = f"trailsink-files-{bench.prefix}-2026-03"
     list(install_ledger(bench.opensearch, LedgerOptions(bench.prefix)))
     bench.opensearch.indices.create(index=ledger)
+    record_verdict(bench.opensearch, bench.prefix, MOMENT, {"verdict": "complete: nothing", "complete": True})
     leaves = set(leaf_names())
     for pattern, fields in (
         (f"{bench.prefix}-*", event_fields(bench.prefix)),
         (ledger, ledger_fields(bench.prefix)),
+        (verdict_index(bench.prefix), verdict_fields()),
     ):
         reported = bench.opensearch.field_caps(index=pattern, params={"fields": "*"})["fields"]
         types = {name: next(iter(caps.items())) for name, caps in reported.items() if not name.startswith("_")}
@@ -388,3 +393,23 @@ def test_the_panels_of_numbers_show_totals_files_and_lag(bench: Bench) -> None:
         Pattern.INDEXED: datetime(2026, 3, 1, 10, 9, tzinfo=UTC),
     }
     assert set(newest_times(bench.opensearch, "no-such-prefix").values()) == {None}
+
+
+def test_the_verdicts_are_shown_with_the_last_run_of_each(bench: Bench) -> None:
+    """From an index that may not exist, and next to that of a prefix with a longer name."""
+    panel = visualizations(ndjson(saved_objects(bench.prefix)))["verdicts"]
+    pattern = pattern_attributes(bench.prefix, Pattern.VERDICTS)["title"]
+    assert answers(bench.opensearch, pattern, panel)["hits"]["total"]["value"] == 0
+    for hour, verdict in ((1, "complete"), (2, "not complete: 1 file is lost"), (3, "complete")):
+        summary = {"verdict": verdict, "complete": verdict == "complete"}
+        record_verdict(bench.opensearch, bench.prefix, MOMENT.replace(hour=hour), summary)
+    record_verdict(bench.opensearch, f"{bench.prefix}-eu", MOMENT, {"verdict": "of another", "complete": True})
+
+    aggregations = answers(bench.opensearch, pattern, panel)["aggregations"].values()
+
+    (group,) = (aggregation for aggregation in aggregations if "buckets" in aggregation)
+    shown = [(bucket["key"], bucket["1"]["value_as_string"]) for bucket in group["buckets"]]
+    assert shown == [
+        ("complete", "2026-03-01T03:00:00.000Z"),
+        ("not complete: 1 file is lost", "2026-03-01T02:00:00.000Z"),
+    ]

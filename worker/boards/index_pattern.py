@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from worker.boards.panels import Pattern
 from worker.opensearch.profiles import Profile
 from worker.opensearch.schema import index_template, ledger_template
+from worker.opensearch.security import verdict_index
+from worker.opensearch.verdicts import VERDICT_PROPERTIES
 from worker.pipeline.ledger import ledger_pattern
 
 if TYPE_CHECKING:
@@ -55,6 +57,9 @@ def pattern_attributes(prefix: str, pattern: Pattern, *, compatible: bool = Fals
     if pattern is Pattern.FILES:
         # Without a time field, so that the range of a board does not hide the accounts that are silent for longer.
         return {"title": ledger_pattern(prefix), "fields": json.dumps(ledger_fields(prefix))}
+    if pattern is Pattern.VERDICTS:
+        # With a star, an index that no run has made yet is no error.
+        return {"title": f"*{verdict_index(prefix)}", "fields": json.dumps(verdict_fields())}
     fields = json.dumps(event_fields(prefix, compatible=compatible))
     if pattern is Pattern.INDEXED:
         # Two patterns of one title look the same in the picker. Names of days and months begin with the year.
@@ -100,6 +105,11 @@ def ledger_fields(prefix: str) -> list[Field]:
     """Return the fields of the ledger's indices, by name."""
     mapped = _fields(ledger_template(prefix)["template"]["mappings"]["properties"])
     return sorted([*_meta_fields(), *mapped], key=lambda field: str(field["name"]))
+
+
+def verdict_fields() -> list[Field]:
+    """Return the fields of the index of verdicts, by name."""
+    return sorted([*_meta_fields(), *_fields(VERDICT_PROPERTIES)], key=lambda field: str(field["name"]))
 
 
 def leaf_names() -> list[str]:

@@ -20,6 +20,7 @@ class Pattern(StrEnum):
     EVENTS = "events"  # by @timestamp
     INDEXED = "indexed"  # by trailsink.indexed_at
     FILES = "files"  # the ledger, without a time field: a range hides what went silent before it
+    VERDICTS = "verdicts"  # of trailsink verify, without a time field
 
 
 def count(label: str = "Events") -> Agg:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from opensearchpy import OpenSearch
 
-_PROPERTIES = {
+VERDICT_PROPERTIES = {
     "verified_at": {"type": "date"},
     "complete": {"type": "boolean"},
     "verdict": {"type": "keyword", "ignore_above": 8191},
@@ -37,7 +37,7 @@ def record_verdict(client: OpenSearch, prefix: str, verified_at: datetime, summa
     """
     moment = iso_seconds(verified_at)
     with translate_errors("The verdict was not recorded"):
-        create_own_index(client, verdict_index(prefix), _PROPERTIES)
+        create_own_index(client, verdict_index(prefix), VERDICT_PROPERTIES)
         client.index(
             index=verdict_index(prefix),
             id=moment,

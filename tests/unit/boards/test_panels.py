@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from worker.boards.index_pattern import event_fields, ledger_fields
+from worker.boards.index_pattern import event_fields, ledger_fields, verdict_fields
 from worker.boards.panels import BOARD_COLUMNS, Board, Controls, Panel, Pattern
 from worker.boards.saved_objects import BOARDS
 from worker.opensearch.field_kinds import FieldKinds
@@ -22,6 +22,7 @@ FIELDS = {
     Pattern.EVENTS: EVENTS,
     Pattern.INDEXED: EVENTS,
     Pattern.FILES: {field["name"]: field for field in ledger_fields("cloudtrail")},
+    Pattern.VERDICTS: {field["name"]: field for field in verdict_fields()},
 }
 PANELS = [panel for board in BOARDS for panel in board.data_panels]
 
@@ -102,6 +103,7 @@ def kinds(pattern: Pattern) -> FieldKinds:
                 "Values that cannot be searched",
                 "Records by outcome",
                 "Files in dead letters, by reason",
+                "What trailsink verify found, the last first",
             },
         ),
     ],
@@ -180,7 +182,7 @@ def test_panels_fill_a_board_without_overlap(board: Board) -> None:
 @every_board
 def test_a_board_is_about_one_time(board: Board) -> None:
     """A range that means the time of the call on one panel, and the time of indexing on the next, misleads."""
-    patterns = {panel.pattern for panel in board.data_panels} - {Pattern.FILES}
+    patterns = {panel.pattern for panel in board.data_panels} - {Pattern.FILES, Pattern.VERDICTS}
 
     assert len(patterns) == 1
 

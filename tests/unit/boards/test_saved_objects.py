@@ -62,7 +62,12 @@ def test_each_index_pattern_is_complete() -> None:
     """A pattern without fields is fetched and saved by each browser, and these saves conflict without end."""
     patterns = {saved["attributes"]["title"]: saved for saved in OBJECTS if saved["type"] == "index-pattern"}
 
-    assert set(patterns) == {"cloudtrail-*", "cloudtrail-2*,cloudtrail-undated*", "trailsink-files-cloudtrail-*"}
+    assert set(patterns) == {
+        "cloudtrail-*",
+        "cloudtrail-2*,cloudtrail-undated*",
+        "trailsink-files-cloudtrail-*",
+        "*trailsink-verdicts-cloudtrail",
+    }
     assert all(json.loads(saved["attributes"]["fields"]) for saved in patterns.values())
 
 
