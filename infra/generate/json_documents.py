@@ -52,6 +52,7 @@ class Plan(Document, tag_field="kind", tag="plan"):
     last_day: str | None
     present: Annotated[int, _about("files that the index already holds records of; with `--missing` they are left out")]
     incomplete: Annotated[int, _about("files of which the index holds only some records")]
+    filtered: Annotated[int, _about("files of which filters left records out; with `--missing --no-filters`")]
     since: datetime | None
     until: datetime
     done_before: Annotated[int, _about("files that earlier runs of the same job finished")]
@@ -372,4 +373,12 @@ class CrashLine(Document, tag_field="message", tag="crash"):
     detail: str
 
 
-LogLine = ObjectLine | MessageLine | UnsentLine | CrashLine
+class FiltersLine(Document, tag_field="message", tag="filters"):
+    """Printed when the content of `TRAILSINK_FILTERS` has changed, and when the change is refused."""
+
+    timestamp: datetime
+    level: Literal["WARNING"]
+    detail: str
+
+
+LogLine = ObjectLine | MessageLine | UnsentLine | CrashLine | FiltersLine

@@ -92,6 +92,7 @@ def json_page() -> str:
         "With `--json`, commands print one document per line. Existing members are not removed or renamed. Times are in"
         " ISO 8601. The log also has a line with the message `batch` after each batch. Its members are the"
         " [metrics](metrics.md), and `ignored`: the number of messages that announce nothing, by cause."
+        " With filters, `filtered` is the number of records that each selector left out."
     )
     parts = [
         "\n\n".join([f"## {title}", *(_section(struct) for struct in structs)]) for title, structs in _GROUPS.items()
