@@ -28,6 +28,7 @@ _COMMANDS = {
     "doctor": "doctor",
     "env": "env",
     "explain": "search",
+    "filter": "filter",
     "ledger": "ledger",
     "package": "package",
     "permissions": "permissions",

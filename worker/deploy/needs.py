@@ -164,6 +164,12 @@ NEEDS = (
     ),
     Need("explain", {}, _role(_SEARCH, ledger=(_SEARCH,))),
     Need(
+        "filter",
+        {"bucket, with --bucket": _READ_OBJECTS, **_TRAIL_KEY, **_FILTERS},
+        _role(_SEARCH, "indices:data/read/field_caps"),
+        "With `--local`, nothing is needed. `--rules` also needs `indices:data/read/msearch` of the cluster.",
+    ),
+    Need(
         "detect",
         {"topic, with --sns": ("sns:Publish",)},
         _role(

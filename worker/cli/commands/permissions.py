@@ -17,6 +17,7 @@ COMMANDS = (
     "doctor",
     "env",
     "explain",
+    "filter",
     "ledger",
     "package",
     "permissions",
