@@ -62,14 +62,17 @@ class Condition(msgspec.Struct, frozen=True):
 
     def holds(self, values: Sequence[str]) -> bool:
         """Return whether the values of a record's field meet this."""
-        for value in values:
-            if value in self.not_equals or value.startswith(self.not_starts_with) or value.endswith(self.not_ends_with):
-                return False
-        if not self.selects:
+        if self.deselects and self._is_deselected(values):
+            return False
+        if not self.equals.isdisjoint(values):
             return True
-        return any(
-            value in self.equals or value.startswith(self.starts_with) or value.endswith(self.ends_with)
-            for value in values
+        if self.starts_with or self.ends_with:
+            return any(value.startswith(self.starts_with) or value.endswith(self.ends_with) for value in values)
+        return not self.equals
+
+    def _is_deselected(self, values: Sequence[str]) -> bool:
+        return not self.not_equals.isdisjoint(values) or any(
+            value.startswith(self.not_starts_with) or value.endswith(self.not_ends_with) for value in values
         )
 
 

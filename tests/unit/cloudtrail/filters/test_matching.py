@@ -200,6 +200,19 @@ def test_a_record_that_is_not_as_cloudtrail_writes_it_is_never_left_out(record: 
     assert results[0] == read([record, as_json(event(1))], None)[0]
 
 
+@pytest.mark.parametrize("field", ["userIdentity.arn", "requestParameters.bucketName"])
+def test_a_value_that_cannot_be_read_is_not_matched(field: str) -> None:
+    """Picking skips the text below a member, so a wrong escape is met only when a selector asks for the value."""
+    root, member = field.split(".")
+    records = [as_json(event(number, **{root: {member: "ODD"}})) for number in range(3)]
+    records[1] = records[1].replace(b"ODD", b"\\ud800")
+    record_filter = make_filter([selector(**{field.replace(".", "__"): {"NotEquals": ["other"]}})])
+
+    results = read(records, record_filter)
+
+    assert [isinstance(result, FilteredRecord) for result in results] == [True, False, True]
+
+
 def test_request_parameters_are_still_picked_where_a_selector_names_one() -> None:
     """People group by them; the filter needs the same member in another form."""
     records = [as_json(event(number, requestParameters=parameters)) for number, parameters in enumerate(PARAMETERS)]
