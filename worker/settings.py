@@ -115,6 +115,7 @@ class Settings(StoreSettings):
     index_partition: Partition = Field(
         _LIMITS.index_partition, description="`day` or `month`: how much time one index holds."
     )
+    filters: str = Field("", description="File or `s3://` object of selectors: records that match are left out.")
     retention_days: int = Field(
         0, ge=0, description="Days for which events are kept at least, by a policy of `trailsink setup`. 0 keeps all."
     )
@@ -138,8 +139,7 @@ class Settings(StoreSettings):
         _LIMITS.max_depth,
         ge=8,
         le=190,
-        description="Maximum nesting of a record that is indexed as it is. A deeper one is indexed in degraded form: a"
-        " node can fail near 1,000 levels.",
+        description="Maximum nesting of a record that is indexed as it is. A deeper one takes the degraded form.",
     )
     max_days_per_file: int = Field(
         _LIMITS.max_days_per_file,

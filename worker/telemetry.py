@@ -5,6 +5,7 @@ docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metri
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -63,6 +64,7 @@ METRICS = (
     Metric("RecordsDuplicate", "Count", "records that were in the index already", _records("duplicate")),
     Metric("RecordsDegraded", "Count", "records indexed in degraded form", _records("degraded")),
     Metric("RecordsRejected", "Count", "records named in a dead letter", _records("rejected")),
+    Metric("RecordsFiltered", "Count", "records that a filter left out", _records("filtered")),
     Metric("DeadLetters", "Count", "dead letters sent", lambda result: result.dead_letters),
     Metric("Crashes", "Count", "faults of trailsink itself", lambda result: len(result.crashes)),
     Metric("BytesStored", "Bytes", "bytes read from S3", lambda r: sum(file.stored_bytes for file in r.files)),
@@ -90,6 +92,12 @@ _UNITS = {metric.name: metric.unit for metric in METRICS}
 def counts(result: BatchResult) -> dict[str, float]:
     """Return every metric of a batch but the lags, by name."""
     return {metric.name: metric.measure(result) for metric in METRICS if metric.measure}
+
+
+def filtered_by(result: BatchResult) -> Counter[str]:
+    """Return how many records of the files that are done were left out, by the name of the selector."""
+    finished = (file for file in result.files if file.outcome is not FileOutcome.HANDED_BACK)
+    return sum((file.filtered_by for file in finished if file.filtered_by), Counter())
 
 
 def lags(result: BatchResult) -> dict[str, list[float]]:
@@ -145,7 +153,8 @@ def log_lines(result: BatchResult) -> Iterator[str]:
         yield _line(result, "ERROR", "dead letter not sent", detail=cause)
     for crash in result.crashes:
         yield _line(result, "ERROR", "crash", detail=crash)
-    yield _line(result, "INFO", "batch", ignored=dict(result.ignored), **counts(result))
+    filtered = {"filtered": by_selector} if (by_selector := filtered_by(result)) else {}
+    yield _line(result, "INFO", "batch", ignored=dict(result.ignored), **filtered, **counts(result))
 
 
 _LEVELS = {

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+import sys
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+import msgspec
 from requests_aws4auth import AWS4Auth
 
 from worker.aws.fast_get import FastGetObject
+from worker.aws.filters import FilterSource, SelectorFile, object_address
 from worker.aws.interruptible import make_interruptible
 from worker.aws.partitions import is_aws_host
 from worker.aws.s3 import S3Store
@@ -17,6 +20,7 @@ from worker.aws.secrets import read_secret
 from worker.aws.session import accept_charges, config, expect_bucket_owner, open_role_session, open_session
 from worker.aws.sqs import SqsQueue
 from worker.errors import SetupError
+from worker.humanize import ascii_json
 from worker.opensearch.address import proxy_for, refuse_clear_text
 from worker.opensearch.client import Client
 from worker.opensearch.sender import BulkSender
@@ -107,6 +111,32 @@ def make_client(settings: Settings) -> Client:
     )
 
 
+def make_selector_file(settings: Settings, location: str) -> SelectorFile:
+    """Build what reads selectors: a file, or an object by the environment's own credentials."""
+
+    def open_client() -> S3Client:
+        client: S3Client = open_session().client("s3", config=config(connections=1))
+        address = object_address(location)
+        # Whoever took the name of another account's bucket would choose which events are indexed.
+        expect_bucket_owner(client, settings.bucket_account if address and address[0] == settings.bucket else "")
+        return client
+
+    return SelectorFile(location, open_client)
+
+
+def make_filter_source(settings: Settings) -> FilterSource | None:
+    """Read the filter, None where there is none; raises SetupError when it cannot be read or is refused."""
+    if not settings.filters:
+        return None
+
+    def warn(text: str) -> None:
+        members = {"timestamp": now().isoformat(timespec="milliseconds"), "level": "WARNING", "message": "filters"}
+        sys.stdout.write(ascii_json(msgspec.json.encode(members | {"detail": text}).decode()) + "\n")
+
+    file = make_selector_file(settings, settings.filters)
+    return FilterSource(file, monotonic=time.monotonic, warn=warn)
+
+
 def make_consumer(
     settings: Settings,
     *,
@@ -118,6 +148,7 @@ def make_consumer(
 
     A backfill brings a store or a queue of its own in place of S3 and SQS.
     """
+    source = make_filter_source(settings)
     sender = BulkSender(
         make_client(settings),
         request_seconds=settings.request_seconds,
@@ -134,6 +165,7 @@ def make_consumer(
         now=now,
         monotonic=time.monotonic,
         jitter=random.random,
+        current_filter=source.current if source else lambda: None,
     )
 
 

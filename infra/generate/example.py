@@ -38,6 +38,8 @@ VALUES = {
     "TrailBucketAccount": LOG_ARCHIVE,
     "TrailPrefix": "AWSLogs/",
     "TrailKmsKeyArn": TRAIL_KEY,
+    "FiltersBucket": "acme-filters",
+    "FiltersKey": "noise.json",
     "KmsKeyArn": STACK_KEY,
     "EndpointArn": DOMAIN,
     "DomainName": "trailsink",

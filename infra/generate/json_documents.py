@@ -52,6 +52,7 @@ class Plan(Document, tag_field="kind", tag="plan"):
     last_day: str | None
     present: Annotated[int, _about("files that the index already holds records of; with `--missing` they are left out")]
     incomplete: Annotated[int, _about("files of which the index holds only some records")]
+    filtered: Annotated[int, _about("files of which filters left records out; with `--missing --no-filters`")]
     since: datetime | None
     until: datetime
     done_before: Annotated[int, _about("files that earlier runs of the same job finished")]
@@ -89,6 +90,53 @@ class End(Document, tag_field="kind", tag="end"):
 
 
 Backfilled = Plan | Day | Failed | End
+
+
+# trailsink filter test --json
+
+
+class LeftOut(Document):
+    """Events that would go."""
+
+    events: int
+    bytes: Annotated[int, _about("as CloudTrail writes them; on the index, estimated from a sample")]
+    share: Annotated[float, _about("of all events, from 0 to 1")]
+    dollars_a_month: Annotated[float | None, _about("of disk, by the formula of docs/sizing.md")]
+
+
+class FilterSelector(LeftOut, tag_field="kind", tag="selector"):
+    """Printed for each selector. An event counts for the first one that matches it."""
+
+    name: str
+
+
+class FilterEvent(Document, tag_field="kind", tag="event"):
+    """Printed for each kind of event that would go, the commonest first."""
+
+    eventSource: str  # noqa: N815 - CloudTrail's names
+    eventName: str  # noqa: N815
+    events: int
+
+
+class FilterRule(Document, tag_field="kind", tag="rule"):
+    """Printed for each rule of `--rules` that would lose hits."""
+
+    title: str
+    lost: int
+    hits: Annotated[int, _about("without the filter")]
+
+
+class FilterEnd(Document, tag_field="kind", tag="end"):
+    """Printed last."""
+
+    digest: Annotated[str, _about("of the selectors, as in the ledger")]
+    events: Annotated[int, _about("all of the time or the files")]
+    bytes: int
+    left_out: LeftOut
+    chosen_by_callers: Annotated[list[str], _about("selectors with conditions only on what callers choose")]
+
+
+FilterTested = FilterSelector | FilterEvent | FilterRule | FilterEnd
 
 
 # trailsink status --json
@@ -372,4 +420,12 @@ class CrashLine(Document, tag_field="message", tag="crash"):
     detail: str
 
 
-LogLine = ObjectLine | MessageLine | UnsentLine | CrashLine
+class FiltersLine(Document, tag_field="message", tag="filters"):
+    """Printed when the content of `TRAILSINK_FILTERS` has changed, and when the change is refused."""
+
+    timestamp: datetime
+    level: Literal["WARNING"]
+    detail: str
+
+
+LogLine = ObjectLine | MessageLine | UnsentLine | CrashLine | FiltersLine

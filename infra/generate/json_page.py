@@ -19,11 +19,17 @@ from infra.generate.json_documents import (
     Explained,
     Exported,
     Failed,
+    FilterEnd,
+    FilterEvent,
+    FilterRule,
+    FilterSelector,
+    FiltersLine,
     Finding,
     Imported,
     IndexFigures,
     Indices,
     Lag,
+    LeftOut,
     Letters,
     MessageLine,
     ObjectLine,
@@ -65,9 +71,10 @@ _GROUPS: dict[str, tuple[type[msgspec.Struct], ...]] = {
         *(LetterView, GroupView, LetterDetail, FileNow, RejectedRecord),
         *(RedriveReport, PlanLine, Discarded, Exported, Imported),
     ),
+    "trailsink filter test": (FilterSelector, FilterEvent, FilterRule, FilterEnd, LeftOut),
     "trailsink explain": (Explained,),
     "trailsink report": (BoardReport, ReportScope, CoverageFigures, Counter, ReportTable, NewValues, NewEntry),
-    "The log": (ObjectLine, MessageLine, UnsentLine, CrashLine),
+    "The log": (ObjectLine, MessageLine, UnsentLine, CrashLine, FiltersLine),
 }
 
 _CONTAINERS: dict[object, str] = {
@@ -92,6 +99,7 @@ def json_page() -> str:
         "With `--json`, commands print one document per line. Existing members are not removed or renamed. Times are in"
         " ISO 8601. The log also has a line with the message `batch` after each batch. Its members are the"
         " [metrics](metrics.md), and `ignored`: the number of messages that announce nothing, by cause."
+        " With filters, `filtered` is the number of records that each selector left out."
     )
     parts = [
         "\n\n".join([f"## {title}", *(_section(struct) for struct in structs)]) for title, structs in _GROUPS.items()

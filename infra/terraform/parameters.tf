@@ -27,6 +27,8 @@ locals {
     IndexPrefix            = var.index_prefix
     IndexPartition         = var.index_partition
     RetentionDays          = var.retention_days
+    FiltersBucket          = var.filters_bucket
+    FiltersKey             = var.filters_key
     ReadOnlyDays           = var.read_only_days
     Replicas               = var.replicas
     Shards                 = var.shards

@@ -279,6 +279,33 @@ variable "retention_days" {
   }
 }
 
+variable "filters_bucket" {
+  description = "Bucket of this account with the selectors of events to leave out (docs/filters.md). Empty indexes all events."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.filters_bucket == null ? true : can(regex("^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?$", var.filters_bucket))
+    error_message = "filters_bucket must match ^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?$."
+  }
+}
+
+variable "filters_key" {
+  description = "Key of the object with the selectors. A change of its content applies within a minute."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.filters_key == null ? true : can(regex("^[A-Za-z0-9!_.()/=-]*$", var.filters_key))
+    error_message = "filters_key must match ^[A-Za-z0-9!_.()/=-]*$."
+  }
+
+  validation {
+    condition     = var.filters_key == null ? true : length(var.filters_key) <= 500
+    error_message = "filters_key must have a maximum of 500 characters."
+  }
+}
+
 variable "read_only_days" {
   description = "Days after which indices accept no more writes, below retention_days; 0 never blocks them. [default: 0]"
   type        = number

@@ -13,6 +13,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from tests.bench.client.cpu import many_small_files, one_large_file
+from tests.bench.client.filters import with_filters
 from tests.bench.client.latency import small_files_far_away
 from tests.bench.client.memory import large_files
 from tests.bench.cluster.ledger import ledger_cost
@@ -33,6 +34,7 @@ Told = tuple[list["Ratio"], list[tuple[str, str]]]
 def _parts(folder: Path, rounds: int) -> dict[str, Callable[[], Told]]:
     return {
         "w1": lambda: (one_large_file(folder, rounds), []),
+        "filters": lambda: (with_filters(folder, rounds), []),
         "w2": lambda: many_small_files(folder, rounds),
         "latency": lambda: (small_files_far_away(folder, max(1, rounds // 2)), []),
         "w3": lambda: large_files(folder),

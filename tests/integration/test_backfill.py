@@ -103,7 +103,7 @@ def test_all_of_a_bucket_is_loaded_via_the_queue_and_directly_and_nothing_twice(
     assert documents(announced)["end"][0]["files"] == {"announced": 55}
     assert (totals["FilesIndexed"], totals["RecordsIndexed"], totals["RecordsDuplicate"]) == (55, 2900, 0)
     assert documents(repeated)["day"] == [{"kind": "day", "day": "2023-07-10", "files": {"duplicate": 55}}]
-    records = {"read": 2900, "indexed": 0, "duplicate": 2900, "degraded": 0, "rejected": 0}
+    records = {"read": 2900, "indexed": 0, "duplicate": 2900, "degraded": 0, "rejected": 0, "filtered": 0}
     assert documents(repeated)["end"][0]["records"] == records
     assert bench.count() == 2900
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 
+from worker.cloudtrail.filters.matching import RecordFilter
+from worker.cloudtrail.filters.selectors import parse_selectors
 from worker.cloudtrail.inflate import Inflated
 from worker.cloudtrail.records import Record, Rejection, read_record
 from worker.pipeline.documents import FIRST_EVENT, Action, IndexNaming, Provenance, to_actions
@@ -131,6 +133,17 @@ def record(raw: bytes | dict[str, Any] | None = None, position: int = 0) -> Reco
     found = read(event() if raw is None else raw, position)
     assert isinstance(found, Record)
     return found
+
+
+# Filters
+
+
+def record_filter(**fields: list[str]) -> RecordFilter:
+    """A filter with a selector for each field, named like it, that leaves out records with one of these values."""
+    document = [
+        {"Name": field, "FieldSelectors": [{"Field": field, "Equals": values}]} for field, values in fields.items()
+    ]
+    return RecordFilter(parse_selectors(as_json(document), "test"))
 
 
 # Files

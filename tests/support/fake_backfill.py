@@ -117,6 +117,7 @@ def backfill_options(**changes: Any) -> BackfillOptions:
         "last": None,
         "missing": False,
         "incomplete": False,
+        "no_filters": False,
         "retry_failed": None,
         "via": "queue",
         "direct": False,

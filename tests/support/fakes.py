@@ -25,6 +25,7 @@ from worker.pipeline.objects import FetchedObject
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from worker.cloudtrail.filters.matching import RecordFilter
     from worker.cutoff import Cutoff
     from worker.pipeline.accounting import BatchResult
     from worker.pipeline.documents import Action
@@ -318,6 +319,7 @@ class FakePipeline:
     clock: Clock = field(default_factory=Clock)
     jitter: float = 1.0
     left: Callable[[], float] = lambda: 900.0
+    record_filter: RecordFilter | None = None
 
     def __post_init__(self) -> None:
         self.consumer = Consumer(
@@ -328,6 +330,7 @@ class FakePipeline:
             now=self.clock.now,
             monotonic=self.clock.tick,
             jitter=lambda: self.jitter,
+            current_filter=lambda: self.record_filter,
         )
 
     def consume(self, *messages: Message) -> BatchResult:

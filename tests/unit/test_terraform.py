@@ -52,6 +52,8 @@ GIVEN = {
     "RolePath": "/security/",
     "PermissionsBoundaryArn": "arn:aws:iam::123456789012:policy/limits",
     "IndexPrefix": "cloudtrail_2",
+    "FiltersBucket": "acme-filters",
+    "FiltersKey": "noise.json",
     "Replicas": "2",
     "DomainName": "trail",
     "DomainEngineVersion": "OpenSearch_3.1",

@@ -30,12 +30,14 @@ class BackfillJob:
     """The files of a backfill. `list_files` yields those after a cursor.
 
     With --missing, `lookup` returns which of up to 1,000 keys the index holds records of, and these files are not
-    loaded. With `load_incomplete`, those of them that lack a record before their last indexed one are loaded too.
+    loaded. With `load_incomplete`, those of them that lack a record before their last indexed one are loaded too; with
+    `load_filtered`, those of which filters left records out.
     """
 
     list_files: Callable[[str], Iterator[SelectedFile]]
     lookup: Callable[[list[str]], Mapping[str, IndexedFile]] | None = None
     load_incomplete: bool = False
+    load_filtered: bool = False
 
     def plan(self, cursor: str) -> Iterator[BackfillPlan]:
         """Count the files to load after `cursor`; yields the growing plan, which is complete at the end."""
@@ -44,6 +46,7 @@ class BackfillJob:
         for file, indexed in self._files_with_index(cursor):
             plan.present += indexed is not None
             plan.incomplete += indexed is not None and indexed.incomplete
+            plan.filtered += self.load_filtered and indexed is not None and indexed.filtered
             if self._must_load(indexed):
                 plan.add(file)
             yield plan
@@ -54,7 +57,11 @@ class BackfillJob:
             yield file, None if self._must_load(indexed) else Finished(LoadOutcome.PRESENT)
 
     def _must_load(self, indexed: IndexedFile | None) -> bool:
-        return indexed is None or (self.load_incomplete and indexed.incomplete)
+        return (
+            indexed is None
+            or (self.load_incomplete and indexed.incomplete)
+            or (self.load_filtered and indexed.filtered)
+        )
 
     def _files_with_index(self, cursor: str) -> Iterator[tuple[SelectedFile, IndexedFile | None]]:
         """Yield each file with what the index holds of it, None for nothing or without --missing."""

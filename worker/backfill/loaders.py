@@ -214,5 +214,6 @@ def _finished(tally: FileTally, letter: DeadLetter | None) -> Finished:
         return Finished(LoadOutcome.EMPTY, detail=f"ignored: {tally.ignored}")
     if not tally.read:
         return Finished(LoadOutcome.EMPTY, records)
-    new = tally.indexed + tally.degraded
-    return Finished(LoadOutcome.LOADED if new else LoadOutcome.DUPLICATE, records)
+    if tally.indexed + tally.degraded:
+        return Finished(LoadOutcome.LOADED, records)
+    return Finished(LoadOutcome.DUPLICATE if tally.duplicate else LoadOutcome.FILTERED, records)

@@ -25,11 +25,12 @@ class LoadOutcome(StrEnum):
     LOADED = "loaded"
     DUPLICATE = "duplicate"  # all its records were in the index before
     EMPTY = "empty"  # it holds no records
+    FILTERED = "filtered"  # filters left out all of its records
     PRESENT = "present"  # --missing: the index holds records of it, so it was not loaded
     FAILED = "failed"
 
 
-RECORD_COUNTS = ("read", "indexed", "duplicate", "degraded", "rejected")
+RECORD_COUNTS = ("read", "indexed", "duplicate", "degraded", "rejected", "filtered")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ class BackfillPlan:
     bytes: int = 0
     present: int = 0  # --missing: files of which the index holds records
     incomplete: int = 0  # of those, files that lack a record before their last indexed one
+    filtered: int = 0  # --no-filters: of those, files of which filters left records out
     accounts: Counter[str] = field(default_factory=Counter)
     days: Counter[str] = field(default_factory=Counter)
 

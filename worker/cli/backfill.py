@@ -158,6 +158,7 @@ class BackfillCommand:
             lambda cursor: list_files(self._source.lister, self._pool, selection, checkpoint.sources, cursor),
             inventory.lookup if inventory else None,
             load_incomplete=options.incomplete,
+            load_filtered=options.no_filters,
         )
 
     def _print_plan(self, plan: BackfillPlan, checkpoint: Checkpoint) -> None:
@@ -234,6 +235,8 @@ class BackfillCommand:
 
         # The operator has named this bucket, so it may be read.
         own = settings.model_copy(update={"buckets": self._bucket})
+        if options.no_filters:
+            own = own.model_copy(update={"filters": ""})
 
         def make(letters: InMemoryDeadLetters) -> Consumer:
             return make_consumer(own, store=self._source.tree, queue=letters)

@@ -57,6 +57,7 @@ class Fingerprint(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     last: str
     missing: Scope
     way: str
+    filters: str = ""  # "off" without them
 
     def members(self) -> dict[str, str]:
         """Return the parameters as a state file holds them."""
@@ -80,6 +81,7 @@ class BackfillOptions:
     last: timedelta | None
     missing: bool
     incomplete: bool
+    no_filters: bool
     retry_failed: Path | None
     via: str
     direct: bool
@@ -102,6 +104,8 @@ class BackfillOptions:
             raise click.UsageError("--local needs --direct: the pipeline cannot read this machine's files.")
         if self.loads_directly and _is_given("rate"):
             raise click.UsageError("--rate is for the queue: with --direct, the cluster's answers set the pace.")
+        if self.no_filters and not self.loads_directly:
+            raise click.UsageError("--no-filters needs --direct: the pipeline's consumer has filters of its own.")
         if self.retry_failed and not self.loads_directly:
             raise click.UsageError(
                 "--retry-failed needs --direct: files that failed via the queue are in `trailsink dlq`."
@@ -175,6 +179,7 @@ class BackfillOptions:
             last=str(self.last or ""),
             missing=self.scope,
             way="direct" if direct else "queue",
+            filters="off" if self.no_filters else "",
         ).members()
 
 

@@ -62,6 +62,7 @@ def plan_document(plan: BackfillPlan, checkpoint: Checkpoint) -> dict[str, objec
         "last_day": days[-1] if days else None,
         "present": plan.present,
         "incomplete": plan.incomplete,
+        "filtered": plan.filtered,
         "since": checkpoint.since,
         "until": checkpoint.until,
         "done_before": checkpoint.tally().files,
@@ -83,6 +84,8 @@ def plan_lines(plan: BackfillPlan, checkpoint: Checkpoint, options: BackfillOpti
     if options.scope is not Scope.ALL:
         incomplete = f", {plan.incomplete:,} of them incomplete" if plan.incomplete else ""
         yield f"present   {pluralize(plan.present, 'file')} with records in the index{incomplete}"
+    if plan.filtered:
+        yield f"filtered  {pluralize(plan.filtered, 'file')} of which filters left records out"
 
 
 def destination_lines(options: BackfillOptions, settings: Settings) -> Iterator[str]:
@@ -237,7 +240,9 @@ def print_outcomes(tally: LoadTally) -> None:
     if rows:
         print_table(["day", *outcomes], rows, right=outcomes)
     if tally.records:
-        print_line("records: " + ", ".join(f"{tally.records[name]:,} {name}" for name in RECORD_COUNTS))
+        # Without filters, nothing can be filtered.
+        names = [name for name in RECORD_COUNTS if name != "filtered" or tally.records[name]]
+        print_line("records: " + ", ".join(f"{tally.records[name]:,} {name}" for name in names))
 
 
 def resume_advice(state: Path | None) -> str:

@@ -9,10 +9,11 @@ from opensearchpy.exceptions import OpenSearchException
 from worker.aws.bucket_notifications import OwnNotification, conflicts
 from worker.cli.output import print_line
 from worker.errors import SetupError
+from worker.humanize import pluralize
 from worker.opensearch.errors import describe_error
 from worker.opensearch.server import find_server
 from worker.settings import load_settings
-from worker.wiring import make_client
+from worker.wiring import make_client, make_selector_file
 
 if TYPE_CHECKING:
     from worker.deploy.account import Account
@@ -42,6 +43,8 @@ def check_deployment(
         _check_trail(account, parameters["TrailBucketName"], owner)
         if (existing | parameters).get("NotificationSource", "S3") == "S3":
             _check_notifications(account, stack, parameters["TrailBucketName"], existing | parameters)
+    if {"FiltersBucket", "FiltersKey"} & set(parameters):
+        _check_filters(existing | parameters)
     if parameters.get("EndpointUrl"):
         _check_endpoint(parameters)
 
@@ -73,6 +76,16 @@ def _check_notifications(account: Account, stack: str, bucket: str, parameters: 
             f"S3 announces each file once, and the bucket {bucket} has a notification in the way: {'; '.join(others)}."
             " Remove it, choose another TrailPrefix, or set NotificationSource to SNS or EventBridge."
         )
+
+
+def _check_filters(parameters: dict[str, str]) -> None:
+    """Raise SetupError for selectors that the function would refuse: it would load nothing."""
+    bucket, key = parameters.get("FiltersBucket", ""), parameters.get("FiltersKey", "")
+    if not bucket and not key:
+        return
+    selectors = make_selector_file(load_settings(), f"s3://{bucket}/{key}").read()
+    names = ", ".join(repr(name) for name in selectors.names)
+    print_line(f"Filters: {pluralize(len(selectors.names), 'selector')} of digest {selectors.digest}: {names}.")
 
 
 def _check_endpoint(parameters: dict[str, str]) -> None:

@@ -40,7 +40,7 @@ _NEW_FINDINGS = 3  # the exit code
 _SHOWN = 5  # values of a line
 
 
-def _open(rules: tuple[Path, ...], level: str | None) -> tuple[OpenSearch, str, RuleSet]:
+def open_rules(rules: tuple[Path, ...], level: str | None) -> tuple[OpenSearch, str, RuleSet]:
     """Connect to the cluster, and read the rules for its indices."""
     if find_spec("sigma") is None:
         raise SetupError("Sigma rules are read with pySigma, which is not installed: pip install 'trailsink[detect]'.")
@@ -68,7 +68,7 @@ def _describe(rules: RuleSet) -> str:
 
 def coverage(*, rules: tuple[Path, ...], level: str | None, as_json: bool) -> None:
     """Print of each rule whether it can be searched for."""
-    _, prefix, rule_set = _open(rules, level)
+    _, prefix, rule_set = open_rules(rules, level)
     rows = [(rule.info, "") for rule in rule_set.rules] + [(rule.info, rule.reason) for rule in rule_set.refused]
     if as_json:
         for info, reason in rows:
@@ -98,7 +98,7 @@ def backtest(  # noqa: PLR0913 - one per option
 ) -> None:
     """Print what rules would have found."""
     start = start_time(now(), since, last)
-    client, prefix, rule_set = _open(rules, level)
+    client, prefix, rule_set = open_rules(rules, level)
     results = list(run_backtest(client, prefix, rule_set.rules, start, until))
     results.sort(key=lambda result: -result.hits)
     for result in results:
@@ -177,7 +177,7 @@ def find_new(
 
     Raises SetupError when a rule could not be searched for.
     """
-    client, prefix, rule_set = _open(rules, level)
+    client, prefix, rule_set = open_rules(rules, level)
     topic = SnsTopic(open_session().client("sns", config=config(connections=1)), sns) if sns else None
     announce = Announcer(lambda line: print_document(f"{line}\n"), topic, Webhook(webhook) if webhook else None)
     run = DetectionRun(client, prefix, FindingsStore(client, prefix), announce, now)
@@ -195,7 +195,7 @@ def install_monitors(  # noqa: PLR0913 - one per option
     *, rules: tuple[Path, ...], level: str | None, output: Path, put: bool, every: int, channel: str | None
 ) -> None:
     """Write monitors, or create them in the cluster."""
-    client, prefix, rule_set = _open(rules, level)
+    client, prefix, rule_set = open_rules(rules, level)
     monitors = [monitor(rule, prefix, every, channel or "") for rule in rule_set.rules if not rule.correlation]
     correlations = len(rule_set.rules) - len(monitors)
     if put:

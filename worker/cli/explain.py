@@ -86,7 +86,7 @@ def _ledger_lines(entry: LedgerEntry | None) -> Iterator[Safe]:
         return
     counts = ", ".join(
         f"{getattr(entry, name):,} {name}"
-        for name in ("read", "indexed", "duplicate", "degraded", "rejected")
+        for name in ("read", "indexed", "duplicate", "degraded", "rejected", "filtered")
         if name == "read" or getattr(entry, name)
     )
     yield join(f"  in ledger  {entry.recorded_at.replace('T', ' ').replace('Z', ' UTC')}: {counts}")

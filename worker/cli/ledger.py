@@ -18,8 +18,9 @@ from worker.humanize import pluralize
 from worker.settings import load_settings
 from worker.verify.deep import FileExaminer
 from worker.verify.evidence import BucketFiles, IndexedFiles
+from worker.verify.known_filters import KnownFilters
 from worker.verify.rebuild import LedgerRebuild, RebuildTally
-from worker.wiring import make_client, make_s3_client, make_store, now, open_s3_session
+from worker.wiring import make_client, make_filter_source, make_s3_client, make_store, now, open_s3_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,7 +53,15 @@ def rebuild(  # noqa: PLR0913 - the options of the command
     lister = BucketLister(client, name)
     store = make_store(settings.model_copy(update={"buckets": name, "fetch_ahead": workers}))
     index = IndexedFiles(make_client(settings).connect, settings.index_prefix, name)
-    examiner = FileExaminer(BucketFiles(name, lister, store, client), index, settings.limits, percent=0.0, now=now)
+    source = make_filter_source(settings)
+    examiner = FileExaminer(
+        BucketFiles(name, lister, store, client),
+        index,
+        settings.limits,
+        percent=0.0,
+        now=now,
+        filters=KnownFilters(active=source.current() if source else None),
+    )
     work = LedgerRebuild(index, examiner, settings.index_prefix, name, now)
     with ThreadPoolExecutor(LISTINGS, "list") as listings:
         keys = (

@@ -28,6 +28,7 @@ _COMMANDS = {
     "doctor": "doctor",
     "env": "env",
     "explain": "search",
+    "filter": "filter",
     "hold": "hold",
     "ledger": "ledger",
     "package": "package",

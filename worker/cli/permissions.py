@@ -58,6 +58,7 @@ def places_of(settings: Settings) -> Places:
             "queue": queue,
             "dead_letters": letters,
             "bucket": settings.bucket,
+            "filters": settings.filters.removeprefix("s3://") if settings.filters.startswith("s3://") else "",
             "secret": settings.opensearch_secret_arn,
         }
     )
@@ -79,6 +80,7 @@ def _places_of_stack(name: str) -> Places:
             "bucket": values.get("TrailBucketName", ""),
             "trail_prefix": values.get("TrailPrefix", ""),
             "trail_key": values.get("TrailKmsKeyArn", ""),
+            "filters": "/".join(filter(None, (values.get("FiltersBucket"), values.get("FiltersKey")))),
             "collection": arn if is_serverless else "",
             "domain": "" if is_serverless else arn or values.get("DomainName", ""),
             "secret": values.get("MasterSecretArn", "") or values.get("SecretArn", ""),

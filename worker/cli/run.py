@@ -27,7 +27,7 @@ from worker.opensearch.heartbeat import Heartbeat, beating
 from worker.opensearch.setup import check_template
 from worker.poller import Poller, Polling
 from worker.settings import load_settings
-from worker.telemetry import METRICS, counts, report_lines
+from worker.telemetry import METRICS, counts, filtered_by, report_lines
 from worker.wiring import make_client, make_consumer, make_queue, now
 
 if TYPE_CHECKING:
@@ -152,11 +152,13 @@ class _Totals:
         self._counts: Counter[str] = Counter()
         self._ignored: Counter[str] = Counter()
         self._reasons: Counter[tuple[str, str]] = Counter()
+        self._filtered: Counter[str] = Counter()
 
     def add(self, result: BatchResult) -> None:
         """Add one batch."""
         self._counts.update(counts(result))
         self._ignored.update(result.ignored)
+        self._filtered.update(filtered_by(result))
         self._reasons.update((file.outcome, file.reason) for file in result.files if file.reason)
         self._reasons.update(("dead_letter", "malformed_message") for _ in result.malformed)
         self._reasons.update(("dead letter not sent", cause) for cause in result.dead_letters_unsent)
@@ -165,7 +167,9 @@ class _Totals:
         """Return the totals as JSON."""
         rounded = {metric.name: round(self._counts[metric.name], 3) for metric in METRICS if metric.measure}
         head = {"timestamp": now().isoformat(timespec="milliseconds"), "level": "INFO", "message": "totals"}
-        return ascii_json(msgspec.json.encode(head | {"ignored": dict(self._ignored), **rounded}).decode())
+        filtered = {"filtered": dict(self._filtered)} if self._filtered else {}
+        document = head | {"ignored": dict(self._ignored), **filtered, **rounded}
+        return ascii_json(msgspec.json.encode(document).decode())
 
     def sentence(self) -> str:
         """Return the totals for people, on one line of a terminal: what is not zero."""
@@ -181,6 +185,8 @@ class _Totals:
             yield f"  {outcome}: {number} {reason}"
         for name, number in sorted(self._ignored.items()):
             yield f"  ignored: {number} {name}"
+        for name, number in sorted(self._filtered.items()):
+            yield f"  filtered: {number} {name}"
 
 
 _WORDS = {
@@ -188,6 +194,7 @@ _WORDS = {
     "RecordsDuplicate": "duplicate",
     "RecordsDegraded": "degraded",
     "RecordsRejected": "rejected",
+    "RecordsFiltered": "filtered",
     "FilesHandedBack": "handed back",
     "DeadLetters": "dead",
 }

@@ -22,6 +22,7 @@ from worker.backfill.sources import BucketLister, LocalTree
 from worker.cli.output import graceful_shutdown, print_json, print_line
 from worker.cli.sources import choose_sources
 from worker.cli.verify_options import VerifyOptions
+from worker.cloudtrail.filters.matching import RecordFilter
 from worker.errors import TrailsinkError
 from worker.humanize import format_minute, pluralize
 from worker.opensearch.verdicts import record_verdict
@@ -31,14 +32,25 @@ from worker.verify.deep import FileExaminer
 from worker.verify.evidence import BucketFiles, FolderFiles, IndexedFiles
 from worker.verify.join import Judge
 from worker.verify.keys import KeyRing, KeysUnavailable, PublicKey, read_keys, write_keys
+from worker.verify.known_filters import KnownFilters
 from worker.verify.load import MissingFileLoader
 from worker.verify.report import FIRST_HASH, ChainedReport
 from worker.verify.run import Progress, Verification
 from worker.verify.signatures import check_library
 from worker.verify.verdict import NOT_JUDGED, exit_code, explanation, summary, verdict_line
-from worker.wiring import make_client, make_consumer, make_s3_client, make_store, now, open_s3_session
+from worker.wiring import (
+    make_client,
+    make_consumer,
+    make_filter_source,
+    make_s3_client,
+    make_selector_file,
+    make_store,
+    now,
+    open_s3_session,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from worker.backfill.loaders import InMemoryDeadLetters
@@ -51,6 +63,13 @@ _PROGRESS_SECONDS = 5.0
 _SAVE_SECONDS = 1.0  # between two writes of the state file
 _YEAR = timedelta(days=366)
 _LOADERS = 4  # consumers at most: each has threads and connections of its own
+
+
+def known_filters(settings: Settings, others: Iterable[str]) -> KnownFilters:
+    """Read the filter that is set, and `others` by which files were loaded earlier; raises SetupError."""
+    filters = [RecordFilter(make_selector_file(settings, location).read()) for location in others]
+    source = make_filter_source(settings)
+    return KnownFilters(filters, source.current() if source else None)
 
 
 class NotJudgedError(click.ClickException):
@@ -178,8 +197,9 @@ class _Command:
         if options.local:
             return Judge(settings.max_inflated_bytes, trails=trails)
         client = make_client(settings)
-        index = IndexedFiles(client.connect, settings.index_prefix, bucket)
-        examiner = FileExaminer(files, index, settings.limits, percent=options.deep or 0.0, now=now)
+        filters = known_filters(settings, options.filters)
+        index = IndexedFiles(client.connect, settings.index_prefix, bucket, filters.active_digest)
+        examiner = FileExaminer(files, index, settings.limits, percent=options.deep or 0.0, now=now, filters=filters)
         return Judge(
             settings.max_inflated_bytes, index, examiner, self._open_loader(bucket) if options.load else None, trails
         )

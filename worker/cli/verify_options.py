@@ -32,6 +32,7 @@ class VerifyOptions:
     last: timedelta | None = None
     deep: float | None = None
     load: bool = False
+    filters: tuple[str, ...] = ()
     report: Path | None = None
     workers: int = 8
     restart: bool = False

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING, Annotated, Protocol, cast
+from typing import TYPE_CHECKING
 
 import msgspec
 from pydantic import TypeAdapter, ValidationError
@@ -18,10 +18,14 @@ from typing_extensions import TypedDict  # pydantic asks for this one before Pyt
 
 from worker.cloudtrail.identity import COMPACT_START, compact_ids, content_id
 from worker.cloudtrail.lenient_json import BrokenJson, read_root, string_member
-from worker.cloudtrail.request_fields import RequestParameters, encode_request, read_request
+from worker.cloudtrail.picking import RESERVED, is_utf8, make_picker
+from worker.cloudtrail.request_fields import read_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from worker.cloudtrail.filters.matching import RecordFilter
+    from worker.cloudtrail.picking import PickedMembers
 
 # A record with more members or bytes is indexed in degraded form. CloudTrail's own events have at most 256 KB. The
 # fields of one document are inverted in memory: one record of 450,000 members ended a node with 512 MiB of heap.
@@ -30,12 +34,6 @@ MAX_BYTES = 1 << 20
 
 # A member takes at least two bytes, as in "[1,1]".
 _MANY_MEMBERS_FROM = 2 * MAX_MEMBERS
-
-# Root members that are ours in a document. To OpenSearch, a name with a dot is a path: "trailsink.object" in a record
-# would be a second value of our own field.
-OURS = ("object", "position", "indexed_at", "request", "degraded", "unchecked", "unsearchable", "raw")
-ADDED_MEMBERS = frozenset({"@timestamp", "trailsink"})
-_RESERVED = ADDED_MEMBERS.union(map("trailsink.{}".format, OURS))
 
 _ISO_8601 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:?\d\d)")
 _CLOUDTRAIL_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
@@ -48,11 +46,6 @@ class _Event(TypedDict, total=False):
     """API, network activity and Insights events; the time may be missing."""
 
     eventTime: str | None
-
-
-class _Picked(Protocol):
-    eventTime: str | None  # noqa: N815 - CloudTrail's names
-    requestParameters: object  # noqa: N815
 
 
 class _Window(TypedDict, total=False):
@@ -69,21 +62,6 @@ class _AggregatedEvent(TypedDict, total=False):
 _event_adapter = cache(lambda: TypeAdapter(_Event))
 _aggregated_adapter = cache(lambda: TypeAdapter(_AggregatedEvent))
 _TIMES = TypeAdapter(list[str | None]).validator.validate_python
-
-# msgspec picks some members out of each record in half of the time in which pydantic's parser reads all of it. It knows
-# their names with and without escapes, and no value is a number between 1 and 0.
-_NoValue = Annotated[int, msgspec.Meta(ge=1, le=0)]
-_Members = msgspec.defstruct(
-    "_Members",
-    [
-        ("eventTime", str | None, None),
-        ("requestParameters", RequestParameters | None, None),
-        *((f"reserved_{number}", _NoValue, 0) for number in range(len(_RESERVED))),
-    ],
-    rename={f"reserved_{number}": name for number, name in enumerate(sorted(_RESERVED))},
-    gc=False,
-)
-_PICK = cast("Callable[[bytes], list[_Picked]]", msgspec.json.Decoder(_Members).decode_lines)
 
 # This many records are examined at once: the copy that this takes stays in the processor's cache.
 _GROUP = 64
@@ -109,6 +87,13 @@ class Record(msgspec.Struct, frozen=True, gc=False):
     time_problem: str = ""
 
 
+class FilteredRecord(msgspec.Struct, frozen=True, gc=False):
+    """A record that is left out: its position, and the name of the selector that it meets."""
+
+    position: int
+    selector: str
+
+
 class Rejection(msgspec.Struct, frozen=True, gc=False):
     """A piece of a file that is not a record, by its position, and why: a short code, never content."""
 
@@ -117,19 +102,28 @@ class Rejection(msgspec.Struct, frozen=True, gc=False):
 
 
 def read_records(
-    raws: Sequence[msgspec.Raw | bytes], first: int, *, max_depth: int, max_bytes: int
-) -> Iterator[Record | Rejection]:
-    """Validate consecutive slices of a file, the first at position `first`.
+    raws: Sequence[msgspec.Raw | bytes],
+    first: int,
+    *,
+    max_depth: int,
+    max_bytes: int,
+    record_filter: RecordFilter | None = None,
+) -> Iterator[Record | Rejection | FilteredRecord]:
+    """Validate consecutive slices of a file, the first at position `first`, and leave out what the filter matches.
 
     Gives what `read_record` gives for each, in half of the time: well-formed records, which are nearly all, are
-    examined in groups, and only the others one by one.
+    examined in groups, and only the others one by one. A record that needs the degraded form, or has no readable time,
+    is never left out: it is not what the selectors were written for.
     """
+    picker = make_picker(record_filter)
+    match = record_filter.match if record_filter else None
     for start in range(0, len(raws), _GROUP):
         group = raws[start : start + _GROUP]
-        picked = _pick(group, max_depth, max_bytes)
+        picked = _pick(group, picker.decode, max_depth, max_bytes)
         if not picked:
             for position, raw in enumerate(group, first + start):
-                yield read_record(raw, position, max_depth=max_depth, max_bytes=max_bytes)
+                record = read_record(raw, position, max_depth=max_depth, max_bytes=max_bytes)
+                yield filter_record(record, record_filter) if record_filter else record
             continue
         times = _TIMES([members.eventTime for members in picked])
         for position, (raw, id_, event_time, members) in enumerate(
@@ -137,12 +131,29 @@ def read_records(
         ):
             # The cached time in place of the record's own: a large file has few different ones.
             if event_time and (time := _to_utc(event_time)) == event_time:
-                yield Record(position, id_, time, raw, encode_request(members.requestParameters))
+                if match and (selector := match(members)):
+                    yield FilteredRecord(position, selector)
+                else:
+                    yield Record(position, id_, time, raw, picker.encode_request(members.requestParameters))
             else:
-                yield read_record(raw, position, max_depth=max_depth, max_bytes=max_bytes)
+                record = read_record(raw, position, max_depth=max_depth, max_bytes=max_bytes)
+                yield filter_record(record, record_filter) if record_filter else record
 
 
-def _pick(raws: Sequence[msgspec.Raw | bytes], max_depth: int, max_bytes: int) -> Sequence[_Picked]:
+def filter_record(record: Record | Rejection, record_filter: RecordFilter) -> Record | Rejection | FilteredRecord:
+    """Hold a record that was examined alone against the filter."""
+    if isinstance(record, Rejection) or record.degrade_reason or record.time_problem:
+        return record
+    selector = record_filter.match_text(bytes(record.raw))
+    return FilteredRecord(record.position, selector) if selector else record
+
+
+def _pick(
+    raws: Sequence[msgspec.Raw | bytes],
+    decode: Callable[[bytes], Sequence[PickedMembers]],
+    max_depth: int,
+    max_bytes: int,
+) -> Sequence[PickedMembers]:
     """Return the members of each of these records, or () where each has to be examined alone.
 
     The records are then well-formed, written as CloudTrail writes them, small, shallow and without members of ours.
@@ -158,24 +169,13 @@ def _pick(raws: Sequence[msgspec.Raw | bytes], max_depth: int, max_bytes: int) -
         or not text.startswith(COMPACT_START)
         or text.count(_COMPACT_LINE) != len(raws) - 1
         or b'"trailsink' in text
-        or not _is_utf8(text)
+        or not is_utf8(text)
     ):
         return ()
     try:
-        return _PICK(text)
+        return decode(text)
     except msgspec.DecodeError:
         return ()
-
-
-def _is_utf8(text: bytes) -> bool:
-    """Return whether a text is UTF-8: msgspec skips strings without looking."""
-    if text.isascii():
-        return True
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def read_record(raw: msgspec.Raw | bytes, position: int, *, max_depth: int, max_bytes: int) -> Record | Rejection:
@@ -220,7 +220,7 @@ def _has_reserved_member(text: bytes) -> bool:
         names = read_root(text)
     except BrokenJson:
         return False
-    return any(name in _RESERVED or (is_dotted and name.startswith("trailsink.")) for name in names)
+    return any(name in RESERVED or (is_dotted and name.startswith("trailsink.")) for name in names)
 
 
 def _window_start(text: bytes) -> str | None:

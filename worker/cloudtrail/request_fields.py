@@ -41,8 +41,9 @@ class _Request(msgspec.Struct, gc=False):
     requestParameters: RequestParameters | None = None  # noqa: N815 - CloudTrail's name
 
 
-# Built when first needed: hardly any record is examined alone.
+# Built when first needed: hardly any record is examined alone, or by a filter.
 _decoder = cache(lambda: msgspec.json.Decoder(_Request))
+_parameters_decoder = cache(lambda: msgspec.json.Decoder(RequestParameters | None))
 
 
 def encode_request(parameters: Any) -> bytes:  # noqa: ANN401 - a RequestParameters, or None
@@ -74,3 +75,11 @@ def read_request(record: bytes) -> bytes:
         return encode_request(_decoder().decode(record).requestParameters)
     except (msgspec.DecodeError, RecursionError):
         return b""
+
+
+def read_parameters(text: bytes) -> Any:  # noqa: ANN401 - a RequestParameters, or None
+    """Return the parameters in the text of a well-formed member, None where it is no object."""
+    try:
+        return _parameters_decoder().decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return None

@@ -1,4 +1,4 @@
-"""What a new OpenSearch domain costs a month, by the prices of docs/sizing.md."""
+"""What OpenSearch costs a month, by the prices and the formula of docs/sizing.md."""
 
 from __future__ import annotations
 
@@ -9,7 +9,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _HOURS = 730
-_PER_GIGABYTE = 0.122  # gp3
+PER_GIGABYTE = 0.122  # gp3
+
+# Of an event on disk, and AWS's overhead and free space beside it.
+_EVENT_BYTES = 577
+_OVERHEAD = 1.45
+_GIGABYTE = 1_000_000_000
 _PER_8_GIB = 0.0835  # an hour, in the r family
 _T3_MEDIUM = 0.073
 _R_FAMILY = re.compile(r"r\d+[a-z]*\.(medium|(\d*x?)large)\.search")
@@ -24,8 +29,17 @@ def monthly_cost(parameters: Mapping[str, str]) -> float | None:
     masters = _hourly(parameters["DomainMasterType"]) if parameters["DomainMasterType"] else 0.0
     if data is None or masters is None:
         return None
-    disk = nodes * float(parameters["DomainVolumeGigabytes"]) * _PER_GIGABYTE
+    disk = nodes * float(parameters["DomainVolumeGigabytes"]) * PER_GIGABYTE
     return (nodes * data + 3 * masters) * _HOURS + disk
+
+
+def storage_cost(events_per_day: float, days: int, replicas: int, *, price: float, size: float = 1.0) -> float:
+    """Return what the disk for events costs a month, in US dollars, once the index holds all of its days.
+
+    `size` is how large they are beside the mean of all events, and `price` is that of a gigabyte a month.
+    """
+    octets = events_per_day * days * (1 + replicas) * _EVENT_BYTES * size * _OVERHEAD
+    return octets / _GIGABYTE * price
 
 
 def _hourly(instance_type: str) -> float | None:

@@ -53,6 +53,8 @@ class DeployedStack:
     def settings(self) -> dict[str, str]:
         """The settings with which commands use this stack, by name; credentials for the cluster are not among them."""
         settings = {setting: self.values[name] for setting, name in _SETTINGS.items() if self.values.get(name)}
+        if self.values.get("FiltersBucket"):
+            settings["filters"] = f"s3://{self.values['FiltersBucket']}/{self.values.get('FiltersKey', '')}"
         if service := _SERVICES.get(self.values.get("Destination", "")):
             settings["opensearch_service"] = service
         return settings
@@ -105,7 +107,7 @@ def _template(client: CloudFormationClient, name: str) -> str:
 
 def stack_variables(deployed: DeployedStack) -> dict[str, str]:
     """Return the environment variables that point at a stack, "" for those that must not be set."""
-    names = [*_SETTINGS, "buckets", "opensearch_service", "opensearch_auth", "opensearch_secret_arn"]
+    names = [*_SETTINGS, "buckets", "filters", "opensearch_service", "opensearch_auth", "opensearch_secret_arn"]
     settings, default = settings_of(deployed), Settings()
     values = {name: getattr(settings, name) for name in names}
     return {variable(name): "" if value == getattr(default, name) else str(value) for name, value in values.items()}
@@ -116,7 +118,8 @@ def settings_of(deployed: DeployedStack) -> Settings:
 
     What the stack does not have is not set: the environment may be that of another pipeline.
     """
-    unset = {name: Settings.model_fields[name].default for name in (*_SETTINGS, "buckets", "opensearch_service")}
+    names = (*_SETTINGS, "buckets", "filters", "opensearch_service")
+    unset = {name: Settings.model_fields[name].default for name in names}
     values = unset | deployed.settings
     settings = load_settings(**values)
     if settings.opensearch_username or settings.opensearch_secret_arn:

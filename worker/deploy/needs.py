@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     Role = dict[str, Any]
 
 _READ_OBJECTS = ("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket")
+_FILTERS = {"filters, in S3": ("s3:GetObject",)}
 _TRAIL_KEY = {"the trail's key": ("kms:Decrypt",)}
 _SEARCH = "indices:data/read/search"
 
@@ -80,6 +81,7 @@ NEEDS = (
             "dead-letter queue": ("sqs:SendMessage", "sqs:GetQueueAttributes"),
             "bucket": _READ_OBJECTS,
             **_TRAIL_KEY,
+            **_FILTERS,
         },
         loader_role,
         "`s3:ListBucket` lets S3 say that an object is missing, not forbidden. `cluster:monitor/main` is"
@@ -172,6 +174,12 @@ NEEDS = (
     ),
     Need("explain", {}, _role(_SEARCH, ledger=(_SEARCH,))),
     Need(
+        "filter",
+        {"bucket, with --bucket": _READ_OBJECTS, **_TRAIL_KEY, **_FILTERS},
+        _role(_SEARCH, "indices:data/read/field_caps"),
+        "With `--local`, nothing is needed. `--rules` also needs `indices:data/read/msearch` of the cluster.",
+    ),
+    Need(
         "detect",
         {"topic, with --sns": ("sns:Publish",)},
         _role(
@@ -193,6 +201,7 @@ NEEDS = (
             "source queue, via the queue": ("sqs:SendMessage", "sqs:GetQueueAttributes"),
             "dead-letter queue, via the queue": ("sqs:GetQueueAttributes",),
             "bucket, with --direct": _READ_OBJECTS,
+            **_FILTERS,
         },
         _role(_SEARCH, ledger=(_SEARCH,)),
         "Only `--missing` needs the searches. `--direct` also needs what `run` needs of the cluster and of the trail's"
@@ -200,7 +209,7 @@ NEEDS = (
     ),
     Need(
         "verify",
-        {"bucket": _READ_OBJECTS, "`*`": ("cloudtrail:ListPublicKeys",), **_TRAIL_KEY},
+        {"bucket": _READ_OBJECTS, "`*`": ("cloudtrail:ListPublicKeys",), **_TRAIL_KEY, **_FILTERS},
         _role(_SEARCH, "indices:data/read/mget", ledger=(_SEARCH, "indices:data/read/get")),
         "Digests are read without the trail's key. The verdict is recorded with `indices:data/write/bulk`,"
         " `indices:admin/create` and `indices:data/write/index` on `trailsink-verdicts-{prefix}`."
@@ -209,7 +218,7 @@ NEEDS = (
     ),
     Need(
         "ledger",
-        {"bucket": _READ_OBJECTS, **_TRAIL_KEY},
+        {"bucket": _READ_OBJECTS, **_TRAIL_KEY, **_FILTERS},
         _role(
             _SEARCH,
             "indices:data/read/mget",
@@ -259,7 +268,7 @@ NEEDS = (
     Need("env", {"stack": ("cloudformation:DescribeStacks", "cloudformation:GetTemplate")}),
     Need(
         "deploy",
-        {"bucket": BUCKET_ACTIONS} | DEPLOY,
+        {"bucket": BUCKET_ACTIONS} | _FILTERS | DEPLOY,
         note="These are the permissions for what the template contains, by the kind of resource. With `--service-role`,"
         " CloudFormation uses that role for the resources, and you need `iam:PassRole` on it instead. Actions on"
         " resources were listed by AWS's documentation, and have not been tried on AWS.",

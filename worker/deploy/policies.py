@@ -63,6 +63,7 @@ class Places:
     bucket: str = "BUCKET"
     trail_prefix: str = "AWSLogs/"
     trail_key: str = ""
+    filters: str = ""  # bucket and key
     domain: str = "DOMAIN"
     collection: str = ""
     secret: str = ""
@@ -120,6 +121,9 @@ def _by_arn(label: str, actions: list[str], places: Places) -> Iterator[tuple[st
     """Yield the end of a statement's id, its ARNs and its actions: objects have other ARNs than their bucket."""
     if label == "the trail's key":
         yield "", [places.trail_key] if places.trail_key else [], actions
+        return
+    if label == "filters":
+        yield "", [places.arn(f"s3:::{places.filters}")] if places.filters else [], actions
         return
     arns = [places.arn(arn) for arn in _ARNS[label]]
     of_objects = [action for action in actions if _OF_OBJECTS.match(action)]

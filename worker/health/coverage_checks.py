@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from worker.cloudtrail.records import ADDED_MEMBERS
+from worker.cloudtrail.picking import ADDED_MEMBERS
 from worker.health.check import check
 from worker.health.findings import Judgement
 from worker.opensearch.field_kinds import Kind, read_field_kinds

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from worker.cloudtrail.keys import LogFile, classify
-from worker.cloudtrail.records import ADDED_MEMBERS
+from worker.cloudtrail.picking import ADDED_MEMBERS
 from worker.opensearch.errors import translate_errors
 from worker.opensearch.search import Hit, parse_time, search_once
 

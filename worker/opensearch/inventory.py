@@ -26,11 +26,13 @@ _ATTEMPTS = 6
 class IndexedFile:
     """A file that is in the index, and how many documents it has; `incomplete` when some are missing.
 
-    Without the ledger only a document before the last one is known to be missing.
+    Without the ledger only a document before the last one is known to be missing. `filtered` says that filters left
+    some of its records out, and that it was never loaded without them.
     """
 
     incomplete: bool
     documents: int = field(default=0, compare=False)
+    filtered: bool = False
 
 
 class IndexInventory:
@@ -74,7 +76,8 @@ def _apply(entries: Sequence[LedgerEntry], key: str, indexed: dict[str, IndexedF
     documents = indexed[key].documents if key in indexed else 0
     expected = sum(entry.created for entry in entries)
     if documents or not expected:
-        indexed[key] = IndexedFile(documents < expected, documents)
+        filtered = all(entry.filtered for entry in entries if not entry.reason)
+        indexed[key] = IndexedFile(documents < expected, documents, filtered)
 
 
 def _count_by_file(uris: list[str]) -> dict[str, Any]:

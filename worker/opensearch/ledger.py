@@ -76,16 +76,21 @@ class LedgerReader:
                 return
             body["search_after"] = hits[-1]["sort"]
 
-    def find(self, uri: str, digest: str, delivered_at: datetime) -> LedgerEntry | None:
-        """Return the document of a file with this content; a read by id also finds what was written just now."""
+    def find(self, uri: str, digest: str, delivered_at: datetime, selectors: str = "") -> LedgerEntry | None:
+        """Return the document of a file with this content; a read by id also finds what was written just now.
+
+        `selectors` is the digest of those that may have left records out.
+        """
         index = ledger_index(self._prefix, iso_seconds(delivered_at))
-        try:
-            response: Any = self._client.get(index=index, id=entry_id(uri, digest))
-        except NotFoundError:
-            return None
-        except OpenSearchException as error:
-            raise classify_error(error) from error
-        return _parse(response["_source"])
+        for id_ in dict.fromkeys([entry_id(uri, digest), entry_id(uri, digest, selectors=selectors)]):
+            try:
+                response: Any = self._client.get(index=index, id=id_)
+            except NotFoundError:
+                continue
+            except OpenSearchException as error:
+                raise classify_error(error) from error
+            return _parse(response["_source"])
+        return None
 
     def activity(self, since: datetime, before: datetime) -> tuple[datetime | None, list[AccountActivity]]:
         """Return when the newest file was delivered, None for an empty ledger, and the accounts with one after `since`.

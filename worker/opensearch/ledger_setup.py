@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from opensearchpy.exceptions import AuthorizationException
 
 from worker.errors import SetupError
 from worker.opensearch.retention import NOTHING_TO_REMOVE, put_policy, remove_policy
 from worker.opensearch.schema import ledger_name, ledger_policy, ledger_template, number_in
-from worker.opensearch.template_content import changed_parts, read_templates, refuse_newer, seal, with_additions
+from worker.opensearch.template_content import (
+    changed_parts,
+    fields_of,
+    missing_fields,
+    read_templates,
+    refuse_newer,
+    seal,
+    with_additions,
+)
 from worker.opensearch.write_once import make_write_once
 from worker.pipeline.ledger import ledger_pattern
 
@@ -55,6 +65,22 @@ def _put_policy(client: OpenSearch, prefix: str, days: int, remover: str) -> str
     return "" if text in NOTHING_TO_REMOVE else text
 
 
+def _add_missing_fields(client: OpenSearch, prefix: str, body: dict[str, Any]) -> Iterator[str]:
+    """Add new fields to the indices that exist: they are strict, and would refuse the documents of this version."""
+    try:
+        response: Any = client.indices.get_mapping(index=ledger_pattern(prefix))
+        for name, index in sorted(response.items()):
+            if missing := missing_fields(fields_of(body), index.get("mappings", {}).get("properties")):
+                client.indices.put_mapping(index=name, body={"properties": missing})
+                yield f"Ledger: fields were added to {name}: {', '.join(missing)}."
+    except AuthorizationException:
+        yield (
+            "Ledger: this role may not add fields to indices that exist, so files go back to the queue until next"
+            " month if TRAILSINK_FILTERS is set; run it once with indices:admin/mappings/get and"
+            " indices:admin/mapping/put on the ledger."
+        )
+
+
 def _put_template(client: OpenSearch, options: LedgerOptions) -> Iterator[str]:
     name = ledger_name(options.prefix)
     existing = read_templates(client, name).get(name, {})
@@ -79,6 +105,8 @@ def _put_template(client: OpenSearch, options: LedgerOptions) -> Iterator[str]:
     if is_current and not changed:
         yield f"Ledger: index template {name} version {version} already exists."
         return
+    if is_own and meta.get("version") != version:
+        yield from _add_missing_fields(client, options.prefix, body)
     client.indices.put_index_template(name=name, body=with_additions(body, existing) if is_current else body)
     if not is_own:
         yield f"Ledger: index template {name} version {version} created, for {ledger_pattern(options.prefix)}."

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter  # noqa: TC003 - msgspec needs it at runtime
-from datetime import datetime  # noqa: TC003
+from collections import Counter
+from datetime import datetime  # noqa: TC003 - msgspec needs it at runtime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -30,7 +30,10 @@ class FileOutcome(StrEnum):
 
 
 class FileTally(msgspec.Struct):
-    """The account of one object in one batch; once done, read = indexed + duplicate + degraded + rejected."""
+    """The account of one object in one batch; once done, its records are in balance.
+
+    read = indexed + duplicate + degraded + rejected + filtered
+    """
 
     ref: ObjectRef
     delivered_at: datetime | None
@@ -54,6 +57,8 @@ class FileTally(msgspec.Struct):
     newest_event: str | None = None
     dated_by_name: bool = True  # whether `delivered_at` is from the key, not from S3's time of the object
     unchecked: bool = False  # the gzip stream ended before its checksum
+    filtered_by: Counter[str] = msgspec.field(default_factory=Counter)  # records left out, by the selector's name
+    selectors_digest: str = ""  # of the selectors that it was held against, "" for none
 
     def record(self, position: int, outcome: Outcome) -> None:
         """Count the outcome of one record."""
@@ -75,6 +80,11 @@ class FileTally(msgspec.Struct):
         if len(self.rejections) < _NAMED_REJECTIONS:
             self.rejections.append((position, reason))
 
+    @property
+    def filtered(self) -> int:
+        """How many records selectors left out."""
+        return self.filtered_by.total() if self.filtered_by else 0
+
     def judge_unproven(self, *, rejected: bool) -> None:
         """Count the records that were refused without proof: as rejected, or the file goes back."""
         for position, cause in self.unproven:
@@ -94,6 +104,7 @@ class FileTally(msgspec.Struct):
         """Count the object as refused whole: none of its records is handed on."""
         self.problem, self.read, self.rejected = problem, 0, 0
         self.rejections.clear()
+        self.filtered_by.clear()
 
     def ignore(self, name: str) -> None:
         """Count the object as one that holds no events."""
@@ -104,11 +115,13 @@ class FileTally(msgspec.Struct):
         self.problem, self.note, self.sha256, self.oldest_event, self.newest_event = None, "", "", None, None
         self.read = self.rejected = self.stored_bytes = self.inflated_bytes = 0
         self.rejections.clear()
+        self.filtered_by.clear()
 
     @property
     def is_balanced(self) -> bool:
         """Whether every record has an outcome: the invariant."""
-        return self.complete and self.read == self.indexed + self.duplicate + self.degraded + self.rejected
+        outcomes = self.indexed + self.duplicate + self.degraded + self.rejected + self.filtered
+        return self.complete and self.read == outcomes
 
     @property
     def outcome(self) -> FileOutcome:

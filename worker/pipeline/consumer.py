@@ -1,8 +1,8 @@
 """The consumer: a batch of messages in, every object and record accounted for, verdicts per message out.
 
-Per file, always: read = indexed + duplicate + degraded + rejected. A message is done only when that holds for all its
-files; whatever else happens, it goes back to the queue. Nothing here knows SQS, S3 or OpenSearch: the entry points
-bring them.
+Per file, always: read = indexed + duplicate + degraded + rejected + filtered. A message is done only when that holds
+for all its files; whatever else happens, it goes back to the queue. Nothing here knows SQS, S3 or OpenSearch: the entry
+points bring them.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from datetime import datetime
 
+    from worker.cloudtrail.filters.matching import RecordFilter
     from worker.pipeline.bulk import DeliveryResult
     from worker.pipeline.documents import Action
     from worker.pipeline.limits import Limits
@@ -50,6 +51,7 @@ class Consumer:
     """Takes batches of messages from a queue to an index. One instance serves many batches, one after the other.
 
     `now` is the wall clock in UTC, `monotonic` a clock in seconds, `jitter` a random factor between 0 and 1.
+    `current_filter` returns the filter for a batch, None to index everything.
     """
 
     def __init__(  # noqa: PLR0913 - three neighbours, the limits, and what makes a core testable: clocks and chance
@@ -62,9 +64,11 @@ class Consumer:
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
         jitter: Callable[[], float],
+        current_filter: Callable[[], RecordFilter | None] = lambda: None,
     ) -> None:
         self.store, self.index, self.queue, self.limits = store, index, queue, limits
         self.now, self.monotonic, self.jitter = now, monotonic, jitter
+        self.current_filter = current_filter
         self.fetchers = _fetchers(limits)
         self.refusals = Refusals()
         self.ledger = Ledger(index, limits, now=now, monotonic=monotonic)
@@ -115,6 +119,7 @@ class Batch:
             now=consumer.now,
             monotonic=consumer.monotonic,
             crash_guard=self._crash_guard,
+            record_filter=consumer.current_filter(),
         )
         with closing(stream.actions(self._tallies)) as actions:
             for request in cut_requests(actions, limits.bulk_bytes, limits.bulk_actions):

@@ -40,7 +40,8 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """What the ledger says of one file.
 
     `sha256` is of all inflated bytes, "" where the file could not be inflated. `reason` is that of its dead letter, ""
-    for a file that is indexed. Times are ISO 8601 in UTC. `filtered` counts records that a rule left out.
+    for a file that is indexed. Times are ISO 8601 in UTC. `filtered` counts the records that selectors left out,
+    `filtered_by` those of each by its name, and `selectors` is the digest of the selectors, "" where none were set.
     """
 
     object: str
@@ -64,11 +65,16 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     first_event: str = ""
     last_event: str = ""
     reason: str = ""
+    selectors: str = ""
+    filtered_by: dict[str, int] = msgspec.field(default_factory=dict)
 
     @property
     def id(self) -> str:
-        """The document id: the same object with the same content has one document, and one more per reason."""
-        return entry_id(self.object, self.sha256, self.reason)
+        """The document id: the same object with the same content has one document, and one more per reason.
+
+        It has one more for each set of selectors that left records out: what a file created is the sum of all.
+        """
+        return entry_id(self.object, self.sha256, self.reason, self.selectors if self.filtered else "")
 
     @property
     def created(self) -> int:
@@ -91,9 +97,13 @@ def mixes_with_ledger(prefix: str) -> bool:
     return f"{prefix}-".startswith(_INDEX) or _INDEX.startswith(f"{prefix}-")
 
 
-def entry_id(uri: str, digest: str, reason: str = "") -> str:
-    """Return the id of a file's document: of its address, the SHA-256 of its content, and its dead letter's reason."""
-    (id_,) = compact_ids([f"{uri}\n{digest}\n{reason}".encode()])
+def entry_id(uri: str, digest: str, reason: str = "", selectors: str = "") -> str:
+    """Return the id of a file's document: of its address, the SHA-256 of its content, and its dead letter's reason.
+
+    `selectors` is the digest of the selectors that left some of its records out, "" where none did.
+    """
+    parts = [uri, digest, reason, *filter(None, [selectors])]
+    (id_,) = compact_ids(["\n".join(parts).encode()])
     return id_.decode()
 
 
@@ -121,6 +131,9 @@ def make_entry(tally: FileTally, now: datetime) -> LedgerEntry:
         first_event=tally.oldest_event or "",
         last_event=tally.newest_event or "",
         reason=tally.reason,
+        filtered=tally.filtered,
+        selectors=tally.selectors_digest,
+        filtered_by=dict(tally.filtered_by),
     )
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from worker.cloudtrail.inflate import inflate
-from worker.cloudtrail.records import Rejection, read_records
+from worker.cloudtrail.records import FilteredRecord, Rejection, read_records
 from worker.cloudtrail.split import split_records
 from worker.errors import OutOfTime
 from worker.humanize import iso_seconds
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     import msgspec
 
+    from worker.cloudtrail.filters.matching import RecordFilter
     from worker.cloudtrail.records import Record
     from worker.pipeline.accounting import FileTally
     from worker.pipeline.deadline import Deadline
@@ -37,13 +38,19 @@ _FIRST_FILES = datetime(2013, 11, 1, tzinfo=UTC)
 
 
 class FileReader:
-    """Reads the files of one batch; `now` is the wall clock in UTC."""
+    """Reads the files of one batch, without the records that `record_filter` matches; `now` is the time in UTC."""
 
-    def __init__(self, limits: Limits, deadline: Deadline, now: Callable[[], datetime]) -> None:
-        self._limits, self._deadline, self._now = limits, deadline, now
+    def __init__(
+        self,
+        limits: Limits,
+        deadline: Deadline,
+        now: Callable[[], datetime],
+        record_filter: RecordFilter | None = None,
+    ) -> None:
+        self._limits, self._deadline, self._now, self._filter = limits, deadline, now, record_filter
 
     def read(self, tally: FileTally, fetched: FetchedObject) -> list[Record]:
-        """Return the records of a file, and count in its tally what was read and rejected.
+        """Return the records of a file, and count in its tally what was read, rejected and filtered.
 
         Raises UnreadableObject, and OutOfTime when the batch has to stop. The caller must not hold `fetched`: memory is
         one file's text.
@@ -58,15 +65,22 @@ class FileReader:
         tally.sha256 = text.sha256
         raws = split_records(text, lambda: not self._deadline.must_stop())
         tally.problem, tally.read = raws.problem, len(raws.records)
+        tally.selectors_digest = self._filter.digest if self._filter else ""
         records: list[Record] = []
         for first, group in _groups(raws.records):
             if self._deadline.must_stop():
                 raise OutOfTime(self._deadline.stop_reason)
             for record in read_records(
-                group, first, max_depth=self._limits.max_depth, max_bytes=self._limits.bulk_max_bytes
+                group,
+                first,
+                max_depth=self._limits.max_depth,
+                max_bytes=self._limits.bulk_max_bytes,
+                record_filter=self._filter,
             ):
                 if isinstance(record, Rejection):
                     tally.reject(record.position, record.reason)
+                elif isinstance(record, FilteredRecord):
+                    tally.filtered_by[record.selector] += 1
                 else:
                     records.append(record)
         times = {record.time for record in records if record.time}

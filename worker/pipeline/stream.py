@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import datetime
 
+    from worker.cloudtrail.filters.matching import RecordFilter
     from worker.cloudtrail.records import Record
     from worker.pipeline.accounting import FileTally
     from worker.pipeline.deadline import Deadline
@@ -53,10 +54,11 @@ class ActionStream:
         now: Callable[[], datetime],
         monotonic: Callable[[], float],
         crash_guard: Callable[[Callable[[], object]], AbstractContextManager[None]],
+        record_filter: RecordFilter | None = None,
     ) -> None:
         self._store, self._limits, self._deadline, self._monotonic = store, limits, deadline, monotonic
         self._crash_guard = crash_guard
-        self._reader = FileReader(limits, deadline, now)
+        self._reader = FileReader(limits, deadline, now, record_filter)
         self._prefetcher = Prefetcher(
             store,
             pool,

@@ -12,8 +12,9 @@ import msgspec
 from opensearchpy.exceptions import OpenSearchException
 
 from worker.cloudtrail.keys import delivered_at
-from worker.cloudtrail.records import ADDED_MEMBERS
+from worker.cloudtrail.picking import ADDED_MEMBERS
 from worker.errors import IndexUnavailable, NoEvents, UnreadableObject
+from worker.humanize import pluralize
 from worker.opensearch.complete_search import search_all_shards
 from worker.opensearch.errors import classify_error
 from worker.opensearch.retry import retry_while_busy
@@ -22,6 +23,7 @@ from worker.pipeline.deadline import Deadline
 from worker.pipeline.objects import ObjectRef
 from worker.pipeline.reader import FileReader
 from worker.verify.join import FileCheck
+from worker.verify.known_filters import KnownFilters
 from worker.verify.states import ProofState
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from opensearchpy import OpenSearch
 
     from worker.cloudtrail.records import Record
+    from worker.pipeline.ledger import LedgerEntry
     from worker.pipeline.limits import Limits
     from worker.verify.evidence import Files, IndexedFiles
 
@@ -63,22 +66,26 @@ class _Documents(msgspec.Struct, frozen=True):
 
 
 class RecordCheck(NamedTuple):
-    """One record and its document: whether it is there, the file it names, and the member that differs, "" for none."""
+    """One record and its document: whether it is there, the file it names, and the member that differs, "" for none.
+
+    The record itself is only held where it has no document.
+    """
 
     position: int
     is_indexed: bool
     object: str = ""
     difference: str = ""
+    record: Record | None = None
 
 
 class FileExaminer:
     """Examines files; needs `indices:data/read/mget` on the indices. Thread-safe.
 
     `percent` of the files that the ledger has are examined, chosen by their
-    names, so that a second run chooses the same.
+    names, so that a second run chooses the same. `filters` says which records may be missing.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - two sources, and what bounds and explains
         self,
         files: Files,
         index: IndexedFiles,
@@ -86,20 +93,26 @@ class FileExaminer:
         *,
         percent: float,
         now: Callable[[], datetime],
+        filters: KnownFilters | None = None,
     ) -> None:
         self._files, self._index, self._limits, self._percent, self._now = files, index, limits, percent, now
+        self.filters = filters or KnownFilters()
 
     def is_sampled(self, key: str) -> bool:
         """Return whether a file is among those that are examined."""
         return int.from_bytes(sha256(key.encode()).digest()[:4]) < self._percent / 100 * 2**32
 
-    def examine(self, key: str) -> FileCheck:
+    def examine(self, key: str, entries: Sequence[LedgerEntry]) -> FileCheck:
         """Compare one file with its documents; raises Unavailable and SetupError."""
         try:
             tally, checks = self.read(key)
         except (NoEvents, UnreadableObject):  # signed as it is, and not in the index
             return FileCheck(ProofState.MISSING, "it cannot be read", 0)
-        absent = [str(check.position) for check in checks if not check.is_indexed]
+        without = [check for check in checks if not check.is_indexed]
+        unexplained, unknown = self.filters.judge(without, entries)
+        if not entries and len(without) == len(checks):
+            unexplained = without  # nothing says that it was loaded
+        absent = [str(check.position) for check in unexplained]
         absent += [str(position) for position, _ in tally.rejections]
         different = [f"{check.position} ({check.difference})" for check in checks if check.difference]
         if different:
@@ -108,6 +121,9 @@ class FileExaminer:
             return FileCheck(ProofState.MISSING, "" if checks else "it has no records", len(checks))
         if absent:
             return FileCheck(ProofState.INCOMPLETE, _positions("not indexed", absent), len(checks))
+        if unknown:
+            detail = f"left out by the selectors of digest {', '.join(unknown)}: pass their file with --filters"
+            return FileCheck(ProofState.NOT_JUDGED, f"{pluralize(len(without), 'record')} {detail}", len(checks))
         own = sum(check.object == tally.ref.uri for check in checks)
         return self._check_extra(tally.ref.uri, own, len(checks))
 
@@ -175,7 +191,7 @@ def _read(client: OpenSearch, places: list[dict[str, str]]) -> list[_Document]:
 
 def _check(record: Record, document: _Document) -> RecordCheck:
     if not document.found:
-        return RecordCheck(record.position, is_indexed=False)
+        return RecordCheck(record.position, is_indexed=False, record=record)
     source, raw = bytes(document.source), bytes(record.raw)
     try:
         origin = msgspec.json.decode(source, type=_Ours).trailsink

@@ -105,10 +105,13 @@ class FolderFiles:
 
 
 class IndexedFiles:
-    """The ledger and the index of one cluster. `connect` opens a client, one for each thread."""
+    """The ledger and the index of one cluster. `connect` opens a client, one for each thread.
 
-    def __init__(self, connect: Callable[[], OpenSearch], index_prefix: str, bucket: str) -> None:
-        self._connect, self._prefix, self._bucket = connect, index_prefix, bucket
+    `selectors` is the digest of the selectors that are set now, "" for none.
+    """
+
+    def __init__(self, connect: Callable[[], OpenSearch], index_prefix: str, bucket: str, selectors: str = "") -> None:
+        self._connect, self._prefix, self._bucket, self._selectors = connect, index_prefix, bucket, selectors
         self._thread = threading.local()
 
     def recorded(self, account: str, region: str, since: datetime, until: datetime) -> Iterator[LedgerEntry]:
@@ -117,7 +120,7 @@ class IndexedFiles:
 
     def find(self, uri: str, digest: str, delivered_at: datetime) -> LedgerEntry | None:
         """Return the ledger's document of a file with this content."""
-        return LedgerReader(self.client, self._prefix).find(uri, digest, delivered_at)
+        return LedgerReader(self.client, self._prefix).find(uri, digest, delivered_at, self._selectors)
 
     def documents(self, keys: Sequence[str]) -> dict[str, int]:
         """Count the documents of files."""

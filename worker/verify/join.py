@@ -30,7 +30,7 @@ _FILES_PER_LOOKUP = 1_000
 
 
 class FileCheck(NamedTuple):
-    """What the index holds of one file: VERIFIED, INCOMPLETE, MISSING or ALTERED_IN_INDEX; and its records."""
+    """What the index holds of one file, VERIFIED or what is wrong with it; and its records."""
 
     state: ProofState
     detail: str
@@ -40,8 +40,8 @@ class FileCheck(NamedTuple):
 class Examiner(Protocol):
     """Compares the records of a file with their documents."""
 
-    def examine(self, key: str) -> FileCheck:
-        """Read a file, and ask for each of its documents by id."""
+    def examine(self, key: str, entries: Sequence[LedgerEntry]) -> FileCheck:
+        """Read a file, and ask for each of its documents by id; `entries` say how it was loaded."""
 
     def is_sampled(self, key: str) -> bool:
         """Return whether a file that the ledger has is examined, too."""
@@ -75,11 +75,15 @@ class Judge:
 
 @dataclass(slots=True)
 class JoinOutcome:
-    """What was found of the files: `files` are the signed ones, `events` the records of those that are in order."""
+    """What was found of the files: `files` are the signed ones, `events` the records of those that are in order.
+
+    `filtered` are those of these records that filters left out.
+    """
 
     findings: list[VerifyFinding] = field(default_factory=list)
     files: int = 0
     events: int = 0
+    filtered: int = 0
 
 
 @dataclass(slots=True)
@@ -95,7 +99,17 @@ class _File:
     @property
     def done(self) -> LedgerEntry | None:
         """The ledger's entry of the signed content, None where there is none."""
-        return next((entry for entry in self.entries if entry.sha256 in self.hashes and not entry.reason), None)
+        return next(iter(self.loads), None)
+
+    @property
+    def loads(self) -> list[LedgerEntry]:
+        """The ledger's entries of the signed content, one for each set of selectors by which it was loaded."""
+        return [entry for entry in self.entries if entry.sha256 in self.hashes and not entry.reason]
+
+    @property
+    def filtered(self) -> int:
+        """How many records are not in the index because filters left them out: each load adds what it took."""
+        return min((entry.filtered for entry in self.loads), default=0)
 
 
 class FileJoin:
@@ -147,6 +161,7 @@ class FileJoin:
                 missing.append((key, file.size))
                 continue
             outcome.events += events
+            outcome.filtered += file.filtered if finding.state is ProofState.VERIFIED else 0
             outcome.findings.append(finding)
         self._load(missing, outcome)
         return outcome
@@ -235,7 +250,7 @@ class FileJoin:
         finding, _ = self._judge_content(key, file)
         if finding.state is not ProofState.VERIFIED or self._judge.examiner is None:
             return finding, 0
-        check = self._judge.examiner.examine(key)
+        check = self._judge.examiner.examine(key, file.loads)
         return VerifyFinding(check.state, self._uri(key), check.detail), check.records
 
     def _load(self, missing: Sequence[tuple[str, int]], outcome: JoinOutcome) -> None:
@@ -248,6 +263,7 @@ class FileJoin:
             entry = None if problems[key] else self._judge.loaded.find(uri, digest, file.delivered_at)
             if entry:
                 outcome.events += entry.read
+                outcome.filtered += entry.filtered
                 outcome.findings.append(VerifyFinding(ProofState.VERIFIED, uri))
             else:
                 outcome.findings.append(

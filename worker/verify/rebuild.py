@@ -63,11 +63,14 @@ class LedgerRebuild:
     def _record(self, key: str) -> bool:
         """Write a file's document if all of its records are in the index; returns whether they are."""
         file, checks = self._examiner.read(key)
-        if file.rejected or not all(check.is_indexed and not check.difference for check in checks):
+        without = [check for check in checks if not check.is_indexed]
+        unexplained, _ = self._examiner.filters.judge(without, ())
+        if file.rejected or unexplained or any(check.difference for check in checks) or len(without) == len(checks) > 0:
             return False
         uri = file.ref.uri
         own = sum(check.object == uri for check in checks)
-        file.indexed, file.duplicate, file.complete = own, len(checks) - own, True
+        file.indexed, file.duplicate, file.complete = own, len(checks) - own - len(without), True
+        self._examiner.filters.count(without, file)
         self._write(file)
         return True
 

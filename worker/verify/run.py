@@ -162,6 +162,7 @@ class Verification:
             totals.add(finding)
         totals.files += result.files
         totals.events += result.events
+        totals.filtered += result.filtered
         totals.digests += len(result.digests)
         valid = [line for line in result.digests if line.signature]
         signatures = [line.signature for line in valid]

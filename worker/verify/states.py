@@ -134,6 +134,7 @@ class VerifyTotals(msgspec.Struct):
     examples: dict[str, list[str]] = msgspec.field(default_factory=dict)
     files: int = 0
     events: int = 0
+    filtered: int = 0
     digests: int = 0
     chains: int = 0
     signed_until: str = ""

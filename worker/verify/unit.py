@@ -97,6 +97,7 @@ class UnitResult(msgspec.Struct):
     parts: list[ChainPart] = msgspec.field(default_factory=list)
     files: int = 0
     events: int = 0
+    filtered: int = 0
 
 
 def list_keys(lister: Lister, folder: str, since: datetime, until: datetime) -> Iterator[ListedKey]:
@@ -129,7 +130,7 @@ def judge_unit(  # noqa: PLR0913 - the unit, and what it is held against
         _add_listed(unit, files, kind, join)
     outcome = join.judge(now, unnamed=judge.judges_unnamed)
     result.findings += outcome.findings
-    result.files, result.events = outcome.files, outcome.events
+    result.files, result.events, result.filtered = outcome.files, outcome.events, outcome.filtered
     return result
 
 

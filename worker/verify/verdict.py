@@ -31,8 +31,10 @@ def verdict_line(totals: VerifyTotals) -> str:
     faults = totals.faults
     if not totals.chains and not set(faults) - {ProofState.NOT_JUDGED}:
         return "not judged: no digest was found" if not faults else f"not judged: {_groups(totals, faults)}"
+    filtered = f" ({totals.filtered:,} of them left out by filters)" if totals.filtered else ""
     counts = (
-        f"{pluralize(totals.files, 'file')}, {pluralize(totals.events, 'event')}, {pluralize(totals.chains, 'chain')}"
+        f"{pluralize(totals.files, 'file')}, {pluralize(totals.events, 'event')}{filtered},"
+        f" {pluralize(totals.chains, 'chain')}"
     )
     until = f", signed until {totals.signed_until} UTC" if totals.signed_until else ""
     if not faults:
@@ -69,6 +71,7 @@ def summary(totals: VerifyTotals) -> dict[str, Any]:
         "complete": exit_code(totals) == COMPLETE,
         "files": totals.files,
         "events": totals.events,
+        "filtered": totals.filtered,
         "digests": totals.digests,
         "chains": totals.chains,
         "signed_until": totals.signed_until,

@@ -82,7 +82,9 @@ def with_helpers(file: bytes, client: OpenSearch) -> int:
     return int(done)
 
 
-def _cpu(job: Callable[[], int], expected: int) -> Callable[[], float]:
+def cpu_seconds(job: Callable[[], int], expected: int) -> Callable[[], float]:
+    """The CPU time of a job that has to bring so many records, or -1 for one that brings none."""
+
     def measured() -> float:
         began = time.process_time()
         done = job()
@@ -107,7 +109,7 @@ def one_large_file(folder: Path, rounds: int, records: int = 20_000) -> list[Rat
             "c": lambda: with_json(file),
             "d": lambda: with_helpers(file, plain),
         }
-        spent = in_turn({name: _cpu(job, records) for name, job in jobs.items()}, rounds)
+        spent = in_turn({name: cpu_seconds(job, records) for name, job in jobs.items()}, rounds)
     what = "W1 records per CPU-second, bodies out"
     return [
         Ratio(what, "(a) inflate only", quotients(spent["a"], spent["bodies"])),
@@ -150,7 +152,7 @@ def many_small_files(folder: Path, rounds: int) -> tuple[list[Ratio], list[tuple
             "boto3": lambda: sum(tally.indexed for tally in consume(long, messages, FILES * PER_FILE).files),
             "e": get_only,
         }
-        spent = in_turn({name: _cpu(job, FILES * PER_FILE) for name, job in jobs.items()}, rounds)
+        spent = in_turn({name: cpu_seconds(job, FILES * PER_FILE) for name, job in jobs.items()}, rounds)
         effort = seen[-1].stats
     what = "W2 files per CPU-second, to the cluster"
     beside = "(e) boto3 GetObject alone"

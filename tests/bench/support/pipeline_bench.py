@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from opensearchpy import OpenSearch
     from types_boto3_s3 import S3Client
 
+    from worker.cloudtrail.filters.matching import RecordFilter
     from worker.pipeline.accounting import BatchResult
 
 LIMITS = Limits()
@@ -44,10 +45,17 @@ ORIGIN = Provenance("s3://bench/AWSLogs/file.json.gz", "2026-01-01T00:00:00Z", "
 ROUTING = IndexNaming("cloudtrail", Partition.DAY, FIRST_EVENT, "2030-01-01", LIMITS.max_days_per_file)
 
 
-def our_actions(file: bytes, origin: Provenance = ORIGIN, routing: IndexNaming = ROUTING) -> Iterator[Action]:
+def our_actions(
+    file: bytes,
+    origin: Provenance = ORIGIN,
+    routing: IndexNaming = ROUTING,
+    record_filter: RecordFilter | None = None,
+) -> Iterator[Action]:
     """Take a file down the core of the road: inflate, cut, validate, splice."""
     raws = split_records(inflate(file, LIMITS.max_inflated_bytes)).records
-    found = read_records(raws, 0, max_depth=LIMITS.max_depth, max_bytes=LIMITS.bulk_max_bytes)
+    found = read_records(
+        raws, 0, max_depth=LIMITS.max_depth, max_bytes=LIMITS.bulk_max_bytes, record_filter=record_filter
+    )
     records = [one for one in found if isinstance(one, Record)]
     routing.check(records)
     return to_actions(records, 0, origin, routing)

@@ -178,9 +178,9 @@ def test_every_end_of_a_file_is_distinguished() -> None:
         ignored = loader.load([selected_file(7)])
         loader.close()
 
-    assert first == [Finished(LoadOutcome.LOADED, (2, 2, 0, 0, 0))]
-    assert outcomes[0] == Finished(LoadOutcome.DUPLICATE, (2, 0, 2, 0, 0))
-    assert outcomes[1] == Finished(LoadOutcome.EMPTY, (0, 0, 0, 0, 0))
+    assert first == [Finished(LoadOutcome.LOADED, (2, 2, 0, 0, 0, 0))]
+    assert outcomes[0] == Finished(LoadOutcome.DUPLICATE, (2, 0, 2, 0, 0, 0))
+    assert outcomes[1] == Finished(LoadOutcome.EMPTY, (0, 0, 0, 0, 0, 0))
     assert ignored == [Finished(LoadOutcome.EMPTY, detail="ignored: digest")]
     assert [outcome.reason for outcome in outcomes if isinstance(outcome, Finished)][2:] == [
         "not_json",

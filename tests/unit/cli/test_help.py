@@ -14,6 +14,7 @@ from click.testing import CliRunner
 
 from worker.cli.backfill_options import BackfillOptions
 from worker.cli.dlq.context import build_filter
+from worker.cli.filter import TrialOptions
 from worker.cli.main import main
 from worker.cli.options import DURATION, TIMESTAMP, Implementation
 
@@ -65,7 +66,10 @@ every_value = pytest.mark.parametrize(
 
 
 # What an implementation that takes `**options` hands them to.
-TAKES_THE_REST: dict[str, Callable[..., object]] = {"trailsink backfill": BackfillOptions}
+TAKES_THE_REST: dict[str, Callable[..., object]] = {
+    "trailsink backfill": BackfillOptions,
+    "trailsink filter test": TrialOptions,
+}
 TAKES_A_FILTER = {"trailsink dlq list", "trailsink dlq redrive", "trailsink dlq discard", "trailsink dlq export"}
 TAKES_THE_REST |= dict.fromkeys(TAKES_A_FILTER, build_filter)
 

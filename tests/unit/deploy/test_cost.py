@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from worker.deploy.cost import describe_cost, monthly_cost
+from worker.deploy.cost import describe_cost, monthly_cost, storage_cost
 from worker.deploy.template import parameter_defaults, template_text
 
 DEFAULTS = parameter_defaults(template_text())
@@ -53,3 +53,9 @@ def test_the_plan_says_what_changes(before: dict[str, str], after: dict[str, str
 
     assert text in sentence
     assert bool(text) == bool(sentence)
+
+
+def test_storage_costs_what_the_sizing_says() -> None:
+    """A million events a day for 90 days without replicas take 75 GB."""
+    assert round(storage_cost(1_000_000, 90, 0, price=1.0)) == 75
+    assert storage_cost(1_000_000, 90, 1, price=0.5, size=2.0) == 2 * storage_cost(1_000_000, 90, 0, price=1.0)

@@ -10,7 +10,13 @@ from tests.support.iam import allows, as_list
 from worker.deploy.needs import NEEDS, Need
 from worker.deploy.policies import Places, cluster_role, iam_policy, queue_place
 
-PLACES = Places(region="eu-central-1", account="123456789012", bucket="acme-trail", trail_key="arn:aws:kms:::key/4f1d")
+PLACES = Places(
+    region="eu-central-1",
+    account="123456789012",
+    bucket="acme-trail",
+    trail_key="arn:aws:kms:::key/4f1d",
+    filters="acme-config/noise.json",
+)
 BY_COMMAND = {need.command: need for need in NEEDS}
 INLINE_LIMIT = 10_240  # docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html: all policies of a role
 
@@ -66,6 +72,8 @@ def test_all_resources_are_named_only_where_aws_takes_no_other() -> None:
         ("s3:ListBucket", "arn:aws:s3:::acme-trail", True),
         ("s3:PutObject", "arn:aws:s3:::acme-trail/AWSLogs/1.json.gz", False),
         ("kms:Decrypt", "arn:aws:kms:::key/4f1d", True),
+        ("s3:GetObject", "arn:aws:s3:::acme-config/noise.json", True),
+        ("s3:GetObject", "arn:aws:s3:::acme-config/other.json", False),
         ("es:ESHttpPost", "arn:aws:es:eu-central-1:123456789012:domain/DOMAIN/_bulk", True),
     ],
 )

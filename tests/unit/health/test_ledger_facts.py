@@ -21,7 +21,7 @@ def edited() -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("answer", "status", "words", "fix"),
     [
-        ((200, make_ledger_template()), "ok", "version 1", ""),
+        ((200, make_ledger_template()), "ok", "version 2", ""),
         ((404, {}), "fault", "missing", "trailsink setup"),
         ((200, make_ledger_template(_meta={})), "fault", "not made by trailsink", "trailsink setup --force"),
         ((200, edited()), "warning", "changed: object", "trailsink setup"),

@@ -135,3 +135,25 @@ def test_a_file_that_was_loaded_in_two_attempts_is_whole() -> None:
         )
 
     assert indexed == {"a": IndexedFile(incomplete=False)}
+
+
+def test_a_file_that_filters_left_records_out_of_is_not_missing_and_says_so() -> None:
+    """`--missing` must not load it for ever; `--missing --no-filters` brings back what was left out."""
+    entries = [
+        entry("all", read=3, indexed=0, filtered=3, selectors="a"),
+        entry("some", read=3, indexed=1, filtered=2, selectors="a"),
+        entry("back", read=3, indexed=1, filtered=2, selectors="a"),
+        entry("back", read=3, indexed=2, duplicate=1),
+        entry("lost", read=3, indexed=1, filtered=2, selectors="a"),
+    ]
+    index = FakeIndex({"s3://b/some": [2], "s3://b/back": [0, 1, 2]})
+
+    with connected(index.answer) as documents, connected(FakeLedger(entries).answer) as ledger:
+        inventory = LedgerInventory(LedgerReader(ledger, "trail"), IndexInventory(documents, "trail", "b"), "b")
+        indexed = inventory.lookup(["all", "some", "back", "lost"])
+
+    assert indexed == {
+        "all": IndexedFile(incomplete=False, filtered=True),
+        "some": IndexedFile(incomplete=False, filtered=True),
+        "back": IndexedFile(incomplete=False),
+    }

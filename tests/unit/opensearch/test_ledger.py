@@ -101,3 +101,13 @@ def test_an_entry_is_read_as_it_was_written() -> None:
 
     assert b"reason" not in written
     assert msgspec.json.decode(written, type=type(entry("a"))) == entry("a")
+
+
+def test_a_file_is_found_by_its_id_whether_or_not_selectors_left_records_out() -> None:
+    """`verify --load` asks for what its own consumer has just written."""
+    with connected(FakeLedger([entry("a", filtered=1, selectors="abc"), entry("b", selectors="abc")]).answer) as client:
+        reader = LedgerReader(client, "trail")
+
+        assert reader.find("s3://b/a", "0" * 64, NOW) is None
+        assert reader.find("s3://b/a", "0" * 64, NOW, "abc") == entry("a", filtered=1, selectors="abc")
+        assert reader.find("s3://b/b", "0" * 64, NOW, "abc") == entry("b", selectors="abc")

@@ -68,8 +68,8 @@ def test_it_is_created_once_and_kept_for_ever() -> None:
 
     first, second = run(cluster), run(cluster)
 
-    assert first == [f"Ledger: index template {NAME} version 1 created, for {NAME}-*."]
-    assert second == [f"Ledger: index template {NAME} version 1 already exists."]
+    assert first == [f"Ledger: index template {NAME} version 2 created, for {NAME}-*."]
+    assert second == [f"Ledger: index template {NAME} version 2 already exists."]
     assert cluster.written == [f"/_index_template/{NAME}"]
 
 
@@ -80,7 +80,7 @@ def test_replicas_are_kept_when_they_are_not_passed_again() -> None:
 
     lines = run(cluster)
 
-    assert lines == [f"Ledger: index template {NAME} version 1 already exists."]
+    assert lines == [f"Ledger: index template {NAME} version 2 already exists."]
 
 
 def test_a_number_of_days_has_a_policy_before_the_template() -> None:
@@ -109,7 +109,7 @@ def test_a_template_that_was_edited_is_restored() -> None:
     first, second = run(cluster), run(cluster)
 
     assert first == [f"Ledger: index template {NAME} restored (object); it applies to new indices."]
-    assert second == [f"Ledger: index template {NAME} version 1 already exists."]
+    assert second == [f"Ledger: index template {NAME} version 2 already exists."]
     fields = cluster.templates[NAME]["template"]["mappings"]["properties"]
     assert fields["object"] == ledger_template("trail")["template"]["mappings"]["properties"]["object"]
     assert fields["team"] == {"type": "keyword"}
@@ -137,7 +137,7 @@ def test_a_server_without_policies_still_gets_the_template(*, serverless: bool) 
 
     lines = run(cluster, days=400, serverless=serverless)
 
-    assert lines == [f"Ledger: index template {NAME} version 1 created, for {NAME}-*."]
+    assert lines == [f"Ledger: index template {NAME} version 2 created, for {NAME}-*."]
 
 
 def test_a_template_of_somebody_else_is_left_alone() -> None:
@@ -160,7 +160,7 @@ def test_force_replaces_the_template_of_somebody_else() -> None:
 
     assert lines == [
         f"Ledger: replacing the index template {NAME} of somebody else.",
-        f"Ledger: index template {NAME} version 1 created, for {NAME}-*.",
+        f"Ledger: index template {NAME} version 2 created, for {NAME}-*.",
     ]
     assert cluster.templates[NAME]["index_patterns"] == [f"{NAME}-*"]
 
@@ -175,3 +175,49 @@ def test_a_template_of_a_newer_trailsink_is_left_alone() -> None:
         run(cluster)
 
     assert cluster.written == []
+
+
+class OldCluster(FakeCluster):
+    """A cluster whose ledger is of the version before selectors; `allowed` says whether its fields may be changed."""
+
+    def __init__(self, *, allowed: bool) -> None:
+        super().__init__()
+        self.allowed = allowed
+        template = ledger_template("trail")
+        template["_meta"] |= {"version": 1}
+        properties = template["template"]["mappings"]["properties"]
+        self.fields = {name: field for name, field in properties.items() if name not in {"selectors", "filtered_by"}}
+        self.templates[NAME] = template
+        self.added: dict[str, Any] = {}
+
+    def answer(self, method: str, path: str, query: dict[str, list[str]], body: Any) -> tuple[int, Any]:
+        if not path.endswith("/_mapping"):
+            return super().answer(method, path, query, body)
+        if not self.allowed:
+            return 403, {"error": {"type": "security_exception"}, "status": 403}
+        if method == "PUT":
+            self.added[path.split("/")[1]] = body["properties"]
+            return 200, {}
+        return 200, {f"{NAME}-2026-11": {"mappings": {"properties": self.fields}}}
+
+
+def test_indices_of_an_older_version_get_the_new_fields() -> None:
+    """They are strict: with a filter set, each file would go back to the queue until next month."""
+    cluster = OldCluster(allowed=True)
+
+    lines = run(cluster)
+
+    assert set(cluster.added[f"{NAME}-2026-11"]) == {"selectors", "filtered_by"}
+    assert lines[0] == f"Ledger: fields were added to {NAME}-2026-11: selectors, filtered_by."
+    assert cluster.templates[NAME]["_meta"]["version"] == 2
+
+
+def test_a_role_that_may_not_add_fields_is_told_what_that_means() -> None:
+    """The template is put all the same: next month's index has the fields."""
+    cluster = OldCluster(allowed=False)
+
+    lines = run(cluster)
+
+    assert "may not add fields" in lines[0]
+    assert "indices:admin/mapping/put" in lines[0]
+    assert cluster.templates[NAME]["_meta"]["version"] == 2

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.factories import action, aggregated, document, event, insight, network_activity
-from worker.cloudtrail.records import OURS
+from worker.cloudtrail.picking import OURS
 from worker.opensearch.profiles import Profile
 from worker.opensearch.schema import VERSION, index_policy, index_template, retention_policy
 from worker.pipeline.limits import Partition

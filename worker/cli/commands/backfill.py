@@ -76,6 +76,11 @@ KINDS = {
     default_text="all files",
     help="Like --missing, and also files with a gap: fewer documents than the highest position implies.",
 )
+@flag(
+    "--no-filters",
+    default_text="TRAILSINK_FILTERS",
+    help="Index what filters leave out; with --missing, also of files that are in the index. Needs --direct.",
+)
 @option(
     "--retry-failed",
     type=click.Path(path_type=Path),

@@ -17,6 +17,7 @@ COMMANDS = (
     "doctor",
     "env",
     "explain",
+    "filter",
     "hold",
     "ledger",
     "package",

@@ -83,6 +83,14 @@ from worker.cli.options import (
 )
 @flag("--load", help="Load what is signed and not in the index.", default_text="only say so")
 @option(
+    "--filters",
+    multiple=True,
+    metavar="FILE",
+    default_text="TRAILSINK_FILTERS",
+    example="./old-filters.json",
+    help="Selectors by which files were loaded earlier, a file or s3:// object; may be repeated.",
+)
+@option(
     "--report",
     type=click.Path(path_type=Path),
     metavar="FILE",
