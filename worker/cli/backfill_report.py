@@ -62,6 +62,7 @@ def plan_document(plan: BackfillPlan, checkpoint: Checkpoint) -> dict[str, objec
         "last_day": days[-1] if days else None,
         "present": plan.present,
         "incomplete": plan.incomplete,
+        "discarded": plan.discarded,
         "since": checkpoint.since,
         "until": checkpoint.until,
         "done_before": checkpoint.tally().files,
@@ -83,6 +84,8 @@ def plan_lines(plan: BackfillPlan, checkpoint: Checkpoint, options: BackfillOpti
     if options.scope is not Scope.ALL:
         incomplete = f", {plan.incomplete:,} of them incomplete" if plan.incomplete else ""
         yield f"present   {pluralize(plan.present, 'file')} with records in the index{incomplete}"
+    if plan.discarded:
+        yield f"discarded {pluralize(plan.discarded, 'file')}: the dead letters were discarded"
 
 
 def destination_lines(options: BackfillOptions, settings: Settings) -> Iterator[str]:
@@ -101,8 +104,11 @@ def nothing_missing(plan: BackfillPlan) -> str:
     """Say that the index holds records of all selected files."""
     sentence = f"Nothing is missing: the index holds records of all {plan.present:,} files"
     if plan.incomplete:
-        return f"{sentence}, but {plan.incomplete:,} of them lack records: pass --incomplete to load those."
-    return f"{sentence}."
+        sentence += f", but {plan.incomplete:,} of them lack records: pass --incomplete to load those"
+    if not plan.discarded:
+        return f"{sentence}."
+    letters = "letter was" if plan.discarded == 1 else "letters were"
+    return f"{sentence}. {pluralize(plan.discarded, 'more file')} left alone: the dead {letters} discarded."
 
 
 # The progress
@@ -120,9 +126,8 @@ def count_files(plans: Iterator[BackfillPlan], *, shown: bool) -> BackfillPlan:
     with _progress_bar(SpinnerColumn(), TextColumn("listing: {task.completed:,.0f} files"), shown=shown) as bar:
         task = bar.add_task("", total=None)
         for plan in plans:
-            listed = plan.files + plan.present
-            if listed % _PLAN_STEP == 0:
-                bar.update(task, completed=listed)
+            if plan.listed % _PLAN_STEP == 0:
+                bar.update(task, completed=plan.listed)
     return plan
 
 

@@ -74,7 +74,10 @@ def _read_ledger(client: OpenSearch, settings: Settings, explanation: Explanatio
         entries = LedgerReader(client, settings.index_prefix).lookup(uris)
     except (SetupError, IndexUnavailable):
         return {}
-    return {uri: max(documents, key=lambda entry: entry.recorded_at) for uri, documents in entries.items()}
+    return {
+        uri: max(documents, key=lambda entry: (not entry.is_discarded, entry.recorded_at))
+        for uri, documents in entries.items()
+    }
 
 
 def _recorded(entry: LedgerEntry | None) -> dict[str, str | None]:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 _INDEX = "trailsink-files-"
 
+# The reason of a file whose dead letter an operator discarded.
+DISCARDED = "discarded"
+
 # A file that ends otherwise holds no events, or comes again. One of a bucket that may not be read is nobody's to prove.
 _RECORDED = (FileOutcome.INDEXED, FileOutcome.DEAD_LETTER)
 
@@ -69,6 +72,11 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     def id(self) -> str:
         """The document id: the same object with the same content has one document, and one more per reason."""
         return entry_id(self.object, self.sha256, self.reason)
+
+    @property
+    def is_discarded(self) -> bool:
+        """Whether it says that the file's dead letter was discarded."""
+        return self.reason == DISCARDED
 
     @property
     def created(self) -> int:
