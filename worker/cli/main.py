@@ -29,6 +29,7 @@ _COMMANDS = {
     "env": "env",
     "explain": "search",
     "ledger": "ledger",
+    "local": "local",
     "package": "package",
     "permissions": "permissions",
     "report": "report",

@@ -31,6 +31,7 @@ ARGUMENTS = {
     "[ID]...": [],
     "FILE": ["x"],
     "RULES...": ["."],
+    "FOLDER": ["x"],
 }
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from infra.local.console import say
+from infra.demo.console import say
 from infra.local.errors import LocalStackError
 from infra.local.stack import Stack, program_environment
 from worker.deploy.bundle import Target, build
