@@ -130,7 +130,8 @@ class ProcessPipeline(DemoPipeline):
         return totals
 
     def remove(self) -> None:
-        """Do nothing: the whole stack ends."""
+        """Say that the whole stack ends."""
+        say("Queues and bucket end with the stack of this demo; the index template is deleted with the indices.")
 
 
 class FunctionPipeline(DemoPipeline):

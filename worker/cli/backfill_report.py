@@ -76,7 +76,9 @@ def plan_lines(plan: BackfillPlan, checkpoint: Checkpoint, options: BackfillOpti
     else:
         yield f"from      {', '.join(f'{location}{source.folder}' for source in checkpoint.sources)}"
         start = format_minute(checkpoint.since) if checkpoint.since else "any time"
-        yield f"delivered {start} to {format_minute(checkpoint.until + ALLOWED_LATENESS)} UTC"
+        # Events before the end may be delivered an hour after it; without an end, that hour is in the future.
+        until = checkpoint.until + ALLOWED_LATENESS if options.until else checkpoint.until
+        yield f"delivered {start} to {format_minute(until)} UTC"
     yield f"files     {plan.files:,}"
     yield f"size      {format_size(plan.bytes)}"
     yield f"accounts  {len(plan.accounts):,}"

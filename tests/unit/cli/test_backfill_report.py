@@ -73,8 +73,10 @@ def new_checkpoint(**changes: Any) -> Checkpoint:
 
 
 def test_a_plan_names_files_size_accounts_and_days() -> None:
-    """The hour after the end is part of it."""
-    lines = list(plan_lines(new_plan(2_000), new_checkpoint(), backfill_options(), "s3://trail/"))
+    """The hour after the end is part of it, unless it is in the future: then it looked like a wrong clock."""
+    until = datetime(2025, 2, 1, tzinfo=UTC)
+    lines = list(plan_lines(new_plan(2_000), new_checkpoint(), backfill_options(until=until), "s3://trail/"))
+    to_now = list(plan_lines(new_plan(2_000), new_checkpoint(), backfill_options(), "s3://trail/"))
 
     assert lines == [
         "from      s3://trail/AWSLogs/, s3://trail/prod/AWSLogs/",
@@ -84,6 +86,7 @@ def test_a_plan_names_files_size_accounts_and_days() -> None:
         "accounts  1",
         "days      2, 2025-01-30 to 2025-01-31",
     ]
+    assert to_now[1] == "delivered 2025-01-01 00:00 to 2025-02-01 00:00 UTC"
 
 
 def test_a_plan_of_missing_files_counts_those_that_are_present() -> None:
