@@ -49,7 +49,7 @@ $(READY): requirements/dev.txt pyproject.toml $(OTHER_PYTHON)
 setup: $(READY) ## Create the virtual environment.
 
 demo: $(READY) ## Deploy to a stand-in for AWS and load real files; MODE=process runs without Lambda.
-	@$(BIN)/python -m infra.local.demo $(VERSION_OPTION) $(MODE)
+	@$(BIN)/python -m infra.demo $(VERSION_OPTION) $(MODE)
 
 test: $(READY) ## Run all tests; OPENSEARCH=2.19.1 runs them on the oldest supported server.
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
@@ -80,8 +80,8 @@ lint-process: $(READY) ## Hold the container's files against checkov, which is i
 up: $(READY) ## Start OpenSearch, S3 and SQS in the background; then run `. .local/env`. PORT=9200 names OpenSearch's port.
 	@$(BIN)/python -m infra.local $(VERSION_OPTION) up $(if $(PORT),--port $(PORT))
 
-down: $(READY) ## Stop them.
-	@$(BIN)/python -m infra.local down
+down: $(READY) ## Stop them, and keep the data; CLEAN=1 deletes it.
+	@$(BIN)/python -m infra.local down $(if $(CLEAN),--clean)
 
 status: $(READY) ## Show whether they run.
 	@$(BIN)/python -m infra.local status 2>&1 || :
@@ -128,5 +128,5 @@ lock: $(READY) ## Update the pinned dependencies.
 		--upgrade --output-file infra/scheduled.txt
 
 clean: ## Delete everything that was created here.
-	@test ! -x $(BIN)/python || $(BIN)/python -m infra.local down
+	@test ! -x $(BIN)/python || $(BIN)/python -m infra.local down --clean
 	rm -rf .venv .local build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

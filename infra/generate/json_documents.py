@@ -53,6 +53,7 @@ class Plan(Document, tag_field="kind", tag="plan"):
     present: Annotated[int, _about("files that the index already holds records of; with `--missing` they are left out")]
     incomplete: Annotated[int, _about("files of which the index holds only some records")]
     filtered: Annotated[int, _about("files of which filters left records out; with `--missing --no-filters`")]
+    discarded: Annotated[int, _about("files whose dead letters were discarded; with `--missing` they are left out")]
     since: datetime | None
     until: datetime
     done_before: Annotated[int, _about("files that earlier runs of the same job finished")]
@@ -222,6 +223,7 @@ class Lag(Part):
     files_passed_over: Annotated[int | None, _about("files of the last day before it that are not in the index")] = None
     folders_read: Annotated[int | None, _about("folders of the bucket that were looked at")] = None
     folders: Annotated[int | None, _about("folders of the bucket: accounts times regions")] = None
+    files_discarded: Annotated[int | None, _about("newest files that count as indexed: discarded dead letters")] = None
 
 
 class Cluster(Part):

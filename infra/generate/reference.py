@@ -136,6 +136,7 @@ _ARGUMENTS = {
     "COMMAND": "The command that the policy is for.",
     "ID": "The id of a dead letter, as `trailsink dlq list` shows it.",
     "[ID]...": "Ids of dead letters, as `trailsink dlq list` shows them.",
+    "FOLDER": "The folder: a copy of a bucket, or any folder with CloudTrail files somewhere below it.",
     "RULES...": "Files of Sigma rules, and folders of such files.",
     "FILE": "The file; `-` is standard output, or standard input.",
 }

@@ -9,11 +9,11 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from infra.local import background
-from infra.local.errors import LocalStackError
-from infra.local.folders import LOCAL
-from infra.local.node import DEFAULT_VERSION
-from infra.local.stack import Stack, as_shell, program_environment
+from . import background
+from .errors import LocalStackError
+from .folders import LOCAL
+from .node import DEFAULT_VERSION
+from .stack import Stack, as_shell, program_environment
 
 # what shells give for a command that an interrupt ended
 INTERRUPTED = 130
@@ -49,7 +49,8 @@ def parser() -> argparse.ArgumentParser:
     commands = described.add_subparsers(dest="verb", required=True)
     started = commands.add_parser("up", help="start it in the background")
     started.add_argument("--port", type=int, help="of OpenSearch (any free one)")
-    commands.add_parser("down", help="stop what up started")
+    stopped = commands.add_parser("down", help="stop what up started, and keep its data")
+    stopped.add_argument("--clean", action="store_true", help="delete the data, too")
     commands.add_parser("status", help="tell what runs; exit 1 unless all of it does")
     beside = commands.add_parser("run", help="run one command beside a stack of its own")
     beside.add_argument("command", nargs=argparse.REMAINDER)
@@ -63,7 +64,7 @@ def do(arguments: argparse.Namespace) -> int:
         case "up":
             background.up(folder, say, version=arguments.version, port=arguments.port)
         case "down":
-            background.down(folder, say)
+            background.down(folder, say, clean=arguments.clean)
         case "status":
             return 0 if background.status(folder, say) else 1
         case "run":

@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 from typing import Self
 
-from infra.local.errors import LocalStackError
-from infra.local.polling import fetch
-from infra.local.ports import LOOPBACK, is_free
-from infra.local.server import Server
 from worker.deploy.custom_resource import LOOPBACK_VARIABLE
+
+from .errors import LocalStackError
+from .polling import fetch
+from .ports import LOOPBACK, is_free
+from .server import Server
 
 SERVER = Path(__file__).with_name("move_tasks.py")
 # Measured at about 1 s.
@@ -20,11 +21,18 @@ PASSED_ON = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LANG", "LC_ALL")
 
 
 class Aws(Server):
-    """MiniStack, the endpoint of every service; all that it keeps is in memory."""
+    """MiniStack, the endpoint of every service; one that is `persistent` keeps in its folder what it has."""
 
     def __init__(
-        self, *, port: int | None = None, folder: Path | None = None, log: Path | None = None, guarded: bool = True
+        self,
+        *,
+        port: int | None = None,
+        folder: Path | None = None,
+        log: Path | None = None,
+        guarded: bool = True,
+        persistent: bool = False,
     ) -> None:
+        self._persistent = persistent
         super().__init__("MiniStack", "aws", port=port, folder=folder, log=log, guarded=guarded)
 
     def start(self) -> Self:
@@ -76,6 +84,8 @@ class Aws(Server):
             "TMPDIR": str(self.folder / "tmp"),
             "STATE_DIR": str(self.folder / "state"),
             "S3_DATA_DIR": str(self.folder / "s3"),
+            "S3_PERSIST": str(int(self._persistent)),
+            "PERSIST_STATE": str(int(self._persistent)),
             # As it starts and stops it removes containers that look like its own from the machine's Docker.
             "DOCKER_HOST": f"unix://{self.folder}/no-docker",
             "SFTP_ENABLED": "0",  # would listen on every interface

@@ -1,4 +1,4 @@
-"""The local stack in the background: `up` leaves it running, `down` ends it, `status` tells.
+"""The local stack in the background: `up` leaves it running, `down` ends it and keeps the data, `status` tells.
 
 What runs is written down in `stack.json` as soon as it is started, so that `down` finds it even after an `up` that
 was killed half-way.
@@ -12,14 +12,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from infra.local.aws import Aws
-from infra.local.child import Identity
-from infra.local.folders import lets_nobody_through, new_run_folder, only_one, runs_as_root
-from infra.local.node import DEFAULT_VERSION, Node
-from infra.local.polling import fetch
-from infra.local.ports import free_port
-from infra.local.resources import make_resources
-from infra.local.stack import as_shell, environment, server_already_there
+from .aws import Aws
+from .child import Identity
+from .folders import lets_nobody_through, mark_of, node_base, only_one, runs_as_root
+from .node import DEFAULT_VERSION, Node
+from .polling import fetch
+from .ports import free_port
+from .resources import make_resources
+from .stack import VARIABLES, as_shell, environment, server_already_there
 
 HEALTH = {"opensearch": "/", "aws": "/_ministack/ready"}
 
@@ -42,11 +42,9 @@ class Part:
         return alive and fetch(self.url + HEALTH[self.name]) is not None
 
     def end(self) -> None:
-        """Stop its process, if it is ours, and remove its files."""
+        """Stop its process, if it is ours; its files stay."""
         if self.identity:
             self.identity.end()
-        if self.folder:
-            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 class State:
@@ -57,6 +55,7 @@ class State:
         self.env = folder / "env"
         self.logs = folder / "logs"
         self._file = folder / "stack.json"
+        self._ports = folder / "ports.json"
         self.parts: dict[str, Part] = {}
         if self._file.is_file():
             self.parts = {name: _part(name, told) for name, told in json.loads(self._file.read_text()).items()}
@@ -67,13 +66,34 @@ class State:
         told = {name: dataclasses.asdict(part) for name, part in self.parts.items()}
         _replace(self._file, json.dumps(told, indent=1, default=str))
 
+    @property
+    def last_ports(self) -> dict[str, int]:
+        """The ports that each part of ours had last: kept messages and settings of shells name them."""
+        ports: dict[str, int] = json.loads(self._ports.read_text()) if self._ports.is_file() else {}
+        return ports | {name: _port_of(part) for name, part in self.parts.items() if part.identity}
+
+    @property
+    def data(self) -> list[Path]:
+        """The folders of the parts, with what they keep."""
+        return [*(self.folder / "run").glob("up-*"), *_elsewhere(self.folder).parent.glob(_elsewhere(self.folder).name)]
+
+    def clean(self) -> bool:
+        """Remove the data of parts that are stopped; return whether there was any."""
+        data = self.data
+        for path in data:
+            shutil.rmtree(path, ignore_errors=True)
+        self._ports.unlink(missing_ok=True)
+        return bool(data)
+
     def end(self, name: str) -> None:
         """Stop a part; it stays written down until another takes its place or everything is forgotten."""
         if name in self.parts:
             self.parts[name].end()
 
     def end_all(self) -> None:
-        """Stop everything and forget it."""
+        """Stop everything and forget it; the data stays."""
+        if ports := self.last_ports:
+            _replace(self._ports, json.dumps(ports))
         for name in self.parts:
             self.end(name)
         self.parts = {}
@@ -85,6 +105,15 @@ def _part(name: str, told: dict[str, Any]) -> Part:
     folder = Path(told["folder"]) if told["folder"] else None
     identity = Identity(**told["identity"]) if told["identity"] else None
     return Part(name, told["label"], told["url"], folder, identity)
+
+
+def _port_of(part: Part) -> int:
+    return int(part.url.rpartition(":")[2])
+
+
+def _elsewhere(folder: Path) -> Path:
+    """Return a pattern of the node's folders where the user nobody cannot reach the stack's own."""
+    return node_base() / "run" / f"up-{mark_of(folder)}-*"
 
 
 def _replace(path: Path, text: str) -> None:
@@ -117,8 +146,10 @@ def up(folder: Path, say: Say, *, version: str = DEFAULT_VERSION, port: int | No
 def _start(state: State, working: list[str], say: Say, version: str, port: int | None) -> None:
     """Start the parts that do not work, and make what must be in them."""
     for name in [name for name in state.parts if name not in working]:
-        say(f"{state.parts[name].label} no longer answers; it is started again, empty.")
+        say(f"{state.parts[name].label} no longer answers; it is started again.")
         state.end(name)
+    if state.data and not working:
+        say("The data of the last time is there.")
     began = time.monotonic()
     aws = None if "aws" in working else _launch_aws(state, say)
     node = None if "opensearch" in working else _launch_opensearch(state, say, version, port)
@@ -137,7 +168,7 @@ def _start(state: State, working: list[str], say: Say, version: str, port: int |
 def _launch_aws(state: State, say: Say) -> Aws:
     run = _run_folder(state, "aws")
     port = _port(state, "aws", say)
-    aws = Aws(port=port, folder=run, log=_log(state, "aws"), guarded=False)
+    aws = Aws(port=port, folder=run, log=_log(state, "aws"), guarded=False, persistent=True)
     _launch(state, aws, lambda: Part("aws", "MiniStack", aws.url, run, aws.identity))
     return aws
 
@@ -148,7 +179,7 @@ def _launch_opensearch(state: State, say: Say, version: str, port: int | None) -
         state.record(Part("opensearch", "OpenSearch", server))
         say(f"OpenSearch is the one at {server}")
         return None
-    run = _run_folder(state, "opensearch")
+    run = _run_folder(state, f"opensearch-{version}")  # one that is older cannot read the data of a newer one
     port = port or _port(state, "opensearch", say)  # one that is taken is an error
     # Not quick: it starts within a second of one that is, and indexes more than twice as fast from then on.
     log = _log(state, "opensearch")
@@ -168,12 +199,12 @@ def _launch(state: State, server: Aws | Node, part: Callable[[], Part]) -> None:
 
 
 def _run_folder(state: State, name: str) -> Path:
-    """Return an empty folder for a part; the node's must be open to the user nobody when this is root."""
+    """Return the folder of a part; the node's must be open to the user nobody when this is root."""
     folder = state.folder / "run" / f"up-{name}"
-    if name == "opensearch" and runs_as_root() and not lets_nobody_through(state.folder):
-        return new_run_folder("up", outlives_us=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    if name.startswith("opensearch") and runs_as_root() and not lets_nobody_through(state.folder):
+        elsewhere = _elsewhere(state.folder)
+        folder = elsewhere.with_name(elsewhere.name.replace("*", name))
+    folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
@@ -187,15 +218,11 @@ def _log(state: State, name: str) -> Path:
 
 def _port(state: State, name: str, say: Say) -> int:
     """Return the port that the part had before, or any that is free."""
-    wanted = int(state.parts[name].url.rpartition(":")[2]) if _ours(state, name) else None
+    wanted = state.last_ports.get(name)
     port = free_port(wanted)
     if wanted and port != wanted:
         say(f"Port {wanted} is taken; {port} is used instead.")
     return port
-
-
-def _ours(state: State, name: str) -> bool:
-    return name in state.parts and state.parts[name].identity is not None
 
 
 def _say_answers(state: State, name: str, say: Say, began: float) -> None:
@@ -214,16 +241,21 @@ def _for_shell(path: Path) -> str:
     return "'" + str(path).replace("'", "'\\''") + "'"
 
 
-def down(folder: Path, say: Say) -> None:
-    """Stop everything that `up` started."""
+def down(folder: Path, say: Say, *, clean: bool = False) -> None:
+    """Stop everything that `up` started; with `clean`, delete the data, too."""
     with only_one(folder / "stack.lock"):
         state = State(folder)
-        if not state.parts:
+        if state.parts:
+            labels = [part.label for part in state.parts.values() if part.identity]
+            state.end_all()
+            say(f"Stopped: {', '.join(labels)}. The logs are in {state.logs}.")
+            say(f"A shell that was pointed at it still is: open a new one, or run: unset {' '.join(VARIABLES)}")
+        else:
             say("Nothing is running.")
-            return
-        labels = [part.label for part in state.parts.values() if part.identity]
-        state.end_all()
-        say(f"Stopped: {', '.join(labels)}. The logs are in {state.logs}.")
+        if clean:
+            say("The data is deleted." if state.clean() else "There is no data.")
+        elif state.data:
+            say("The data is kept for the next time; with --clean it is deleted.")
 
 
 def status(folder: Path, say: Say) -> bool:

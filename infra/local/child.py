@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.local.errors import LocalStackError
-from infra.local.polling import wait_until
+from .errors import LocalStackError
+from .polling import wait_until
 
 GUARD = Path(__file__).with_name("guard.py")
 

@@ -10,10 +10,23 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from infra.local.errors import LocalStackError
+from .errors import LocalStackError
 
 ROOT = Path(__file__).resolve().parents[2]
-LOCAL = ROOT / ".local"
+
+
+def _default_folder() -> Path:
+    """Return `.local` in a clone; an installed package has no folder of its own, so there it is the user's.
+
+    https://specifications.freedesktop.org/basedir-spec/latest/
+    """
+    if (ROOT / "pyproject.toml").is_file():
+        return ROOT / ".local"
+    share = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(share) / "trailsink"
+
+
+LOCAL = _default_folder()
 
 # A foreground run's logs outlive it by this long, for whoever looks into a failed test the next morning.
 KEEP_LOGS_SECONDS = 86_400
@@ -34,16 +47,20 @@ def node_base() -> Path:
     """Return the folder for what a node reads and writes: `.local`, or one that the user nobody can reach."""
     if not runs_as_root() or lets_nobody_through(LOCAL):
         base = LOCAL
-        base.mkdir(exist_ok=True)
+        base.mkdir(parents=True, exist_ok=True)
     else:
         base = _reachable_base()
     return base
 
 
+def mark_of(folder: Path) -> str:
+    """Return a short text that stands for a folder in a name."""
+    return hashlib.sha256(os.fsencode(folder)).hexdigest()[:12]
+
+
 def _reachable_base() -> Path:
     """Make a folder that lasts, in a place where every user may write: so check that it is really ours."""
-    mark = hashlib.sha256(os.fsencode(ROOT)).hexdigest()[:12]
-    base = Path(tempfile.gettempdir()) / f"trailsink-{mark}"
+    base = Path(tempfile.gettempdir()) / f"trailsink-{mark_of(ROOT)}"
     base.mkdir(mode=0o755, exist_ok=True)
     found = base.lstat()
     if base.is_symlink() or found.st_uid != os.geteuid() or found.st_mode & 0o022:

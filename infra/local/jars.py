@@ -16,7 +16,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 
-from infra.local.errors import LocalStackError
+from .errors import LocalStackError
 
 LOCKS = Path(__file__).parent / "locks"
 

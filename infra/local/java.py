@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from infra.local.errors import LocalStackError
+from .errors import LocalStackError
 
 # https://docs.opensearch.org/latest/install-and-configure/install-opensearch/index/ gives the least versions;
 # 2.x runs under the security manager, which Java 24 removed (JEP 486).

@@ -13,9 +13,9 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
-from infra.local.errors import LocalStackError
-from infra.local.folders import node_base, only_one
-from infra.local.jars import fetch_files
+from .errors import LocalStackError
+from .folders import node_base, only_one
+from .jars import fetch_files
 
 # directory in the distribution -> Maven artifact of the group org.opensearch.plugin
 MODULES = {

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import Any
 
-from infra.local.jars import LOCKS, TIMEOUT_SECONDS, LockedFile, resolve_file
-from infra.local.layout import MODULES
+from .jars import LOCKS, TIMEOUT_SECONDS, LockedFile, resolve_file
+from .layout import MODULES
 
 # not among the dependencies of the plugin, and one of its classes needs it
 SECURITY_EXTRAS = ("org.apache.commons:commons-collections4:4.4",)

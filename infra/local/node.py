@@ -13,13 +13,13 @@ import signal
 from pathlib import Path
 from typing import Self
 
-from infra.local.errors import LocalStackError
-from infra.local.folders import lets_nobody_through, runs_as_root
-from infra.local.java import Java, find_java
-from infra.local.layout import layout
-from infra.local.polling import fetch
-from infra.local.ports import LOOPBACK, free_port, is_free
-from infra.local.server import Server
+from .errors import LocalStackError
+from .folders import lets_nobody_through, runs_as_root
+from .java import Java, find_java
+from .layout import layout
+from .polling import fetch
+from .ports import LOOPBACK, free_port, is_free
+from .server import Server
 
 DEFAULT_VERSION = "3.8.0"
 # Measured at 6 to 24 s; a busy machine may take several times that.

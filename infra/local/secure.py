@@ -18,13 +18,13 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from infra.local.errors import LocalStackError
-from infra.local.jars import fetch_files
-from infra.local.java import find_java
-from infra.local.layout import build_once, layout, say
-from infra.local.node import Node, Setting
-from infra.local.polling import fetch
-from infra.local.ports import LOOPBACK
+from .errors import LocalStackError
+from .jars import fetch_files
+from .java import find_java
+from .layout import build_once, layout, say
+from .node import Node, Setting
+from .polling import fetch
+from .ports import LOOPBACK
 
 DEFAULT_VERSION = "3.4.0"
 PLUGIN = "plugins/opensearch-security"

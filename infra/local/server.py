@@ -5,9 +5,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from infra.local.child import Child, Identity
-from infra.local.folders import empty_run_folder, new_run_folder
-from infra.local.ports import LOOPBACK, free_port
+from .child import Child, Identity
+from .folders import empty_run_folder, new_run_folder
+from .ports import LOOPBACK, free_port
 
 
 class Server(ABC):

@@ -1,15 +1,16 @@
 """The local stack in the foreground: it lives exactly as long as the process that asked for it."""
 
 import os
+import shlex
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from infra.local.aws import Aws
-from infra.local.errors import LocalStackError
-from infra.local.node import DEFAULT_VERSION, Node, Setting
-from infra.local.polling import fetch
-from infra.local.resources import ACCESS_KEY, REGION, Resources, make_resources
+from .aws import Aws
+from .errors import LocalStackError
+from .node import DEFAULT_VERSION, Node, Setting
+from .polling import fetch
+from .resources import ACCESS_KEY, REGION, Resources, make_resources
 
 SERVER_VARIABLE = "TRAILSINK_TEST_OPENSEARCH_URL"
 
@@ -25,6 +26,20 @@ MISLEADING = (
 )
 
 
+# What `environment` sets.
+VARIABLES = (
+    "AWS_ENDPOINT_URL",
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "AWS_REGION",
+    "AWS_DEFAULT_REGION",
+    "TRAILSINK_OPENSEARCH_URL",
+    "TRAILSINK_QUEUE_URL",
+    "TRAILSINK_DEAD_LETTER_QUEUE_URL",
+    "TRAILSINK_BUCKET",
+)
+
+
 def server_already_there() -> str | None:
     """Return the URL of the OpenSearch that the user names, if any, once it has answered."""
     url = os.environ.get(SERVER_VARIABLE, "").rstrip("/")
@@ -35,17 +50,18 @@ def server_already_there() -> str | None:
 
 def environment(opensearch_url: str, aws_url: str, resources: Resources) -> dict[str, str]:
     """Return the variables that point trailsink, boto3 and the AWS CLI at the stack."""
-    return {
-        "AWS_ENDPOINT_URL": aws_url,
-        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-        "AWS_SECRET_ACCESS_KEY": ACCESS_KEY,
-        "AWS_REGION": REGION,
-        "AWS_DEFAULT_REGION": REGION,
-        "TRAILSINK_OPENSEARCH_URL": opensearch_url,
-        "TRAILSINK_QUEUE_URL": resources.queue_url,
-        "TRAILSINK_DEAD_LETTER_QUEUE_URL": resources.dead_letter_queue_url,
-        "TRAILSINK_BUCKET": resources.bucket,
-    }
+    values = (
+        aws_url,
+        ACCESS_KEY,
+        ACCESS_KEY,
+        REGION,
+        REGION,
+        opensearch_url,
+        resources.queue_url,
+        resources.dead_letter_queue_url,
+        resources.bucket,
+    )
+    return dict(zip(VARIABLES, values, strict=True))
 
 
 def as_shell(variables: dict[str, str]) -> str:
@@ -55,6 +71,13 @@ def as_shell(variables: dict[str, str]) -> str:
         quoted = value.replace("'", "'\\''")
         lines.append(f"export {name}='{quoted}'")
     return "\n".join(lines) + "\n"
+
+
+def read_environment(env: Path) -> dict[str, str]:
+    """Return the variables of a file that `as_shell` wrote."""
+    words = (shlex.split(line) for line in env.read_text(encoding="utf-8").splitlines())
+    pairs = (words[1].partition("=") for words in words if words[0] == "export")
+    return {name: value for name, _, value in pairs}
 
 
 def program_environment(variables: dict[str, str]) -> dict[str, str]:

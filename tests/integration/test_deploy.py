@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -430,6 +431,36 @@ def recorded(record: Path, *words: str) -> tuple[subprocess.CompletedProcess[str
     calls = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
     names = [f"{call['service']}:{call['operation']}" for call in calls]
     return done, {NAMED_OTHERWISE.get(name, name) for name in names} - {""}
+
+
+def test_a_plan_says_what_the_deployer_may_not_do(deploy: Deploy, monkeypatch: pytest.MonkeyPatch) -> None:
+    """CloudFormation says it after ten minutes, and rolls back."""
+    iam, sts = boto3.client("iam"), boto3.client("sts")
+    policy = json.loads(trailsink("permissions", "deploy").stdout)
+    for statement in policy["Statement"]:
+        statement["Resource"] = "*"  # the words that the reader has to replace
+    trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+    trusted = json.dumps({"Statement": [trust]})
+    role = iam.create_role(RoleName="deployer", AssumeRolePolicyDocument=trusted)["Role"]
+    iam.put_role_policy(RoleName="deployer", PolicyName="all", PolicyDocument=json.dumps(policy))
+    credentials = sts.assume_role(RoleArn=role["Arn"], RoleSessionName="ada")["Credentials"]
+    of_root = deploy("--plan")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", credentials["AccessKeyId"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", credentials["SecretAccessKey"])
+    monkeypatch.setenv("AWS_SESSION_TOKEN", credentials["SessionToken"])
+
+    allowed = deploy("--plan")
+    deny = {"Effect": "Deny", "Action": ["sqs:CreateQueue", "iam:PassRole"], "Resource": "*"}
+    denying = json.dumps(policy | {"Statement": [*policy["Statement"], deny]})
+    iam.put_role_policy(RoleName="deployer", PolicyName="all", PolicyDocument=denying)
+    denied = deploy("--plan")
+
+    assert "the rights for it is not known: arn:aws:iam::000000000000:root is neither a user" in of_root.stdout
+    assert re.search(rf"IAM's simulation allows {role['Arn']} \d+ actions that it needs\.", allowed.stdout)
+    assert f"IAM's simulation says that it denies {role['Arn']}, and CloudFormation would roll back:" in denied.stdout
+    assert f"  iam:PassRole on arn:aws:iam::000000000000:role/{STACK}-*\n" in denied.stdout
+    assert f"  sqs:CreateQueue on arn:aws:sqs:us-east-1:000000000000:{STACK}\n" in denied.stdout
+    assert (of_root.returncode, allowed.returncode, denied.returncode) == (0, 0, 0)
 
 
 def test_the_bundle_says_what_it_is_for_and_parameters_change_without_it(

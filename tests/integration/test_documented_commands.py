@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.local.demo_page import PAGE, comparable, run_demo
+from infra.demo.page import PAGE, comparable, run_demo
 from infra.local.stack import SERVER_VARIABLE
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +27,7 @@ def test_the_demo_runs_and_every_count_is_right(mode: str) -> None:
     assert "\x1b" not in demo.stdout
     if mode == "function":
         shown, printed = comparable(PAGE.read_text(encoding="utf-8")), comparable(demo.stdout)
-        assert (shown - printed, printed - shown) == ({}, {}), "run `python -m infra.local.demo_page`"
+        assert (shown - printed, printed - shown) == ({}, {}), "run `python -m infra.demo.page`"
 
 
 @pytest.mark.parametrize("name", ["README.md", *sorted(path.name for path in PAGE.parent.glob("*.md"))])

@@ -70,7 +70,7 @@ def new_folder() -> Path:
 def folder() -> Iterator[Path]:
     made = new_folder()
     yield made
-    command(made, "down")
+    command(made, "down", "--clean")
     shutil.rmtree(made.parent)
 
 
@@ -80,7 +80,7 @@ def stack() -> Iterator[tuple[Path, str]]:
     made = new_folder()
     came_up = command(made, "up")
     yield made, came_up.stderr
-    command(made, "down")
+    command(made, "down", "--clean")
     shutil.rmtree(made.parent)
 
 
@@ -175,19 +175,47 @@ def test_up_repairs_what_died_and_keeps_the_rest(stack: tuple[Path, str], victim
 
 
 @needs_a_node
-def test_down_leaves_nothing_and_may_be_said_twice(folder: Path) -> None:
-    """What a developer starts must not stay in the machine's memory."""
+def test_down_keeps_the_data_until_it_is_told_to_clean(folder: Path) -> None:
+    """What a developer starts must not stay in the machine's memory, and an hour's work must not be thrown away."""
     assert command(folder, "up").returncode == 0
     started = processes(folder)
+    in_shell(folder, KEEP)
 
     first, second = command(folder, "down"), command(folder, "down")
+    is_running = [process for process in started.values() if process.is_alive()]
+    has_env = (folder / "env").exists()
+    again = command(folder, "up")
+    kept = in_shell(folder, IS_KEPT)
+    cleaned = command(folder, "down", "--clean")
 
-    assert first.returncode == second.returncode == 0
-    assert not any(process.is_alive() for process in started.values())
-    assert not (folder / "env").exists()
-    assert not list((folder / "run").iterdir())
+    assert (first.returncode, second.returncode, again.returncode, cleaned.returncode) == (0, 0, 0, 0)
+    assert (is_running, has_env) == ([], False)
     assert (folder / "logs/opensearch.log").stat().st_size
+    assert "The data is kept for the next time" in first.stderr
+    assert "unset AWS_ENDPOINT_URL " in first.stderr
     assert "Nothing is running" in second.stderr
+    assert "The data of the last time is there." in again.stderr
+    assert kept == "b'x' True 1\n"
+    assert "The data is deleted." in cleaned.stderr
+    assert not list((folder / "run").iterdir())
+
+
+KEEP = """
+import boto3, os, urllib.request
+boto3.client("s3").put_object(Bucket=os.environ["TRAILSINK_BUCKET"], Key="kept", Body=b"x")
+boto3.client("sqs").send_message(QueueUrl=os.environ["TRAILSINK_DEAD_LETTER_QUEUE_URL"], MessageBody="kept")
+document = urllib.request.Request(os.environ["TRAILSINK_OPENSEARCH_URL"] + "/kept/_doc/1", b'{"a": 1}', method="PUT")
+document.add_header("Content-Type", "application/json")
+urllib.request.urlopen(document)
+"""
+
+IS_KEPT = """
+import boto3, os, urllib.request
+body = boto3.client("s3").get_object(Bucket=os.environ["TRAILSINK_BUCKET"], Key="kept")["Body"].read()
+document = urllib.request.urlopen(os.environ["TRAILSINK_OPENSEARCH_URL"] + "/kept/_doc/1").read()
+letters = boto3.client("sqs").receive_message(QueueUrl=os.environ["TRAILSINK_DEAD_LETTER_QUEUE_URL"])
+print(body, b'"a": 1' in document, len(letters["Messages"]))
+"""
 
 
 @needs_a_node

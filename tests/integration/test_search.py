@@ -276,8 +276,20 @@ def test_a_missing_event_ends_with_what_to_try(bench: Bench) -> None:
     assert missing.stderr.startswith(rf"Error: No event \x1b[2J is in {bench.prefix}-*.")
     for command in ("dlq list", "backfill --missing", "doctor"):
         assert f"trailsink {command}" in missing.stderr
-    assert other.exit_code == 1
-    assert other.stderr == f"Error: {request_id} is not an event's id but the requestID of {existing['eventID']}.\n"
+    assert other.exit_code == 0
+    assert other.stderr == f"{request_id} is not an event's id but the requestID of {existing['eventID']}:\n"
+    assert str(existing["eventID"]) in other.stdout
+
+
+def test_a_field_that_is_spelt_wrong_is_named(bench: Bench) -> None:
+    """Its column is empty, as that of any field that an event does not have."""
+    index(bench, [event() for _ in range(3)])
+
+    wrong = run_command("search", "--fields", "eventName,eventNaem", "--limit", "0")
+    right = run_command("search", "--fields", "eventName")
+
+    assert wrong.stderr == "3 events.\nNo event that is shown has a value of eventNaem: is it spelt so?\n"
+    assert right.stderr == "3 events.\n"
 
 
 def test_a_piece_of_a_free_form_value_is_found_and_counted(bench: Bench) -> None:

@@ -28,6 +28,7 @@ from worker.wiring import make_client
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from tests.conftest import Bench
     from tests.support.http_server import Given
@@ -250,6 +251,30 @@ def test_lost_notifications_are_seen_and_loaded(pipeline: Bench, monkeypatch: py
 
     assert lost.status == "warning"
     assert lag_later(pipeline).status == "ok"
+
+
+def test_a_file_that_was_discarded_stays_discarded(pipeline: Bench, tmp_path: Path) -> None:
+    """It is poison for good, so a nightly job would try it each night, fail, and page somebody."""
+    now = datetime.now(UTC)
+    for minutes in (60, 20):
+        put_indexed(pipeline, now - timedelta(minutes=minutes))
+    poison = f"AWSLogs/{PART.format(now - timedelta(minutes=40), 'poison')}"
+    pipeline.put(poison, b"not gzip, and no JSON")
+    consume()
+    before = lag_later(pipeline)
+    selection = ("backfill", "--missing", "--since", f"{now - 3 * DAY:%Y-%m-%d}", "--yes")
+    tried = trailsink(*selection, "--direct", "--report", str(tmp_path / "failed.jsonl"))
+
+    discarded = trailsink("dlq", "discard", "--all", "--yes", "--to", str(tmp_path / "letters.jsonl"))
+    quiet = trailsink(*selection)
+    after = lag_later(pipeline)
+
+    assert (before.status, before.facts["files_passed_over"]) == ("warning", 1)
+    assert (tried.exit_code, discarded.exit_code) == (1, 0), tried.output + discarded.output
+    assert "Not recorded" not in discarded.stderr
+    assert quiet.exit_code == 0, quiet.output
+    assert "1 more file left alone: the dead letter was discarded." in quiet.stderr
+    assert (after.status, after.facts["files_discarded"]) == ("ok", 1)
 
 
 def lag_later(bench: Bench) -> Any:

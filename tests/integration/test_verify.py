@@ -14,6 +14,8 @@ from tests.support.cloudtrail_api import cloudtrail
 from tests.support.signed_trail import SignedTrail, public_key
 from worker.cli.main import main
 from worker.cli.scheduled_handler import verify_handler
+from worker.opensearch.discards import record_discards
+from worker.pipeline.objects import ObjectRef
 from worker.verify.keys import write_keys
 
 if TYPE_CHECKING:
@@ -93,6 +95,21 @@ def test_missing_files_are_loaded_and_a_planted_one_is_named(bench: Bench, trail
     assert (code, faults(summary)) == (1, {"planted": 1})
     assert summary["verdict"].startswith("complete: 12 files, 24 events")
     assert planted in summary["verdict"]
+
+
+def test_a_file_that_was_discarded_is_named_and_no_fault(bench: Bench, trail: SignedTrail, keys: str) -> None:
+    """An operator decided on it; a nightly verification that fails for ever is one that nobody reads."""
+    uri = f"s3://{trail.bucket}/{trail.logs[3]}"
+    verify(bench, keys)  # which refreshes
+    for index, name in ((f"{bench.prefix}-*", "trailsink.object"), (f"trailsink-files-{bench.prefix}-*", "object")):
+        bench.opensearch.delete_by_query(index=index, body={"query": {"term": {name: uri}}}, refresh=True)
+    assert faults(verify(bench, keys)[1]) == {"missing": 1}
+
+    record_discards(bench.opensearch, bench.prefix, [ObjectRef(trail.bucket, trail.logs[3])], trail.now)
+    code, summary = verify(bench, keys)
+
+    assert (code, summary["complete"], summary["notes"]) == (0, True, ["discarded"])
+    assert summary["verdict"].startswith("complete: 12 files, 22 events, 1 chain, 1 discarded, signed until ")
 
 
 def test_a_tampered_index_is_noticed(bench: Bench, trail: SignedTrail, keys: str) -> None:

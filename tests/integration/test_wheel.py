@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import venv
 import zipfile
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from infra.local.stack import SERVER_VARIABLE
+from tests.support.event_files import event, log_file
 from worker.deploy.bundle import Target, build
 from worker.errors import SetupError
 
@@ -70,7 +73,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_holds_the_package_and_nothing_of_the_workshop(wheel: Path) -> None:
-    """Tests, benchmarks and the local stack stay in the clone."""
+    """Tests, benchmarks and the demo stay in the clone; the local stack comes along, with the locks of its jars."""
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
 
@@ -78,7 +81,10 @@ def test_the_wheel_holds_the_package_and_nothing_of_the_workshop(wheel: Path) ->
     assert ours <= names
     assert {"worker/infra/template.yaml", "worker/infra/lambda.txt", "worker/py.typed"} <= names
     assert {name.split("/")[0].split("-")[0] for name in names} == {"worker", "trailsink"}
-    assert not [name for name in names if name.startswith(("worker/infra/local", "worker/infra/generate"))]
+    assert not [name for name in names if name.startswith(("worker/infra/demo", "worker/infra/generate"))]
+    local = {path.relative_to(ROOT).as_posix() for path in (ROOT / "infra" / "local").rglob("*.[pt][yx]*")}
+    assert {f"worker/{name}" for name in local if "__pycache__" not in name} <= names
+    assert "worker/infra/local/locks/opensearch-3.8.0.txt" in names
 
 
 def test_the_template_is_the_one_of_the_checkout(installed: Path, tmp_path: Path) -> None:
@@ -129,6 +135,45 @@ def test_it_deploys_from_an_empty_folder(bench: Bench, installed: Path, tmp_path
     assert "The stack trailsink-wheel is ready." in created
     assert "template: the stack trailsink-wheel has that of this trailsink" in checked.stdout
     assert "The stack trailsink-wheel is deleted." in removed
+
+
+@pytest.mark.skipif(SERVER_VARIABLE in os.environ, reason=f"{SERVER_VARIABLE} says: start no node here")
+def test_a_folder_of_files_is_searched_on_a_node_of_its_own(installed: Path, tmp_path: Path) -> None:
+    """Who has an incident and a copy of the files needs no AWS, no clone, and no setting."""
+    key = "AWSLogs/123456789012/CloudTrail/eu-west-1/2026/03/01/123456789012_CloudTrail_eu-west-1_20260301T1205Z_x"
+    file = tmp_path / "copy" / f"{key}.json.gz"
+    file.parent.mkdir(parents=True)
+    deletion = {"eventSource": "cloudtrail.amazonaws.com", "eventName": "DeleteTrail"}
+    file.write_bytes(log_file(event(**deletion, eventTime="2026-03-01T12:00:00Z")))
+    home = Path(tempfile.mkdtemp(prefix="trailsink-"))
+    home.chmod(0o755)  # the node may be nobody
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "TRAILSINK_"))}
+    environment |= {"XDG_DATA_HOME": str(home), "XDG_STATE_HOME": str(tmp_path / "state")}
+
+    def local(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [installed, "local", *words],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200, check=False,
+        )  # fmt: skip
+
+    try:
+        loaded = local("load", "copy", "--detect", str(ROOT / "infra/demo/rules"), "--report", "report.html")
+        running = local("status")
+        search = ["sh", "-c", f". '{home}/trailsink/env' && '{installed}' search eventName:DeleteTrail"]
+        hits = run(*search, folder=tmp_path)
+    finally:
+        ended = local("down", "--clean")
+        stopped = local("status")
+        shutil.rmtree(home)
+
+    assert (loaded.returncode, running.returncode, ended.returncode) == (0, 0, 0), loaded.stdout + loaded.stderr
+    assert "records: 1 read, 1 indexed" in loaded.stdout
+    assert "1 hit  Audit trail stopped or deleted (high)" in loaded.stdout
+    assert "Events from 2026-03-01 to before 2026-03-02." in loaded.stdout
+    assert (tmp_path / "report.html").stat().st_size
+    assert "DeleteTrail" in hits
+    assert "The data is deleted." in ended.stderr
+    assert (stopped.returncode, "Nothing is running." in stopped.stderr) == (1, True)
 
 
 def test_every_command_has_its_help_there(installed: Path, tmp_path: Path) -> None:

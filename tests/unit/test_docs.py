@@ -86,7 +86,7 @@ def commands(group: click.Group, prefix: str) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize(("target", "module"), [("up", "infra.local"), ("demo", "infra.local.demo")])
+@pytest.mark.parametrize(("target", "module"), [("up", "infra.local"), ("demo", "infra.demo")])
 def test_make_starts_the_server_that_is_named(target: str, module: str) -> None:
     """Another version than the one that was typed would be tried, without a word."""
     command = ["make", "--dry-run", "--always-make", target, "OPENSEARCH=2.19.1"]

@@ -126,6 +126,27 @@ def test_an_index_is_read_only_before_it_is_deleted(monkeypatch: pytest.MonkeyPa
         load_settings()
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("RETENTION_DAYS", "x", "TRAILSINK_RETENTION_DAYS: it should be a whole number."),
+        ("REQUEST_SECONDS", "soon", "TRAILSINK_REQUEST_SECONDS: it should be a number."),
+        ("LEDGER", "perhaps", "TRAILSINK_LEDGER: it should be true or false."),
+        ("RETENTION_DAYS", "-1", "TRAILSINK_RETENTION_DAYS: it should be greater than or equal to 0."),
+    ],
+)
+def test_a_wrong_setting_is_described_in_plain_words(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, text: str
+) -> None:
+    """Whoever set it knows nothing of the library that reads it."""
+    monkeypatch.setenv(f"TRAILSINK_{name}", value)
+
+    with pytest.raises(SetupError) as raised:
+        load_settings()
+
+    assert str(raised.value) == f"Wrong settings: {text}"
+
+
 def test_every_wrong_setting_is_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """One deployment to mend them all."""
     monkeypatch.setenv("TRAILSINK_BULK_ACTIONS", "none")

@@ -44,7 +44,8 @@ class BackfillJob:
         plan = BackfillPlan()
         yield plan
         for file, indexed in self._files_with_index(cursor):
-            plan.present += indexed is not None
+            plan.discarded += indexed is not None and indexed.discarded
+            plan.present += indexed is not None and not indexed.discarded
             plan.incomplete += indexed is not None and indexed.incomplete
             plan.filtered += self.load_filtered and indexed is not None and indexed.filtered
             if self._must_load(indexed):
@@ -54,7 +55,7 @@ class BackfillJob:
     def source(self, cursor: str) -> Iterator[tuple[SelectedFile, Finished | None]]:
         """Yield the files after `cursor`: with None to be loaded, or with how they ended."""
         for file, indexed in self._files_with_index(cursor):
-            yield file, None if self._must_load(indexed) else Finished(LoadOutcome.PRESENT)
+            yield file, None if self._must_load(indexed) else Finished(_left_alone(indexed))
 
     def _must_load(self, indexed: IndexedFile | None) -> bool:
         return (
@@ -72,6 +73,10 @@ class BackfillJob:
         while batch := list(islice(files, _FILES_PER_LOOKUP)):
             indexed = self.lookup([file.key for file in batch])
             yield from ((file, indexed.get(file.key)) for file in batch)
+
+
+def _left_alone(indexed: IndexedFile | None) -> LoadOutcome:
+    return LoadOutcome.DISCARDED if indexed and indexed.discarded else LoadOutcome.PRESENT
 
 
 def run_job(

@@ -27,6 +27,7 @@ class LoadOutcome(StrEnum):
     EMPTY = "empty"  # it holds no records
     FILTERED = "filtered"  # filters left out all of its records
     PRESENT = "present"  # --missing: the index holds records of it, so it was not loaded
+    DISCARDED = "discarded"  # --missing: its dead letter was discarded, so it was not loaded
     FAILED = "failed"
 
 
@@ -85,10 +86,16 @@ class BackfillPlan:
     files: int = 0
     bytes: int = 0
     present: int = 0  # --missing: files of which the index holds records
+    discarded: int = 0  # --missing: files whose dead letter was discarded
     incomplete: int = 0  # of those, files that lack a record before their last indexed one
     filtered: int = 0  # --no-filters: of those, files of which filters left records out
     accounts: Counter[str] = field(default_factory=Counter)
     days: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def listed(self) -> int:
+        """The number of files, those that are left alone included."""
+        return self.files + self.present + self.discarded
 
     def add(self, file: SelectedFile) -> None:
         """Count a file that would be loaded."""

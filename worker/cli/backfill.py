@@ -172,7 +172,7 @@ class BackfillCommand:
                 print_line(line)
         if plan.files or checkpoint.cursor:
             return
-        if not plan.present:
+        if not plan.listed:
             raise SetupError(
                 f"Nothing is selected: no CloudTrail log file in {self._source.location} matches these options."
             )
@@ -187,7 +187,7 @@ class BackfillCommand:
         advice = resume_advice(state.path if state else None)
         try:
             with graceful_shutdown(self._stop, "files in progress are finished"), closing(beats):
-                reporter.show_progress(beats, plan.files + plan.present)
+                reporter.show_progress(beats, plan.listed)
         except TrailsinkError as error:
             reporter.print_result(finished=False)
             sentence = str(error).rstrip(".")

@@ -63,6 +63,7 @@ def plan_document(plan: BackfillPlan, checkpoint: Checkpoint) -> dict[str, objec
         "present": plan.present,
         "incomplete": plan.incomplete,
         "filtered": plan.filtered,
+        "discarded": plan.discarded,
         "since": checkpoint.since,
         "until": checkpoint.until,
         "done_before": checkpoint.tally().files,
@@ -76,7 +77,9 @@ def plan_lines(plan: BackfillPlan, checkpoint: Checkpoint, options: BackfillOpti
     else:
         yield f"from      {', '.join(f'{location}{source.folder}' for source in checkpoint.sources)}"
         start = format_minute(checkpoint.since) if checkpoint.since else "any time"
-        yield f"delivered {start} to {format_minute(checkpoint.until + ALLOWED_LATENESS)} UTC"
+        # Events before the end may be delivered an hour after it; without an end, that hour is in the future.
+        until = checkpoint.until + ALLOWED_LATENESS if options.until else checkpoint.until
+        yield f"delivered {start} to {format_minute(until)} UTC"
     yield f"files     {plan.files:,}"
     yield f"size      {format_size(plan.bytes)}"
     yield f"accounts  {len(plan.accounts):,}"
@@ -86,6 +89,8 @@ def plan_lines(plan: BackfillPlan, checkpoint: Checkpoint, options: BackfillOpti
         yield f"present   {pluralize(plan.present, 'file')} with records in the index{incomplete}"
     if plan.filtered:
         yield f"filtered  {pluralize(plan.filtered, 'file')} of which filters left records out"
+    if plan.discarded:
+        yield f"discarded {pluralize(plan.discarded, 'file')}: the dead letters were discarded"
 
 
 def destination_lines(options: BackfillOptions, settings: Settings) -> Iterator[str]:
@@ -104,8 +109,11 @@ def nothing_missing(plan: BackfillPlan) -> str:
     """Say that the index holds records of all selected files."""
     sentence = f"Nothing is missing: the index holds records of all {plan.present:,} files"
     if plan.incomplete:
-        return f"{sentence}, but {plan.incomplete:,} of them lack records: pass --incomplete to load those."
-    return f"{sentence}."
+        sentence += f", but {plan.incomplete:,} of them lack records: pass --incomplete to load those"
+    if not plan.discarded:
+        return f"{sentence}."
+    letters = "letter was" if plan.discarded == 1 else "letters were"
+    return f"{sentence}. {pluralize(plan.discarded, 'more file')} left alone: the dead {letters} discarded."
 
 
 # The progress
@@ -123,9 +131,8 @@ def count_files(plans: Iterator[BackfillPlan], *, shown: bool) -> BackfillPlan:
     with _progress_bar(SpinnerColumn(), TextColumn("listing: {task.completed:,.0f} files"), shown=shown) as bar:
         task = bar.add_task("", total=None)
         for plan in plans:
-            listed = plan.files + plan.present
-            if listed % _PLAN_STEP == 0:
-                bar.update(task, completed=listed)
+            if plan.listed % _PLAN_STEP == 0:
+                bar.update(task, completed=plan.listed)
     return plan
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from worker.aws.session import open_session
-from worker.cli.deploy_checks import check_deployment, check_names
+from worker.cli.deploy_checks import check_deployment, check_names, check_rights
 from worker.cli.output import confirm, confirm_name, print_line
 from worker.cli.stack_data import describe_queues, stack_data
 from worker.deploy.account import Account
@@ -72,7 +72,7 @@ def deploy(  # noqa: PLR0913 - one per option
         release = release.with_defaults(existing)
         delete_failed_stack(stack, status, yes=yes)
     uploads = CodeBucket(session, code_bucket_account or account.id, code_bucket or "")
-    if _update(stack, uploads, release, plan=plan, yes=yes):
+    if _update(session, account, stack, uploads, release, plan=plan, yes=yes):
         print_line(f"The stack {name} is ready.")
         for key, value in stack.outputs().items():
             print_line(f"  {key}: {value}")
@@ -121,7 +121,9 @@ def _read_stack(session: Session, name: str, parameters: dict[str, str]) -> _Rel
     return _Release(template, parameters, None)
 
 
-def _update(stack: Stack, uploads: CodeBucket, release: _Release, *, plan: bool, yes: bool) -> bool:
+def _update(  # noqa: PLR0913 - the parts of a deployment, and two choices
+    session: Session, account: Account, stack: Stack, uploads: CodeBucket, release: _Release, *, plan: bool, yes: bool
+) -> bool:
     """Bring the stack to a release, after a confirmation; returns whether anything changed."""
     text, parameters = release.template, release.parameters
     if release.code:
@@ -145,6 +147,7 @@ def _update(stack: Stack, uploads: CodeBucket, release: _Release, *, plan: bool,
         cost = describe_cost(defaults | existing if existing else {}, defaults | existing | parameters)
         if cost:
             print_line(cost)
+    check_rights(session, account, stack, changes, defaults | existing | parameters)
     if plan:
         stack.delete_change_set()
         print_line("This was the plan; nothing was changed.")

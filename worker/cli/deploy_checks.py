@@ -8,6 +8,8 @@ from opensearchpy.exceptions import OpenSearchException
 
 from worker.aws.bucket_notifications import OwnNotification, conflicts
 from worker.cli.output import print_line
+from worker.deploy.policies import Places
+from worker.deploy.preflight import NotSimulated, simulate_change
 from worker.errors import SetupError
 from worker.humanize import pluralize
 from worker.opensearch.errors import describe_error
@@ -16,7 +18,14 @@ from worker.settings import load_settings
 from worker.wiring import make_client, make_selector_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from boto3 import Session
+
     from worker.deploy.account import Account
+    from worker.deploy.preflight import Rights
+    from worker.deploy.stack import Stack
+    from worker.deploy.stack_change import StackChange
 
 # How long a check waits for the cluster: someone is watching.
 CLUSTER_SECONDS = 15.0
@@ -47,6 +56,37 @@ def check_deployment(
         _check_filters(existing | parameters)
     if parameters.get("EndpointUrl"):
         _check_endpoint(parameters)
+
+
+def check_rights(
+    session: Session, account: Account, stack: Stack, changes: Sequence[StackChange], parameters: dict[str, str]
+) -> None:
+    """Print what IAM would deny of a change, before CloudFormation tries it; never decides."""
+    places = Places(
+        region=account.region,
+        account=account.id,
+        stack=stack.name,
+        queue=stack.name,
+        role_path=parameters.get("RolePath") or "/",
+    )
+    try:
+        for principal, rights in simulate_change(session, account.caller, changes, places, stack.service_role):
+            for line in _rights_lines(principal, rights):
+                print_line(line)
+    except NotSimulated as cause:
+        print_line(f"Whether these credentials have the rights for it is not known: {cause}.")
+
+
+def _rights_lines(principal: str, rights: Rights) -> Iterator[str]:
+    if rights.denied:
+        yield f"IAM's simulation says that it denies {principal}, and CloudFormation would roll back:"
+        for resource, actions in sorted(rights.denied.items()):
+            yield f"  {', '.join(sorted(actions))} on {resource}"
+        yield "`trailsink permissions deploy` prints what is needed."
+    else:
+        yield f"IAM's simulation allows {principal} {pluralize(rights.allowed, 'action')} that it needs."
+    if rights.unknown:
+        yield f"It depends on conditions that are not known here: {', '.join(sorted(rights.unknown))}."
 
 
 def _check_trail(account: Account, bucket: str, owner: str) -> None:

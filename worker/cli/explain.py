@@ -48,8 +48,8 @@ def explain_event(*, event_id: str, as_json: bool, with_record: bool) -> None:
     client = make_client(settings).connect()
     with announced_wait("OpenSearch"):
         explanation = explain(client, settings.index_prefix, event_id)
-    if not explanation.locations:
-        raise SetupError(_missing(client, settings.index_prefix, event_id))
+        if not explanation.locations:
+            explanation = _related(client, settings.index_prefix, event_id)
     entries = _read_ledger(client, settings, explanation)
     if not as_json and (note := _note(explanation)):
         print_line(note)
@@ -74,7 +74,10 @@ def _read_ledger(client: OpenSearch, settings: Settings, explanation: Explanatio
         entries = LedgerReader(client, settings.index_prefix).lookup(uris)
     except (SetupError, IndexUnavailable):
         return {}
-    return {uri: max(documents, key=lambda entry: entry.recorded_at) for uri, documents in entries.items()}
+    return {
+        uri: max(documents, key=lambda entry: (not entry.is_discarded, entry.recorded_at))
+        for uri, documents in entries.items()
+    }
 
 
 def _recorded(entry: LedgerEntry | None) -> dict[str, str | None]:
@@ -162,14 +165,16 @@ def _lag(seconds: float) -> str:
     return f"{format_duration(-seconds)} before the event's own time"
 
 
-def _missing(client: OpenSearch, prefix: str, event_id: str) -> str:
-    """Return what to try for an id without an event: it may be another kind of id, or its file was not loaded."""
-    name, ids = related(client, prefix, event_id)
+def _related(client: OpenSearch, prefix: str, id_: str) -> Explanation:
+    """Return the one event that another kind of id belongs to; raises SetupError with what to try for any other."""
+    name, ids = related(client, prefix, id_)
+    if len(ids) == 1:
+        print_line(f"{id_} is not an event's id but the {name} of {ids[0]}:", err=True)
+        return explain(client, prefix, ids[0])
     if ids:
-        events = ", ".join(ids)
-        return f"{event_id} is not an event's id but the {name} of {events}"
-    return (
-        f"No event {event_id} is in {prefix}-*. A new event is searchable after 10 s. Otherwise its file may be a dead"
+        raise SetupError(f"{id_} is not an event's id but the {name} of {', '.join(ids)}")
+    raise SetupError(
+        f"No event {id_} is in {prefix}-*. A new event is searchable after 10 s. Otherwise its file may be a dead"
         " letter (trailsink dlq list), its notification may be lost (trailsink backfill --missing), or the pipeline may"
         " have a fault (trailsink doctor)"
     )

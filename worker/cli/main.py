@@ -31,6 +31,7 @@ _COMMANDS = {
     "filter": "filter",
     "hold": "hold",
     "ledger": "ledger",
+    "local": "local",
     "package": "package",
     "permissions": "permissions",
     "report": "report",
@@ -49,6 +50,15 @@ _WITH_OWN_STACK = ("deploy", "destroy", "doctor", "env", "permissions")
 
 class LazyGroup(click.Group):
     """Imports a command when it is needed, and turns every expected error into one sentence and exit code 1."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the command line; `help COMMAND` and `version` are what other tools have for --help and --version."""
+        match args:
+            case ["help", *words]:
+                args = [*words, "--help"]
+            case ["version"]:
+                args = ["--version"]
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's own signature
         """Return the names of all commands."""

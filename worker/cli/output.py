@@ -9,7 +9,7 @@ import signal
 import sys
 from contextlib import contextmanager
 from threading import Timer
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 import msgspec
@@ -97,11 +97,17 @@ def _ask(question: str) -> bool:
 
 
 def print_table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Iterable[str] = (), heading: bool = True
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    right: Iterable[str] = (),
+    whole: Iterable[str] = (),
+    heading: bool = True,
 ) -> None:
     """Print rows under their headings, the columns named in `right` aligned to the right.
 
-    A terminal gets the table fitted to its width; a pipe or a file gets each row on one line with nothing cut.
+    A terminal gets the table fitted to its width, where the columns named in `whole` are not broken. A pipe or a file
+    gets each row on one line with nothing cut.
     Without `heading`, only rows: the next part of a long table.
     """
     right_aligned = set(right)
@@ -111,7 +117,8 @@ def print_table(
         return
     table = Table(box=None, pad_edge=False, header_style="bold", show_header=heading)
     for name in columns:
-        table.add_column(name, justify="right" if name in right_aligned else "left", overflow="fold")
+        justify: Literal["left", "right"] = "right" if name in right_aligned else "left"
+        table.add_column(name, justify=justify, overflow="fold", no_wrap=name in whole)
     for row in rows:
         table.add_row(*(Text.from_ansi(cell) for cell in row))
     console = Console()
@@ -140,6 +147,8 @@ def graceful_shutdown(stop: Event, action: str) -> Iterator[None]:
     """Have SIGTERM and SIGINT set `stop`, and a second signal end the process; `action` says what happens meanwhile."""
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
+        if sys.stderr.isatty():
+            click.echo(err=True)  # a progress bar may stand on this line
         print_line(f"Stopping: {action}. A second signal ends it at once.", err=True)
         stop.set()
         signal.signal(number, signal.SIG_DFL)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from worker.cli.commands.search import DEFAULT_FIELDS
-from worker.cli.options import start_time
+from worker.cli.options import check_times, start_time
 from worker.cli.output import announced_each, print_document, print_line, print_table
 from worker.cli.search_origins import SearchOrigins
 from worker.humanize import ascii_json, escape_control_characters, pluralize
@@ -53,11 +53,13 @@ def search(  # noqa: PLR0913 - one per option
     """Print the events that a query finds, in memory that does not grow with their number."""
     form = "json" if as_json else form
     start = start_time(now(), since, last)
-    if limit and everything:
+    check_times(since, until, None)
+    if everything and limit is not None:
         raise click.UsageError("--limit and --all exclude each other.")
     if count_by and fields:
         raise click.UsageError("--count-by and --fields exclude each other: groups have no other fields.")
     origins = SearchOrigins(count_by or fields or (), geoip)
+    maximum = None if everything else _DEFAULT_LIMIT if limit is None else limit or None
     settings = load_settings()
     shown_fields = ("@timestamp", *count_by) if count_by else fields or (() if form == "json" else DEFAULT_FIELDS)
     request = Search(
@@ -66,20 +68,24 @@ def search(  # noqa: PLR0913 - one per option
         since=start,
         until=until,
         fields=origins.fields_to_read(shown_fields),
-        limit=None if everything or count_by else limit or _DEFAULT_LIMIT,
+        limit=None if count_by else maximum,
         oldest_first=oldest_first,
         ignore_case=ignore_case,
     )
     session = SearchSession(make_client(settings).connect(), request, use_pit=not settings.is_serverless)
     if count_by:
-        _print_counts(session, count_by, form, None if everything else limit or _DEFAULT_LIMIT, origins)
+        _print_counts(session, count_by, form, maximum, origins)
         return
-    shown = 0
+    shown, without = 0, set(fields or ())
     with closing(session.pages()) as pages:
         for number, page in enumerate(announced_each(pages, "OpenSearch")):
-            _PRINTERS[form]([origins.add_to(hit) for hit in page], shown_fields, number == 0)
-            shown += len(page)
+            hits = [origins.add_to(hit) for hit in page]
+            _PRINTERS[form](hits, shown_fields, number == 0)
+            shown += len(hits)
+            without -= {name for name in without if any(hit.value(name) is not None for hit in hits)}
     print_line(_summary(session, shown), err=True)
+    if shown and without:
+        print_line(f"No event that is shown has a value of {', '.join(sorted(without))}: is it spelt so?", err=True)
     _warn_of_unsearchable(session)
 
 
@@ -140,11 +146,14 @@ def _nothing_found(session: SearchSession) -> str:
     search = session.search
     if session.no_index:
         return f"No events found: there is no index {search.prefix}-* (TRAILSINK_INDEX_PREFIX), or none yet."
+    if ":" in search.query and not search.ignore_case:
+        return "No events found. Values are compared letter by letter; --ignore-case finds them in any case."
     return "No events found."
 
 
 def _print_table(page: list[Hit], fields: tuple[str, ...], first: bool) -> None:  # noqa: FBT001
-    print_table(fields, ([_text(hit.value(name)) for name in fields] for hit in page), heading=first)
+    rows = ([_text(hit.value(name)) for name in fields] for hit in page)
+    print_table(fields, rows, heading=first, whole=("eventTime", "eventName"))
 
 
 def _print_json(page: list[Hit], fields: tuple[str, ...], _first: bool) -> None:  # noqa: FBT001

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from boto3 import Session
     from types_boto3_s3 import S3Client
+    from types_boto3_sts.type_defs import GetCallerIdentityResponseTypeDef
 
 
 class Account:
@@ -32,10 +33,19 @@ class Account:
     @cached_property
     def id(self) -> str:
         """The account's id; raises SetupError when the credentials cannot be used."""
+        return self._identity["Account"]
+
+    @cached_property
+    def _identity(self) -> GetCallerIdentityResponseTypeDef:
         try:
-            return self._session.client("sts").get_caller_identity()["Account"]
+            return self._session.client("sts").get_caller_identity()
         except (ClientError, BotoCoreError) as error:
             raise SetupError(f"The AWS credentials cannot be used: {error_text(error)}.") from error
+
+    @cached_property
+    def caller(self) -> str:
+        """The ARN of whoever these credentials belong to; raises SetupError when they cannot be used."""
+        return self._identity["Arn"]
 
     def check_bucket(self, bucket: str, owner: str = "") -> bool:
         """Raise SetupError unless a bucket exists in this region: S3 notifies queues of its own region only.

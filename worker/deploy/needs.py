@@ -262,8 +262,12 @@ NEEDS = (
             "source queue": ("sqs:SendMessage", "sqs:GetQueueAttributes"),
             "bucket": _READ_OBJECTS,
         },
-        note="`dlq redrive` checks in S3 whether an object was replaced. `dlq show --records` also needs `kms:Decrypt`"
-        " on the trail's key, if there is one.",
+        _role(
+            cluster=("indices:admin/index_template/get", "indices:data/write/bulk"),
+            ledger=("indices:admin/create", "indices:data/write/bulk*", "indices:data/write/index"),
+        ),
+        note="`dlq discard` records in the ledger what it discards. `dlq redrive` checks in S3 whether an object was"
+        " replaced. `dlq show --records` also needs `kms:Decrypt` on the trail's key, if there is one.",
     ),
     Need("env", {"stack": ("cloudformation:DescribeStacks", "cloudformation:GetTemplate")}),
     Need(

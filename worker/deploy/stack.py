@@ -81,6 +81,7 @@ class Stack:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client, self.name, self._options, self._sleep = client, name, options, sleep
+        self.service_role = options.service_role
         self._change_set = ""  # the last one that was created
 
     def status(self) -> str:

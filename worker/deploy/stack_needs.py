@@ -176,7 +176,7 @@ BY_TYPE: dict[str, dict[str, tuple[str, ...]]] = {
 }
 
 
-def _merged(*tables: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+def merged(*tables: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     """Return one table with the actions of all, sorted."""
     merged: dict[str, set[str]] = {}
     for table in tables:
@@ -185,8 +185,8 @@ def _merged(*tables: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
     return {resource: tuple(sorted(actions)) for resource, actions in sorted(merged.items())}
 
 
-# The calls of the command itself.
-_COMMAND = {
+# The calls of the command itself. The last two are optional: without them, `deploy` cannot say what would be denied.
+COMMAND = {
     "stack": (
         "cloudformation:CreateChangeSet",
         "cloudformation:DeleteChangeSet",
@@ -207,8 +207,13 @@ _COMMAND = {
         "s3:PutObject",
     ),
     # The stacks of the region are listed, to keep the bundles that they use.
-    "`*`": ("cloudformation:DescribeStacks", "cloudtrail:DescribeTrails"),
+    "`*`": (
+        "cloudformation:DescribeStacks",
+        "cloudtrail:DescribeTrails",
+        "iam:GetRole",
+        "iam:SimulatePrincipalPolicy",
+    ),
 }
 
-DEPLOY = _merged(_COMMAND, *BY_TYPE.values())
-DESTROY = {"code bucket": (*_COMMAND["code bucket"], "s3:DeleteBucket")}
+DEPLOY = merged(COMMAND, *BY_TYPE.values())
+DESTROY = {"code bucket": (*COMMAND["code bucket"], "s3:DeleteBucket")}

@@ -58,6 +58,8 @@ class BucketFacts:
             uploads = dict(zip(folders, pool.map(self._uploads, folders), strict=True))
         keys = {f"s3://{folder.bucket}/{key}" for folder, files in uploads.items() for key, _ in files}
         indexed = self._indices.indexed_files(sorted(keys))
+        discarded = self._indices.discarded_files(sorted(keys - indexed)) if self._settings.ledger else set()
+        indexed |= discarded
         late, passed_over = [], 0
         for folder, files in uploads.items():
             unindexed = [(key, f"s3://{folder.bucket}/{key}" not in indexed) for key, _ in files]
@@ -71,7 +73,7 @@ class BucketFacts:
         newest = newest or (freshness.indexed if recent else None)
         if newest is None:
             return None
-        return BucketLag(newest, len(late), min(late, default=None), passed_over, len(folders), total)
+        return BucketLag(newest, len(late), min(late, default=None), passed_over, len(folders), total, len(discarded))
 
     def _recently_indexed(self, indexed: datetime | None) -> dict[tuple[str, str], str]:
         """Return the last indexed file of each bucket and folder; only of the trail's bucket, where that is set."""

@@ -51,6 +51,7 @@ class BucketLag:
 
     `oldest_unindexed` is the upload of the oldest of those `unindexed` files. `passed_over` files are older than an
     indexed one of their folder, and not in the index. `folders_read` of the bucket's `folders` were looked at.
+    `discarded` files count as indexed: an operator discarded their dead letters.
     """
 
     newest: datetime
@@ -59,3 +60,4 @@ class BucketLag:
     passed_over: int = 0
     folders_read: int = 0
     folders: int = 0
+    discarded: int = 0

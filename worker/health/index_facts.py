@@ -10,6 +10,7 @@ from worker.health.observe import fact
 from worker.health.snapshot import RATE_WINDOW, IndexFreshness, IndexSize, Throughput, Unobserved
 from worker.humanize import from_epoch_milliseconds
 from worker.opensearch.holds import HoldList, names_in
+from worker.pipeline.ledger import DISCARDED, ledger_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -105,6 +106,17 @@ class IndexFacts:
             buckets = response.get("aggregations", {}).get("files", {}).get("buckets", [])
             indexed |= {str(entry["key"]) for entry in buckets}
         return indexed
+
+    def discarded_files(self, uris: Sequence[str]) -> set[str]:
+        """Return those of some files, by their URIs, whose dead letters were discarded, as the ledger says."""
+        discarded: set[str] = set()
+        for start in range(0, len(uris), _FILES_PER_SEARCH):
+            part = list(uris[start : start + _FILES_PER_SEARCH])
+            filters: list[dict[str, Any]] = [{"terms": {"object": part}}, {"term": {"reason": DISCARDED}}]
+            body = {"size": len(part), "_source": ["object"], "query": {"bool": {"filter": filters}}}
+            response: Any = self._cluster.client.search(index=ledger_pattern(self._prefix), body=body)
+            discarded |= {str(hit["_source"]["object"]) for hit in response["hits"]["hits"]}
+        return discarded
 
     @fact
     def last_written(self) -> str | None:

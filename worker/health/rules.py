@@ -175,7 +175,8 @@ def judge_freshness(freshness: IndexFreshness, now: datetime) -> Judgement:
 def judge_bucket_lag(lag: BucketLag, now: datetime, waiting: int = 0) -> Judgement:
     """Judge whether files are in the bucket that should be in the index by now; `waiting` messages may bring them."""
     evidence = f"file {format_duration(now - lag.newest)} old"
-    read = f", {lag.folders_read:,} of {lag.folders:,} folders read" if lag.folders_read < lag.folders else ""
+    read = f", {lag.discarded:,} discarded" if lag.discarded else ""
+    read += f", {lag.folders_read:,} of {lag.folders:,} folders read" if lag.folders_read < lag.folders else ""
     oldest = lag.oldest_unindexed
     is_late = oldest is not None and now - oldest > UNINDEXED_FILE
     if not (is_late or lag.passed_over):

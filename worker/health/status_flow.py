@@ -61,6 +61,7 @@ def describe_lag(freshness: IndexFreshness, snapshot: Snapshot) -> Line:
                 "files_passed_over": lag.passed_over,
                 "folders_read": lag.folders_read,
                 "folders": lag.folders,
+                "files_discarded": lag.discarded,
             }
             waiting = _waiting(snapshot)
             bucket = judge_bucket_lag(lag, now, waiting)

@@ -27,12 +27,14 @@ class IndexedFile:
     """A file that is in the index, and how many documents it has; `incomplete` when some are missing.
 
     Without the ledger only a document before the last one is known to be missing. `filtered` says that filters left
-    some of its records out, and that it was never loaded without them.
+    some of its records out, and that it was never loaded without them. A `discarded` file has no documents: its dead
+    letter was discarded.
     """
 
     incomplete: bool
     documents: int = field(default=0, compare=False)
     filtered: bool = False
+    discarded: bool = False
 
 
 class IndexInventory:
@@ -72,7 +74,10 @@ class LedgerInventory:
 def _apply(entries: Sequence[LedgerEntry], key: str, indexed: dict[str, IndexedFile]) -> None:
     """Correct what the index says of one file by what the ledger says."""
     if all(entry.reason for entry in entries):
-        return  # a dead letter: it may have been discarded, so the file is loaded again
+        # A dead letter may have been lost, so the file is loaded again, unless somebody discarded it.
+        if key not in indexed and any(entry.is_discarded for entry in entries):
+            indexed[key] = IndexedFile(incomplete=False, discarded=True)
+        return
     documents = indexed[key].documents if key in indexed else 0
     expected = sum(entry.created for entry in entries)
     if documents or not expected:

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 _INDEX = "trailsink-files-"
 
+# The reason of a file whose dead letter an operator discarded.
+DISCARDED = "discarded"
+
 # A file that ends otherwise holds no events, or comes again. One of a bucket that may not be read is nobody's to prove.
 _RECORDED = (FileOutcome.INDEXED, FileOutcome.DEAD_LETTER)
 
@@ -75,6 +78,11 @@ class LedgerEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
         It has one more for each set of selectors that left records out: what a file created is the sum of all.
         """
         return entry_id(self.object, self.sha256, self.reason, self.selectors if self.filtered else "")
+
+    @property
+    def is_discarded(self) -> bool:
+        """Whether it says that the file's dead letter was discarded."""
+        return self.reason == DISCARDED
 
     @property
     def created(self) -> int:

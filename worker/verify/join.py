@@ -10,6 +10,7 @@ from worker.cloudtrail.inflate import inflate
 from worker.cloudtrail.keys import delivered_at
 from worker.cloudtrail.split import split_records
 from worker.errors import NoEvents, Reason, UnreadableObject
+from worker.pipeline.ledger import DISCARDED
 from worker.verify.chain import LATENESS
 from worker.verify.states import ProofState, VerifyFinding
 
@@ -241,7 +242,9 @@ class FileJoin:
         if finding.state is not ProofState.VERIFIED:
             return finding, 0
         if file.entries:
-            reasons = ", ".join(sorted({entry.reason for entry in file.entries if entry.reason}))
+            reasons = ", ".join(sorted({entry.reason for entry in file.entries if entry.reason} - {DISCARDED}))
+            if any(entry.is_discarded for entry in file.entries):
+                return VerifyFinding(ProofState.DISCARDED, uri, reasons), 0
             return VerifyFinding(ProofState.DEAD_LETTER, uri, reasons or "loaded with other content"), 0
         return self._examine(key, file)
 

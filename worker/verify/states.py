@@ -24,6 +24,7 @@ class ProofState(StrEnum):
     DELETED = "deleted"
     PLANTED = "planted"
     DEAD_LETTER = "dead_letter"
+    DISCARDED = "discarded"
     VALIDATION_OFF = "validation_off"
     UNSIGNED = "unsigned"
     NOT_JUDGED = "not_judged"
@@ -85,6 +86,11 @@ MEANINGS = {
     ProofState.DEAD_LETTER: Meaning(
         "signed file is a dead letter", "signed files are dead letters", "see trailsink dlq list"
     ),
+    ProofState.DISCARDED: Meaning(
+        "signed file was discarded: it could not be indexed",
+        "signed files were discarded: they could not be indexed",
+        "nothing; trailsink backfill without --missing loads them again",
+    ),
     ProofState.VALIDATION_OFF: Meaning(
         "hour without log file validation",
         "hours without log file validation",
@@ -106,8 +112,8 @@ MEANINGS = {
     ),
 }
 
-# Neither proves that something is wrong.
-NOTES = frozenset({ProofState.NOT_COVERED, ProofState.UNNAMED, ProofState.VERIFIED})
+# None proves that something is wrong. What was discarded, the operator decided on.
+NOTES = frozenset({ProofState.DISCARDED, ProofState.NOT_COVERED, ProofState.UNNAMED, ProofState.VERIFIED})
 
 
 class VerifyFinding(msgspec.Struct, frozen=True):

@@ -37,6 +37,8 @@ def verdict_line(totals: VerifyTotals) -> str:
         f" {pluralize(totals.chains, 'chain')}"
     )
     until = f", signed until {totals.signed_until} UTC" if totals.signed_until else ""
+    if discarded := totals.states[ProofState.DISCARDED]:
+        counts += f", {discarded:,} discarded"
     if not faults:
         return f"complete: {counts}{until}"
     if set(faults) <= _BESIDE:

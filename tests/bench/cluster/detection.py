@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from opensearchpy import OpenSearch
 
-from infra.local.console import say
+from infra.demo.console import say
 from infra.local.stack import Stack, program_environment
 from tests.support.cli import TRAILSINK
 from tests.support.event_files import real_records

@@ -53,6 +53,17 @@ def test_the_plan_is_what_is_then_done() -> None:
     assert inventory.batches[:3] == [1_000, 1_000, 500]
 
 
+def test_discarded_files_are_counted_apart() -> None:
+    """They are neither missing nor in the index."""
+    inventory = MemoryInventory({selected_file(0).key: IndexedFile(incomplete=False, discarded=True)})
+
+    *_, plan = backfill_job(2, inventory.lookup).plan("")
+    outcomes = [finished and finished.outcome for _, finished in backfill_job(2, inventory.lookup).source("")]
+
+    assert (plan.files, plan.present, plan.discarded, plan.listed) == (1, 0, 1, 2)
+    assert outcomes == [LoadOutcome.DISCARDED, None]
+
+
 def test_incomplete_files_are_loaded_when_they_are_selected() -> None:
     """A hole in a file's positions is a record that is somewhere else, or nowhere."""
     inventory = MemoryInventory(

@@ -114,6 +114,7 @@ def test_a_plan_in_json_counts_bytes(tree: Path) -> None:
         ("present", 0),
         ("incomplete", 0),
         ("filtered", 0),
+        ("discarded", 0),
         ("since", None),
         ("until", "2024-12-01T00:00:00Z"),
         ("done_before", 0),

@@ -8,6 +8,8 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from infra.generate.json_documents import Backfilled, read
 from tests.support.fake_backfill import MemoryLoader, backfill_options, backfill_run, selected_file
 from worker.backfill.checkpoint import Checkpoint
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    import pytest
 
 FAILED = Finished(LoadOutcome.FAILED, (3, 2, 0, 0, 1), "records_rejected", "1 of 3", ((1, "not_a_json_object"),))
 TALLY = {"2025-01-30": Counter(loaded=2), "2025-01-31": Counter(loaded=1_000, failed=12)}
@@ -72,8 +73,10 @@ def new_checkpoint(**changes: Any) -> Checkpoint:
 
 
 def test_a_plan_names_files_size_accounts_and_days() -> None:
-    """The hour after the end is part of it."""
-    lines = list(plan_lines(new_plan(2_000), new_checkpoint(), backfill_options(), "s3://trail/"))
+    """The hour after the end is part of it, unless it is in the future: then it looked like a wrong clock."""
+    until = datetime(2025, 2, 1, tzinfo=UTC)
+    lines = list(plan_lines(new_plan(2_000), new_checkpoint(), backfill_options(until=until), "s3://trail/"))
+    to_now = list(plan_lines(new_plan(2_000), new_checkpoint(), backfill_options(), "s3://trail/"))
 
     assert lines == [
         "from      s3://trail/AWSLogs/, s3://trail/prod/AWSLogs/",
@@ -83,6 +86,7 @@ def test_a_plan_names_files_size_accounts_and_days() -> None:
         "accounts  1",
         "days      2, 2025-01-30 to 2025-01-31",
     ]
+    assert to_now[1] == "delivered 2025-01-01 00:00 to 2025-02-01 00:00 UTC"
 
 
 def test_a_plan_of_missing_files_counts_those_that_are_present() -> None:
@@ -97,6 +101,24 @@ def test_a_plan_of_missing_files_counts_those_that_are_present() -> None:
         "Nothing is missing: the index holds records of all 1,000 files, but 2 of them lack records: "
         "pass --incomplete to load those."
     )
+
+
+@pytest.mark.parametrize(
+    ("number", "sentence"),
+    [
+        (1, "1 more file left alone: the dead letter was discarded."),
+        (2, "2 more files left alone: the dead letters were discarded."),
+    ],
+)
+def test_files_that_were_discarded_are_counted_and_not_missing(number: int, sentence: str) -> None:
+    """The operator decided on them."""
+    plan = new_plan(1)
+    plan.present, plan.discarded = 5, number
+
+    lines = list(plan_lines(plan, new_checkpoint(), backfill_options(missing=True), "s3://trail/"))
+
+    assert lines[-1].startswith(f"discarded {number} file")
+    assert nothing_missing(plan) == f"Nothing is missing: the index holds records of all 5 files. {sentence}"
 
 
 def test_a_plan_of_a_report_names_the_report(tmp_path: Path) -> None:

@@ -130,7 +130,8 @@ def test_every_command_with_settings_takes_a_stack() -> None:
         if command and not isinstance(command, click.Group) and not any("--stack" in one.opts for one in command.params)
     }
 
-    assert without == {"package", "template", "verify keys"}
+    local = {f"local {word}" for word in ("up", "down", "status", "load")}
+    assert without == {"package", "template", "verify keys"} | local
 
 
 def test_the_shell_wins_over_the_file_and_it_is_said(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

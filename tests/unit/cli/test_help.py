@@ -33,6 +33,7 @@ ARGUMENTS = {
     "[ID]...": [],
     "FILE": ["x"],
     "RULES...": ["."],
+    "FOLDER": ["x"],
 }
 
 
@@ -209,3 +210,18 @@ def test_an_option_that_takes_a_value_shows_one_that_it_takes(name: str, option:
     arguments = [one for one in ALL[name].params if isinstance(one, click.Argument)]
     others = [word for one in arguments for word in ARGUMENTS[one.make_metavar(click.Context(ALL[name]))]]
     parse([*name.split()[1:], option.opts[0], value[1], *others])
+
+
+def test_what_other_tools_have_for_help_and_version_works() -> None:
+    """`git help log`, `docker version`: habits of the fingers."""
+    runner = CliRunner()
+    pairs = {
+        ("help",): ("--help",),
+        ("help", "search"): ("search", "--help"),
+        ("help", "dlq", "list"): ("dlq", "list", "--help"),
+        ("version",): ("--version",),
+    }
+
+    for words, others in pairs.items():
+        typed, expected = (runner.invoke(main, [*line], prog_name="trailsink") for line in (words, others))
+        assert (typed.exit_code, typed.stdout) == (0, expected.stdout)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import io
 import json
+import os
+import pty
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -63,6 +65,23 @@ def test_json_is_ascii_and_unchanged(document: object) -> None:
     line = output.getvalue().removesuffix("\n")
     assert all(" " <= character <= "~" for character in line)
     assert json.loads(line) == document
+
+
+def test_a_time_is_not_broken_over_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At 60 columns `2026-11-29T16:4` stood above `3:15Z`; an ARN can be folded."""
+    controller, terminal = pty.openpty()
+    monkeypatch.setenv("COLUMNS", "60")
+    time, arn = "2026-11-29T16:43:15Z", f"arn:aws:sts::123456789012:assumed-role/{'x' * 60}/session"
+
+    names, rows = ("eventTime", "eventName", "arn"), [(time, "GetAccountPublicAccessBlock", arn)]
+    with open(terminal, "w", encoding="utf-8") as screen, redirect_stdout(screen):  # noqa: PTH123 - a descriptor
+        print_table(names, rows, whole=names[:2])
+    lines = click.unstyle(os.read(controller, 10_000).decode()).splitlines()
+    os.close(controller)
+
+    assert any(line.startswith(f"{time}  GetAccountPublicAccessBlock  ") for line in lines)
+    assert len(lines) > 5
+    assert max(map(len, lines)) <= 60
 
 
 def test_our_own_colours_are_kept() -> None:

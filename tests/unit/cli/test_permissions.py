@@ -22,7 +22,7 @@ def test_the_policy_is_json_with_the_parts_of_this_shell(monkeypatch: pytest.Mon
     printed = CliRunner().invoke(main, ["permissions", "dlq"])
 
     statements = {statement["Sid"]: statement for statement in json.loads(printed.stdout)["Statement"]}
-    assert printed.stderr == ""
+    assert printed.stderr == "Replace DOMAIN, or name a stack with --stack.\n"
     assert statements["SourceQueue"]["Resource"] == "arn:aws:sqs:eu-west-1:123456789012:audit"
     assert statements["DeadLetterQueue"]["Resource"] == "arn:aws:sqs:eu-west-1:123456789012:audit-dead-letters"
     assert statements["BucketObjects"]["Resource"] == "arn:aws:s3:::acme-trail/AWSLogs/*"
@@ -42,7 +42,7 @@ def test_what_is_not_known_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     ("words", "sentence"),
     [
         (["permissions", "template"], "Error: `trailsink template` needs no permission of AWS.\n"),
-        (["permissions", "dlq", "--cluster"], "Error: `trailsink dlq` does not ask the cluster anything.\n"),
+        (["permissions", "env", "--cluster"], "Error: `trailsink env` does not ask the cluster anything.\n"),
     ],
 )
 def test_a_command_that_needs_nothing_is_one_sentence(words: list[str], sentence: str) -> None:

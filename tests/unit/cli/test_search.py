@@ -78,7 +78,9 @@ def test_the_summary_counts_the_events(
         (("--fields", "eventName,"), "separate names by commas"),
         (("--fields", "user*"), "separate names by commas"),
         (("--last", "soon"), "is not a duration"),
-        (("--limit", "0"), "0 is not in the range"),
+        (("--limit", "-1"), "-1 is not in the range"),
+        (("--limit", "0", "--all"), "--limit and --all exclude each other"),
+        (("--since", "2026-02-01", "--until", "2026-01-01"), "--since must be earlier than --until"),
     ],
 )
 def test_wrong_options_are_refused_before_any_request(words: tuple[str, ...], text: str) -> None:
@@ -87,6 +89,17 @@ def test_wrong_options_are_refused_before_any_request(words: tuple[str, ...], te
 
     assert result.exit_code == 2
     assert text in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("query", "ignore_case", "hint"),
+    [("eventName:assumerole", False, True), ("eventName:assumerole", True, False), ("*", False, False)],
+)
+def test_a_query_without_events_says_that_letters_count(*, query: str, ignore_case: bool, hint: bool) -> None:
+    """`assumerole` finds nothing, and looks as if nobody had assumed a role."""
+    session = SearchSession(OpenSearch(), Search("trail", query, ignore_case=ignore_case))
+
+    assert ("--ignore-case" in _summary(session, 0)) is hint
 
 
 def test_a_missing_cluster_address_is_named() -> None:

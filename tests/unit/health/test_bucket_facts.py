@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.unit.health.fake_pipeline import NOW, FakeCluster, FakeEvent, FakePipeline, FakeS3
+from tests.unit.health.fake_pipeline import BUCKET, NOW, FakeCluster, FakeEvent, FakePipeline, FakeS3, make_ledger
 
 
 def key(account: int, minutes: float, name: str = "x", root: str = "") -> str:
@@ -16,11 +16,12 @@ def key(account: int, minutes: float, name: str = "x", root: str = "") -> str:
     return f"{folder}/{account:012}_CloudTrail_eu-west-1_{time:%Y%m%dT%H%M}Z_{name}.json.gz"
 
 
-def lag(uploads: dict[str, float], *indexed: str) -> dict[str, object]:
-    """The facts of the lag: uploads with their ages in minutes, and the keys that are in the index."""
+def lag(uploads: dict[str, float], *indexed: str, ledger: dict[str, object] | None = None) -> dict[str, object]:
+    """The facts of the lag: uploads with their ages in minutes, the keys in the index, and the ledger's answer."""
     objects = {name: NOW - timedelta(minutes=age) for name, age in uploads.items()}
     events = [FakeEvent(key=name) for name in indexed]
-    pipeline = FakePipeline({"s3": FakeS3(objects=objects)}, cluster=FakeCluster(events=events))
+    answers = {"/trailsink-files-cloudtrail-*/_search": (200, ledger)} if ledger else {}
+    pipeline = FakePipeline({"s3": FakeS3(objects=objects)}, cluster=FakeCluster(answers, events))
     part = pipeline.parts()["lag"]
     # Files that wait while nothing at all is indexed are a fault to `status`, which has one line for both.
     assert pipeline.findings()["files in the bucket"].status in (part.status, "warning")
@@ -52,6 +53,17 @@ def test_a_file_between_indexed_ones_was_passed_over() -> None:
 
     assert (facts["status"], facts["files_since"], facts["files_passed_over"]) == ("warning", 0, 1)
     assert "trailsink backfill --missing --since 2026-02-28" in str(facts["text"])
+
+
+def test_a_file_that_was_discarded_is_not_called_missing() -> None:
+    """Its dead letter was looked at, and thrown away."""
+    first, poison, last = key(1, 50), key(1, 40), key(1, 30)
+    ledger = make_ledger() | {"hits": {"hits": [{"_source": {"object": f"s3://{BUCKET}/{poison}"}}]}}
+
+    facts = lag({first: 50, poison: 40, last: 30}, first, last, ledger=ledger)
+
+    assert (facts["status"], facts["files_passed_over"], facts["files_discarded"]) == ("ok", 0, 1)
+    assert "1 discarded" in str(facts["text"])
 
 
 def test_a_young_file_has_its_time() -> None:

@@ -185,7 +185,7 @@ def test_the_figures_are_there_for_programs() -> None:
     assert facts["lag"] == {
         "newest_event": "2026-03-01T11:54:00+00:00", "newest_indexed": "2026-03-01T11:59:00+00:00", "seconds": 360,
         "newest_file": "2026-03-01T11:58:00+00:00", "files_since": 0, "files_passed_over": 0,
-        "folders_read": 0, "folders": 0,
+        "folders_read": 0, "folders": 0, "files_discarded": 0,
     }  # fmt: skip
     assert facts["template"] == {"version": 1, "expected": 1}
     assert facts["retention"] == {"days": 0, "policy": ""}

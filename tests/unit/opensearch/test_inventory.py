@@ -122,6 +122,34 @@ def test_the_ledger_says_what_the_index_cannot() -> None:
     }
 
 
+def test_a_file_whose_dead_letter_was_discarded_is_not_missing() -> None:
+    """A nightly job would page for ever; what was loaded later all the same counts by what was loaded."""
+    index = FakeIndex({"s3://b/loaded": [0], "s3://b/in-part": [0, 2]})
+    discarded = {"read": 0, "indexed": 0, "reason": "discarded", "sha256": ""}
+    ledger = FakeLedger(
+        [
+            *(entry(name, read=0, indexed=0, reason="not_json") for name in ("poison", "waits")),
+            *(entry(name, **discarded) for name in ("poison", "never-read", "loaded", "in-part", "all-lost")),
+            entry("loaded"),
+            entry("all-lost"),
+        ]
+    )
+
+    def answer(method: str, path: str, query: dict[str, list[str]], body: Any) -> tuple[int, Any]:
+        return (ledger if "trailsink-files" in path else index).answer(method, path, query, body)
+
+    keys = ["poison", "never-read", "loaded", "in-part", "all-lost", "waits"]
+    with connected(answer) as client:
+        indexed = LedgerInventory(LedgerReader(client, "trail"), IndexInventory(client, "trail", "b"), "b").lookup(keys)
+
+    assert indexed == {
+        "poison": IndexedFile(incomplete=False, discarded=True),
+        "never-read": IndexedFile(incomplete=False, discarded=True),
+        "loaded": IndexedFile(incomplete=False),
+        "in-part": IndexedFile(incomplete=True),
+    }
+
+
 def test_a_file_that_was_loaded_in_two_attempts_is_whole() -> None:
     """The first attempt created some of its documents, the second one's entry counts them as duplicates."""
     index, ledger = FakeIndex({"s3://b/a": [0, 1, 2]}), FakeLedger([entry("a", read=3, indexed=1, duplicate=2)])

@@ -22,6 +22,9 @@ class _Port(click.ParamType[int]):
         return int(str(value))
 
 
+PORT = _Port()
+
+
 @click.command(
     short_help="Consume the queue.",
     epilog=examples(
@@ -58,7 +61,7 @@ class _Port(click.ParamType[int]):
 )
 @option(
     "--health",
-    type=_Port(),
+    type=PORT,
     metavar="PORT",
     default_text="none",
     example="8080",

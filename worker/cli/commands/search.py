@@ -79,11 +79,11 @@ class _FieldNames(click.ParamType[tuple[str, ...]]):
 )
 @option(
     "--limit",
-    type=click.IntRange(1),
+    type=click.IntRange(0),
     metavar="EVENTS",
     default_text="100",
     example="1000",
-    help="Maximum events shown, the newest ones; with --count-by, the largest groups.",
+    help="Maximum events shown, the newest ones; with --count-by, the largest groups; 0 for all.",
 )
 @flag("--json", "as_json", help="The same as --format json.", default_text="--format")
 @flag("--all", "everything", help="Show all events, however many.", default_text="--limit")

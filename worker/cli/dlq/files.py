@@ -10,13 +10,17 @@ import msgspec
 
 from worker.cli.dlq.context import build_filter, open_context, print_none, print_notes
 from worker.cli.output import confirm, print_json, print_line
-from worker.dlq.export import STREAM, create_export, open_export
-from worker.errors import SetupError
+from worker.dlq.export import STREAM, create_export, encode_line, open_export
+from worker.errors import IndexUnavailable, SetupError
 from worker.humanize import pluralize
-from worker.wiring import now
+from worker.opensearch.discards import record_discards
+from worker.wiring import make_client, now
 
 if TYPE_CHECKING:
+    from worker.dlq.letters import Letter
     from worker.dlq.summary import LetterSummary
+    from worker.pipeline.objects import ObjectRef
+    from worker.settings import Settings
 
 
 class DiscardReport(msgspec.Struct, frozen=True):
@@ -56,14 +60,21 @@ def discard(
     if path == STREAM:
         raise click.UsageError("--to needs a file: nothing confirms that letters arrived at the end of a pipe.")
     context = open_context()
+    refs: set[ObjectRef] = set()
     with create_export(path) as write, context.progress:
-        summary = context.service.export(letter_filter, write)
+
+        def export(letter: Letter) -> None:
+            write(encode_line(letter))
+            refs.update(letter.objects)
+
+        summary = context.service.list_letters(letter_filter, export)
         summary.require_ids(letter_filter, "; nothing was discarded")
     if not summary.count:
         path.unlink()
         print_none(summary)
         return
     _confirm(summary, path, yes=yes)
+    _record(context.settings, refs)
     try:
         with context.progress:
             deleted, failed = context.service.discard(summary.ids)
@@ -83,6 +94,22 @@ def _confirm(summary: LetterSummary, path: Path, *, yes: bool) -> None:
     question = f"Saved in {path}: {pluralize(summary.count, 'letter')} ({by_reason}). Discard them now?"
     if not confirm(question, yes=yes, undo=path.unlink):
         raise SetupError("Nothing was discarded.")
+
+
+def _record(settings: Settings, refs: set[ObjectRef]) -> None:
+    """Record in the ledger that nobody wants these files; where that fails, say so and go on.
+
+    Before the letters are deleted: a letter that stays is still in the queue, where everybody sees it.
+    """
+    if not settings.ledger or not refs:
+        return
+    try:
+        record_discards(make_client(settings).connect(), settings.index_prefix, refs, now())
+    except (SetupError, IndexUnavailable) as error:
+        sentence = str(error).rstrip(".")
+        print_line(
+            f"Not recorded in the ledger: {sentence}. trailsink backfill --missing will load the files again.", err=True
+        )
 
 
 def export_letters(

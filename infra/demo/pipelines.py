@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from infra.local.console import say
+from infra.demo.console import say
 from infra.local.errors import LocalStackError
 from infra.local.stack import Stack, program_environment
 from worker.deploy.bundle import Target, build
@@ -130,7 +130,8 @@ class ProcessPipeline(DemoPipeline):
         return totals
 
     def remove(self) -> None:
-        """Do nothing: the whole stack ends."""
+        """Say that the whole stack ends."""
+        say("Queues and bucket end with the stack of this demo; the index template is deleted with the indices.")
 
 
 class FunctionPipeline(DemoPipeline):

@@ -1,4 +1,4 @@
-"""docs/demo.md, the output of `make demo`: `python -m infra.local.demo_page` runs the demo and writes it."""
+"""docs/demo.md, the output of `make demo`: `python -m infra.demo.page` runs the demo and writes it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "demo.md"
 
-_INTRODUCTION = """<!-- Written by `python -m infra.local.demo_page`, which runs the demo. -->
+_INTRODUCTION = """<!-- Written by `python -m infra.demo.page`, which runs the demo. -->
 
 # What `make demo` prints
 
@@ -47,7 +47,7 @@ _VARIABLE_LINES = re.compile(
 
 def run_demo(mode: str) -> subprocess.CompletedProcess[str]:
     """Run the demo, with plain output and both streams in one."""
-    command = [sys.executable, "-m", "infra.local.demo", mode]
+    command = [sys.executable, "-m", "infra.demo", mode]
     return subprocess.run(
         command, cwd=ROOT, timeout=_SECONDS, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     )

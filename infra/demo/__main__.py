@@ -16,11 +16,11 @@ from typing import Any
 from opensearchpy import OpenSearch
 from rich.table import Table
 
-from infra.local.console import heading, out, say
-from infra.local.demo_pipelines import BUILD, ROOT, DemoPipeline, FunctionPipeline, ProcessPipeline, Totals
+from infra.demo.console import heading, out, say
+from infra.demo.pipelines import BUILD, ROOT, DemoPipeline, FunctionPipeline, ProcessPipeline, Totals
+from infra.demo.signed_day import sign_day
 from infra.local.errors import LocalStackError
 from infra.local.node import DEFAULT_VERSION
-from infra.local.signed_day import sign_day
 from infra.local.stack import Stack
 from worker.pipeline.notifications import s3_notification
 from worker.pipeline.objects import ObjectRef
@@ -78,7 +78,7 @@ class Demo:
         heading("7. Is anything missing?")
         self.show_missing()
         heading("8. Try detection rules on these events")
-        self.pipeline.trailsink("detect", "test", "infra/local/rules")
+        self.pipeline.trailsink("detect", "test", "infra/demo/rules")
         heading("9. Check the pipeline")
         self.pipeline.trailsink("status")
         self.pipeline.trailsink("doctor")
@@ -301,7 +301,7 @@ def show(question: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -
 
 def main() -> int:
     """Run the demo on a stack of its own."""
-    parser = argparse.ArgumentParser(prog="python -m infra.local.demo", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m infra.demo", description=__doc__)
     parser.add_argument(
         "mode", nargs="?", choices=MODES, default="function", help="the deployed function (default), or a process"
     )

@@ -1,0 +1,1 @@
+"""The demo: the template on a stand-in for AWS, real files, and every count checked."""
