@@ -31,6 +31,7 @@ _COMMANDS = {
     "ledger": "ledger",
     "package": "package",
     "permissions": "permissions",
+    "reindex": "reindex",
     "report": "report",
     "run": "run",
     "search": "search",

@@ -128,6 +128,7 @@ class Doctor:
             cluster.template,
             cluster.mapping,
             integrity.mappings,
+            integrity.older_mappings,
             self._coverage.members,
             integrity.overwritten,
             integrity.blocks,

@@ -9,6 +9,7 @@ from worker.cloudtrail.keys import region_folder
 from worker.health.observe import fact
 from worker.health.snapshot import RATE_WINDOW, IndexFreshness, IndexSize, Throughput
 from worker.humanize import from_epoch_milliseconds
+from worker.opensearch.index_names import public_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -111,7 +112,7 @@ def _index_size(row: Mapping[str, str | None]) -> IndexSize:
     shards = int(row.get("pri") or 0) * (1 + int(row.get("rep") or 0))
     created = row.get("creation.date")
     return IndexSize(
-        str(row["index"]),
+        public_name(str(row["index"])),
         int(row["docs.count"] or 0),
         int(row["store.size"] or 0),
         shards,

@@ -10,6 +10,7 @@ from worker.health.flow_snapshot import WriteBlocks
 from worker.health.node_settings import CLUSTER_BLOCKS
 from worker.health.observe import fact
 from worker.health.snapshot import Unobserved
+from worker.opensearch.index_names import public_name
 
 if TYPE_CHECKING:
     from worker.health.cluster_facts import ClusterFacts
@@ -34,7 +35,9 @@ class WriteFacts:
         path = f"/{self._settings.index_prefix}-*/_settings/index.blocks.*"
         response: Any = self._cluster.ask("GET", path, params=options)
         blocked = {
-            name: sorted(block for block, value in index.get("settings", {}).items() if str(value) == "true")
+            public_name(name): sorted(
+                block for block, value in index.get("settings", {}).items() if str(value) == "true"
+            )
             for name, index in sorted(response.items(), reverse=True)
             if isinstance(index, dict)
         }

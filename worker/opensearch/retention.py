@@ -94,6 +94,18 @@ def attach_policy(client: OpenSearch, prefix: str) -> Iterator[str]:
     yield f"Retention: policy {name} attached to all indices {prefix}-*."
 
 
+def attach_existing_policy(client: OpenSearch, prefix: str, index: str) -> None:
+    """Attach the policy of a prefix to an index whose name its patterns do not match; without a policy, do nothing."""
+    name = name_of(prefix)
+    try:
+        client.transport.perform_request("GET", f"{POLICIES}/{name}")
+    except TransportError as error:
+        if error.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST):
+            return
+        raise
+    client.transport.perform_request("POST", f"{ISM}/add/{index}", body={"policy_id": name})
+
+
 def index_ages(client: OpenSearch, prefix: str, now: datetime) -> list[tuple[str, timedelta]]:
     """Return the indices of a prefix and their ages since creation, by name; ISM counts from there, too."""
     options = {"format": "json", "h": "index,creation.date"}

@@ -20,6 +20,7 @@ COMMANDS = (
     "ledger",
     "package",
     "permissions",
+    "reindex",
     "report",
     "run",
     "search",
