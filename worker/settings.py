@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # What OpenSearch allows in an index name, less what would need escaping in a pattern.
 _Prefix = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,99}$")]
+_Days = Annotated[int, Field(ge=0)]
+_Replicas = Annotated[int | None, Field(ge=0, le=10)]
 _AccountId = Annotated[str, StringConstraints(pattern=r"^([0-9]{12})?$")]
 
 # The patterns of settings, in words.
@@ -115,19 +117,16 @@ class Settings(StoreSettings):
     index_partition: Partition = Field(
         _LIMITS.index_partition, description="`day` or `month`: how much time one index holds."
     )
-    retention_days: int = Field(
-        0, ge=0, description="Days for which events are kept at least, by a policy of `trailsink setup`. 0 keeps all."
-    )
-    read_only_days: int = Field(
-        0, ge=0, description="Days after which indices accept no more writes, by the same policy. 0 never blocks them."
-    )
+    retention_days: _Days = Field(0, description="Days for which the policy of `setup` keeps events. 0 keeps all.")
+    read_only_days: _Days = Field(0, description="Days until that policy blocks writes to an index. 0 never does.")
+    merge_days: _Days = Field(0, description="Days until that policy merges an index to one segment. 0 never does.")
+    merged_replicas: _Replicas = Field(None, description="Replicas that a merged index keeps. By default, all.")
+    warm_days: _Days = Field(0, description="Days until that policy moves an index to UltraWarm. 0 never does.")
     ledger: bool = Field(
         _LIMITS.ledger,
         description="Keep the ledger: a document for each file, in `trailsink-files-{prefix}-YYYY-MM`.",
     )
-    ledger_retention_days: int = Field(
-        0, ge=0, description="Days for which the ledger is kept, by a policy of `trailsink setup`. 0 keeps it for ever."
-    )
+    ledger_retention_days: _Days = Field(0, description="Days for which such a policy keeps the ledger. 0 keeps it.")
     max_inflated_bytes: int = Field(
         _LIMITS.max_inflated_bytes,
         ge=MiB,

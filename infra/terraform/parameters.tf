@@ -28,6 +28,9 @@ locals {
     IndexPartition         = var.index_partition
     RetentionDays          = var.retention_days
     ReadOnlyDays           = var.read_only_days
+    MergeDays              = var.merge_days
+    MergedReplicas         = var.merged_replicas
+    WarmDays               = var.warm_days
     Replicas               = var.replicas
     Shards                 = var.shards
     DomainName             = var.domain_name

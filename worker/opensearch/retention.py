@@ -120,18 +120,18 @@ def _is_same_policy(existing: Mapping[str, Any], expected: Mapping[str, Any]) ->
     # they mean.
     return bool(
         existing.get("description") == expected["description"]
-        and _age(existing) == _age(expected)
+        and _steps(existing) == _steps(expected)
         and _patterns(existing) == _patterns(expected)
     )
 
 
-def _age(policy: Mapping[str, Any]) -> str:
-    """Return the age at which a policy deletes an index, "" where it is no policy of ours."""
-    match policy:
-        case {"states": [{"transitions": [{"conditions": {"min_index_age": str(age)}}, *_]}, *_]}:
-            return age
-        case _:
-            return ""
+def _steps(policy: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return from which state a policy leads to which, and at what age."""
+    return [
+        (str(state.get("name")), str(step.get("state_name")), str((step.get("conditions") or {}).get("min_index_age")))
+        for state in policy.get("states") or ()
+        for step in state.get("transitions") or ()
+    ]
 
 
 def _patterns(policy: Mapping[str, Any]) -> list[Any]:

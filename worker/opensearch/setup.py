@@ -6,7 +6,7 @@ docs.opensearch.org/latest/im-plugin/ism/policies/#ism-templates
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from worker.errors import SetupError
 from worker.opensearch.errors import classify_error, translate_errors
 from worker.opensearch.index_upgrade import add_missing_fields
 from worker.opensearch.ledger_setup import LedgerOptions, install_ledger
+from worker.opensearch.lifecycle import Lifecycle
 from worker.opensearch.mapping_choice import MappingChoice, choose_mapping, own_meta
 from worker.opensearch.partition import check_partition, other_partition
 from worker.opensearch.profiles import hide_path_field
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from opensearchpy import OpenSearch
 
     from worker.opensearch.profiles import Profile
+    from worker.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +64,28 @@ class SetupOptions:
     shards: int | None = None  # primary shards of an index; without it, those of an existing template are kept
     existing: bool = False  # bring the indices that exist to the template and the policy
     profile: Profile | None = None  # without it, that of an existing template is kept
+    lifecycle: Lifecycle = field(default_factory=Lifecycle)
 
     @property
     def policy(self) -> dict[str, Any] | None:
         """The policy for ISM, None where nothing is to be done with age."""
-        return index_policy(self.prefix, self.retention_days, self.read_only_days, self.partition)
+        return index_policy(self.prefix, self.retention_days, self.read_only_days, self.partition, self.lifecycle)
 
     @property
     def policy_text(self) -> str:
         """What the policy does, as a part of a sentence."""
         parts = [f"{self.retention_days} days"] if self.retention_days else []
         parts += [f"read-only after {self.read_only_days} days"] if self.read_only_days else []
+        parts += [self.lifecycle.text] if self.lifecycle.text else []
         return ", ".join(parts)
+
+
+def lifecycle_of(settings: Settings) -> Lifecycle:
+    """Return the lifecycle that the settings ask for; raises SetupError for days that cannot be meant."""
+    lifecycle = Lifecycle(settings.merge_days, settings.merged_replicas, settings.warm_days)
+    if fault := lifecycle.fault(settings.retention_days):
+        raise SetupError(f"TRAILSINK_MERGE_DAYS, TRAILSINK_MERGED_REPLICAS, TRAILSINK_WARM_DAYS: {fault}.")
+    return lifecycle
 
 
 def check_template(client: OpenSearch, index_prefix: str, partition: Partition | None = None) -> None:
@@ -112,6 +124,9 @@ def install(client: OpenSearch, options: SetupOptions) -> Iterator[str]:
         choice = choose_mapping(client, options.prefix, server, own_meta(others, options.prefix), options.profile)
         yield from choice.lines
         yield f"Retention: {_put_policy(client, options)}"
+        if options.lifecycle.text and not options.serverless:
+            replicas = options.replicas if options.replicas is not None else _replicas(others, options.prefix)
+            yield from options.lifecycle.lines(replicas, options.retention_days)
         yield from _put_template(client, options, choice, others)
         if options.ledger:
             ledger = LedgerOptions(
@@ -123,6 +138,11 @@ def install(client: OpenSearch, options: SetupOptions) -> Iterator[str]:
             yield from add_missing_fields(client, options.prefix, choice.fields_for)
             if options.policy and not options.serverless:
                 yield from attach_policy(client, options.prefix)
+
+
+def _replicas(templates: dict[str, dict[str, Any]], prefix: str) -> int:
+    existing = number_in(templates.get(name_of(prefix), {}), "number_of_replicas")
+    return 1 if existing is None else existing
 
 
 def _put_policy(client: OpenSearch, options: SetupOptions) -> str:

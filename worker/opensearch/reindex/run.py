@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from opensearchpy.exceptions import OpenSearchException
+from opensearchpy.exceptions import OpenSearchException, RequestError
 
+from worker.errors import SetupError
 from worker.opensearch.errors import describe_error, translate_errors
 from worker.opensearch.index_names import check_prefix
 from worker.opensearch.reindex.copying import CopyStopped, DocumentsRefused
@@ -108,11 +109,20 @@ class Reindexing:
         """Reindex the days, and yield what became of each; raises SetupError."""
         with translate_errors("The days cannot be reindexed", hint="Run the command again: it goes on where it was."):
             template = read_template(self._client, self._options.prefix)
-            self._lease.acquire(self._on_wait)
+            self._acquire()
             try:
                 yield from self._run(template)
             finally:
                 self._lease.release()
+
+    def _acquire(self) -> None:
+        try:
+            self._lease.acquire(self._on_wait)
+        except RequestError as error:
+            if error.error != "validation_exception":
+                raise
+            text = "The cluster may hold no more shards: delete old indices, or raise cluster.max_shards_per_node."
+            raise SetupError(text) from error
 
     def _run(self, template: Template) -> Iterator[DayResult]:
         states = self._plan(template)
