@@ -28,7 +28,7 @@ export TRAILSINK_TEST_OPENSEARCH_VERSION := $(OPENSEARCH)
 endif
 VERSION_OPTION := $(if $(OPENSEARCH),--version $(OPENSEARCH))
 
-.PHONY: help setup demo test unit check lint fuzz oracle lint-process up down status bench bench-check bench-detect bench-verify coldstart docs pictures package lock clean
+.PHONY: help setup demo test unit check lint fuzz reindex oracle lint-process up down status bench bench-check bench-detect bench-verify coldstart docs pictures package lock clean
 
 help: ## List the targets.
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  make %-11s %s\n' "$$name" "$$text"; done
@@ -66,6 +66,10 @@ check: lint test ## Run everything that CI runs.
 
 fuzz: $(READY) ## Run a million changed inputs through the consumer; CASES=1000 runs fewer. About half an hour.
 	@$(BIN)/python -m tests.fuzz $(if $(CASES),--cases $(CASES))
+
+reindex: $(READY) ## Reindex 60 days beside consumers and a checker, killed ten times. About ten minutes.
+	@TRAILSINK_TEST_REINDEX_DAYS=60 TRAILSINK_TEST_REINDEX_KILLS=10 \
+		$(BIN)/python -m pytest tests/integration/test_reindex.py -k killed -s
 
 oracle: $(READY) ## Hold `trailsink verify` against the AWS CLI, which is installed into .local.
 	@$(INTERPRETER) -m venv .local/aws-cli

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 # What OpenSearch allows in an index name, less what would need escaping in a pattern.
 _Prefix = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,99}$")]
+_Days = Annotated[int, Field(ge=0)]
+_Delay = Annotated[int, Field(ge=1, le=43_200)]  # of a message: "Quotas" in the developer guide of SQS
+_Threads = Annotated[int, Field(ge=1, le=64)]
+_Memory = Annotated[int, Field(ge=MiB)]
+_Replicas = Annotated[int | None, Field(ge=0, le=10)]
 _AccountId = Annotated[str, StringConstraints(pattern=r"^([0-9]{12})?$")]
 
 # The patterns of settings, in words.
@@ -116,22 +121,18 @@ class Settings(StoreSettings):
         _LIMITS.index_partition, description="`day` or `month`: how much time one index holds."
     )
     filters: str = Field("", description="File or `s3://` object of selectors: records that match are left out.")
-    retention_days: int = Field(
-        0, ge=0, description="Days for which events are kept at least, by a policy of `trailsink setup`. 0 keeps all."
-    )
-    read_only_days: int = Field(
-        0, ge=0, description="Days after which indices accept no more writes, by the same policy. 0 never blocks them."
-    )
+    retention_days: _Days = Field(0, description="Days for which the policy of `setup` keeps events. 0 keeps all.")
+    read_only_days: _Days = Field(0, description="Days until that policy blocks writes to an index. 0 never does.")
+    merge_days: _Days = Field(0, description="Days until that policy merges an index to one segment. 0 never does.")
+    merged_replicas: _Replicas = Field(None, description="Replicas that a merged index keeps. By default, all.")
+    warm_days: _Days = Field(0, description="Days until that policy moves an index to UltraWarm. 0 never does.")
     ledger: bool = Field(
         _LIMITS.ledger,
         description="Keep the ledger: a document for each file, in `trailsink-files-{prefix}-YYYY-MM`.",
     )
-    ledger_retention_days: int = Field(
-        0, ge=0, description="Days for which the ledger is kept, by a policy of `trailsink setup`. 0 keeps it for ever."
-    )
-    max_inflated_bytes: int = Field(
+    ledger_retention_days: _Days = Field(0, description="Days for which such a policy keeps the ledger. 0 keeps it.")
+    max_inflated_bytes: _Memory = Field(
         _LIMITS.max_inflated_bytes,
-        ge=MiB,
         description="Maximum size of a file, decompressed. The default is five times CloudTrail's documented 50 MB."
         " A larger file is `too_large`.",
     )
@@ -158,21 +159,17 @@ class Settings(StoreSettings):
         " rejected.",
     )
     bulk_actions: int = Field(_LIMITS.bulk_actions, ge=1, description="Maximum documents in one bulk request.")
-    bulk_in_flight: int = Field(
+    bulk_in_flight: _Threads = Field(
         _LIMITS.bulk_in_flight,
-        ge=1,
-        le=64,
         description="Maximum concurrent bulk requests per consumer. Starts at 2 and adapts to the cluster's responses.",
     )
-    bulk_in_flight_bytes: int = Field(
+    bulk_in_flight_bytes: _Memory = Field(
         _LIMITS.bulk_in_flight_bytes,
-        ge=MiB,
         description="Maximum bytes of bulk requests in flight or waiting, uncompressed. It limits memory.",
     )
-    fetch_ahead: int = Field(_LIMITS.fetch_ahead, ge=1, le=64, description="Objects prefetched at once, per consumer.")
-    fetch_ahead_bytes: int = Field(
+    fetch_ahead: _Threads = Field(_LIMITS.fetch_ahead, description="Objects prefetched at once, per consumer.")
+    fetch_ahead_bytes: _Memory = Field(
         _LIMITS.fetch_ahead_bytes,
-        ge=MiB,
         description="Maximum bytes of prefetched objects. It limits memory however large the batch.",
     )
     request_seconds: float = Field(60.0, gt=0, description="Maximum wait for one response of the cluster.")
@@ -187,16 +184,12 @@ class Settings(StoreSettings):
         ge=1,
         description="Time kept at the end of a batch to return messages to the queue. No new work is started in it.",
     )
-    backoff_seconds: int = Field(
+    backoff_seconds: _Delay = Field(
         _LIMITS.backoff_seconds,
-        ge=1,
-        le=43_200,
         description="First delay of a message that goes back to the queue. It doubles with each receive.",
     )
-    backoff_max_seconds: int = Field(
+    backoff_max_seconds: _Delay = Field(
         _LIMITS.backoff_max_seconds,
-        ge=1,
-        le=43_200,
         description="Maximum delay of such a message. With the default, 60 receives last more than 36 hours.",
     )
     batch_seconds: float = Field(

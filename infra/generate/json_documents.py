@@ -378,6 +378,22 @@ class Explained(Document):
     sha256: Annotated[str | None, _about("of the file's inflated bytes, by the ledger")] = None
 
 
+# trailsink reindex --json
+
+
+class Reindexed(Document):
+    """`trailsink reindex --json` prints one per index."""
+
+    index: Annotated[str, _about("the name that its events are written to")]
+    outcome: Annotated[
+        Literal["reindexed", "skipped", "refused", "failed", "stopped"],
+        _about("the old index is in service for all but the first"),
+    ]
+    events: Annotated[int, _about("documents in the new index when it was put in place")]
+    seconds: float
+    detail: Annotated[str, _about("why it was not reindexed, or empty")]
+
+
 # The log
 
 

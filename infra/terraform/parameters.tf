@@ -30,6 +30,9 @@ locals {
     FiltersBucket          = var.filters_bucket
     FiltersKey             = var.filters_key
     ReadOnlyDays           = var.read_only_days
+    MergeDays              = var.merge_days
+    MergedReplicas         = var.merged_replicas
+    WarmDays               = var.warm_days
     Replicas               = var.replicas
     Shards                 = var.shards
     DomainName             = var.domain_name

@@ -317,6 +317,39 @@ variable "read_only_days" {
   }
 }
 
+variable "merge_days" {
+  description = "Days after their last events until indices are merged to one segment, below retention_days; 0 never merges them. [default: 0]"
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.merge_days == null ? true : var.merge_days >= 0 && var.merge_days <= 36500 && floor(var.merge_days) == var.merge_days
+    error_message = "merge_days must be a whole number from 0 to 36500."
+  }
+}
+
+variable "merged_replicas" {
+  description = "replicas that merged indices keep; empty leaves as many as there are."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.merged_replicas == null ? true : can(regex("^([0-9]?)$", var.merged_replicas))
+    error_message = "merged_replicas must match ^([0-9]?)$."
+  }
+}
+
+variable "warm_days" {
+  description = "Days after their last events until indices go to UltraWarm, above merge_days; 0 never moves them. [default: 0]"
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.warm_days == null ? true : var.warm_days >= 0 && var.warm_days <= 36500 && floor(var.warm_days) == var.warm_days
+    error_message = "warm_days must be a whole number from 0 to 36500."
+  }
+}
+
 variable "replicas" {
   description = "Copies of each shard. auto is none for a new domain of one node, and one elsewhere. [default: auto]"
   type        = string

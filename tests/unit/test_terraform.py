@@ -30,6 +30,7 @@ PLAIN = hcl2.SerializationOptions(with_comments=False, explicit_blocks=False, st
 
 # A value for each parameter that a pattern bounds, as CloudFormation is given it.
 GIVEN = {
+    "MergedReplicas": "0",
     "VerifySchedule": "rate(1 day)",
     "DetectSchedule": "cron(0/5 * * * ? *)",
     "DetectRulesBucket": "acme-rules",

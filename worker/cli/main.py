@@ -34,6 +34,7 @@ _COMMANDS = {
     "local": "local",
     "package": "package",
     "permissions": "permissions",
+    "reindex": "reindex",
     "report": "report",
     "run": "run",
     "search": "search",

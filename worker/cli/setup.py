@@ -10,6 +10,7 @@ import click
 from worker.cli.output import confirm, print_line
 from worker.errors import SetupError
 from worker.humanize import pluralize
+from worker.opensearch.lifecycle import Lifecycle
 from worker.opensearch.profiles import Profile
 from worker.opensearch.retention import index_ages
 from worker.opensearch.roles import AccessFor, grant_access
@@ -28,6 +29,9 @@ def setup(  # noqa: PLR0913 - one per option
     *,
     retention_days: int | None,
     read_only_after: int | None,
+    merge_after: int | None,
+    merged_replicas: int | None,
+    warm_after: int | None,
     replicas: int | None,
     shards: int | None,
     profile: str | None,
@@ -50,7 +54,15 @@ def setup(  # noqa: PLR0913 - one per option
     read_only_days = settings.read_only_days if read_only_after is None else read_only_after
     if 0 < days <= read_only_days:
         raise click.UsageError("--read-only-after must be below --retention-days: deleted indices need no block.")
-    is_set = {"retention_days", "read_only_days"} & settings.model_fields_set
+    lifecycle = Lifecycle(
+        settings.merge_days if merge_after is None else merge_after,
+        settings.merged_replicas if merged_replicas is None else merged_replicas,
+        settings.warm_days if warm_after is None else warm_after,
+    )
+    if fault := lifecycle.fault(days):
+        raise click.UsageError(f"--merge-after, --merged-replicas, --warm-after: {fault}.")
+    is_set = {"retention_days", "read_only_days", "merge_days", "warm_days"} & settings.model_fields_set
+    is_asked = any(value is not None for value in (retention_days, read_only_after, merge_after, warm_after))
     options = SetupOptions(
         settings.index_prefix,
         days,
@@ -60,13 +72,14 @@ def setup(  # noqa: PLR0913 - one per option
         read_only_days,
         settings.ledger,
         settings.ledger_retention_days,
-        leaves_policy=retention_days is None and read_only_after is None and not is_set,
+        leaves_policy=not is_asked and not is_set,
         leaves_ledger_policy="ledger_retention_days" not in settings.model_fields_set,
         shards=shards,
         force=force,
         existing=existing,
         profile=Profile(profile) if profile else None,
         write_once=write_once,
+        lifecycle=lifecycle,
     )
     address = settings.required("opensearch_url")
     print_line(f"Connecting to {address} (for up to {settings.request_seconds:.0f} s) ...", err=True)

@@ -14,7 +14,7 @@ from opensearchpy.exceptions import ConnectionError as NoConnection
 from worker.deploy.custom_resource import RetryableFailure, WorkResult, read_variables, serve
 from worker.errors import SetupError
 from worker.opensearch.roles import AccessFor, grant_access
-from worker.opensearch.setup import SetupOptions, install
+from worker.opensearch.setup import SetupOptions, install, lifecycle_of
 from worker.settings import load_settings
 from worker.wiring import make_client
 
@@ -88,6 +88,7 @@ def _set_up(variables: ClusterVariables, clock: InvocationClock) -> Iterator[str
         settings.ledger_retention_days,
         leaves_ledger_policy="ledger_retention_days" not in settings.model_fields_set,
         shards=variables.shards,
+        lifecycle=lifecycle_of(settings),
     )
     client = make_client(settings).connect()
     try:

@@ -29,6 +29,9 @@ _SETTINGS = {
     "index_partition": "IndexPartition",
     "retention_days": "RetentionDays",
     "read_only_days": "ReadOnlyDays",
+    "merge_days": "MergeDays",
+    "merged_replicas": "MergedReplicas",
+    "warm_days": "WarmDays",
 }
 
 _SECRETS = ("MasterSecretArn", "SecretArn")

@@ -6,7 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from worker.deploy.stack_needs import BUCKET_ACTIONS, DEPLOY, DESTROY
-from worker.opensearch.security import examiner_role, heartbeat_index, hold_index, installer_role, loader_role
+from worker.opensearch.security import (
+    examiner_role,
+    heartbeat_index,
+    hold_index,
+    installer_role,
+    loader_role,
+    reindexer_role,
+)
 from worker.pipeline.ledger import ledger_pattern
 
 if TYPE_CHECKING:
@@ -171,6 +178,13 @@ NEEDS = (
         ),
         "`search` alone is enough. With the two of `point_in_time`, all pages show the same moment. With `field_caps`,"
         " misspelt fields are named.",
+    ),
+    Need(
+        "reindex",
+        {},
+        reindexer_role,
+        "With an ISM policy it also needs `cluster:admin/opendistro/ism/policy/get` and"
+        " `cluster:admin/opendistro/ism/managedindex/add`, which have not been tried.",
     ),
     Need("explain", {}, _role(_SEARCH, ledger=(_SEARCH,))),
     Need(

@@ -14,6 +14,7 @@ from opensearchpy.exceptions import TransportError
 from worker.errors import SetupError
 from worker.humanize import iso_seconds
 from worker.opensearch.errors import translate_errors
+from worker.opensearch.index_names import public_name
 from worker.opensearch.own_index import create_own_index
 from worker.opensearch.retry import retry_while_busy
 from worker.opensearch.security import detection_indices
@@ -88,7 +89,7 @@ def _finding(rule: RuleInfo, hits: Sequence[Hit], now: datetime, first: object, 
             "first": first,
             "last": last,
             "documents": _values(hits, "_id"),
-            "indices": _values(hits, "_index"),
+            "indices": list(dict.fromkeys(public_name(name) for name in _values(hits, "_index"))),
             "ids": _values(hits, "eventID"),
             "names": _values(hits, "eventName"),
             "sources": _values(hits, "eventSource"),

@@ -20,6 +20,7 @@ from worker.health.snapshot import (
     Unobserved,
     Unreachable,
 )
+from worker.opensearch.lifecycle import Lifecycle
 from worker.opensearch.mapping_choice import expected_template
 from worker.opensearch.schema import POLICIES, VERSION, index_policy, name_of
 from worker.opensearch.server import SERVERLESS, Server, find_server
@@ -173,13 +174,15 @@ class ClusterFacts:
         if self._settings.is_serverless:
             return None
         days, read_only = self._settings.retention_days, self._settings.read_only_days
-        policy = index_policy(self._prefix, days, read_only, self._settings.index_partition)
+        lifecycle = Lifecycle(self._settings.merge_days, self._settings.merged_replicas, self._settings.warm_days)
+        policy = index_policy(self._prefix, days, read_only, self._settings.index_partition, lifecycle)
         state = RetentionState(
             days,
             "",
             policy["policy"]["description"] if policy else "",
             read_only_days=read_only,
             is_set="retention_days" in self._settings.model_fields_set,
+            lifecycle=lifecycle,
         )
         try:
             response = self.ask("GET", f"{POLICIES}/{name_of(self._prefix)}")

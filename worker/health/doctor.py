@@ -130,6 +130,7 @@ class Doctor:
             cluster.template,
             cluster.mapping,
             integrity.mappings,
+            integrity.older_mappings,
             self._coverage.members,
             integrity.overwritten,
             integrity.blocks,

@@ -27,6 +27,9 @@ LOST_PROCESS = timedelta(minutes=2)
 # docs.opensearch.org/latest/install-and-configure/configuring-opensearch/cluster-settings/
 FLOOD_STAGE = "index.blocks.read_only_allow_delete"
 
+# Of the block that `trailsink reindex` sets for a moment, people, and policies.
+_WRITE = "index.blocks.write"
+
 # A day without any event is a gap if it is this young; older days may be the operator's own choice.
 GAP_WINDOW = timedelta(days=30)
 
@@ -103,6 +106,8 @@ def _judge_blocked_indices(blocks: WriteBlocks) -> Judgement:
     settings = ", ".join(f'"{name}": null' for name in names)
     request = f"PUT /{','.join(list(blocks.indices)[:_NAMES_IN_REQUEST])}/_settings {{{settings}}}"
     fix = f"free the disk if it is full, then {request}"
+    if names == [_WRITE]:
+        fix = f"trailsink reindex, if one was interrupted: it goes on; otherwise {request}"
     if FLOOD_STAGE in names or blocks.newest in blocks.indices:
         return Judgement.fault(evidence, fix)
     return Judgement.warning(evidence, fix)

@@ -10,6 +10,7 @@ from worker.health.observe import fact
 from worker.health.snapshot import RATE_WINDOW, IndexFreshness, IndexSize, Throughput, Unobserved
 from worker.humanize import from_epoch_milliseconds
 from worker.opensearch.holds import HoldList, names_in
+from worker.opensearch.index_names import public_name
 from worker.pipeline.ledger import DISCARDED, ledger_pattern
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def _index_size(row: Mapping[str, str | None]) -> IndexSize:
     shards = int(row.get("pri") or 0) * (1 + int(row.get("rep") or 0))
     created = row.get("creation.date")
     return IndexSize(
-        str(row["index"]),
+        public_name(str(row["index"])),
         int(row["docs.count"] or 0),
         int(row["store.size"] or 0),
         shards,

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from worker.health.check import check
 from worker.health.findings import Judgement
 from worker.health.flow_rules import judge_writes
-from worker.health.observe import require
+from worker.health.observe import fact, require
 from worker.health.rules import first_names
+from worker.opensearch.index_names import period_of, public_name
 from worker.opensearch.schema import CHANGED_SINCE, VERSION, generation_of
 from worker.opensearch.template_content import differing_fields, fields_of, missing_core_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from worker.health.cluster_facts import ClusterFacts
     from worker.health.index_facts import IndexFacts
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 # Bounds the searches for versions: the newest indices with something odd, and the last writes of each.
 _MAX_INDICES, _LAST_WRITES = 20, 2_000
+
+_DAY_CHARACTERS = 10  # as in 2026-01-31
 
 _SHARD_STATS = "indices.*.shards.*.routing.primary,indices.*.shards.*.docs,indices.*.shards.*.seq_no.max_seq_no"
 
@@ -77,13 +81,18 @@ class IntegrityChecks:
         response: Any = self._cluster.client.search(index=index, body=body)
         return [str(hit["_id"]) for hit in response["hits"]["hits"] if hit.get("_version", 1) > 1]
 
+    @fact
+    def _mappings(self) -> dict[str, dict[str, Any]]:
+        response: dict[str, dict[str, Any]] = self._cluster.client.indices.get_mapping(index=self._pattern)
+        return response
+
     @check("mapping of each index")
     def mappings(self) -> Iterator[Judgement]:
         """Check that each index is searched as the template says: whoever creates one first chooses its mapping.
 
         What is wrong with the index that was written last is the other check's to report.
         """
-        response: Any = self._cluster.client.indices.get_mapping(index=self._pattern)
+        response = require(self._mappings)
         last, altered = require(self._indices.last_written), {}
         for name, index in sorted(response.items(), reverse=True):
             mappings = index.get("mappings", {})
@@ -99,6 +108,32 @@ class IntegrityChecks:
             older = sum(generation_of(index.get("mappings", {})) < VERSION for index in response.values())
             behind = f"; {older} of an older generation, without newer fields" if older else ""
             yield Judgement.ok(f"{len(response)} of {len(response)} are the template's{behind}")
+
+    @check("older mappings")
+    def older_mappings(self) -> Iterator[Judgement]:
+        """Check which days have an older generation of the mapping, and what is not found there."""
+        response = require(self._mappings)
+        older = {
+            public_name(name): index.get("mappings", {})
+            for name, index in response.items()
+            if generation_of(index.get("mappings", {})) < VERSION
+        }
+        if not older:
+            return
+        names, mappings = sorted(older), next(iter(older.values()))
+        fields = differing_fields(fields_of(self._cluster.expected_template(mappings)), mappings.get("properties"))
+        span = f"{names[0]} to {names[-1]}" if len(names) > 1 else names[0]
+        evidence = f"{len(names)} of {len(response)} have an older mapping: {span}"
+        if fields:
+            evidence += f"; searches find nothing there by {first_names(fields)}"
+        yield Judgement.warning(evidence, self._reindex(names))
+
+    def _reindex(self, names: Sequence[str]) -> str:
+        periods = [period_of(name, self._settings.index_prefix) for name in names]
+        if any(len(period) != _DAY_CHARACTERS for period in periods):
+            return "trailsink reindex"
+        until = date.fromisoformat(max(periods)) + timedelta(days=1)
+        return f"trailsink reindex --since {min(periods)} --until {until}"
 
     @check("write blocks")
     def blocks(self) -> Iterator[Judgement]:

@@ -5,8 +5,9 @@ docs.opensearch.org/latest/install-and-configure/configuring-opensearch/cluster-
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
+
+from worker.opensearch.disk import reserved_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,9 +23,6 @@ NODE_SETTINGS = (SHARD_LIMIT, EXPLICIT_INDEX, *CLUSTER_BLOCKS, _FLOOD_STAGE, _TH
 # An Amazon domain blocks writes when a node has less free than both of these.
 # docs.aws.amazon.com/opensearch-service/latest/developerguide/handling-errors.html#troubleshooting-cluster-block
 _MANAGED_SHARE, _MANAGED_BYTES = 0.2, 20 << 30
-
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)(b|kb|mb|gb|tb)")
-_UNITS = {"b": 0, "kb": 10, "mb": 20, "gb": 30, "tb": 40}
 
 
 def flat_settings(response: Mapping[str, Any]) -> dict[str, str]:
@@ -47,13 +45,6 @@ def blocking_bytes(settings: Mapping[str, str], total: int, *, is_managed: bool)
     """
     if is_managed:
         return min(int(total * _MANAGED_SHARE), _MANAGED_BYTES)
-    watermark = settings.get(_FLOOD_STAGE, "").strip().lower()
-    if settings.get(_THRESHOLDS, "true") == "false" or not watermark:
+    if settings.get(_THRESHOLDS, "true") == "false":
         return None
-    if size := _SIZE.fullmatch(watermark):
-        return int(float(size[1]) * (1 << _UNITS[size[2]]))
-    try:
-        share = float(watermark.removesuffix("%")) / (100 if watermark.endswith("%") else 1)
-    except ValueError:
-        return None
-    return int(total * (1 - share))
+    return reserved_bytes(settings.get(_FLOOD_STAGE, ""), total)

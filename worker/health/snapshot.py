@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
+from worker.opensearch.lifecycle import Lifecycle
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
@@ -226,12 +228,14 @@ class RetentionState:
     has_ism: bool = True
     read_only_days: int = 0
     is_set: bool = True
+    lifecycle: Lifecycle = field(default_factory=Lifecycle)
 
     @property
     def request(self) -> str:
         """What the settings ask for, "" when it is nothing."""
         parts = [f"{self.days} days"] if self.days else []
         parts += [f"read-only after {self.read_only_days} days"] if self.read_only_days else []
+        parts += [self.lifecycle.text] if self.lifecycle.text else []
         return " and ".join(parts)
 
     @property
@@ -239,7 +243,7 @@ class RetentionState:
         """The options of `trailsink setup` that create the policy."""
         options = [f"--retention-days {self.days}"] if self.days else []
         options += [f"--read-only-after {self.read_only_days}"] if self.read_only_days else []
-        return " ".join(options)
+        return " ".join([*options, *self.lifecycle.options])
 
 
 @dataclass(frozen=True, slots=True)

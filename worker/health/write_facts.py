@@ -11,11 +11,15 @@ from worker.health.node_settings import CLUSTER_BLOCKS
 from worker.health.observe import fact
 from worker.health.snapshot import Unobserved
 from worker.opensearch.hold_indices import BLOCK
+from worker.opensearch.index_names import public_name
+from worker.pipeline.limits import Partition
 
 if TYPE_CHECKING:
     from worker.health.cluster_facts import ClusterFacts
     from worker.health.index_facts import IndexFacts
     from worker.settings import Settings
+
+_DAYS_PER_MONTH = 31  # an index of a month is blocked after its end
 
 _DATED = re.compile(r"(-undated)?-(\d{4})-(\d\d)(?:-(\d\d))?$")
 
@@ -35,11 +39,14 @@ class WriteFacts:
         path = f"/{self._settings.index_prefix}-*/_settings/index.blocks.*"
         response: Any = self._cluster.ask("GET", path, params=options)
         blocked = {
-            name: sorted(block for block, value in index.get("settings", {}).items() if str(value) == "true")
+            public_name(name): sorted(
+                block for block, value in index.get("settings", {}).items() if str(value) == "true"
+            )
             for name, index in sorted(response.items(), reverse=True)
             if isinstance(index, dict)
         }
-        held = {name for name, blocks in blocked.items() if blocks == [BLOCK] and name in self._indices.held}
+        listed = {public_name(name) for name in self._indices.held}
+        held = {name for name, blocks in blocked.items() if blocks == [BLOCK] and name in listed}
         blocked = {name: blocks for name, blocks in blocked.items() if blocks and name not in held}
         unexpected = {name: blocks for name, blocks in blocked.items() if not self._is_read_only_by_policy(name)}
         settings = {} if isinstance(self._cluster.node_settings, Unobserved) else self._cluster.node_settings
@@ -54,9 +61,16 @@ class WriteFacts:
             newest=max((index.name for index in sizes if _is_dated(index.name)), default=""),
         )
 
+    @property
+    def _blocked_after(self) -> int:
+        """After how many days the policy blocks an index, as UltraWarm does; 0 for never."""
+        days = [days for days in (self._settings.read_only_days, self._settings.warm_days) if days]
+        by_month = self._settings.index_partition is Partition.MONTH
+        return min(days, default=0) + (_DAYS_PER_MONTH if days and by_month else 0)
+
     def _is_read_only_by_policy(self, index: str) -> bool:
         """Return whether the policy should have blocked an index by now, going by the start of its day or month."""
-        days = self._settings.read_only_days
+        days = self._blocked_after
         match = _DATED.search(index)
         if not days or not match:
             return False

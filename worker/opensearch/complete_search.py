@@ -24,6 +24,8 @@ def search_all_shards(client: OpenSearch, index: str, body: Mapping[str, Any]) -
         response: Any = retry_while_busy(lambda: client.search(index=index, body=dict(body)), _ATTEMPTS)
     except OpenSearchException as error:
         raise classify_error(error) from error
-    if response["_shards"].get("failed"):
+    shards = response["_shards"]
+    # A shard whose index was removed meanwhile counts as neither successful nor failed.
+    if shards.get("failed") or shards.get("successful", shards.get("total")) != shards.get("total"):
         raise IndexUnavailable("OpenSearch could not search all of its indices: check the cluster's health")
     return response

@@ -18,6 +18,7 @@ from opensearchpy.exceptions import TransportError
 
 from worker.errors import SetupError
 from worker.opensearch.complete_search import search_all_shards
+from worker.opensearch.index_names import public_name
 from worker.opensearch.retention import ISM
 from worker.opensearch.schema import ledger_name, name_of
 from worker.pipeline.ledger import ledger_pattern
@@ -172,7 +173,7 @@ class IndexHolder:
         return period_of(name, ledger_name(self._prefix)) is not None
 
     def _period(self, name: str) -> Period | None:
-        return period_of(name, self._prefix) or period_of(name, ledger_name(self._prefix))
+        return period_of(public_name(name), self._prefix) or period_of(name, ledger_name(self._prefix))
 
     def _is_over(self, name: str) -> bool:
         period = self._period(name)

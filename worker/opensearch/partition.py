@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import SetupError
+from worker.opensearch.index_names import public_name
 from worker.pipeline.limits import Partition
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def _partition_of_indices(client: OpenSearch, prefix: str) -> str:
     response: Any = client.transport.perform_request(
         "GET", f"/_cat/indices/{prefix}-*", params={"format": "json", "h": "index", "ignore": _NOT_READABLE}
     )
-    names = [str(row.get("index", "")) for row in response if isinstance(row, dict)] if response else []
+    rows = [row for row in response if isinstance(row, dict)] if response else []
+    names = [public_name(str(row.get("index", ""))) for row in rows]
     kinds = {
         partition
         for partition, pattern in _PARTITION_NAMES.items()

@@ -13,6 +13,7 @@ from opensearchpy.exceptions import NotFoundError, TransportError
 
 from worker.humanize import from_epoch_milliseconds
 from worker.opensearch.errors import translate_errors
+from worker.opensearch.index_names import public_name
 from worker.opensearch.schema import POLICIES, name_of
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def attach_policy(client: OpenSearch, prefix: str, held: AbstractSet[str] = froz
     """Attach the policy of a prefix, as it is now, to all indices of that prefix but those that are held."""
     name = name_of(prefix)
     body = {"policy_id": name}
-    if held := {index for index in held if index.startswith(f"{prefix}-")}:
+    if held := {index for index in held if public_name(index).startswith(f"{prefix}-")}:
         response: Any = client.indices.get_settings(
             index=f"{prefix}-*", params={"filter_path": "*.settings.index.uuid"}
         )
@@ -102,6 +103,18 @@ def attach_policy(client: OpenSearch, prefix: str, held: AbstractSet[str] = froz
     for action in ("change_policy", "add"):
         client.transport.perform_request("POST", f"{ISM}/{action}/{prefix}-*", body=body)
     yield f"Retention: policy {name} attached to all indices {prefix}-*."
+
+
+def attach_existing_policy(client: OpenSearch, prefix: str, index: str) -> None:
+    """Attach the policy of a prefix to an index whose name its patterns do not match; without a policy, do nothing."""
+    name = name_of(prefix)
+    try:
+        client.transport.perform_request("GET", f"{POLICIES}/{name}")
+    except TransportError as error:
+        if error.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST):
+            return
+        raise
+    client.transport.perform_request("POST", f"{ISM}/add/{index}", body={"policy_id": name})
 
 
 def index_ages(client: OpenSearch, prefix: str, now: datetime) -> list[tuple[str, timedelta]]:
@@ -118,18 +131,18 @@ def _is_same_policy(existing: Mapping[str, Any], expected: Mapping[str, Any]) ->
     # they mean.
     return bool(
         existing.get("description") == expected["description"]
-        and _age(existing) == _age(expected)
+        and _steps(existing) == _steps(expected)
         and _patterns(existing) == _patterns(expected)
     )
 
 
-def _age(policy: Mapping[str, Any]) -> str:
-    """Return the age at which a policy deletes an index, "" where it is no policy of ours."""
-    match policy:
-        case {"states": [{"transitions": [{"conditions": {"min_index_age": str(age)}}, *_]}, *_]}:
-            return age
-        case _:
-            return ""
+def _steps(policy: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Return from which state a policy leads to which, and at what age."""
+    return [
+        (str(state.get("name")), str(step.get("state_name")), str((step.get("conditions") or {}).get("min_index_age")))
+        for state in policy.get("states") or ()
+        for step in state.get("transitions") or ()
+    ]
 
 
 def _patterns(policy: Mapping[str, Any]) -> list[Any]:

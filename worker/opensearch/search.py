@@ -196,9 +196,13 @@ class SearchSession:
         if self._pit_id:
             pit = {"pit": {"id": self._pit_id, "keep_alive": _KEEP_ALIVE}}
             try:
-                return require_complete(send_search(lambda: self.client.search(body=body | pit)))
-            except NotFoundError:  # it expired while the reader paused: continue after the last event
-                self._pit_id = ""
+                response = send_search(lambda: self.client.search(body=body | pit))
+                if not (lost_shards(response) or _lost_contexts(response)):
+                    return require_complete(response)
+            except NotFoundError:
+                pass
+            # It expired while the reader paused, or an index was reindexed or deleted: continue after the last event.
+            self._pit_id = ""
         return search_once(self.client, self.search.prefix, body)
 
 
@@ -216,7 +220,11 @@ def order_by(field: str, order: str) -> list[dict[str, Any]]:
 
 def search_once(client: OpenSearch, prefix: str, body: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a foreign answer
     """Search all indices of a prefix; raises SetupError for an unreadable query or incomplete results."""
-    return require_complete(send_search(lambda: client.search(index=_indices(prefix), body=body)))
+    for _ in range(_ATTEMPTS):
+        response = send_search(lambda: client.search(index=_indices(prefix), body=body))
+        if not lost_shards(response):
+            break
+    return require_complete(response)
 
 
 def send_search(request: Callable[[], Any]) -> Any:  # noqa: ANN401
@@ -227,6 +235,23 @@ def send_search(request: Callable[[], Any]) -> Any:  # noqa: ANN401
         raise SetupError(_refused_query(error)) from error
 
 
+def lost_shards(response: Any) -> int:  # noqa: ANN401
+    """Return how many shards neither answered nor failed: their index was removed while the search was on its way.
+
+    OpenSearch does not count them as failed (AbstractSearchAsyncAction.java: isShardNotAvailableException). After
+    `trailsink reindex` has swapped two indices, the same search finds the new one.
+    """
+    shards = response.get("_shards", {})
+    total, failed = shards.get("total", 0), shards.get("failed", 0)
+    return int(total - shards.get("successful", total - failed) - failed)
+
+
+def _lost_contexts(response: Any) -> bool:  # noqa: ANN401
+    """Return whether a point in time has lost the state of some shards."""
+    failures = response.get("_shards", {}).get("failures") or ()
+    return any(failure.get("reason", {}).get("type") == "search_context_missing_exception" for failure in failures)
+
+
 def require_complete(response: Any) -> Any:  # noqa: ANN401
     """Return a search's response; raises SetupError when it covers only some of the indices."""
     shards = response.get("_shards", {})
@@ -234,6 +259,8 @@ def require_complete(response: Any) -> Any:  # noqa: ANN401
         causes = {str(failure.get("reason", {}).get("type")) for failure in shards.get("failures", [])}
         why = f" ({', '.join(sorted(causes))})" if causes else ""
         raise SetupError(f"{shards['failed']} of {shards['total']} shards did not answer{why}; results are incomplete.")
+    if lost := lost_shards(response):
+        raise SetupError(f"{lost} of {shards['total']} shards were not there; results are incomplete.")
     if response.get("timed_out"):
         raise SetupError("The cluster ran out of time; results are incomplete.")
     return response

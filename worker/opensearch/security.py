@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from opensearchpy.exceptions import TransportError
 
+from worker.opensearch.index_names import MARKS, copies_pattern, lease_index
 from worker.pipeline.ledger import ledger_index, ledger_pattern
 
 if TYPE_CHECKING:
@@ -110,6 +111,45 @@ def examiner_role(prefix: str, *, retention: bool) -> dict[str, Any]:
                 "index_patterns": [heartbeat_index(prefix), hold_index(prefix), verdict_index(prefix)],
                 "allowed_actions": ["indices:data/read/search"],
             },
+        ],
+    }
+
+
+def reindexer_role(prefix: str) -> dict[str, Any]:
+    """Return the role with which `trailsink reindex` can replace the indices of a prefix."""
+    actions = [
+        "indices:admin/aliases",
+        "indices:admin/aliases/get",
+        "indices:admin/block/add*",
+        "indices:admin/create",
+        "indices:admin/delete",
+        "indices:admin/get",
+        "indices:admin/mapping/put",
+        "indices:admin/refresh*",
+        "indices:admin/settings/update",
+        "indices:data/read/get*",
+        "indices:data/read/search*",
+        "indices:data/write/bulk*",
+        "indices:data/write/index*",
+        "indices:monitor/settings/get",
+        "indices:monitor/stats",
+    ]
+    others = [lease_index(prefix), copies_pattern(prefix), *(f"{mark}{prefix}-*" for mark in MARKS)]
+    return {
+        "cluster_permissions": [
+            "cluster:monitor/health",
+            "cluster:monitor/main",
+            "cluster:monitor/nodes/stats",
+            "cluster:monitor/state",
+            "indices:admin/index_template/get",
+            "indices:data/read/scroll",
+            "indices:data/read/scroll/clear",
+            "indices:data/write/bulk",
+            "indices:data/write/reindex",
+        ],
+        "index_permissions": [
+            {"index_patterns": [f"{prefix}-*", *others], "allowed_actions": actions},
+            {"index_patterns": [hold_index(prefix)], "allowed_actions": ["indices:data/read/search"]},
         ],
     }
 

@@ -6,7 +6,7 @@ docs.opensearch.org/latest/im-plugin/ism/policies/#ism-templates
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from worker.opensearch.errors import classify_error, translate_errors
 from worker.opensearch.holds import held_indices
 from worker.opensearch.index_upgrade import add_missing_fields
 from worker.opensearch.ledger_setup import LedgerOptions, install_ledger
+from worker.opensearch.lifecycle import Lifecycle
 from worker.opensearch.mapping_choice import MappingChoice, choose_mapping, own_meta
 from worker.opensearch.partition import check_partition, other_partition
 from worker.opensearch.profiles import hide_path_field
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from opensearchpy import OpenSearch
 
     from worker.opensearch.profiles import Profile
+    from worker.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,18 +67,28 @@ class SetupOptions:
     existing: bool = False  # bring the indices that exist to the template and the policy
     profile: Profile | None = None  # without it, that of an existing template is kept
     write_once: bool | None = None  # without it, as an existing template has it
+    lifecycle: Lifecycle = field(default_factory=Lifecycle)
 
     @property
     def policy(self) -> dict[str, Any] | None:
         """The policy for ISM, None where nothing is to be done with age."""
-        return index_policy(self.prefix, self.retention_days, self.read_only_days, self.partition)
+        return index_policy(self.prefix, self.retention_days, self.read_only_days, self.partition, self.lifecycle)
 
     @property
     def policy_text(self) -> str:
         """What the policy does, as a part of a sentence."""
         parts = [f"{self.retention_days} days"] if self.retention_days else []
         parts += [f"read-only after {self.read_only_days} days"] if self.read_only_days else []
+        parts += [self.lifecycle.text] if self.lifecycle.text else []
         return ", ".join(parts)
+
+
+def lifecycle_of(settings: Settings) -> Lifecycle:
+    """Return the lifecycle that the settings ask for; raises SetupError for days that cannot be meant."""
+    lifecycle = Lifecycle(settings.merge_days, settings.merged_replicas, settings.warm_days)
+    if fault := lifecycle.fault(settings.retention_days):
+        raise SetupError(f"TRAILSINK_MERGE_DAYS, TRAILSINK_MERGED_REPLICAS, TRAILSINK_WARM_DAYS: {fault}.")
+    return lifecycle
 
 
 def check_template(client: OpenSearch, index_prefix: str, partition: Partition | None = None) -> None:
@@ -121,6 +133,9 @@ def install(client: OpenSearch, options: SetupOptions) -> Iterator[str]:
         if options.write_once:
             yield "Write-once: nobody can change or delete a document of a new index."
         yield f"Retention: {_put_policy(client, options)}"
+        if options.lifecycle.text and not options.serverless:
+            replicas = options.replicas if options.replicas is not None else _replicas(others, options.prefix)
+            yield from options.lifecycle.lines(replicas, options.retention_days)
         yield from _put_template(client, options, choice, others)
         if options.ledger:
             ledger = LedgerOptions(
@@ -138,6 +153,11 @@ def install(client: OpenSearch, options: SetupOptions) -> Iterator[str]:
             yield from add_missing_fields(client, options.prefix, choice.fields_for, held)
             if options.policy and not options.serverless:
                 yield from attach_policy(client, options.prefix, held)
+
+
+def _replicas(templates: dict[str, dict[str, Any]], prefix: str) -> int:
+    existing = number_in(templates.get(name_of(prefix), {}), "number_of_replicas")
+    return 1 if existing is None else existing
 
 
 def _put_policy(client: OpenSearch, options: SetupOptions) -> str:

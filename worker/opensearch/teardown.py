@@ -10,6 +10,7 @@ from opensearchpy.exceptions import NotFoundError, TransportError
 
 from worker.opensearch.errors import translate_errors
 from worker.opensearch.holds import read_holds, refuse_deletion
+from worker.opensearch.index_names import copies_pattern, is_own_name, lease_index, public_name
 from worker.opensearch.roles import AccessFor, access_role
 from worker.opensearch.schema import POLICIES, ledger_name, name_of
 from worker.opensearch.security import (
@@ -39,13 +40,15 @@ class PrefixIndices:
 
 def indices_of(client: OpenSearch, prefix: str) -> PrefixIndices:
     """Count a prefix's indices and their events; raises SetupError when the cluster does not answer or refuses."""
+    # A copy that was interrupted is behind no alias.
+    pattern = f"{prefix}-*,{copies_pattern(prefix)}"
     with translate_errors(f"The indices {prefix}-* cannot be listed"):
         rows: Any = client.transport.perform_request(
-            "GET", f"/_cat/indices/{prefix}-*", params={"format": "json", "h": "index,docs.count"}
+            "GET", f"/_cat/indices/{pattern}", params={"format": "json", "h": "index,docs.count"}
         )
     # Indices of another tool may start with the same prefix: cloudtrail-insights-2026 is not ours.
-    own_name = re.compile(re.escape(prefix) + r"-(undated|(undated-)?\d{4}-\d{2}(-\d{2})?)")
-    counts = {row["index"]: int(row["docs.count"] or 0) for row in rows if own_name.fullmatch(row["index"])}
+    own = [row for row in rows if is_own_name(public_name(row["index"]), prefix)]
+    counts = {row["index"]: int(row["docs.count"] or 0) for row in own}
     return PrefixIndices(tuple(sorted(counts)), sum(counts.values()))
 
 
@@ -59,7 +62,11 @@ def uninstall(client: OpenSearch, prefix: str, indices: PrefixIndices) -> Iterat
         refuse_deletion(prefix, read_holds(client, prefix))
         for index in indices.names:  # one by one: hundreds of names are longer than a URL may be
             client.indices.delete(index=index, params={"ignore_unavailable": "true"})
-        for index in (heartbeat_index(prefix), hold_index(prefix), verdict_index(prefix), *detection_indices(prefix)):
+        own = (
+            *(heartbeat_index(prefix), hold_index(prefix), verdict_index(prefix), lease_index(prefix)),
+            *detection_indices(prefix),
+        )
+        for index in own:
             _delete(client, f"/{index}")
         yield f"{len(indices.names)} indices with {indices.events:,} events are deleted."
         if _delete(client, f"/_index_template/{name}"):

@@ -154,6 +154,26 @@ def test_an_index_of_generation_1_is_well() -> None:
     assert altered_fields(body["properties"], mappings(properties=first)) == ["source.ip"]
 
 
+def test_days_with_an_older_mapping_are_named_with_what_is_not_found_there() -> None:
+    """A search by a newer field would say "no events" of last year; the fix brings exactly these days over."""
+    first = {**mappings()["properties"]}
+    del first["source"]
+    older = {f"cloudtrail-2026-01-{day:02}": {"mappings": mappings(properties=first, _meta={})} for day in (1, 2, 3)}
+    older["trailsink-reindexed1-cloudtrail-2026-01-01"] = {"mappings": mappings()}
+    by_month = {"cloudtrail-2026-01": {"mappings": mappings(properties=first, _meta={})}}
+
+    finding = check(FakeCluster({MAPPINGS: (200, older)}), "older mappings")
+    of_month = check(FakeCluster({MAPPINGS: (200, by_month)}), "older mappings")
+
+    assert finding.status is CheckStatus.WARNING
+    assert finding.evidence == (
+        "3 of 4 have an older mapping: cloudtrail-2026-01-01 to cloudtrail-2026-01-03; searches find nothing there by"
+        " source"
+    )
+    assert finding.fix == "trailsink reindex --since 2026-01-01 --until 2026-01-04"
+    assert of_month.fix == "trailsink reindex"
+
+
 def test_the_compatibility_mapping_is_compared_with_itself() -> None:
     """On Serverless and old servers free-form fields are stored only, and that is as it should be."""
     template = index_template("cloudtrail", Profile.COMPATIBILITY)["template"]["mappings"]

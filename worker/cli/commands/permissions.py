@@ -22,6 +22,7 @@ COMMANDS = (
     "ledger",
     "package",
     "permissions",
+    "reindex",
     "report",
     "run",
     "search",

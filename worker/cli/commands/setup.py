@@ -32,6 +32,30 @@ from worker.cli.options import YES, examples, flag, implemented_by, option
     help="Block writes to indices this many days after their creation; 0 never does.",
 )
 @option(
+    "--merge-after",
+    type=click.IntRange(0),
+    metavar="DAYS",
+    default_text="TRAILSINK_MERGE_DAYS",
+    example="3",
+    help="Merge indices to one segment this many days after their last events; 0 never does.",
+)
+@option(
+    "--merged-replicas",
+    type=click.IntRange(0, 10),
+    metavar="COPIES",
+    default_text="TRAILSINK_MERGED_REPLICAS",
+    example="0",
+    help="Replicas that a merged index keeps.",
+)
+@option(
+    "--warm-after",
+    type=click.IntRange(0),
+    metavar="DAYS",
+    default_text="TRAILSINK_WARM_DAYS",
+    example="30",
+    help="Move indices to UltraWarm this many days after their last events; 0 never does.",
+)
+@option(
     "--replicas",
     type=click.IntRange(0, 10),
     metavar="COPIES",

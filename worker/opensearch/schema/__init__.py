@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from worker.opensearch.lifecycle import Lifecycle
 from worker.opensearch.profiles import Feature, Profile, apply_profile, leave_out, profile_of
 from worker.pipeline.limits import Partition
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
 # The generation of the mapping. Incremented with each change of the template. `trailsink setup` upgrades an older one
@@ -26,6 +27,14 @@ CHANGED_SINCE = {
 
 # How much longer than its first events an index gets others.
 _DAYS_PER_INDEX = {Partition.DAY: 1, Partition.MONTH: 31}
+
+_NO_LIFECYCLE = Lifecycle()
+
+# docs.opensearch.org/latest/im-plugin/ism/policies/#read_only
+_READ_ONLY = {
+    "name": "read_only",
+    "actions": [{"retry": {"count": 3, "backoff": "exponential", "delay": "1m"}, "read_only": {}}],
+}
 
 _SEARCHED = (Profile.FLAT, Profile.DYNAMIC)
 
@@ -114,36 +123,43 @@ def retention_policy(prefix: str, days: int, partition: Partition = Partition.DA
 
 
 def index_policy(
-    prefix: str, retention_days: int, read_only_days: int, partition: Partition = Partition.DAY
+    prefix: str,
+    retention_days: int,
+    read_only_days: int,
+    partition: Partition = Partition.DAY,
+    lifecycle: Lifecycle = _NO_LIFECYCLE,
 ) -> dict[str, Any] | None:
-    """Return the body of the policy for these numbers of days, of which 0 means never; None when both are 0."""
-    if retention_days:
-        return add_read_only_step(retention_policy(prefix, retention_days, partition), read_only_days)
-    return read_only_policy(prefix, read_only_days) if read_only_days else None
+    """Return the body of the policy for these numbers of days, of which 0 means never; None when all are 0.
 
-
-def add_read_only_step(policy: dict[str, Any], days: int) -> dict[str, Any]:
-    """Return a retention policy that also blocks writes to each index, `days` days after its creation; 0 adds nothing.
-
-    docs.opensearch.org/latest/im-plugin/ism/policies/#read_only
+    An index of a month is read-only so many days after its end: before, it still gets events.
     """
-    if not days:
-        return policy
-    body = policy["policy"]
-    first, *others = body["states"]
-    retry = {"count": 3, "backoff": "exponential", "delay": "1m"}
-    transition = {"state_name": "read_only", "conditions": {"min_index_age": f"{days}d"}}
-    block = {"name": "read_only", "actions": [{"retry": retry, "read_only": {}}], "transitions": first["transitions"]}
-    states = [first | {"transitions": [transition]}, block, *others]
-    return {"policy": body | {"description": f"{body['description']}, read-only after {days} days", "states": states}}
+    index_days = _DAYS_PER_INDEX[partition]
+    read_only_age = read_only_days and read_only_days + (0 if partition is Partition.DAY else index_days)
+    steps = [(read_only_age, _READ_ONLY)] if read_only_days else []
+    steps += lifecycle.states(index_days, read_only_age=read_only_age)
+    if not retention_days and not steps:
+        return None
+    body = retention_policy(prefix, retention_days, partition)["policy"]
+    texts = [body["description"] if retention_days else "Keep indices of trailsink"]
+    texts += [f"read-only after {read_only_days} days"] if read_only_days else []
+    texts += [lifecycle.text] if lifecycle.text else []
+    first, deleted = body["states"]
+    states = _chain(first, sorted(steps, key=lambda step: step[0]), deleted if retention_days else None)
+    return {"policy": body | {"description": ", ".join(texts), "states": states}}
 
 
-def read_only_policy(prefix: str, days: int) -> dict[str, Any]:
-    """Return the body of a policy that only blocks writes, and deletes nothing."""
-    body = retention_policy(prefix, days)["policy"]
-    kept = body["states"][0] | {"transitions": []}
-    body |= {"description": "Keep indices of trailsink", "states": [kept]}
-    return add_read_only_step({"policy": body}, days)
+def _chain(
+    first: dict[str, Any], steps: Sequence[tuple[int, dict[str, Any]]], deleted: dict[str, Any] | None
+) -> list[dict[str, Any]]:
+    """Return states in which each leads to the next one at its age, and the last one to the deletion."""
+    states = [first | {"transitions": []}]
+    for age, state in steps:
+        states[-1]["transitions"] = [{"state_name": state["name"], "conditions": {"min_index_age": f"{age}d"}}]
+        states.append(state | {"transitions": []})
+    if deleted:
+        states[-1]["transitions"] = first["transitions"]
+        states.append(deleted)
+    return states
 
 
 def _read(name: str) -> str:

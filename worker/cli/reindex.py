@@ -1,0 +1,90 @@
+"""`trailsink reindex`: brings days that exist to the current mapping, and shows how far it is."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from threading import Event
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from worker.cli.options import check_times
+from worker.cli.output import confirm, graceful_shutdown, print_json, print_line
+from worker.errors import SetupError
+from worker.humanize import format_duration, pluralize
+from worker.opensearch.reindex.run import DayOutcome, Reindexing, ReindexOptions
+from worker.settings import load_settings
+from worker.wiring import make_client
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from worker.opensearch.reindex.replacement import CopyProgress
+    from worker.opensearch.reindex.run import DayResult
+
+_PROGRESS_SECONDS = 5.0
+
+
+def reindex(  # noqa: PLR0913 - one per option
+    *, since: datetime | None, until: datetime | None, force: bool, rate: int | None, yes: bool, as_json: bool
+) -> None:
+    """Reindex the days of a time; raises SetupError when some could not be."""
+    check_times(since, until, None)
+    settings = load_settings()
+    if settings.is_serverless:
+        raise SetupError("OpenSearch Serverless has no _reindex: load the days again, under another index prefix.")
+    client = make_client(settings).connect()
+    options = ReindexOptions(settings.index_prefix, since, until, force, rate or 0)
+    stop = Event()
+    run = Reindexing(
+        client,
+        options,
+        on_progress=_ProgressLines(),
+        on_wait=lambda name: print_line(f"Waiting for another reindex: {name} ...", err=True),
+        should_stop=stop.is_set,
+    )
+    days = run.plan()
+    if not days:
+        print_line(f"No index of {options.prefix}-* in this time has another mapping than the template.", err=True)
+        return
+    names = f"{days[0].name} to {days[-1].name}" if len(days) > 1 else days[0].name
+    print_line(f"{pluralize(len(days), 'index', 'indices')} to reindex: {names}.", err=True)
+    if not confirm("Copy each, and put the copy in its place?", yes=yes):
+        raise SetupError("Nothing was changed.")
+    outcomes = Counter[DayOutcome]()
+    with graceful_shutdown(stop, "finishing what must not be left half done"):
+        for result in run.run():
+            outcomes[result.outcome] += 1
+            _print(result, as_json=as_json)
+            if stop.is_set():
+                break
+    _judge(outcomes, len(days))
+
+
+class _ProgressLines:
+    """Prints how far a day is, every few seconds."""
+
+    def __init__(self) -> None:
+        self._printed = time.monotonic()
+
+    def __call__(self, name: str, progress: CopyProgress) -> None:
+        if time.monotonic() - self._printed >= _PROGRESS_SECONDS:
+            self._printed = time.monotonic()
+            print_line(f"{name}: {progress.copied:,} of {progress.total:,} events copied", err=True)
+
+
+def _print(result: DayResult, *, as_json: bool) -> None:
+    if as_json:
+        print_json(msgspec.to_builtins(result))
+    elif result.outcome is DayOutcome.REINDEXED:
+        print_line(f"{result.index}  {pluralize(result.events, 'event')} in {format_duration(result.seconds)}")
+    else:
+        print_line(f"{result.index}  {result.outcome}: {result.detail}")
+
+
+def _judge(outcomes: Counter[DayOutcome], planned: int) -> None:
+    finished = outcomes[DayOutcome.REINDEXED]
+    if finished < planned:
+        raise SetupError(f"{finished:,} of {pluralize(planned, 'index', 'indices')} reindexed; run the command again.")
+    print_line(f"{pluralize(finished, 'index', 'indices')} reindexed.", err=True)

@@ -1,0 +1,1 @@
+"""Brings days that exist to the current mapping: a new index beside the old, compared, then swapped in one request."""

@@ -1,0 +1,185 @@
+"""Copies the documents of one index into another, window by window, and compares both.
+
+A window is a range of sequence numbers, which each write to a shard gets in order. So what was written after a copy
+began is what has higher numbers.
+github.com/opensearch-project/OpenSearch, org.opensearch.index.seqno
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from opensearchpy.exceptions import ConnectionError as NoConnection
+from opensearchpy.exceptions import TransportError
+
+from worker.errors import TrailsinkError
+from worker.opensearch.retry import retry_while_busy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from opensearchpy import OpenSearch
+
+_ATTEMPTS = 6
+
+# Sequence numbers in one request, and how long it may take. A window that takes longer is halved.
+_WINDOW, _SMALLEST_WINDOW = 10_000, 500
+_REQUEST_SECONDS = 60.0
+
+# Documents of each index that are compared byte by byte.
+_SAMPLE = 500
+
+# Causes that are a condition of the cluster, not of a document.
+_CLUSTER_CONDITIONS = frozenset(
+    ("cluster_block_exception", "unavailable_shards_exception", "index_not_found_exception")
+)
+
+
+class DocumentsRefused(TrailsinkError):  # noqa: N818 - named for what it is, as in worker.errors
+    """The new index refuses a document, by its mapping."""
+
+    def __init__(self, id_: str, cause: str) -> None:
+        super().__init__(f"the new mapping refuses the event {id_} ({cause})")
+
+
+class _WindowTooLong(Exception):  # noqa: N818
+    """A window was not copied in the time of a request."""
+
+
+class CopyStopped(TrailsinkError):  # noqa: N818
+    """The cluster does not take more documents, or what was copied is not equal."""
+
+
+def checkpoint(client: OpenSearch, index: str) -> int:
+    """Return a sequence number up to which every write is in all copies of all shards."""
+    return min(_sequence_numbers(client, index, "global_checkpoint"), default=-1)
+
+
+def last_write(client: OpenSearch, index: str) -> int:
+    """Return the highest sequence number in any shard."""
+    return max(_sequence_numbers(client, index, "max_seq_no"), default=-1)
+
+
+def _sequence_numbers(client: OpenSearch, index: str, kind: str) -> list[int]:
+    members = f"indices.*.shards.*.routing.primary,indices.*.shards.*.seq_no.{kind}"
+    params = {"level": "shards", "filter_path": members}
+    response: Any = client.transport.perform_request("GET", f"/{index}/_stats/docs", params=params)
+    return [
+        int(shard["seq_no"][kind])
+        for state in response.get("indices", {}).values()
+        for shards in state["shards"].values()
+        for shard in shards
+        if shard["routing"].get("primary") and "seq_no" in shard
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Copying:
+    """From which index documents are copied, and the alias of the one that gets them; `rate` in documents a second."""
+
+    client: OpenSearch
+    source: str
+    target_alias: str
+    rate: int = 0
+
+    def windows(self, after: int, last: int, before_each: Callable[[], None]) -> Iterator[int]:
+        """Copy what was written after a sequence number, up to `last`, and yield how far it has come.
+
+        Raises DocumentsRefused and CopyStopped. What is there already changes nothing.
+        """
+        size = max(_SMALLEST_WINDOW, min(_WINDOW, int(self.rate * _REQUEST_SECONDS / 3))) if self.rate else _WINDOW
+        while after < last:
+            before_each()
+            end = min(after + size, last)
+            try:
+                self._copy(after, end)
+            except _WindowTooLong as error:
+                if size <= _SMALLEST_WINDOW:
+                    raise CopyStopped(
+                        "the cluster is too slow to copy anything: try again when it has less to do"
+                    ) from error
+                size //= 2
+                continue
+            after = end
+            yield after
+
+    def _copy(self, after: int, end: int) -> None:
+        body = {
+            "conflicts": "proceed",
+            "source": {"index": self.source, "query": {"range": {"_seq_no": {"gt": after, "lte": end}}}},
+            "dest": {"index": self.target_alias, "op_type": "create"},
+        }
+        # An index that was deleted meanwhile must not come back without its mapping.
+        params = {"require_alias": "true", "timeout": "30s"} | (
+            {"requests_per_second": str(self.rate)} if self.rate else {}
+        )
+
+        def send() -> Any:  # noqa: ANN401 - a foreign answer
+            try:
+                return self.client.transport.perform_request(
+                    "POST", "/_reindex", params=params, body=body, timeout=_REQUEST_SECONDS
+                )
+            except NoConnection as error:
+                if error.status_code == "TIMEOUT":  # it goes on in the cluster, and changes nothing twice
+                    raise _WindowTooLong from error
+                raise
+            except TransportError as error:
+                # Where documents were refused, the status is theirs.
+                if isinstance(error.info, dict) and error.info.get("failures"):
+                    return error.info
+                raise
+
+        response = retry_while_busy(send, _ATTEMPTS)
+        for failure in response.get("failures") or ():
+            cause = failure.get("cause") or failure.get("reason") or {}
+            kind = str(cause.get("type"))
+            if kind in _CLUSTER_CONDITIONS or failure.get("status") in (429, 503) or "id" not in failure:
+                raise CopyStopped(f"the cluster stopped it: {cause.get('reason') or kind}")
+            raise DocumentsRefused(str(failure["id"]), kind)
+
+
+def compare(client: OpenSearch, source: str, target: str) -> int:
+    """Compare the number of documents of two indices, and a sample of them byte by byte; returns the number.
+
+    Raises CopyStopped where they differ. Both have been refreshed, and nothing writes to them.
+    """
+    counts = [int(_complete(client.count(index=index))["count"]) for index in (source, target)]
+    if counts[0] != counts[1]:
+        raise CopyStopped(f"the copy has {counts[1]:,} documents, and the index has {counts[0]:,}")
+    query: dict[str, Any] = {"function_score": {"query": {"match_all": {}}, "random_score": {}}}
+    sample = _sources(client, source, {"size": _SAMPLE, "query": query})
+    copies = _sources(client, target, {"size": _SAMPLE, "query": {"ids": {"values": list(sample)}}})
+    differing = [id_ for id_, text in sample.items() if copies.get(id_) != text]
+    if differing:
+        raise CopyStopped(f"{len(differing)} of {len(sample)} documents differ from the index, as {differing[0]}")
+    return counts[0]
+
+
+class _HitText(msgspec.Struct):
+    id: str = msgspec.field(name="_id")
+    source: msgspec.Raw = msgspec.field(name="_source")
+
+
+class _HitList(msgspec.Struct):
+    hits: list[_HitText]
+
+
+class _SearchText(msgspec.Struct):
+    hits: _HitList
+
+
+def _sources(client: OpenSearch, index: str, body: dict[str, Any]) -> dict[str, bytes]:
+    """Return the text of documents by their ids, as it stands in the response."""
+    _, _, text = client.transport.get_connection().perform_request(
+        "POST", f"/{index}/_search", body=msgspec.json.encode(body), headers={"content-type": "application/json"}
+    )
+    response = msgspec.json.decode(text, type=_SearchText)
+    return {hit.id: bytes(hit.source) for hit in response.hits.hits}
+
+
+def _complete(response: Any) -> Any:  # noqa: ANN401 - a foreign answer
+    if response["_shards"]["successful"] < response["_shards"]["total"]:
+        raise CopyStopped("some shards did not answer")
+    return response

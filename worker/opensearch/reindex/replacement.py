@@ -1,0 +1,257 @@
+"""One day's new index: creates it beside the old one, fills it, and puts it in the old one's place in one request.
+
+While it grows, the copy has a name that no search matches. Before the last events are copied, the old index gets a
+write block: consumers hand their messages back to the queue, and load them after the swap.
+docs.opensearch.org/latest/api-reference/index-apis/blocks/
+docs.opensearch.org/latest/api-reference/alias/aliases-api/
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from opensearchpy.exceptions import NotFoundError, RequestError, TransportError
+
+from worker.opensearch.index_names import abandoned_mark, next_copy, unfinished_mark
+from worker.opensearch.reindex.copying import Copying, CopyStopped, checkpoint, compare, last_write
+from worker.opensearch.reindex.days import read_copies, read_states
+from worker.opensearch.retention import attach_existing_policy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from opensearchpy import OpenSearch
+
+    from worker.opensearch.reindex.days import Copy, IndexState, Template
+    from worker.opensearch.reindex.lease import Lease
+
+# Writes that are left for the time of the block, and how often the copy tries to come so close before.
+_SHORT, _ROUNDS = 1_000, 5
+
+# How long the copy's replicas may take to begin: unassigned for longer, no node takes them.
+_REPLICA_SECONDS = 120.0
+_POLL_SECONDS = 1.0
+
+_ATTEMPTS = 5
+
+_REPLICAS, _REFRESH = "index.number_of_replicas", "index.refresh_interval"
+
+
+@dataclass(frozen=True, slots=True)
+class CopyProgress:
+    """How far the copy of a day has come: of so many writes, as the cluster numbers them."""
+
+    copied: int
+    total: int
+
+
+class IndexReplacement:
+    """The replacement of one index by a copy with the template's mapping."""
+
+    def __init__(  # noqa: PLR0913 - each is independent
+        self,
+        client: OpenSearch,
+        state: IndexState,
+        template: Template,
+        lease: Lease,
+        *,
+        rate: int = 0,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._client, self._state, self._template, self._lease = client, state, template, lease
+        # With a mark of its own, no late request of an earlier process can swap or fill this copy.
+        self._copy, self._mark = next_copy(state.name, state.index), unfinished_mark(state.name, secrets.token_hex(4))
+        self._copying = Copying(client, state.index, self._mark, rate)
+        self._sleep = sleep
+        self._was_blocked = "write" in state.blocks
+        self._copied = -1
+        self.events = 0  # once both indices were compared
+
+    # Filling it
+
+    def prepare(self, copy: Copy | None) -> None:
+        """Create the copy, or go on with the one of an interrupted run if it is of the same index."""
+        if copy and not self._can_go_on(copy.state):
+            abandon(self._client, copy, self._state)
+            copy = None
+        if not copy:
+            self._create()
+            return
+        memory = copy.state.meta["reindex"]
+        self._was_blocked, self._copied = bool(memory["was_blocked"]), int(memory["copied"])
+        actions = [
+            {"remove": {"index": self._copy, "alias": copy.mark, "must_exist": True}},
+            {"add": {"index": self._copy, "alias": self._mark}},
+        ]
+        self._client.indices.update_aliases(body={"actions": actions})
+
+    def _can_go_on(self, copy: IndexState) -> bool:
+        memory = copy.meta.get("reindex") or {}
+        return (
+            copy.index == self._copy
+            and memory.get("source") == self._state.uuid
+            and not copy.blocks
+            and not self._template.is_newer(copy)
+        )
+
+    def _create(self) -> None:
+        settings = self._template.settings | {"number_of_replicas": 0, "refresh_interval": "-1"}
+        # ISM counts an index's age from its creation, and the events are as old as they were.
+        dated = settings | {"creation_date": self._state.settings["creation_date"]}
+        try:
+            self._client.indices.create(index=self._copy, body=self._body(dated))
+        except RequestError as error:
+            if "creation_date" not in str(error.info):
+                raise
+            self._client.indices.create(index=self._copy, body=self._body(settings))
+
+    def _body(self, settings: dict[str, Any]) -> dict[str, Any]:
+        mappings = self._template.mappings | {"_meta": self._meta()}
+        return {"settings": {"index": settings}, "mappings": mappings, "aliases": {self._mark: {}}}
+
+    def _meta(self) -> dict[str, Any]:
+        memory = {"source": self._state.uuid, "was_blocked": self._was_blocked, "copied": self._copied}
+        return (self._template.mappings.get("_meta") or {}) | {"reindex": memory}
+
+    def fill(self) -> Iterator[CopyProgress]:
+        """Copy what is in the index while events arrive, until little is left; yields progress."""
+        for _ in range(_ROUNDS):
+            last = checkpoint(self._client, self._state.index)
+            self._client.indices.refresh(index=self._state.index)
+            for copied in self._copying.windows(self._copied, last, self._lease.hold):
+                self._copied = copied
+                self._client.indices.put_mapping(index=self._copy, body={"_meta": self._meta()})
+                yield CopyProgress(copied + 1, last + 1)
+            if last_write(self._client, self._state.index) - self._copied <= _SHORT:
+                return
+
+    def settle(self) -> None:
+        """Give the copy its settings and the policy, and wait until it is as safe as the old index."""
+        settings = {_REPLICAS: self._state.replicas, _REFRESH: self._template.settings.get("refresh_interval")}
+        self._client.indices.put_settings(index=self._copy, body=settings)
+        attach_existing_policy(self._client, self._template.prefix, self._copy)
+        waited = 0.0
+        while not self._is_safe():
+            self._lease.hold()
+            self._sleep(_POLL_SECONDS)
+            waited = waited + _POLL_SECONDS if not self._health(self._copy)["initializing_shards"] else 0.0
+            if waited >= _REPLICA_SECONDS:
+                raise CopyStopped("no node takes the replicas of the copy: free disk, or use fewer replicas")
+
+    def _is_safe(self) -> bool:
+        copy, index = self._health(self._copy)["status"], self._health(self._state.index)["status"]
+        # A cluster of one node has no replicas, and the old index none to lose.
+        return bool(copy == "green" or (copy == "yellow" and index != "green"))
+
+    def _health(self, index: str) -> Any:  # noqa: ANN401 - a foreign answer
+        return self._client.cluster.health(index=index)
+
+    # Putting it in place
+
+    def finish(self) -> None:
+        """Block writes, copy the rest, compare, and swap; raises CopyStopped."""
+        self._lease.hold()
+        if not self._was_blocked:
+            self._block()
+        self._copy_rest()
+        self.events = compare(self._client, self._state.index, self._copy)
+        if self._was_blocked:
+            self._client.indices.put_settings(index=self._copy, body={"index.blocks.write": True})
+        self._lease.hold()
+        self._check_block()
+        self._swap()
+
+    def _block(self) -> None:
+        """Block writes; the cluster answers when those in flight have ended."""
+        for _ in range(_ATTEMPTS):
+            response: Any = self._client.transport.perform_request("PUT", f"/{self._state.index}/_block/write")
+            if response.get("acknowledged") and response.get("shards_acknowledged"):
+                return
+            self._sleep(_POLL_SECONDS)
+        raise CopyStopped("the cluster does not block writes in time")
+
+    def _copy_rest(self) -> None:
+        self._client.indices.refresh(index=self._state.index)
+        last = last_write(self._client, self._state.index)
+        for _ in self._copying.windows(self._copied, last, self._lease.hold):
+            pass
+        self._client.indices.refresh(index=self._copy)
+
+    def _check_block(self) -> None:
+        response: Any = self._client.indices.get_settings(index=self._state.index, name="index.blocks.write")
+        blocks = response.get(self._state.index, {}).get("settings", {}).get("index", {}).get("blocks", {})
+        if str(blocks.get("write")) != "true":
+            raise CopyStopped("somebody lifted the write block before the swap")
+
+    def _swap(self) -> None:
+        """Remove the old index and give the copy its name and its aliases, in one change of the cluster's state."""
+        aliases = {self._state.name: {}} | self._state.aliases
+        actions = [
+            {"remove": {"index": self._copy, "alias": self._mark, "must_exist": True}},
+            *({"add": {"index": self._copy, "alias": name} | body} for name, body in aliases.items()),
+            {"remove_index": {"index": self._state.index}},
+        ]
+        self._client.indices.update_aliases(body={"actions": actions})
+
+    # Giving it up
+
+    def give_up(self) -> bool:
+        """Lift the block of the old index and delete the copy, so that all is as it was.
+
+        Returns False where the copy is in place already: the response to the swap was lost.
+        """
+        self._lease.hold()
+        for copy in read_copies(self._client, self._template.prefix):
+            if copy.state.index == self._copy:
+                abandon(self._client, copy, self._state)
+        return all(state.index != self._copy for state in read_states(self._client, self._template.prefix))
+
+
+def abandon(client: OpenSearch, copy: Copy, state: IndexState | None) -> None:
+    """Delete a copy, and lift the write block of its index before, if reindexing set it; None where it is gone.
+
+    Without its first mark, no late request can put the copy in place. So nothing that is written after the block is
+    lost with the old index.
+    """
+    if not (copy.is_abandoned or _mark_abandoned(client, copy)):
+        return
+    memory = copy.state.meta.get("reindex") or {}
+    if state and memory.get("source") == state.uuid and not memory.get("was_blocked"):
+        with suppress(NotFoundError):  # retention deleted it meanwhile
+            _despite_full_disk(client, state.index, lambda: _lift(client, state.index, "write"))
+    client.indices.delete(index=copy.state.index, params={"ignore_unavailable": "true"})
+
+
+def _mark_abandoned(client: OpenSearch, copy: Copy) -> bool:
+    """Change the mark of a copy; returns False for one that is in place, or deleted."""
+    index = copy.state.index
+    actions = [
+        {"remove": {"index": index, "alias": copy.mark, "must_exist": True}},
+        {"add": {"index": index, "alias": abandoned_mark(copy.state.name)}},
+    ]
+    try:
+        _despite_full_disk(client, index, lambda: client.indices.update_aliases(body={"actions": actions}))
+    except NotFoundError:
+        return False
+    return True
+
+
+def _despite_full_disk(client: OpenSearch, index: str, request: Callable[[], object]) -> None:
+    """Send a request; again without the block of a full disk, which the cluster sets again while the disk is full."""
+    for attempt in range(_ATTEMPTS):
+        try:
+            request()
+        except TransportError as error:
+            if "cluster_block_exception" not in str(error.info) or attempt == _ATTEMPTS - 1:
+                raise
+            _lift(client, index, "read_only_allow_delete")
+        else:
+            return
+
+
+def _lift(client: OpenSearch, index: str, block: str) -> None:
+    client.indices.put_settings(index=index, body={f"index.blocks.{block}": None})
