@@ -248,7 +248,9 @@ class Demo:
         say(f"$ export TRAILSINK_FILTERS={NOISE}")
         self.pipeline.environment["TRAILSINK_FILTERS"] = NOISE
         folder = str(NEXT_DAY.relative_to(ROOT))
-        self.pipeline.trailsink("backfill", "--local", folder, "--direct", "--yes", "--no-progress")
+        self.pipeline.trailsink(
+            "backfill", "--local", folder, "--until", "2023-07-12", "--direct", "--yes", "--no-progress"
+        )
         del self.pipeline.environment["TRAILSINK_FILTERS"]
         self.opensearch.indices.refresh(index=INDICES)
         documents = int(self.opensearch.count(index=f"{PREFIX}-2023-07-11")["count"])
