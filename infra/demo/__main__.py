@@ -36,6 +36,8 @@ INDICES = f"{PREFIX}-*"
 SEARCHABLE_SECONDS = 60
 
 REPORT = BUILD / "demo-report.html"
+NOISE = "infra/local/noise.json"
+NEXT_DAY = BUILD / "demo-next-day"
 PLANTED = "OneRecordIsNone0"
 DAY = ("--since", "2023-07-10T11:00:00", "--until", "2023-07-10T14:00:00")
 
@@ -79,14 +81,16 @@ class Demo:
         self.show_missing()
         heading("8. Try detection rules on these events")
         self.pipeline.trailsink("detect", "test", "infra/demo/rules")
-        heading("9. Check the pipeline")
+        heading("9. Leave noise out")
+        self.leave_noise_out()
+        heading("10. Check the pipeline")
         self.pipeline.trailsink("status")
         self.pipeline.trailsink("doctor")
-        heading("10. Write a report")
+        heading("11. Write a report")
         self.report()
-        heading("11. Prove it")
+        heading("12. Prove it")
         self.prove()
-        heading("12. Remove everything")
+        heading("13. Remove everything")
         self.pipeline.remove()
         return self.show_errors()
 
@@ -153,8 +157,10 @@ class Demo:
         for name in ("Read", "Indexed", "Duplicate", "Degraded", "Rejected"):
             table.add_row("records", name.lower(), f"{totals['Records' + name]:,.0f}")
         out.print(table)
-        outcomes = sum(totals[f"Records{name}"] for name in ("Indexed", "Duplicate", "Degraded", "Rejected"))
-        self.check("read = indexed + duplicate + degraded + rejected", totals["RecordsRead"], outcomes)
+        outcomes = sum(
+            totals[f"Records{name}"] for name in ("Indexed", "Duplicate", "Degraded", "Rejected", "Filtered")
+        )
+        self.check("read = indexed + duplicate + degraded + rejected + filtered", totals["RecordsRead"], outcomes)
         self.check("dead letters", totals["DeadLetters"], 2)
         self.check("ignored by name", set(totals["ignored"]) & MARKERS, self.pipeline.announced_markers)
         searchable = self.wait_until_searchable(int(totals["RecordsIndexed"]))
@@ -235,6 +241,37 @@ class Demo:
         self.check("events found", ids, self.uploaded.ids)
         self.pipeline.trailsink("backfill", "--missing", "--dry-run")
 
+    def leave_noise_out(self) -> None:
+        """Try a filter on the events that are indexed, then load the same events of the next day with it."""
+        self.pipeline.trailsink("filter", "test", NOISE, *DAY, "--rules", "infra/local/rules")
+        records, left_out = self.write_next_day()
+        say(f"$ export TRAILSINK_FILTERS={NOISE}")
+        self.pipeline.environment["TRAILSINK_FILTERS"] = NOISE
+        folder = str(NEXT_DAY.relative_to(ROOT))
+        self.pipeline.trailsink(
+            "backfill", "--local", folder, "--until", "2023-07-12", "--direct", "--yes", "--no-progress"
+        )
+        del self.pipeline.environment["TRAILSINK_FILTERS"]
+        self.opensearch.indices.refresh(index=INDICES)
+        documents = int(self.opensearch.count(index=f"{PREFIX}-2023-07-11")["count"])
+        self.check("events of the next day", documents, records - left_out)
+        say(f"{left_out:,} of {records:,} events of the next day were left out, {left_out / records:.1%} of them.")
+
+    def write_next_day(self) -> tuple[int, int]:
+        """Write the real events once more, as of the next day; returns how many they are, and how many are noise."""
+        paths = sorted((DATA / "AWSLogs").rglob("*_CloudTrail_*.json.gz"))
+        records = [record for path in paths for record in json.loads(gzip.decompress(path.read_bytes()))["Records"]]
+        for record in records:
+            record["eventID"] = f"next-{record['eventID']}"
+            record["eventTime"] = record["eventTime"].replace("2023-07-10", "2023-07-11")
+        folder = NEXT_DAY / "AWSLogs/218007301253/CloudTrail/us-east-1/2023/07/11"
+        folder.mkdir(parents=True, exist_ok=True)
+        name = "218007301253_CloudTrail_us-east-1_20230711T1500Z_NextDay000000000.json.gz"
+        (folder / name).write_bytes(gzip.compress(json.dumps({"Records": records}).encode(), mtime=0))
+        kept = {record["eventID"] for record in records if not is_noise(record)}
+        self.uploaded.ids |= kept
+        return len(records), len(records) - len(kept)
+
     def report(self) -> None:
         """Write the panels of the boards as one file, and say where it is."""
         REPORT.parent.mkdir(exist_ok=True)
@@ -273,6 +310,15 @@ class Demo:
 def most_common(counts: Counter[tuple[str, str]], limit: int) -> list[tuple[tuple[str, str], int]]:
     """Return the largest counts, in the same order on each run."""
     return sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit]
+
+
+def is_noise(event: dict[str, Any]) -> bool:
+    """Return whether an event is what the demo's filter leaves out."""
+    return event["eventSource"] == "kms.amazonaws.com" and event["eventName"] in (
+        "Decrypt",
+        "Encrypt",
+        "GenerateDataKey",
+    )
 
 
 WORDS = {"Indexed": "indexed", "DeadLettered": "dead-lettered", "HandedBack": "handed back"}

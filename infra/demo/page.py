@@ -33,6 +33,7 @@ _VARIABLE_PARTS = (
     (r"\b20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\b", "DATE"),
     (r"\b[\d,.]+ ?(d|h|m|s)\b", "TIME"),
     (r"\b[\d,.]+ [KMG]iB\b", "SIZE"),
+    (r"SIZE +[\d,.]+$", "SIZE COST"),  # it follows from sampled sizes
     (r"\b[\d,]+ (events per second|more lines)", r"N \1"),
     (r"/tmp/trailsink-demo-\w+", "/tmp/trailsink-demo"),  # noqa: S108 - as the demo prints it
     (r" +", " "),

@@ -195,6 +195,7 @@ class Throughput(Part):
     files_per_minute: float | None = None
     records_per_minute: float | None = None
     source: Literal["CloudWatch", "the index"] | None = None
+    filtered_per_minute: Annotated[float, _about("records that filters left out; absent when there are none")] = 0.0
 
 
 class TrailState(Document):

@@ -260,7 +260,6 @@ TESTED_ELSEWHERE = {
     "aws/lambda_context": "a protocol: mypy",
     "pipeline/notification_models": "tests/unit/pipeline/test_notifications.py: its only user",
     "cli/commands/*": "tests/unit/cli/test_help.py: declarations, each held against its implementation",
-    "cli/deploy_checks": "tests/integration/test_deploy.py: on the stand-in for AWS",
     "cli/filter": "tests/integration/test_filters.py: on a real node, a bucket and a folder",
     "opensearch/filter_trial": "tests/integration/test_filters.py: on a real node",
     "opensearch/filter_suggestion": "tests/integration/test_filters.py: on a real node",

@@ -284,6 +284,8 @@ def test_what_is_made_follows_from_what_is_asked() -> None:
         ({"NotificationSource": "SNS"}, "TrailTopicArn"),
         ({"NotificationSource": "EventBridge", "TrailBucketAccount": "210987654321"}, "another account's bucket"),
         ({"SubnetIds": "subnet-11111111"}, "go together"),
+        ({"FiltersBucket": "acme-config"}, "FiltersBucket and FiltersKey go together"),
+        ({"FiltersKey": "noise.json"}, "FiltersBucket and FiltersKey go together"),
         ({"Destination": "url"}, "EndpointUrl"),
         ({"Destination": "serverless", "EndpointUrl": "https://a.b"}, "EndpointArn"),
         ({"EndpointUrl": "https://a.b"}, "existing Destination"),

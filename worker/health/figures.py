@@ -36,6 +36,7 @@ def pipeline_metrics(queue: str, dead_letter_queue: str, function: str = "") -> 
         "oldest_letter": _age_of_oldest(dead_letter_queue),
         "files": MetricQuery(NAMESPACE, "FilesIndexed", "Sum", RATE_WINDOW, {DIMENSION: queue}),
         "records": MetricQuery(NAMESPACE, "RecordsRead", "Sum", RATE_WINDOW, {DIMENSION: queue}),
+        "filtered": MetricQuery(NAMESPACE, "RecordsFiltered", "Sum", RATE_WINDOW, {DIMENSION: queue}),
     }
     if function:
         dimensions = {"FunctionName": function}

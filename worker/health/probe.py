@@ -169,8 +169,8 @@ def _throughput(aws: AwsFacts) -> Throughput | None:
     figures = aws.figures
     if isinstance(figures, Unobserved) or not {"files", "records"} & figures.keys():
         return None
-    files, records = (per_minute(sum(figures.get(name, ()))) for name in ("files", "records"))
-    return Throughput(files, records, "CloudWatch")
+    files, records, filtered = (per_minute(sum(figures.get(name, ()))) for name in ("files", "records", "filtered"))
+    return Throughput(files, records, "CloudWatch", filtered)
 
 
 def _known(age: Observed[float | None]) -> float | None:

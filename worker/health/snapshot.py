@@ -115,11 +115,15 @@ class ConsumerState:
 
 @dataclass(frozen=True, slots=True)
 class Throughput:
-    """Files and records per minute over the last quarter of an hour, and the source: `CloudWatch` or `the index`."""
+    """Files and records per minute over the last quarter of an hour, and the source: `CloudWatch` or `the index`.
+
+    `filtered` are the records that filters left out: the index does not know them.
+    """
 
     files: float
     records: float
     source: str
+    filtered: float = 0.0
 
 
 # CloudTrail and S3

@@ -178,11 +178,13 @@ def _describe_consumer(consumer: ConsumerState, snapshot: Snapshot) -> Line:
 
 
 def _describe_throughput(throughput: Throughput) -> Line:
-    text = f"{throughput.files:,.1f} files, {throughput.records:,.0f} records a minute by {throughput.source}"
+    filtered = f" ({throughput.filtered:,.0f} of them filtered)" if throughput.filtered else ""
+    text = f"{throughput.files:,.1f} files, {throughput.records:,.0f} records a minute{filtered} by {throughput.source}"
     facts = {
         "files_per_minute": throughput.files,
         "records_per_minute": throughput.records,
         "source": throughput.source,
+        **({"filtered_per_minute": throughput.filtered} if throughput.filtered else {}),
     }
     return CheckStatus.OK, f"{text}, last {format_duration(RATE_WINDOW)}", facts
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 import pytest
 from botocore.exceptions import ClientError
 
-from worker.deploy.deployed import DeployedStack, describe_stack, settings_of
+from worker.deploy.deployed import DeployedStack, describe_stack, settings_of, stack_variables
 from worker.errors import SetupError
 
 VALUES = {
@@ -121,6 +121,15 @@ def test_requests_to_a_stack_s_endpoint_are_signed_whatever_its_name(
 def test_the_owner_of_a_foreign_bucket_is_read_from_the_stack() -> None:
     """Backfill reads in it, too."""
     assert settings_of(deployed(TrailBucketAccount="210987654321")).bucket_account == "210987654321"
+
+
+def test_the_filter_of_the_stack_is_that_of_its_commands() -> None:
+    """A backfill from a shell must leave out what the function leaves out, and a proof must know it."""
+    own = deployed(FiltersBucket="acme-config", FiltersKey="a/noise.json")
+
+    assert settings_of(own).filters == "s3://acme-config/a/noise.json"
+    assert stack_variables(own)["TRAILSINK_FILTERS"] == "s3://acme-config/a/noise.json"
+    assert stack_variables(deployed())["TRAILSINK_FILTERS"] == ""
 
 
 class FakeCloudFormation:

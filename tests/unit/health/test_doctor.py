@@ -83,7 +83,9 @@ def test_nothing_is_read_twice() -> None:
 
     assert sqs.requests == [QUEUE_URL, DEAD_LETTER_URL]
     assert Counter(function.requests) == {"mappings": 1, "configuration": 1, "concurrency": 1}
-    assert cloudwatch.requests == [["oldest_message", "oldest_letter", "files", "records", "errors", "throttles"]]
+    assert cloudwatch.requests == [
+        ["oldest_message", "oldest_letter", "files", "records", "filtered", "errors", "throttles"]
+    ]
     assert max(Counter(pipeline.session.created).values()) == 1
     repeated = {request for request, times in Counter(pipeline.cluster.requests).items() if times > 1}
     # Once to see that it answers, once for the mapping that it needs; each search asks another question.

@@ -10,7 +10,7 @@ def test_the_metrics_of_the_function_are_read_only_when_it_is_known() -> None:
     """Those of the queues and of the pipeline go by the queue's name."""
     without, with_function = pipeline_metrics("q", "d"), pipeline_metrics("q", "d", "loader")
 
-    assert list(without) == ["oldest_message", "oldest_letter", "files", "records"]
+    assert list(without) == ["oldest_message", "oldest_letter", "files", "records", "filtered"]
     assert with_function.keys() - without.keys() == {"errors", "throttles"}
     assert without["oldest_letter"].dimensions == {"QueueName": "d"}
     assert without["files"].dimensions == {"Queue": "q"}

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.factories import event, event_id, file_text, log_file, packed, record_filter
-from tests.support.fakes import DOWN, make_pipeline
-from worker.errors import Reason
-from worker.pipeline.accounting import FileOutcome
+from tests.support.factories import event, event_id, file_text, log_file, packed, record_filter, ref
+from tests.support.fakes import make_pipeline
+from worker.errors import Reason, UnreadableObject
+from worker.pipeline.accounting import FileOutcome, FileTally
 from worker.pipeline.ledger import LedgerEntry
 from worker.telemetry import counts, log_lines
 
@@ -145,29 +145,27 @@ def test_a_truncated_file_leaves_out_what_is_whole_and_is_read_again(pipeline: F
     assert file.read == file.filtered + file.indexed
 
 
-def test_a_refused_file_counts_nothing_as_left_out(pipeline: FakePipeline) -> None:
-    """Its dead letter brings all of it again."""
-    pipeline.record_filter = NOISE
-    days = [
-        event(number, eventTime=f"2026-{1 + number // 28:02}-{1 + number % 28:02}T10:00:00Z") for number in range(150)
-    ]
-    pipeline.store.put("copy.json.gz", log_file(decrypt(900), *days))
+def test_a_file_that_is_refused_or_read_again_counts_nothing_as_left_out() -> None:
+    """Its dead letter, or its second look, brings all of it again."""
+    refused, read_again = (FileTally(ref(), None, read=3) for _ in range(2))
+    for tally in (refused, read_again):
+        tally.filtered_by["eventName"] += 3
 
-    result = pipeline.consume(pipeline.announce("copy", log_file(decrypt(900), *days)))
-    late = pipeline.consume(pipeline.announce("gone", ValueError("a bug")))
+    refused.refuse(UnreadableObject(Reason.TOO_SCATTERED, "150 days"))
+    read_again.clear()
 
-    assert [file.filtered for file in (*result.files, *late.files)] in ([1, 0], [0, 0])
-    assert all(file.outcome is not FileOutcome.INDEXED or file.is_balanced for file in result.files)
+    assert (refused.filtered, refused.read, refused.outcome) == (0, 0, FileOutcome.DEAD_LETTER)
+    assert (read_again.filtered, read_again.read) == (0, 0)
 
 
 def test_a_file_that_goes_back_is_not_counted(pipeline: FakePipeline) -> None:
     """It comes again, and would be counted twice."""
     pipeline.record_filter = NOISE
-    pipeline.index.script.extend([DOWN] * 50)
+    pipeline.index.throttle = 50
 
     result = pipeline.consume(pipeline.announce("one", log_file(decrypt(1), event(2))))
 
-    assert result.failed
+    assert (result.failed, result.crashes) == (("message-1",), ())
     assert counts(result)["RecordsFiltered"] == 0
     assert all("filtered" not in msgspec.json.decode(line) for line in log_lines(result))
 

@@ -1,0 +1,71 @@
+"""Promises about what `trailsink deploy` looks at before it uploads; tests/integration/test_deploy.py has the rest."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from worker.cli.deploy_checks import check_deployment
+from worker.deploy.account import Account
+from worker.errors import SetupError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from types_boto3_s3 import S3Client
+
+OBJECT = {"FiltersBucket": "acme-config", "FiltersKey": "noise.json"}
+
+
+@pytest.fixture
+def s3() -> Iterator[S3Client]:
+    with mock_aws():
+        client: S3Client = boto3.client("s3")
+        client.create_bucket(Bucket="acme-config", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+        yield client
+
+
+def put(s3: S3Client, field: str, *values: str) -> None:
+    document = [{"Name": "noise", "FieldSelectors": [{"Field": field, "Equals": values}]}]
+    s3.put_object(Bucket="acme-config", Key="noise.json", Body=json.dumps(document).encode())
+
+
+def check(parameters: dict[str, str], existing: dict[str, str]) -> None:
+    check_deployment(Account(boto3.Session()), "trailsink", parameters, existing, is_new=False)
+
+
+def test_a_filter_is_shown_before_it_is_deployed(s3: S3Client, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its digest is what the ledger will hold."""
+    put(s3, "eventName", "Decrypt")
+
+    check(OBJECT, {})
+    check({"FiltersKey": "noise.json"}, {"FiltersBucket": "acme-config", "FiltersKey": "other.json"})
+
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second
+    assert first.startswith("Filters: 1 selector of digest ")
+    assert first.endswith(": 'noise'.")
+
+
+def test_a_filter_that_the_function_would_refuse_is_refused_here(s3: S3Client) -> None:
+    """The function would load nothing: every message would go back."""
+    put(s3, "eventname", "Decrypt")
+    with pytest.raises(SetupError, match="did you mean eventName"):
+        check(OBJECT, {})
+    put(s3, "eventCategory", "Management", "Data")
+    with pytest.raises(SetupError, match="every event of CloudTrail files"):
+        check(OBJECT, {})
+    s3.delete_object(Bucket="acme-config", Key="noise.json")
+    with pytest.raises(SetupError, match="NoSuchKey"):
+        check(OBJECT, {})
+
+
+def test_a_filter_that_is_taken_away_or_not_changed_is_not_read(s3: S3Client) -> None:
+    """Its object may be gone by then."""
+    del s3
+    check({"FiltersBucket": "", "FiltersKey": ""}, OBJECT)
+    check({"RetentionDays": "30"}, OBJECT)
