@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Bench
 
-SECONDS = 15.0  # within which each command has to end, whatever is wrong
+SECONDS = 45.0  # within which each command has to end, whatever is wrong, on a machine that is busy with others
 KEY = (
     "AWSLogs/123456789012/CloudTrail/eu-west-1/2026/03/01/123456789012_CloudTrail_eu-west-1_20260301T1005Z_abc.json.gz"
 )
