@@ -99,7 +99,23 @@ def commands_page() -> str:
         " sentence says what; 2 the command line is wrong, or the command cannot ask and `--yes` is missing. Output"
         " to a pipe has no colour and is not truncated."
     )
-    return page("Commands", introduction, *_commands(main, "trailsink"))
+    return page("Commands", introduction, _CONVENTIONS, *_commands(main, "trailsink"))
+
+
+_CONVENTIONS = """## What all commands have in common
+
+- **Verdicts**: `ok`, `warning`, `fault`. What could not be checked is `unknown` in `status`, and `not checked` in
+  `doctor`.
+- **Times** are UTC. Documents have ISO 8601: `2026-03-01T10:00:00Z`, in the documents of `status` with `+00:00`.
+  For people there is a minute, as in `2026-03-01 10:00 UTC`, or an age, as in `3h 20m`.
+- **Sizes** are binary: KiB, MiB, GiB. Counts have commas, and documents have plain numbers.
+- **`--json`** is an option of every command that lists, counts or checks. [JSON](json.md) lists the members. `run`
+  always prints JSON lines. `setup`, `deploy` and `destroy` print sentences only.
+- **Limits**: `--limit 0` is all, and so is `search --all`.
+- **Exit code 1** of a search: a `search` without hits ends with 0, as a listing does. `explain` of an event that is not
+  there ends with 1. `backfill` ends with 0 if nothing is missing, and with 1 if nothing matches the options. `redrive`
+  ends with 1 if it moves nothing that it was told to, and its `--dry-run` with 0. An answer of no changes nothing and
+  ends with 1."""
 
 
 def _commands(group: click.Group, name: str) -> Iterator[str]:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
 
 BUCKET = "trailsink-local"
-QUEUE = "trailsink"
-DEAD_LETTER_QUEUE = "trailsink-dead-letters"
+# Not the name of the default stack: `trailsink deploy` would take the queue over.
+QUEUE = "trailsink-local"
+DEAD_LETTER_QUEUE = "trailsink-local-dead-letters"
 REGION = "us-east-1"
 ACCESS_KEY = "test"  # MiniStack takes any
 

@@ -302,7 +302,7 @@ def test_a_silent_server_is_not_waited_for_beyond_the_time_that_is_left() -> Non
 
         receipt = deliver(server, 3, left=2.0)
 
-        assert time.monotonic() - began < 4.0
+        assert time.monotonic() - began < 8.0  # the retries would go on for 10
         assert {outcome.verdict for outcome in receipt.outcomes} == {Verdict.UNAVAILABLE}
 
 
@@ -318,19 +318,19 @@ def test_nothing_is_sent_when_no_time_is_left() -> None:
 def test_who_waits_for_a_turn_does_not_wait_beyond_the_time_that_is_left() -> None:
     """One request hangs and holds the only place; the other one's messages go back in time."""
     with served(SILENCE) as server:
-        client = Client(server.url, sign_in=lambda: None, ca_file=None, seconds=3)
-        cluster = BulkSender(client, request_seconds=3, retry_seconds=3, max_bytes=1 << 20, in_flight=1)
+        client = Client(server.url, sign_in=lambda: None, ca_file=None, seconds=9)
+        cluster = BulkSender(client, request_seconds=9, retry_seconds=9, max_bytes=1 << 20, in_flight=1)
         until = time.monotonic() + 1.0
         with ThreadPoolExecutor(2) as threads:
             began = time.monotonic()
-            hanging = threads.submit(cluster.deliver, some_actions(1), lambda: 3.0)
+            hanging = threads.submit(cluster.deliver, some_actions(1), lambda: 9.0)
             while not server.requests:
                 time.sleep(0.01)
             receipt = cluster.deliver(some_actions(1), lambda: until - time.monotonic())
             seconds = time.monotonic() - began
 
             assert (receipt.stop_reason, receipt.outcomes[0].verdict) == ("deadline", Verdict.UNAVAILABLE)
-            assert seconds < 2.5
+            assert seconds < 8.0  # the other request hangs for 9
             assert hanging.result().outcomes[0].verdict is Verdict.UNAVAILABLE
 
 
@@ -377,7 +377,7 @@ def test_patience_ends_when_no_more_is_taken() -> None:
         seconds = time.monotonic() - began
 
     assert [outcome.verdict for outcome in receipt.outcomes] == [Verdict.INDEXED] * 4 + [Verdict.UNAVAILABLE] * 6
-    assert seconds < 5
+    assert seconds < 30  # 60 is the time that is left
 
 
 @dataclass
@@ -431,7 +431,7 @@ def test_requests_that_one_outage_refuses_end_together() -> None:
         seconds = time.monotonic() - began
         later = cluster.deliver(some_actions(1), lambda: 60.0)
 
-    assert seconds < 12  # some 30 else
+    assert seconds < 25  # some 30 else, on a quiet machine
     assert {receipt.stop_reason for receipt in receipts} == {"no_master"}
     assert {receipt.outcomes[0] for receipt in receipts} == {Outcome(Verdict.UNAVAILABLE, "no_master")}
     assert later.requests > 0  # what comes after is tried anew

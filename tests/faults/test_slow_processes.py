@@ -95,7 +95,7 @@ def test_sigterm_ends_a_process_whatever_drips() -> None:
             consumer.signal(signal.SIGTERM)
 
             assert consumer.end(30) == 0
-            assert time.monotonic() - started < 4 + 3  # the process itself takes a moment to end
+            assert time.monotonic() - started < 4 + 16  # the process itself takes a moment to end
 
 
 class Context:

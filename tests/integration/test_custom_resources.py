@@ -395,7 +395,7 @@ def test_a_delete_that_is_refused_fails_at_once_and_names_the_entry_that_stays(
     assert deletion["Status"] == "FAILED"
     for expected in ("AccessDenied", ID, trail.bucket, "by hand"):
         assert expected in deletion["Reason"]
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20  # retrying would use up all of the function's time
 
 
 def test_a_create_that_is_refused_can_be_deleted(
@@ -925,7 +925,7 @@ def test_a_permanent_failure_is_reported_at_once(bench: Bench, cloudformation: C
     bench.opensearch.indices.delete_index_template(name=f"theirs-{bench.prefix}")
     assert response["Status"] == "FAILED"
     assert f"theirs-{bench.prefix}" in response["Reason"]
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 20  # retrying would use up all of the function's time
 
 
 # A cluster with roles

@@ -46,14 +46,20 @@ def test_the_commands_to_try_things_work_as_they_stand() -> None:
     """The README's block of shell is run line by line, from the stack's start to its end."""
     if (ROOT / ".local" / "stack.json").exists():
         pytest.skip("a stack of yours is up here (make down)")
+    if list((ROOT / ".local" / "run").glob("up-*")):
+        pytest.skip("data of yours is kept here (make down CLEAN=1)")
     if SERVER_VARIABLE in os.environ:
         pytest.skip(f"{SERVER_VARIABLE} is set: the commands would write into a server of others")
     (script,) = (block for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) if "make up" in block)
 
-    shell = subprocess.run(
-        ["sh", "-e", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=280, check=False
-    )
+    try:
+        shell = subprocess.run(
+            ["sh", "-e", "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=280, check=False
+        )
+    finally:
+        subprocess.run(["make", "down", "CLEAN=1"], cwd=ROOT, capture_output=True, timeout=60, check=False)
 
     assert shell.returncode == 0, shell.stdout + shell.stderr
     assert "No dead letters." in shell.stdout
     assert not (ROOT / ".local" / "env").exists()
+    assert not list((ROOT / ".local" / "run").glob("up-*"))

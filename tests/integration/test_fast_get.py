@@ -459,7 +459,7 @@ def test_silence_is_waited_for_once(bucket: Bucket) -> None:
 
     assert [one.wait(60) for one in asked] == [None] * 4
 
-    assert time.monotonic() - began < 2 * 2  # seconds is 2
+    assert time.monotonic() - began < 4 * 2  # seconds is 2: one after the other would be 8 at least
 
 
 def test_an_answer_in_pieces_is_read_whole(bucket: Bucket) -> None:
@@ -497,7 +497,8 @@ def test_an_answer_that_trickles_is_waited_for_as_a_whole(bucket: Bucket) -> Non
 
     assert ask(store).wait(0.5) is None
 
-    assert 0.4 < time.monotonic() - began < 3
+    whole_answer = len(http(200, CONTENT)) * bucket.seconds_per_byte
+    assert 0.4 < time.monotonic() - began < whole_answer
 
 
 def test_an_answer_that_is_left_is_nobody_elses(bucket: Bucket) -> None:

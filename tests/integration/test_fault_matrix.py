@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Bench
 
-SECONDS = 15.0  # within which each command has to end, whatever is wrong
+SECONDS = 45.0  # within which each command has to end, whatever is wrong, on a machine that is busy with others
 KEY = (
     "AWSLogs/123456789012/CloudTrail/eu-west-1/2026/03/01/123456789012_CloudTrail_eu-west-1_20260301T1005Z_abc.json.gz"
 )
@@ -88,6 +88,7 @@ Row = tuple[Cell, ...]  # one for each fault, in their order
 SILENT = "OpenSearch does not answer: no connection"
 UNMADE = refuses("The cluster has no index template trailsink-{bare}: run `trailsink setup` first.")
 NO_LETTERS = works("No dead letters.\n")
+TRIED_AGAIN = "trailsink backfill --missing will load the files again.\n"
 ANNOUNCED = works("*day         announced\n2026-03-01          1\n*")
 LOADED = works("*day         loaded\n2026-03-01       1\nrecords: 1 read, *")
 STOPPED = "Go on? [y/N]: n\nError: Nothing was changed.\n"
@@ -192,7 +193,12 @@ MATRIX: dict[str, Row] = {
     ),
     "dlq discard --all --yes --to {new}": (
         *refuses_wherever("{dead}"),
-        *[works("Discarded 1 letter, kept in {new}.\n")] * 2,
+        # The letter is worth more than its mark in the ledger.
+        works("Discarded 1 letter, kept in {new}.\n", f"Not recorded in the ledger: {SILENT}. {TRIED_AGAIN}"),
+        works(
+            "Discarded 1 letter, kept in {new}.\n",
+            f"Not recorded in the ledger: the ledger is not set up: run trailsink setup. {TRIED_AGAIN}",
+        ),
         NO_LETTERS,
     ),
     "dlq export {new}": (

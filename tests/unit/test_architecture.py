@@ -274,7 +274,6 @@ TESTED_ELSEWHERE = {
     "deploy/stack_change": "tests/unit/deploy/test_stack.py: the changes of a change set",
     "deploy/stack_needs": "tests/unit/deploy/test_needs.py: a table, and its only user",
     "cli/package": "tests/integration/test_wheel.py: from an installed wheel",
-    "cli/run": "tests/faults/test_neighbours.py: as a process that is stopped and killed",
     "cli/sources": "tests/unit/cli/test_backfill.py: by the command",
     "cli/setup": "tests/integration/test_pipeline.py: on a real node",
     "cli/hold": "tests/integration/test_holds.py: on a real node",

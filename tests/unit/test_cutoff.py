@@ -25,7 +25,7 @@ def test_a_read_ends_when_the_time_is_over() -> None:
             while near.recv(1):
                 pass
 
-        assert 0.25 < time.monotonic() - started < 5
+        assert 0.25 < time.monotonic() - started < 20  # 30 without it, and more with each byte
         assert cutoff.is_over
         assert cutoff.remaining() == 0.0
 

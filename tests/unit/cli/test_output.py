@@ -7,7 +7,8 @@ import io
 import json
 import os
 import pty
-from contextlib import redirect_stdout
+import threading
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import click
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import worker.cli
-from worker.cli.output import Safe, join, print_json, print_line, print_table, style
+from worker.cli.output import Safe, announced_wait, join, print_json, print_line, print_table, style
 from worker.humanize import escape_control_characters
 
 CLI = Path(worker.cli.__file__).parent
@@ -82,6 +83,21 @@ def test_a_time_is_not_broken_over_lines(monkeypatch: pytest.MonkeyPatch) -> Non
     assert any(line.startswith(f"{time}  GetAccountPublicAccessBlock  ") for line in lines)
     assert len(lines) > 5
     assert max(map(len, lines)) <= 60
+
+
+def test_a_long_wait_is_announced_and_a_short_one_is_not() -> None:
+    """Sixty seconds without a sign look like a command that hangs; a line for each glance is noise."""
+    quick, slow, never = io.StringIO(), io.StringIO(), threading.Event()
+
+    with redirect_stderr(quick), announced_wait("OpenSearch", 3_600):
+        pass
+    with redirect_stderr(slow), announced_wait("OpenSearch", 0.0):
+        for _ in range(600):
+            if slow.getvalue() or never.wait(0.05):
+                break
+
+    assert quick.getvalue() == ""
+    assert slow.getvalue() == "Waiting for OpenSearch ...\n"
 
 
 def test_our_own_colours_are_kept() -> None:

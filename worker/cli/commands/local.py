@@ -22,7 +22,7 @@ def local() -> None:
     """Start a real OpenSearch node, S3 and SQS on this machine, to try things or to look into an incident.
 
     Everything listens on the loopback interface only, and nothing of it asks for a password. It needs the extra
-    trailsink[local]. The first start downloads 46 MiB, each file of which is held against a SHA-256. Files are kept in
+    trailsink[local]. The first start downloads 68 MiB, each file of which is held against a SHA-256. Files are kept in
     XDG_DATA_HOME/trailsink, by default ~/.local/share/trailsink.
     """
 
