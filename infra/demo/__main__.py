@@ -36,7 +36,7 @@ INDICES = f"{PREFIX}-*"
 SEARCHABLE_SECONDS = 60
 
 REPORT = BUILD / "demo-report.html"
-NOISE = "infra/local/noise.json"
+NOISE = "infra/demo/noise.json"
 NEXT_DAY = BUILD / "demo-next-day"
 PLANTED = "OneRecordIsNone0"
 DAY = ("--since", "2023-07-10T11:00:00", "--until", "2023-07-10T14:00:00")
@@ -243,7 +243,7 @@ class Demo:
 
     def leave_noise_out(self) -> None:
         """Try a filter on the events that are indexed, then load the same events of the next day with it."""
-        self.pipeline.trailsink("filter", "test", NOISE, *DAY, "--rules", "infra/local/rules")
+        self.pipeline.trailsink("filter", "test", NOISE, *DAY, "--rules", "infra/demo/rules")
         records, left_out = self.write_next_day()
         say(f"$ export TRAILSINK_FILTERS={NOISE}")
         self.pipeline.environment["TRAILSINK_FILTERS"] = NOISE

@@ -379,6 +379,29 @@ class Explained(Document):
     sha256: Annotated[str | None, _about("of the file's inflated bytes, by the ledger")] = None
 
 
+# trailsink cost --json
+
+
+class CostRow(Document):
+    """Events of one account, service, event or caller."""
+
+    value: Annotated[str, _about("of the field; `(none)` where events have none, `(others)` for the rest")]
+    events: int
+    bytes: Annotated[int, _about("on all disks, replicas included")]
+    month: Annotated[float, _about("price a month, by the price list")]
+
+
+class Costs(Document):
+    """`trailsink cost --json` prints one."""
+
+    by: Literal["account", "service", "event", "caller"]
+    since: datetime
+    until: datetime
+    bytes: Annotated[int, _about("of the events of this time, as the cluster reports them")]
+    month: Annotated[float, _about("price of all rows a month")]
+    groups: list[CostRow]
+
+
 # trailsink reindex --json
 
 

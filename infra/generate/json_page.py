@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 from infra.generate.json_documents import (
     Cluster,
     Consumer,
+    CostRow,
+    Costs,
     CrashLine,
     Day,
     Discarded,
@@ -73,6 +75,7 @@ _GROUPS: dict[str, tuple[type[msgspec.Struct], ...]] = {
         *(RedriveReport, PlanLine, Discarded, Exported, Imported),
     ),
     "trailsink filter test": (FilterSelector, FilterEvent, FilterRule, FilterEnd, LeftOut),
+    "trailsink cost": (Costs, CostRow),
     "trailsink reindex": (Reindexed,),
     "trailsink explain": (Explained,),
     "trailsink report": (BoardReport, ReportScope, CoverageFigures, Counter, ReportTable, NewValues, NewEntry),

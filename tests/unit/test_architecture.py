@@ -290,6 +290,8 @@ TESTED_ELSEWHERE = {
     "detect/findings": "tests/integration/test_detect.py: on a real node, by runs that are killed",
     "detect/run": "tests/integration/test_detect.py: on a real node, by runs that are killed",
     "detect/values": "tests/unit/detect/test_rule_files.py: every form of value, as part of a rule",
+    "cli/cost": "tests/integration/test_cost.py: on a real node",
+    "opensearch/cost": "tests/integration/test_cost.py: on a real node",
     "cli/reindex": "tests/integration/test_reindex.py: as a process, on a real node",
     "opensearch/reindex/*": "tests/integration/test_reindex.py: on a real node, by runs that are killed",
     "deploy/bundle": "tests/integration/test_bundle.py: builds one",

@@ -20,6 +20,7 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "max_co
 # The module in worker.cli.commands that declares each command.
 _COMMANDS = {
     "backfill": "backfill",
+    "cost": "cost",
     "dashboards": "dashboards",
     "deploy": "deploy",
     "destroy": "deploy",

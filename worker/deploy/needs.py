@@ -179,6 +179,7 @@ NEEDS = (
         "`search` alone is enough. With the two of `point_in_time`, all pages show the same moment. With `field_caps`,"
         " misspelt fields are named.",
     ),
+    Need("cost", {}, _role(_SEARCH, "indices:admin/get", "indices:monitor/stats")),
     Need(
         "reindex",
         {},

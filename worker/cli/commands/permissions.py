@@ -9,6 +9,7 @@ from worker.cli.options import examples, flag, implemented_by, option
 # The commands that a policy can be printed for: worker.deploy.needs, which loads more than a command line may.
 COMMANDS = (
     "backfill",
+    "cost",
     "dashboards",
     "deploy",
     "destroy",
