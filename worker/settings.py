@@ -155,8 +155,7 @@ class Settings(StoreSettings):
     bulk_max_bytes: int = Field(
         _LIMITS.bulk_max_bytes,
         ge=1024,
-        description="Maximum bytes of one request, under the 10 MiB of small managed nodes. A larger record is"
-        " rejected.",
+        description="Maximum bytes of one request, under the 10 MiB of small nodes. A larger record is rejected.",
     )
     bulk_actions: int = Field(_LIMITS.bulk_actions, ge=1, description="Maximum documents in one bulk request.")
     bulk_in_flight: _Threads = Field(
@@ -176,8 +175,7 @@ class Settings(StoreSettings):
     retry_seconds: float = Field(
         60.0,
         gt=0,
-        description="How long one bulk request is retried while none of it is accepted. Then its messages go back to"
-        " the queue.",
+        description="How long a bulk request is retried while none of it is accepted. Then its messages go back.",
     )
     reserve_seconds: float = Field(
         _LIMITS.reserve_seconds,

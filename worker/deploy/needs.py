@@ -10,6 +10,7 @@ from worker.opensearch.security import (
     examiner_role,
     heartbeat_index,
     hold_index,
+    holder_role,
     installer_role,
     loader_role,
     reindexer_role,
@@ -25,16 +26,6 @@ _READ_OBJECTS = ("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket")
 _FILTERS = {"filters, in S3": ("s3:GetObject",)}
 _TRAIL_KEY = {"the trail's key": ("kms:Decrypt",)}
 _SEARCH = "indices:data/read/search"
-
-# docs.opensearch.org/latest/security/access-control/permissions/#index-state-management
-_HOLD_POLICIES = (
-    "cluster:admin/opendistro/ism/managedindex/add",
-    "cluster:admin/opendistro/ism/managedindex/explain",
-    "cluster:admin/opendistro/ism/managedindex/remove",
-    "cluster:admin/opendistro/ism/policy/get",
-    "cluster:monitor/main",
-    "indices:data/write/bulk",
-)
 
 
 def _no_role(_: str) -> Role:
@@ -240,27 +231,7 @@ NEEDS = (
             ledger=(_SEARCH, "indices:data/read/get", "indices:data/write/index"),
         ),
     ),
-    Need(
-        "hold",
-        {},
-        _role(
-            "indices:admin/settings/update",
-            "indices:monitor/settings/get",
-            _SEARCH,
-            cluster=_HOLD_POLICIES,
-            ledger=("indices:admin/settings/update", "indices:monitor/settings/get"),
-            others={
-                hold_index("{prefix}"): (
-                    "indices:admin/create",
-                    _SEARCH,
-                    "indices:data/write/bulk*",
-                    "indices:data/write/delete",
-                    "indices:data/write/index",
-                )
-            },
-        ),
-        "The permissions of `ism` are untested.",
-    ),
+    Need("hold", {}, holder_role, "The permissions of `ism` are untested."),
     Need(
         "dlq",
         {

@@ -154,6 +154,33 @@ def reindexer_role(prefix: str) -> dict[str, Any]:
     }
 
 
+def holder_role(prefix: str) -> dict[str, Any]:
+    """Return the role with which `trailsink hold` can hold the indices of a prefix.
+
+    docs.opensearch.org/latest/security/access-control/permissions/#index-state-management
+    """
+    settings = ["indices:admin/settings/update", "indices:monitor/settings/get"]
+    writes = ["indices:data/write/bulk*", "indices:data/write/delete", "indices:data/write/index"]
+    return {
+        "cluster_permissions": [
+            "cluster:admin/opendistro/ism/managedindex/add",
+            "cluster:admin/opendistro/ism/managedindex/explain",
+            "cluster:admin/opendistro/ism/managedindex/remove",
+            "cluster:admin/opendistro/ism/policy/get",
+            "cluster:monitor/main",
+            "indices:data/write/bulk",
+        ],
+        "index_permissions": [
+            {"index_patterns": [f"{prefix}-*"], "allowed_actions": [*settings, "indices:data/read/search"]},
+            {"index_patterns": [ledger_pattern(prefix)], "allowed_actions": settings},
+            {
+                "index_patterns": [hold_index(prefix)],
+                "allowed_actions": ["indices:admin/create", "indices:data/read/search", *writes],
+            },
+        ],
+    }
+
+
 def roles_mapped_to(mappings: Mapping[str, Mapping[str, Any]], backend_role: str) -> list[str]:
     """Return the names of the roles that a backend role is mapped to.
 

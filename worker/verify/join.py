@@ -200,7 +200,8 @@ class FileJoin:
         """Return what a file is that a digest names, and its events where it is in order."""
         uri = self._uri(key)
         if file.size is None and not self._source.exists(key):
-            return self._judge_gone(uri, file, documents)
+            is_in_index = bool(file.done or documents)
+            return VerifyFinding(ProofState.DELETED if is_in_index else ProofState.LOST, uri), 0
         if self._judge.loaded is None:
             return self._judge_content(key, file)
         if file.done is None:
@@ -223,11 +224,6 @@ class FileJoin:
         if documents > read:
             return VerifyFinding(ProofState.ALTERED_IN_INDEX, uri, f"{documents} documents, but {read} records"), 0
         return VerifyFinding(ProofState.VERIFIED, uri), entry.read
-
-    def _judge_gone(self, uri: str, file: _File, documents: int) -> tuple[VerifyFinding, int]:
-        if file.done or documents:
-            return VerifyFinding(ProofState.DELETED, uri), 0
-        return VerifyFinding(ProofState.LOST, uri), 0
 
     def _judge_content(self, key: str, file: _File) -> tuple[VerifyFinding, int]:
         return judge_content(self._source, key, self._uri(key), file.hashes, self._judge.max_inflated_bytes)

@@ -100,7 +100,7 @@ def test_the_policy_is_created_before_the_template() -> None:
         lines[2],
         "Retention: policy trailsink-trail created, 30 days.",
         f"Index template trailsink-trail version {VERSION} created, for trail-*.",
-        "Ledger: index template trailsink-files-trail version 1 created, for trailsink-files-trail-*.",
+        "Ledger: index template trailsink-files-trail version 2 created, for trailsink-files-trail-*.",
     ]
 
 
@@ -131,7 +131,7 @@ def test_running_it_again_changes_nothing() -> None:
     assert lines[3:] == [
         "Retention: policy trailsink-trail already exists, 30 days.",
         f"Index template trailsink-trail version {VERSION} already exists.",
-        "Ledger: index template trailsink-files-trail version 1 already exists.",
+        "Ledger: index template trailsink-files-trail version 2 already exists.",
     ]
 
 
