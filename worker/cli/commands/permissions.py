@@ -18,6 +18,7 @@ COMMANDS = (
     "env",
     "explain",
     "ledger",
+    "local",
     "package",
     "permissions",
     "report",
