@@ -85,3 +85,10 @@ def ascii_json(text: str) -> str:
 def _escape_in_json(match: re.Match[str]) -> str:
     units = match[0].encode("utf-16-be", "surrogatepass")
     return "".join(f"\\u{units[at : at + 2].hex()}" for at in range(0, len(units), 2))
+
+
+def plain_validation(message: str) -> str:
+    """Return a message of pydantic's in words for the person who set a variable."""
+    text = message.removeprefix("Value error, ").partition(", unable to")[0].replace("Input should be", "it should be")
+    text = text.replace("a valid integer", "a whole number").replace("a valid number", "a number")
+    return text.replace("a valid boolean", "true or false")

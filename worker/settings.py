@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from worker.aws.partitions import opensearch_service
 from worker.errors import SetupError
+from worker.humanize import plain_validation
 from worker.pipeline.addresses import ClusterUrl, Url  # noqa: TC001 - pydantic needs them at runtime
 from worker.pipeline.buckets import ANY_BUCKET, AllowedBuckets
 from worker.pipeline.ledger import mixes_with_ledger
@@ -282,19 +283,9 @@ def load_settings(**overrides: object) -> Settings:
         raise SetupError(f"Wrong settings: {'; '.join(texts)}.") from cause
 
 
-def _plain(message: str) -> str:
-    """Return a message of pydantic's in words for the person who set a variable."""
-    text = message.removeprefix("Value error, ").partition(", unable to")[0].replace("Input should be", "it should be")
-    return (
-        text.replace("a valid integer", "a whole number")
-        .replace("a valid boolean", "true or false")
-        .replace("a valid number", "a number")
-    )
-
-
 def _describe(error: ErrorDetails) -> str:
     """Describe one error of validation, with the variable's name where it is of one setting."""
     is_pattern = error["type"] == "string_pattern_mismatch"
-    text = _RULES[error["loc"][0]] if is_pattern else _plain(error["msg"])
+    text = _RULES[error["loc"][0]] if is_pattern else plain_validation(error["msg"])
     names = [variable(str(part)) for part in error["loc"][:1]]
     return ": ".join([*names, text])

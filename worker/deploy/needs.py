@@ -268,6 +268,7 @@ NEEDS = (
         DEPLOY | DESTROY,
         note="`--delete-data` also needs what deletes the indices of a cluster that is not the stack's own.",
     ),
+    Need("local", note="Needs nothing of AWS."),
     Need("package", note="Needs nothing of AWS."),
     Need("permissions", note="Needs nothing of AWS; with `--stack`, what `env` needs."),
     Need("template", note="Needs nothing of AWS."),

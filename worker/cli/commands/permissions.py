@@ -21,6 +21,7 @@ COMMANDS = (
     "filter",
     "hold",
     "ledger",
+    "local",
     "package",
     "permissions",
     "reindex",
