@@ -27,6 +27,7 @@ ARGUMENTS = {
     "COMMAND": ["run"],
     "[QUERY]": [],
     "EVENTID": ["x"],
+    "TEAM": ["x"],
     "ID": ["x"],
     "[ID]...": [],
     "FILE": ["x"],

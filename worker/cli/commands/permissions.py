@@ -23,6 +23,7 @@ COMMANDS = (
     "permissions",
     "reindex",
     "report",
+    "roles",
     "run",
     "search",
     "setup",
