@@ -146,6 +146,7 @@ def _command(command: click.Command, name: str) -> str:
 
 # Click's arguments have no help of their own.
 _ARGUMENTS = {
+    "TEAM": "The name of the team, which becomes a part of the role's.",
     "[QUERY]": "OpenSearch query string, for example `eventName:ConsoleLogin AND errorCode:*`; without it, all events.",
     "EVENTID": "The eventID; a requestID or a sharedEventID is recognised.",
     "NAME": "The name of a hold, as `trailsink hold list` shows it.",

@@ -28,13 +28,15 @@ from infra.local.errors import LocalStackError
 from infra.local.secure import ADMIN, DEFAULT_VERSION, SecureNode, secure_layout
 from tests.support.cli import TRAILSINK, trailsink
 from tests.support.event_files import event, log_file
+from tests.support.index_documents import index
 from tests.support.signed_trail import SignedTrail, public_key
 from worker.cli.main import main
 from worker.cli.scheduled_handler import detect_handler
 from worker.deploy.needs import NEEDS
 from worker.errors import SetupError
+from worker.opensearch.reindex.run import DayOutcome, Reindexing, ReindexOptions
 from worker.opensearch.roles import AccessFor, grant_access
-from worker.opensearch.security import examiner_role, installer_role, loader_role, role_name
+from worker.opensearch.security import examiner_role, installer_role, loader_role, reindexer_role, role_name
 from worker.opensearch.setup import SetupOptions, install
 from worker.settings import Settings, load_settings
 from worker.verify.keys import write_keys
@@ -49,6 +51,7 @@ PUBLIC_AUTHORITIES = str(Path(botocore.__file__).with_name("cacert.pem"))
 API = "/_plugins/_security/api"
 ROLE = "arn:aws:iam::000000000000:role/trailsink-loader"
 PIPELINE, INSTALLER, NARROW_INSTALLER, EXAMINER = "pipeline", "installer", "narrow-installer", "examiner"
+REINDEXER, TEAM, TEAM_ROLE = "reindexer", "payments", "payments-team"
 
 
 @pytest.fixture(scope="module")
@@ -60,16 +63,17 @@ def node() -> Iterator[SecureNode]:
         pytest.skip(f"the security plugin cannot be downloaded: {error}")
     roles = {name: installer_role(retention=False) for name in (INSTALLER, NARROW_INSTALLER)}
     roles[EXAMINER] = examiner_role("t*", retention=False)
+    roles[REINDEXER] = reindexer_role("t*")
     with SecureNode(roles=roles, doorkeepers=(INSTALLER,)) as running:
         running.passwords[PIPELINE] = new_password(running, PIPELINE)
         yield running
 
 
-def new_password(node: SecureNode, user: str) -> str:
+def new_password(node: SecureNode, user: str, backend_role: str = ROLE) -> str:
     """Give the user a password, and the backend role that an IAM role's requests have on a managed domain."""
     password = f"7x{secrets.token_hex(16)}"
     with logged_in(node, ADMIN) as admin:
-        body = {"password": password, "backend_roles": [ROLE]}
+        body = {"password": password, "backend_roles": [backend_role]}
         admin.transport.perform_request("PUT", f"{API}/internalusers/{user}", body=body)
     return password
 
@@ -505,3 +509,60 @@ def test_the_doctor_names_a_wrong_password(authorized: Secured) -> None:
     assert finding["verdict"] == "fault"
     assert "401" in finding["evidence"]
     assert "wrong" not in json.dumps(finding)
+
+
+OWN, OTHER = "111111111111", "222222222222"
+DAYS = ("2026-03-01", "2026-03-02")
+
+
+def test_a_team_sees_its_own_accounts_and_a_reindexed_day_keeps_all_rights(authorized: Secured) -> None:
+    """Each has the role for its own work only; the alias of a reindexed day opens nothing, and shuts nobody out.
+
+    Whatever the team asks, by the day's name, by the name of the index behind it, or by an event's id.
+    """
+    parts = IndexedParts(authorized.admin, authorized.prefix)
+    for day in DAYS:
+        events = [event(recipientAccountId=account, eventTime=f"{day}T10:00:00Z") for account in (OWN, OTHER, OTHER)]
+        index(parts, [*events, event(eventTime=f"{day}T10:00:00Z")], day=day)
+    with logged_in(authorized.node, REINDEXER) as reindexer:
+        until = datetime(2026, 3, 2, tzinfo=UTC)
+        (reindexed,) = Reindexing(reindexer, ReindexOptions(authorized.prefix, until=until, force=True)).run()
+    authorized.sign_in_as(ADMIN)
+    granted = CliRunner().invoke(main, ["roles", TEAM, "--accounts", OWN, "--put", "--backend-role", TEAM_ROLE])
+    authorized.node.passwords[TEAM] = new_password(authorized.node, TEAM, TEAM_ROLE)
+    foreign = next(hit for hit in authorized.hits() if hit["_source"].get("recipientAccountId") == OTHER)
+
+    assert reindexed.outcome is DayOutcome.REINDEXED
+    assert granted.exit_code == 0, granted.output
+    with logged_in(authorized.node, TEAM) as team:
+        copy = f"trailsink-reindexed1-{authorized.prefix}-{DAYS[0]}"
+        for names, count in ((f"{authorized.prefix}-*", 2), (f"{authorized.prefix}-{DAYS[0]}", 1), (copy, 1)):
+            aggs = {"accounts": {"terms": {"field": "recipientAccountId", "missing": "none"}}}
+            response = team.search(index=names, body={"size": 100, "aggs": aggs})
+            buckets = response["aggregations"]["accounts"]["buckets"]
+            assert {hit["_source"]["recipientAccountId"] for hit in response["hits"]["hits"]} == {OWN}
+            assert [(bucket["key"], bucket["doc_count"]) for bucket in buckets] == [(OWN, count)]
+            multi = team.msearch(body=[{"index": names}, {"query": {"match_all": {}}}])
+            assert multi["responses"][0]["hits"]["total"]["value"] == count
+        with pytest.raises(TransportError) as unseen:
+            team.get(index=foreign["_index"], id=foreign["_id"])
+        assert unseen.value.status_code == 404
+        with pytest.raises(TransportError) as unwritten:
+            team.index(index=f"{authorized.prefix}-{DAYS[0]}", body={})
+        assert unwritten.value.status_code == 403
+    authorized.sign_in_as(TEAM)
+    lines = CliRunner().invoke(main, ["search", "*", "--json", "--since", DAYS[0], "--until", "2026-03-03"])
+    assert {json.loads(line)["recipientAccountId"] for line in lines.stdout.splitlines()} == {OWN}, lines.output
+    authorized.sign_in_as(PIPELINE)
+    authorized.put(event(eventTime=f"{DAYS[0]}T11:00:00Z", recipientAccountId=OWN))
+    assert authorized.handle() == 0
+    assert len(authorized.hits()) == 9
+    authorized.admin.indices.delete(index=copy)
+
+
+@dataclass(frozen=True)
+class IndexedParts:
+    """What test events are written with."""
+
+    opensearch: OpenSearch
+    prefix: str

@@ -37,6 +37,7 @@ _COMMANDS = {
     "permissions": "permissions",
     "reindex": "reindex",
     "report": "report",
+    "roles": "roles",
     "run": "run",
     "search": "search",
     "setup": "setup",

@@ -170,6 +170,7 @@ NEEDS = (
         "`search` alone is enough. With the two of `point_in_time`, all pages show the same moment. With `field_caps`,"
         " misspelt fields are named.",
     ),
+    Need("roles", note="Needs nothing of AWS. With `--put` it needs the security API, as `setup --loader-role` does."),
     Need("cost", {}, _role(_SEARCH, "indices:admin/get", "indices:monitor/stats")),
     Need(
         "reindex",

@@ -103,11 +103,12 @@ def grant_access(client: OpenSearch, prefix: str, purpose: AccessFor, backend_ro
         if roles is None:
             yield "Access: this server has no fine-grained access control; no role is needed."
             return
-        yield _put_role(client, name, body, roles.get(name))
-        yield _map_role(client, name, backend_role)
+        yield put_role(client, name, body, roles.get(name))
+        yield map_role(client, name, backend_role)
 
 
-def _put_role(client: OpenSearch, name: str, expected: dict[str, Any], existing: dict[str, Any] | None) -> str:
+def put_role(client: OpenSearch, name: str, expected: dict[str, Any], existing: dict[str, Any] | None) -> str:
+    """Create a role, or change it back to what it should grant; returns what was done."""
     if existing is not None and _grants_the_same(existing, expected):
         return f"Access: role {name} already exists."
     client.transport.perform_request("PUT", f"{API}/roles/{name}", body=expected)
@@ -127,7 +128,8 @@ def _grants_the_same(existing: dict[str, Any], expected: dict[str, Any]) -> bool
     )
 
 
-def _map_role(client: OpenSearch, name: str, backend_role: str) -> str:
+def map_role(client: OpenSearch, name: str, backend_role: str) -> str:
+    """Map a backend role to a role, beside those that are mapped already; returns what was done."""
     existing = _fetch_mapping(client, name)
     mapped = existing.get("backend_roles") or []
     if backend_role in mapped:

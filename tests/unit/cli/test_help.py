@@ -29,6 +29,7 @@ ARGUMENTS = {
     "NAME": ["case-17"],
     "[QUERY]": [],
     "EVENTID": ["x"],
+    "TEAM": ["x"],
     "ID": ["x"],
     "[ID]...": [],
     "FILE": ["x"],

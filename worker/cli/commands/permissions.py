@@ -26,6 +26,7 @@ COMMANDS = (
     "permissions",
     "reindex",
     "report",
+    "roles",
     "run",
     "search",
     "setup",

@@ -156,6 +156,7 @@ def between(
             return since is None and until is None
         earliest = since.strftime("%Y-%m-%d")[: len(period)] if since else ""
         last = until.isoformat()[:19] if until else "9999"
-        return period >= earliest and period < last
+        start = f"{period}-01"[:10] + "T00:00:00"
+        return period >= earliest and start < last
 
     return sorted((state for state in states if is_within(period_of(state.name, prefix))), key=lambda state: state.name)
