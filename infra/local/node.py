@@ -21,7 +21,7 @@ from .polling import fetch
 from .ports import LOOPBACK, free_port, is_free
 from .server import Server
 
-DEFAULT_VERSION = "3.8.0"
+DEFAULT_VERSION = "3.9.0"
 # Measured at 6 to 24 s; a busy machine may take several times that.
 START_SECONDS = 120
 # A free port may be taken by somebody else before the node binds it.
