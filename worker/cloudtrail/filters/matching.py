@@ -36,7 +36,7 @@ _read_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _read_text = msgspec.json.Decoder(str).decode
 
 
-class _Check(NamedTuple):
+class _FieldCheck(NamedTuple):
     """A condition, with the member of the root and the path below it that it looks at."""
 
     root: str
@@ -45,10 +45,10 @@ class _Check(NamedTuple):
 
 
 # Selectors by name, each with what remains to be looked at.
-Candidates = Sequence[tuple[str, Sequence[_Check]]]
+Candidates = Sequence[tuple[str, Sequence[_FieldCheck]]]
 
 
-class _Group(NamedTuple):
+class _Narrowed(NamedTuple):
     """The selectors that records of one combination may meet, each with what remains to be looked at."""
 
     number: int
@@ -81,7 +81,7 @@ class RecordFilter:
         repeated = [name for name in roots if name in _REPEATED]
         self._names = (repeated * 2)[: max(2, len(repeated))]
         self._combination: Callable[[Any], tuple[Scalar, ...]] = attrgetter(*self._names) if repeated else lambda _: ()
-        self._groups: dict[tuple[Scalar, ...], _Group] = {}
+        self._groups: dict[tuple[Scalar, ...], _Narrowed] = {}
         self._by_identity: dict[tuple[int, bytes], Candidates] = {}
         self._numbers = count()
 
@@ -121,7 +121,7 @@ class RecordFilter:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return ""
 
-    def _narrow(self, combination: tuple[Scalar, ...]) -> _Group:
+    def _narrow(self, combination: tuple[Scalar, ...]) -> _Narrowed:
         """Return the selectors that records with these values may meet."""
         values = dict(zip(self._names, combination, strict=False))
         candidates = []
@@ -132,10 +132,10 @@ class RecordFilter:
         if len(self._groups) >= _MAX_COMBINATIONS:
             self._groups = {}
         names_identity = any(check.root == _IDENTITY for _, checks in candidates for check in checks)
-        group = self._groups[combination] = _Group(next(self._numbers), names_identity, candidates)
+        group = self._groups[combination] = _Narrowed(next(self._numbers), names_identity, candidates)
         return group
 
-    def _narrow_by_identity(self, group: _Group, identity: msgspec.Raw | msgspec.UnsetType) -> Candidates:
+    def _narrow_by_identity(self, group: _Narrowed, identity: msgspec.Raw | msgspec.UnsetType) -> Candidates:
         """Return the selectors of a group that a record of this caller may meet, with what remains."""
         text = b"" if identity is msgspec.UNSET else bytes(identity)
         if len(text) > _MAX_IDENTITY_BYTES:
@@ -156,19 +156,19 @@ class RecordFilter:
         return candidates
 
 
-def _check(condition: Condition) -> _Check:
+def _check(condition: Condition) -> _FieldCheck:
     root, *path = condition.path
-    return _Check(root, tuple(path), condition)
+    return _FieldCheck(root, tuple(path), condition)
 
 
-def _meets(checks: Sequence[_Check], root: Mapping[str, msgspec.Raw]) -> bool:
+def _meets(checks: Sequence[_FieldCheck], root: Mapping[str, msgspec.Raw]) -> bool:
     return all(
         check.condition.holds(_values(bytes(root[check.root]), check.path) if check.root in root else ())
         for check in checks
     )
 
 
-def _picked_values(members: Any, check: _Check, read: dict[str, Sequence[str]]) -> Sequence[str]:  # noqa: ANN401
+def _picked_values(members: Any, check: _FieldCheck, read: dict[str, Sequence[str]]) -> Sequence[str]:  # noqa: ANN401
     """Return the values of a field; `read` holds those that were read of this record before."""
     field = check.condition.field
     values = read.get(field)
