@@ -12,7 +12,6 @@ import msgspec
 from requests_aws4auth import AWS4Auth
 
 from worker.aws.fast_get import FastGetObject
-from worker.aws.filters import FilterSource, SelectorFile, object_address
 from worker.aws.interruptible import make_interruptible
 from worker.aws.partitions import is_aws_host
 from worker.aws.s3 import S3Store
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from boto3 import Session
     from types_boto3_s3 import S3Client
 
+    from worker.aws.filters import FilterSource, SelectorFile
     from worker.pipeline.ports import Queue, Store
     from worker.settings import Settings
 
@@ -113,6 +113,8 @@ def make_client(settings: Settings) -> Client:
 
 def make_selector_file(settings: Settings, location: str) -> SelectorFile:
     """Build what reads selectors: a file, or an object by the environment's own credentials."""
+    # Imported when first needed: a cold start without filters has no use for it.
+    from worker.aws.filters import SelectorFile, object_address  # noqa: PLC0415
 
     def open_client() -> S3Client:
         client: S3Client = open_session().client("s3", config=config(connections=1))
@@ -128,6 +130,7 @@ def make_filter_source(settings: Settings) -> FilterSource | None:
     """Read the filter, None where there is none; raises SetupError when it cannot be read or is refused."""
     if not settings.filters:
         return None
+    from worker.aws.filters import FilterSource  # noqa: PLC0415 - as above
 
     def warn(text: str) -> None:
         members = {"timestamp": now().isoformat(timespec="milliseconds"), "level": "WARNING", "message": "filters"}

@@ -48,7 +48,7 @@ class _FieldCheck(NamedTuple):
 Candidates = Sequence[tuple[str, Sequence[_FieldCheck]]]
 
 
-class _RecordGroup(NamedTuple):
+class _Narrowed(NamedTuple):
     """The selectors that records of one combination may meet, each with what remains to be looked at."""
 
     number: int
@@ -81,7 +81,7 @@ class RecordFilter:
         repeated = [name for name in roots if name in _REPEATED]
         self._names = (repeated * 2)[: max(2, len(repeated))]
         self._combination: Callable[[Any], tuple[Scalar, ...]] = attrgetter(*self._names) if repeated else lambda _: ()
-        self._groups: dict[tuple[Scalar, ...], _RecordGroup] = {}
+        self._groups: dict[tuple[Scalar, ...], _Narrowed] = {}
         self._by_identity: dict[tuple[int, bytes], Candidates] = {}
         self._numbers = count()
 
@@ -121,7 +121,7 @@ class RecordFilter:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return ""
 
-    def _narrow(self, combination: tuple[Scalar, ...]) -> _RecordGroup:
+    def _narrow(self, combination: tuple[Scalar, ...]) -> _Narrowed:
         """Return the selectors that records with these values may meet."""
         values = dict(zip(self._names, combination, strict=False))
         candidates = []
@@ -132,10 +132,10 @@ class RecordFilter:
         if len(self._groups) >= _MAX_COMBINATIONS:
             self._groups = {}
         names_identity = any(check.root == _IDENTITY for _, checks in candidates for check in checks)
-        group = self._groups[combination] = _RecordGroup(next(self._numbers), names_identity, candidates)
+        group = self._groups[combination] = _Narrowed(next(self._numbers), names_identity, candidates)
         return group
 
-    def _narrow_by_identity(self, group: _RecordGroup, identity: msgspec.Raw | msgspec.UnsetType) -> Candidates:
+    def _narrow_by_identity(self, group: _Narrowed, identity: msgspec.Raw | msgspec.UnsetType) -> Candidates:
         """Return the selectors of a group that a record of this caller may meet, with what remains."""
         text = b"" if identity is msgspec.UNSET else bytes(identity)
         if len(text) > _MAX_IDENTITY_BYTES:
