@@ -389,6 +389,7 @@ class CostRow(Document):
     events: int
     bytes: Annotated[int, _about("on all disks, replicas included")]
     month: Annotated[float, _about("price a month, by the price list")]
+    saved: Annotated[int, _about("bytes of events that `--filters` would leave out; 0 without it")]
 
 
 class Costs(Document):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 def loaded(bench: Bench) -> Bench:
     """Two days: many small events of one account, few large ones of another, and one without an account."""
     today = now()
-    for day in (today, today.replace(day=1)):
+    for day in (today, today - timedelta(days=5)):
         time = {"eventTime": day.strftime("%Y-%m-%dT00:00:00Z")}
         small = [event(recipientAccountId="111111111111", **time) for _ in range(400)]
         texts = [" ".join(str(hash((number, word))) for word in range(150)) for number in range(100)]
@@ -103,3 +104,18 @@ def test_what_a_filter_would_drop_is_a_share_of_each_group(loaded: Bench) -> Non
 
     assert groups["222222222222"].saved == pytest.approx(groups["222222222222"].octets)
     assert groups["111111111111"].saved == 0
+
+
+def test_a_filter_shows_what_it_would_save(loaded: Bench, tmp_path: Path) -> None:
+    """By the file that a consumer would read, and in each row."""
+    noise = tmp_path / "noise.json"
+    fields = [{"Field": "eventSource", "Equals": ["iam.amazonaws.com"]}]
+    noise.write_text(json.dumps([{"Name": "IAM", "FieldSelectors": fields}]))
+
+    rows = {row["value"]: row for row in costs("--filters", str(noise))["groups"]}
+    shown = CliRunner().invoke(main, ["cost", "--last", "60d", "--filters", str(noise)]).output
+
+    assert (rows["222222222222"]["saved"], rows["111111111111"]["saved"]) == (rows["222222222222"]["bytes"], 0)
+    assert "100.0 %" in shown
+    assert f"{noise} would save " in shown
+    assert loaded.count() > 0

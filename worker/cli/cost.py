@@ -10,8 +10,11 @@ from worker.errors import SetupError
 from worker.humanize import format_size
 from worker.opensearch.cost import REST, CostBy, CostScope, GroupCost, PriceList, read_costs, read_prices
 from worker.opensearch.errors import translate_errors
+from worker.opensearch.field_kinds import read_field_kinds
+from worker.opensearch.query_values import any_of
+from worker.opensearch.selector_query import left_out_clauses
 from worker.settings import load_settings
-from worker.wiring import make_client, now
+from worker.wiring import make_client, make_selector_file, now
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,16 +24,21 @@ if TYPE_CHECKING:
 _DEFAULT = timedelta(days=30)
 
 
-def cost(*, last: timedelta | None, by: str, limit: int, price: Path | None, as_json: bool) -> None:
+def cost(  # noqa: PLR0913 - one per option
+    *, last: timedelta | None, by: str, limit: int, price: Path | None, filters: str | None, as_json: bool
+) -> None:
     """Show the groups with the most bytes; raises SetupError."""
     settings = load_settings()
     if settings.is_serverless:
         raise SetupError("OpenSearch Serverless does not report the size of an index.")
     prices = read_prices(_read(price)) if price else PriceList()
     end = now()
-    scope = CostScope(settings.index_prefix, end - (last or _DEFAULT), end, CostBy(by))
+    selectors = make_selector_file(settings, filters).read().selectors if filters else ()
     client = make_client(settings).connect()
-    with translate_errors(f"The indices {scope.prefix}-* cannot be read"), announced_wait("OpenSearch"):
+    prefix = settings.index_prefix
+    with translate_errors(f"The indices {prefix}-* cannot be read"), announced_wait("OpenSearch"):
+        dropped = any_of(left_out_clauses(selectors, read_field_kinds(client, prefix))) if selectors else None
+        scope = CostScope(prefix, end - (last or _DEFAULT), end, CostBy(by), dropped)
         table = read_costs(client, scope)
     rows = _rows(table, limit)
     if as_json:
@@ -48,11 +56,16 @@ def cost(*, last: timedelta | None, by: str, limit: int, price: Path | None, as_
     if not rows:
         print_line(f"There are no events of this time in {scope.prefix}-*.")
         return
-    print_table((by, "events", "bytes", "share", "a month"), _cells(rows, table, prices), right=_RIGHT)
+    columns = (by, *_COLUMNS, *([_SAVED] if filters else []))
+    print_table(columns, _cells(rows, table, prices, with_saved=bool(filters)), right=columns[1:])
+    if filters:
+        saved = sum(group.saved for _, group in rows)
+        print_line(f"{filters} would save {format_size(saved)}, {100 * saved / table.octets:.1f} % of it.")
     print_line(f"{format_size(table.octets)} on all disks, replicas included. docs/sizing.md says what is not counted.")
 
 
-_RIGHT = ("events", "bytes", "share", "a month")
+_COLUMNS = ("events", "bytes", "share", "a month")
+_SAVED = "saved"
 
 
 def _read(path: Path) -> str:
@@ -79,7 +92,9 @@ def _rows(table: CostTable, limit: int) -> list[tuple[str, GroupCost]]:
     return shown
 
 
-def _cells(rows: list[tuple[str, GroupCost]], table: CostTable, prices: PriceList) -> list[tuple[str, ...]]:
+def _cells(
+    rows: list[tuple[str, GroupCost]], table: CostTable, prices: PriceList, *, with_saved: bool
+) -> list[tuple[str, ...]]:
     return [
         (
             name,
@@ -87,6 +102,7 @@ def _cells(rows: list[tuple[str, GroupCost]], table: CostTable, prices: PriceLis
             format_size(group.octets),
             f"{100 * group.octets / table.octets:.1f} %",
             f"${table.price(group, prices):,.2f}",
+            *([f"{100 * group.saved / group.octets if group.octets else 0:.1f} %"] if with_saved else []),
         )
         for name, group in rows
     ]
@@ -98,4 +114,5 @@ def _group(name: str, group: GroupCost, table: CostTable, prices: PriceList) -> 
         "events": group.events,
         "bytes": round(group.octets),
         "month": round(table.price(group, prices), 4),
+        "saved": round(group.saved),
     }

@@ -18,7 +18,7 @@ from opensearchpy.exceptions import TransportError
 
 from worker.errors import SetupError
 from worker.opensearch.complete_search import search_all_shards
-from worker.opensearch.index_names import public_name
+from worker.opensearch.index_names import copies_pattern, public_name
 from worker.opensearch.retention import ISM
 from worker.opensearch.schema import ledger_name, name_of
 from worker.pipeline.ledger import ledger_pattern
@@ -194,7 +194,8 @@ class IndexHolder:
     def _managed(self) -> set[str]:
         """Return the indices that a policy of ISM manages; none on a server without it."""
         managed = set()
-        for pattern in (f"{self._prefix}-*", ledger_pattern(self._prefix)):
+        # A reindexed day is behind an alias, and ISM asks for indices by their own names.
+        for pattern in (f"{self._prefix}-*", copies_pattern(self._prefix), ledger_pattern(self._prefix)):
             response = self._ism("GET", f"explain/{pattern}")
             managed |= {
                 name

@@ -15,6 +15,7 @@ from worker.cli.options import JSON, examples, implemented_by, last_option, opti
         "trailsink cost                              # the last 30 days, by account",
         "trailsink cost --last 7d --by service",
         "trailsink cost --by caller --limit 50 --price prices.json",
+        "trailsink cost --by service --filters noise.json",
     ),
 )
 @last_option(default_text="30d", example="7d")
@@ -40,6 +41,13 @@ from worker.cli.options import JSON, examples, implemented_by, last_option, opti
     default_text="the prices of docs/sizing.md, without nodes",
     example="prices.json",
     help="JSON with your prices a month: gigabyte (on disk), million_events (loaded), nodes (all of them).",
+)
+@option(
+    "--filters",
+    metavar="FILE",
+    default_text="none",
+    example="noise.json",
+    help="Selectors as in TRAILSINK_FILTERS, a file or an s3:// object: show what they would save of each row.",
 )
 @JSON
 @implemented_by("worker.cli.cost:cost")
