@@ -57,7 +57,7 @@ def stats(bench: Bench) -> int:
 
 def test_the_rows_add_up_to_what_the_cluster_reports(loaded: Bench) -> None:
     """Within 5 % of `_stats`, whatever they are grouped by, and each event in one row."""
-    documents = [costs("--by", by) for by in CostBy]
+    documents = [costs("--by", str(by)) for by in CostBy]
 
     for document in documents:
         total = sum(row["bytes"] for row in document["groups"])

@@ -65,8 +65,9 @@ def stack_data(account: Account, deployed: DeployedStack) -> StackData:
 
     def delete() -> Iterator[str]:
         client = make_client(settings_of(deployed)).connect()
+        indices = indices_of(client, prefix)
         refuse_deletion(prefix, read_holds(client, prefix))
-        return uninstall(client, prefix, indices_of(client, prefix))
+        return uninstall(client, prefix, indices)
 
     cluster = values.get("OpensearchUrl", "the cluster")
     description = f"All data in the indices {prefix}-* of {cluster}, with their template, policy and role,"
