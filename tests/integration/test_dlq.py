@@ -426,7 +426,7 @@ def test_a_letter_that_sqs_moved_itself_is_shown_as_what_it_is(queues: QueuePair
     assert (listed.object, listed.objects) == (None, ["s3://b/x", "s3://b/y"])
     assert listed.attempts == listed.receives >= 60
     assert shown.source_queue
-    assert shown.source_queue.endswith(":trailsink")
+    assert shown.source_queue.endswith(":trailsink-local")
     assert shown.redrive == "as_it_is"
     assert "moved here by SQS after too many receives" in text
     assert "every read by anyone adds one, and nothing acts on it" in text
