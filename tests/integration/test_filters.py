@@ -81,7 +81,7 @@ def test_what_a_filter_leaves_out_is_in_every_balance_and_comes_back(
         [TRAILSINK, "run", "--until-idle", "--timeout", "100"], capture_output=True, text=True, timeout=120, check=True
     )
     totals = json.loads(process.stdout.splitlines()[-1])
-    bench.opensearch.indices.refresh(index=f"trailsink-files-{bench.prefix}-*")
+    bench.opensearch.indices.refresh(index=f"{bench.prefix}-*,trailsink-files-{bench.prefix}-*")
     missing = trailsink("backfill", "--missing", "--direct", "--yes")
     indexed = bench.count()
     back = trailsink("backfill", "--missing", "--no-filters", "--direct", "--yes", "--json")

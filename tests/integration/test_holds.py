@@ -47,6 +47,7 @@ def test_a_write_once_index_takes_each_event_once_and_for_ever(bench: Bench) -> 
             bench.opensearch.index(index=hit["_index"], id=hit["_id"], body={"forged": True})
         with pytest.raises(RequestError, match="append_only"):
             bench.opensearch.delete(index=hit["_index"], id=hit["_id"])
+    bench.opensearch.indices.refresh(index=ledger_pattern(bench.prefix))
     ledger: Any = bench.opensearch.search(index=ledger_pattern(bench.prefix))
     for hit in ledger["hits"]["hits"]:
         with pytest.raises(RequestError, match="append_only"):
