@@ -95,12 +95,13 @@ def test_the_figures_of_cloudwatch_and_lambda_are_reported(bench: Bench) -> None
     bench.sqs.purge_queue(QueueUrl=bench.settings.queue_url)  # of the bucket's test event
     bench.sqs.send_message(QueueUrl=bench.settings.queue_url, MessageBody="{}")
     cloudwatch: Any = boto3.client("cloudwatch")  # whose types are not among our dependencies
+    queue = bench.settings.queue_url.rpartition("/")[2]
     figures = [
-        ("AWS/SQS", "ApproximateAgeOfOldestMessage", {"QueueName": "trailsink"}, 1200.0, 2),
-        ("Trailsink", "FilesIndexed", {"Queue": "trailsink"}, 30.0, 3),
-        ("Trailsink", "FilesIndexed", {"Queue": "trailsink"}, 60.0, 5),
-        ("Trailsink", "FilesIndexed", {"Queue": "trailsink"}, 9000.0, 40),  # before the quarter of an hour that counts
-        ("Trailsink", "RecordsRead", {"Queue": "trailsink"}, 4500.0, 5),
+        ("AWS/SQS", "ApproximateAgeOfOldestMessage", {"QueueName": queue}, 1200.0, 2),
+        ("Trailsink", "FilesIndexed", {"Queue": queue}, 30.0, 3),
+        ("Trailsink", "FilesIndexed", {"Queue": queue}, 60.0, 5),
+        ("Trailsink", "FilesIndexed", {"Queue": queue}, 9000.0, 40),  # before the quarter of an hour that counts
+        ("Trailsink", "RecordsRead", {"Queue": queue}, 4500.0, 5),
         ("AWS/Lambda", "Errors", {"FunctionName": "loader"}, 2.0, 40),
     ]
     for namespace, name, dimensions, value, minutes in figures:
