@@ -3,6 +3,7 @@
 The numbers are those of the deployed template, so that what is tried here behaves alike there.
 """
 
+import contextlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -51,7 +52,9 @@ def make_resources(endpoint: str) -> Resources:
     attributes = {"VisibilityTimeout": str(VISIBILITY_SECONDS), "RedrivePolicy": json.dumps(redrive)}
     queue = _make_queue(sqs, QUEUE, attributes)
     sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": _open_to_the_bucket(_arn(sqs, queue))})
-    s3.create_bucket(Bucket=BUCKET)
+    # A stand-in that was killed and started again has it already.
+    with contextlib.suppress(s3.exceptions.BucketAlreadyOwnedByYou, s3.exceptions.BucketAlreadyExists):
+        s3.create_bucket(Bucket=BUCKET)
     _announce(s3, _arn(sqs, queue))
     return Resources(BUCKET, queue, dead_letters)
 

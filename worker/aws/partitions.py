@@ -37,11 +37,12 @@ _SUFFIXES = "|".join(sorted({re.escape(partition.suffix) for partition in PARTIT
 _DUAL_STACK = "|".join(sorted({re.escape(partition.dual_stack) for partition in PARTITIONS}))
 _REGION = r"[a-z]{2,4}(?:-[a-z0-9]+)+"
 
-_AWS_HOST = re.compile(rf".+\.(?:{_SUFFIXES}|{_DUAL_STACK})")
+# Texts, which re compiles when they are first needed: a cold start has to wait for what is compiled here.
+_AWS_HOST = rf".+\.(?:{_SUFFIXES}|{_DUAL_STACK})"
 
 # NAME.REGION.es.amazonaws.com and NAME.aos.REGION.on.aws, and the same of a collection:
 # docs.aws.amazon.com/opensearch-service/latest/developerguide/createupdatedomains.html
-_OPENSEARCH_HOST = re.compile(
+_OPENSEARCH_HOST = (
     rf"[a-z0-9-]+\.(?:{_REGION}\.(?P<classic>es|aoss)(?:-fips)?\.(?:{_SUFFIXES})"
     rf"|(?P<dual>aos|aoss)(?:-fips)?\.{_REGION}\.(?:{_DUAL_STACK}))"
 )
@@ -62,12 +63,12 @@ def partition_of(region: str) -> AwsPartition:
 
 def is_aws_host(host: str) -> bool:
     """Return whether a host is under one of AWS's own domains, of any partition."""
-    return bool(_AWS_HOST.fullmatch(host.lower()))
+    return bool(re.fullmatch(_AWS_HOST, host.lower()))
 
 
 def opensearch_service(host: str) -> str:
     """Return what a host is an endpoint of: "es" a managed domain, "aoss" a collection, "" neither."""
-    match = _OPENSEARCH_HOST.fullmatch(host.lower())
+    match = re.fullmatch(_OPENSEARCH_HOST, host.lower())
     return _SERVICES[match["classic"] or match["dual"]] if match else ""
 
 

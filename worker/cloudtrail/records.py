@@ -274,7 +274,7 @@ def _to_utc(time: str) -> str | None:
 def _depth(text: bytes) -> int:
     """Count the levels of nesting of well-formed JSON."""
     deepest = depth = 0
-    for token in _BRACKETS.findall(text):
+    for token in re.findall(_BRACKETS, text, re.DOTALL):
         if token in b"[{":
             depth += 1
             deepest = max(deepest, depth)
@@ -285,9 +285,10 @@ def _depth(text: bytes) -> int:
 
 def _members(text: bytes) -> int:
     """Count what a well-formed record holds: each value in an object or a list, and each of these."""
-    structure = _STRING.sub(b"", text)
+    structure = re.sub(_STRING, b"", text, flags=re.DOTALL)
     return structure.count(b",") + structure.count(b"{") + structure.count(b"[")
 
 
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
-_BRACKETS = re.compile(_STRING.pattern + rb"|[\[\]{}]", re.DOTALL)
+# Of records that are examined alone; re compiles them when there is one.
+_STRING = rb'"(?:[^"\\]++|\\.)*+"'
+_BRACKETS = _STRING + rb"|[\[\]{}]"
