@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from worker.cli.options import check_times
 from worker.cli.output import confirm, print_json, print_line, print_table
 from worker.errors import SetupError
 from worker.humanize import pluralize
@@ -36,8 +37,7 @@ def add(  # noqa: PLR0913 - one per option
     yes: bool,
 ) -> None:
     """Place a hold after a confirmation; raises SetupError when there is one of that name."""
-    if since and until and since >= until:
-        raise SetupError("--since must be earlier than --until.")
+    check_times(since, until, None)
     hold = Hold(
         name=name,
         since=_first_day(since),

@@ -16,6 +16,7 @@ import msgspec
 from worker.errors import SetupError
 from worker.opensearch.complete_search import search_all_shards
 from worker.opensearch.reindex.days import between, read_states
+from worker.opensearch.search import Hit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -192,10 +193,9 @@ def _mean_lengths(client: OpenSearch, scope: CostScope, index: str) -> tuple[dic
     return {value: sum(parts) / len(parts) for value, parts in lengths.items()}, mean
 
 
-def _value(document: Any, path: str) -> str:  # noqa: ANN401 - an event
-    for name in path.split("."):
-        document = document.get(name) if isinstance(document, dict) else None
-    return str(document) if isinstance(document, (str, int)) else NO_VALUE
+def _value(source: Mapping[str, Any], path: str) -> str:
+    value = Hit("", "", source).value(path)
+    return str(value) if isinstance(value, (str, int)) else NO_VALUE
 
 
 def read_prices(text: str) -> PriceList:

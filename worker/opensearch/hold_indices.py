@@ -7,7 +7,6 @@ docs.opensearch.org/latest/install-and-configure/configuring-opensearch/index-se
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import date, timedelta
 from http import HTTPStatus
@@ -18,7 +17,7 @@ from opensearchpy.exceptions import TransportError
 
 from worker.errors import SetupError
 from worker.opensearch.complete_search import search_all_shards
-from worker.opensearch.index_names import copies_pattern, public_name
+from worker.opensearch.index_names import copies_pattern, is_own_name, period_of, public_name
 from worker.opensearch.retention import ISM
 from worker.opensearch.schema import ledger_name, name_of
 from worker.pipeline.ledger import ledger_pattern
@@ -58,20 +57,19 @@ class Period:
         return self.end is not None and now.date() >= self.end + WRITABLE
 
 
-def period_of(index: str, stem: str) -> Period | None:
+def days_of(index: str, stem: str) -> Period | None:
     """Return the days of an index whose name starts with a stem, None for an index of somebody else."""
-    match = re.fullmatch(re.escape(stem) + r"-(undated-)?(?:(\d{4})-(\d\d)(?:-(\d\d))?)?", index)
-    if match is None and index == f"{stem}-undated":
-        return Period(None, None)
-    if match is None or match[2] is None:
+    if not is_own_name(index, stem):
         return None
+    if index.startswith(f"{stem}-undated"):  # the events claim impossible times, and a name has that of their delivery
+        return Period(None, None)
+    text = period_of(index, stem)
+    is_day = len(text) == len("2026-01-31")
     try:
-        first = date(int(match[2]), int(match[3]), int(match[4] or 1))
+        first = date.fromisoformat(text if is_day else f"{text}-01")
     except ValueError:
         return None
-    if match[1]:  # the events claim impossible times, and the name has the time of their delivery
-        return Period(None, None)
-    return Period(first, first + timedelta(days=1) if match[4] else _next_month(first))
+    return Period(first, first + timedelta(days=1) if is_day else _next_month(first))
 
 
 def _next_month(first: date) -> date:
@@ -170,10 +168,10 @@ class IndexHolder:
         return {bucket["key"] for bucket in buckets}
 
     def _is_ledger(self, name: str) -> bool:
-        return period_of(name, ledger_name(self._prefix)) is not None
+        return days_of(name, ledger_name(self._prefix)) is not None
 
     def _period(self, name: str) -> Period | None:
-        return period_of(public_name(name), self._prefix) or period_of(name, ledger_name(self._prefix))
+        return days_of(public_name(name), self._prefix) or days_of(name, ledger_name(self._prefix))
 
     def _is_over(self, name: str) -> bool:
         period = self._period(name)

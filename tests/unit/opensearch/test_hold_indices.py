@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.opensearch_server import NO_HANDLER, connected, missing
 from worker.errors import SetupError
-from worker.opensearch.hold_indices import BLOCK, HoldState, IndexHolder, Period, period_of
+from worker.opensearch.hold_indices import BLOCK, HoldState, IndexHolder, Period, days_of
 from worker.opensearch.holds import Hold, HoldList, held_indices, read_holds, refuse_deletion
 
 NOW = datetime(2026, 3, 10, 12, tzinfo=UTC)
@@ -103,7 +103,7 @@ def place(cluster: FakeCluster, **members: Any) -> HoldState:
 )
 def test_the_days_of_an_index_are_in_its_name(index: str, period: Period | None) -> None:
     """Another tool's index is nobody's to hold."""
-    assert period_of(index, "trail") == period
+    assert days_of(index, "trail") == period
 
 
 def test_a_span_holds_its_days_the_undated_events_and_the_ledger() -> None:
