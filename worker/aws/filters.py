@@ -40,11 +40,6 @@ def object_address(location: str) -> tuple[str, str] | None:
     return match["bucket"], match["key"]
 
 
-def read_selectors(location: str, open_client: Callable[[], S3Client]) -> SelectorSet:
-    """Read and check the selectors of a file or an object; raises SetupError in one sentence."""
-    return SelectorFile(location, open_client).read()
-
-
 class SelectorFile:
     """A file of selectors, or an object: `open_client` opens what reads it. Raises SetupError in one sentence."""
 

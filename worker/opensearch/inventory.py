@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from worker.opensearch.ledger import LedgerReader
     from worker.pipeline.ledger import LedgerEntry
 
-_ATTEMPTS = 6
-
 
 @dataclass(frozen=True, slots=True)
 class IndexedFile:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from opensearchpy import OpenSearch
 
-_ATTEMPTS = 6
-
 # Documents of one search; of one file there are few: one for each content, and one for each reason of a dead letter.
 _PAGE = 1_000
 _PER_FILE = 4

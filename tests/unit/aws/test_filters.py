@@ -12,7 +12,7 @@ from moto import mock_aws
 
 from tests.support.factories import BUCKET, as_json, event
 from tests.support.fakes import Clock
-from worker.aws.filters import FilterSource, SelectorFile, object_address, read_selectors
+from worker.aws.filters import FilterSource, SelectorFile, object_address
 from worker.aws.session import config
 from worker.errors import SetupError
 
@@ -46,9 +46,9 @@ def test_a_file_and_an_object_are_read_alike(bucket: S3Client, tmp_path: Path) -
     path.write_bytes(content())
     bucket.put_object(Bucket=BUCKET, Key="a/noise.json", Body=content())
 
-    selectors = read_selectors(f"s3://{BUCKET}/a/noise.json", lambda: bucket)
+    selectors = SelectorFile(f"s3://{BUCKET}/a/noise.json", lambda: bucket).read()
 
-    assert selectors == read_selectors(str(path), no_client)
+    assert selectors == SelectorFile(str(path), no_client).read()
 
 
 @pytest.mark.parametrize("location", ["s3://", "s3://bucket", "s3://bucket/", "s3://a b/c"])
@@ -73,7 +73,7 @@ def test_what_is_refused_is_refused_in_one_sentence(tmp_path: Path, body: bytes,
     path.write_bytes(body)
 
     with pytest.raises(SetupError) as caught:
-        read_selectors(str(path), no_client)
+        SelectorFile(str(path), no_client).read()
 
     assert problem in str(caught.value)
     assert str(path) in str(caught.value)
@@ -82,9 +82,9 @@ def test_what_is_refused_is_refused_in_one_sentence(tmp_path: Path, body: bytes,
 def test_what_cannot_be_read_is_named(bucket: S3Client, tmp_path: Path) -> None:
     """A consumer without its filter would index, and bill, what was not wanted: it does not start."""
     with pytest.raises(SetupError, match=f"s3://{BUCKET}/none cannot be read: NoSuchKey"):
-        read_selectors(f"s3://{BUCKET}/none", lambda: bucket)
+        SelectorFile(f"s3://{BUCKET}/none", lambda: bucket).read()
     with pytest.raises(SetupError, match="none cannot be read: No such file"):
-        read_selectors(str(tmp_path / "none"), no_client)
+        SelectorFile(str(tmp_path / "none"), no_client).read()
 
 
 @pytest.mark.parametrize("place", ["bucket", "folder"])
