@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.conftest import Bench
+    from worker.opensearch.reindex.replacement import CopyProgress
 
 DAYS = int(os.environ.get("TRAILSINK_TEST_REINDEX_DAYS", "6"))
 KILLS = int(os.environ.get("TRAILSINK_TEST_REINDEX_KILLS", "3"))
@@ -179,6 +180,23 @@ def test_killed_again_and_again_it_brings_each_event_over_exactly_once(
     assert indices_and_marks(bench) == [f"trailsink-consumers-{bench.prefix}"]
     assert bench.letters() == []
     sys.stdout.write(f"{DAYS} days, {kills} kills, {len(ids):,} events, {len(uploader.ids):,} meanwhile: {report}\n")
+
+
+def test_a_run_that_was_killed_behind_its_block_is_gone_on_with(bench: Bench) -> None:
+    """To a block that is there already the cluster answers at once, and says that it did not wait for any shard."""
+    ids = load_old_days(bench, 1, events=3)
+
+    def block_and_die(name: str, _: CopyProgress) -> None:
+        bench.opensearch.transport.perform_request("PUT", f"/{name}/_block/write")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(bench, on_progress=block_and_die)
+
+    assert run(bench) == {day_of(0): DayOutcome.REINDEXED}
+    assert {hit["_source"]["eventID"] for hit in bench.hits()} == ids
+    index(bench, [event(eventTime=f"{day_of(0)}T11:00:00Z")], day=day_of(0))
+    assert bench.count() == 4
 
 
 def test_a_day_keeps_its_age_its_aliases_and_its_block(bench: Bench) -> None:

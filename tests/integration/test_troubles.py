@@ -256,9 +256,9 @@ def test_lost_notifications_are_seen_and_loaded(pipeline: Bench, monkeypatch: py
 def test_a_file_that_was_discarded_stays_discarded(pipeline: Bench, tmp_path: Path) -> None:
     """It is poison for good, so a nightly job would try it each night, fail, and page somebody."""
     now = datetime.now(UTC)
-    for minutes in (60, 20):
+    for minutes in (180, 20):
         put_indexed(pipeline, now - timedelta(minutes=minutes))
-    poison = f"AWSLogs/{PART.format(now - timedelta(minutes=40), 'poison')}"
+    poison = f"AWSLogs/{PART.format(now - timedelta(minutes=120), 'poison')}"
     pipeline.put(poison, b"not gzip, and no JSON")
     consume()
     before = lag_later(pipeline)

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 # left out has its turn in a later look, and the figures say how many were looked at.
 _MAX_ACCOUNTS, _MAX_FOLDERS = 100, 100
 _THREADS = 8
-_FIRST_WINDOW = timedelta(hours=1)
+
+# A listing of files is one page. A folder that fills it in a day has its newest files looked at only.
+_MAX_FILES, _SHORT_WINDOW = 1_000, timedelta(hours=1)
 
 Item = TypeVar("Item")
 Upload: TypeAlias = tuple[str, datetime]  # a key, and the time of its upload
@@ -115,15 +117,19 @@ class BucketFacts:
         return list(islice(chain(items[start:], items), maximum))
 
     def _uploads(self, folder: _Folder) -> list[Upload]:
-        """List the newest files of a folder: of the last hour, else of the last day, else from the last indexed one."""
-        for window in (_FIRST_WINDOW, PASSED_OVER_WINDOW):
-            start = _name_before(folder.path, self._now - window)
-            if uploads := self._aws.uploads_after(folder.bucket, folder.path, start):
-                return uploads
+        """List the newest files of a folder: of the last day, or of the last hour where a day is too many to list."""
+        uploads = self._uploads_of(folder, PASSED_OVER_WINDOW)
+        if len(uploads) >= _MAX_FILES:
+            uploads = self._uploads_of(folder, _SHORT_WINDOW) or uploads
+        if uploads:
+            return uploads
         if folder.last_indexed:
             # The listing starts after a name, without it: the longest one before the file's own.
             return self._aws.uploads_after(folder.bucket, folder.path, folder.last_indexed[:-1])
         return []
+
+    def _uploads_of(self, folder: _Folder, window: timedelta) -> list[Upload]:
+        return self._aws.uploads_after(folder.bucket, folder.path, _name_before(folder.path, self._now - window))
 
 
 def _last_part(folder: str) -> str:

@@ -55,6 +55,22 @@ def test_a_file_between_indexed_ones_was_passed_over() -> None:
     assert "trailsink backfill --missing --since 2026-02-28" in str(facts["text"])
 
 
+def test_a_file_stays_passed_over_while_others_come() -> None:
+    """It was forgotten an hour later, and `status` was ok again."""
+    lost, last = key(1, 200), key(1, 1)
+
+    assert lag({lost: 200, last: 1}, last)["files_passed_over"] == 1
+
+
+def test_of_a_folder_with_a_thousand_files_a_day_the_newest_are_looked_at() -> None:
+    """A listing is one page, and begins with the oldest."""
+    uploads = {key(1, minutes): float(minutes) for minutes in range(20, 1_200)}
+
+    facts = lag(uploads, key(1, 50))
+
+    assert (facts["files_since"], facts["files_passed_over"]) == (30, 10)
+
+
 def test_a_file_that_was_discarded_is_not_called_missing() -> None:
     """Its dead letter was looked at, and thrown away."""
     first, poison, last = key(1, 50), key(1, 40), key(1, 30)

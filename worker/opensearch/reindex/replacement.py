@@ -166,12 +166,17 @@ class IndexReplacement:
         self._swap()
 
     def _block(self) -> None:
-        """Block writes; the cluster answers when those in flight have ended."""
+        """Block writes; the cluster answers when those in flight have ended.
+
+        It does not wait for them where the block is there already, as from a run that was killed. So that is lifted.
+        """
         for _ in range(_ATTEMPTS):
             response: Any = self._client.transport.perform_request("PUT", f"/{self._state.index}/_block/write")
             if response.get("acknowledged") and response.get("shards_acknowledged"):
                 return
+            _despite_full_disk(self._client, self._state.index, lambda: _lift(self._client, self._state.index, "write"))
             self._sleep(_POLL_SECONDS)
+            self._lease.hold()
         raise CopyStopped("the cluster does not block writes in time")
 
     def _copy_rest(self) -> None:
