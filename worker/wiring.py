@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from types_boto3_s3 import S3Client
 
     from worker.aws.filters import FilterSource, SelectorFile
-    from worker.pipeline.ports import Queue, Store
+    from worker.pipeline.ports import Index, Queue, Store
     from worker.settings import Settings
 
 # Receiving waits 20 s on the server's side, so the response may be that late.
@@ -146,10 +146,12 @@ def make_consumer(
     sleep: Callable[[float], None] = time.sleep,
     store: Store | None = None,
     queue: Queue | None = None,
+    wrap_index: Callable[[Index], Index] = lambda index: index,
 ) -> Consumer:
     """Build a consumer; `sleep` is how its retries wait, so that an entry point can cut the wait short.
 
-    A backfill brings a store or a queue of its own in place of S3 and SQS.
+    A backfill brings a store or a queue of its own in place of S3 and SQS, and `wrap_index` changes what goes to the
+    cluster.
     """
     source = make_filter_source(settings)
     sender = BulkSender(
@@ -162,7 +164,7 @@ def make_consumer(
     )
     return Consumer(
         store or make_store(settings),
-        sender,
+        wrap_index(sender),
         queue or make_queue(settings),
         settings.limits,
         now=now,

@@ -174,7 +174,7 @@ NEEDS = (
     Need("cost", {}, _role(_SEARCH, "indices:admin/get", "indices:monitor/stats")),
     Need(
         "reindex",
-        {},
+        {"bucket, with --from-files": _READ_OBJECTS, **_TRAIL_KEY},
         reindexer_role,
         "With an ISM policy it also needs `cluster:admin/opendistro/ism/policy/get` and"
         " `cluster:admin/opendistro/ism/managedindex/add`, which have not been tried.",

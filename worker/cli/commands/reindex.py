@@ -12,6 +12,7 @@ from worker.cli.options import JSON_LINES, YES, examples, flag, implemented_by, 
     epilog=examples(
         "trailsink reindex --since 2026-01-01 --until 2026-02-01",
         "trailsink reindex --yes --json",
+        "trailsink reindex --from-files --since 2026-01-31 --until 2026-02-01",
     ),
 )
 @since_option("From this day or instant on, in UTC.", default_text="the first day")
@@ -25,6 +26,11 @@ from worker.cli.options import JSON_LINES, YES, examples, flag, implemented_by, 
     example="5000",
     help="Events to copy in a second, at most.",
 )
+@flag(
+    "--from-files",
+    help="Rebuild days from the files in S3, where documents themselves must change, as by a new id.",
+    default_text="copy the documents inside the cluster",
+)
 @YES
 @JSON_LINES
 @implemented_by("worker.cli.reindex:reindex")
@@ -33,5 +39,6 @@ def reindex() -> None:
 
     Day by day: a new index beside the old, filled by _reindex, compared with it, then swapped in one request. Searches
     find each event exactly once all the while. Consumers that write to a day get a write block for a moment, and
-    their messages come again. Run it again after any interruption: it goes on where it was.
+    their messages come again. Run it again after any interruption: it goes on where it was. With --from-files, each
+    file that has an event in a day is read again, without filters.
     """

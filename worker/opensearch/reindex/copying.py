@@ -7,14 +7,13 @@ github.com/opensearch-project/OpenSearch, org.opensearch.index.seqno
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from opensearchpy.exceptions import ConnectionError as NoConnection
 from opensearchpy.exceptions import TransportError
 
-from worker.errors import TrailsinkError
+from worker.opensearch.reindex.filling import CopyProgress, CopyStopped, DocumentsRefused
 from worker.opensearch.retry import retry_while_busy
 
 if TYPE_CHECKING:
@@ -29,7 +28,10 @@ _WINDOW, _SMALLEST_WINDOW = 10_000, 500
 _REQUEST_SECONDS = 60.0
 
 # Documents of each index that are compared byte by byte.
-_SAMPLE = 500
+SAMPLE = 500
+
+# Writes that are left for the time of the block, and how often the copy tries to come so close before.
+_SHORT, _ROUNDS = 1_000, 5
 
 # Causes that are a condition of the cluster, not of a document.
 _CLUSTER_CONDITIONS = frozenset(
@@ -37,19 +39,8 @@ _CLUSTER_CONDITIONS = frozenset(
 )
 
 
-class DocumentsRefused(TrailsinkError):  # noqa: N818 - named for what it is, as in worker.errors
-    """The new index refuses a document, by its mapping."""
-
-    def __init__(self, id_: str, cause: str) -> None:
-        super().__init__(f"the new mapping refuses the event {id_} ({cause})")
-
-
 class _WindowTooLong(Exception):  # noqa: N818
     """A window was not copied in the time of a request."""
-
-
-class CopyStopped(TrailsinkError):  # noqa: N818
-    """The cluster does not take more documents, or what was copied is not equal."""
 
 
 def checkpoint(client: OpenSearch, index: str) -> int:
@@ -75,26 +66,64 @@ def _sequence_numbers(client: OpenSearch, index: str, kind: str) -> list[int]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
 class Copying:
-    """From which index documents are copied, and the alias of the one that gets them; `rate` in documents a second."""
+    """Fills a copy by `_reindex`, from one index to the alias of the one that gets its documents.
 
-    client: OpenSearch
-    source: str
-    target_alias: str
-    rate: int = 0
+    `rate` is in documents a second, and `before_each` is called before each window.
+    """
 
-    def windows(self, after: int, last: int, before_each: Callable[[], None]) -> Iterator[int]:
-        """Copy what was written after a sequence number, up to `last`, and yield how far it has come.
+    def __init__(
+        self, client: OpenSearch, source: str, target_alias: str, before_each: Callable[[], None], rate: int = 0
+    ) -> None:
+        self.client, self.source, self.target_alias, self.rate = client, source, target_alias, rate
+        self._before_each = before_each
+        self._copied = -1
 
-        Raises DocumentsRefused and CopyStopped. What is there already changes nothing.
+    @property
+    def memory(self) -> dict[str, Any]:
+        """The last sequence number that was copied."""
+        return {"copied": self._copied}
+
+    def resume(self, memory: dict[str, Any]) -> bool:
+        """Go on behind the last sequence number that another run copied."""
+        if "copied" not in memory:
+            return False
+        self._copied = int(memory["copied"])
+        return True
+
+    def fill(self) -> Iterator[CopyProgress]:
+        """Copy what is in the index while events arrive, until little is left."""
+        for _ in range(_ROUNDS):
+            last = checkpoint(self.client, self.source)
+            self.client.indices.refresh(index=self.source)
+            for copied in self._windows(last):
+                yield CopyProgress(copied + 1, last + 1)
+            if last_write(self.client, self.source) - self._copied <= _SHORT:
+                return
+
+    def fill_rest(self) -> None:
+        """Copy what was written meanwhile."""
+        self.client.indices.refresh(index=self.source)
+        for _ in self._windows(last_write(self.client, self.source)):
+            pass
+        self.client.indices.refresh(index=self.target_alias)
+
+    def compare(self, copy: str) -> int:
+        """Compare the numbers of documents, and a sample byte by byte."""
+        return compare(self.client, self.source, copy)
+
+    def _windows(self, last: int) -> Iterator[int]:
+        """Copy what was written after the last window, up to `last`, and yield how far it has come.
+
+        What is there already changes nothing.
         """
-        size = max(_SMALLEST_WINDOW, min(_WINDOW, int(self.rate * _REQUEST_SECONDS / 3))) if self.rate else _WINDOW
-        while after < last:
-            before_each()
-            end = min(after + size, last)
+        rate = self.rate
+        size = max(_SMALLEST_WINDOW, min(_WINDOW, int(rate * _REQUEST_SECONDS / 3))) if rate else _WINDOW
+        while self._copied < last:
+            self._before_each()
+            end = min(self._copied + size, last)
             try:
-                self._copy(after, end)
+                self._copy(self._copied, end)
             except _WindowTooLong as error:
                 if size <= _SMALLEST_WINDOW:
                     raise CopyStopped(
@@ -102,8 +131,8 @@ class Copying:
                     ) from error
                 size //= 2
                 continue
-            after = end
-            yield after
+            self._copied = end
+            yield end
 
     def _copy(self, after: int, end: int) -> None:
         body = {
@@ -137,7 +166,7 @@ class Copying:
             kind = str(cause.get("type"))
             if kind in _CLUSTER_CONDITIONS or failure.get("status") in (429, 503) or "id" not in failure:
                 raise CopyStopped(f"the cluster stopped it: {cause.get('reason') or kind}")
-            raise DocumentsRefused(str(failure["id"]), kind)
+            raise DocumentsRefused(f"the new mapping refuses the event {failure['id']} ({kind})")
 
 
 def compare(client: OpenSearch, source: str, target: str) -> int:
@@ -149,8 +178,8 @@ def compare(client: OpenSearch, source: str, target: str) -> int:
     if counts[0] != counts[1]:
         raise CopyStopped(f"the copy has {counts[1]:,} documents, and the index has {counts[0]:,}")
     query: dict[str, Any] = {"function_score": {"query": {"match_all": {}}, "random_score": {}}}
-    sample = _sources(client, source, {"size": _SAMPLE, "query": query})
-    copies = _sources(client, target, {"size": _SAMPLE, "query": {"ids": {"values": list(sample)}}})
+    sample = read_sources(client, source, {"size": SAMPLE, "query": query})
+    copies = read_sources(client, target, {"size": SAMPLE, "query": {"ids": {"values": list(sample)}}})
     differing = [id_ for id_, text in sample.items() if copies.get(id_) != text]
     if differing:
         raise CopyStopped(f"{len(differing)} of {len(sample)} documents differ from the index, as {differing[0]}")
@@ -170,7 +199,7 @@ class _SearchText(msgspec.Struct):
     hits: _HitList
 
 
-def _sources(client: OpenSearch, index: str, body: dict[str, Any]) -> dict[str, bytes]:
+def read_sources(client: OpenSearch, index: str, body: dict[str, Any]) -> dict[str, bytes]:
     """Return the text of documents by their ids, as it stands in the response."""
     _, _, text = client.transport.get_connection().perform_request(
         "POST", f"/{index}/_search", body=msgspec.json.encode(body), headers={"content-type": "application/json"}

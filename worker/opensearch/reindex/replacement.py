@@ -11,14 +11,13 @@ from __future__ import annotations
 import secrets
 import time
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from opensearchpy.exceptions import NotFoundError, RequestError, TransportError
 
 from worker.opensearch.index_names import abandoned_mark, next_copy, unfinished_mark
-from worker.opensearch.reindex.copying import Copying, CopyStopped, checkpoint, compare, last_write
 from worker.opensearch.reindex.days import read_copies, read_states
+from worker.opensearch.reindex.filling import CopyStopped
 from worker.opensearch.retention import attach_existing_policy
 
 if TYPE_CHECKING:
@@ -27,10 +26,8 @@ if TYPE_CHECKING:
     from opensearchpy import OpenSearch
 
     from worker.opensearch.reindex.days import Copy, IndexState, Template
+    from worker.opensearch.reindex.filling import CopyProgress, Filling
     from worker.opensearch.reindex.lease import Lease
-
-# Writes that are left for the time of the block, and how often the copy tries to come so close before.
-_SHORT, _ROUNDS = 1_000, 5
 
 # How long the copy's replicas may take to begin: unassigned for longer, no node takes them.
 _REPLICA_SECONDS = 120.0
@@ -41,16 +38,11 @@ _ATTEMPTS = 5
 _REPLICAS, _REFRESH = "index.number_of_replicas", "index.refresh_interval"
 
 
-@dataclass(frozen=True, slots=True)
-class CopyProgress:
-    """How far the copy of a day has come: of so many writes, as the cluster numbers them."""
-
-    copied: int
-    total: int
-
-
 class IndexReplacement:
-    """The replacement of one index by a copy with the template's mapping."""
+    """The replacement of one index by a copy with the template's mapping.
+
+    `make_filling` gets the alias of the copy, and returns what fills it.
+    """
 
     def __init__(  # noqa: PLR0913 - each is independent
         self,
@@ -58,17 +50,16 @@ class IndexReplacement:
         state: IndexState,
         template: Template,
         lease: Lease,
+        make_filling: Callable[[str], Filling],
         *,
-        rate: int = 0,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client, self._state, self._template, self._lease = client, state, template, lease
         # With a mark of its own, no late request of an earlier process can swap or fill this copy.
         self._copy, self._mark = next_copy(state.name, state.index), unfinished_mark(state.name, secrets.token_hex(4))
-        self._copying = Copying(client, state.index, self._mark, rate)
+        self._filling = make_filling(self._mark)
         self._sleep = sleep
         self._was_blocked = "write" in state.blocks
-        self._copied = -1
         self.events = 0  # once both indices were compared
 
     # Filling it
@@ -81,8 +72,7 @@ class IndexReplacement:
         if not copy:
             self._create()
             return
-        memory = copy.state.meta["reindex"]
-        self._was_blocked, self._copied = bool(memory["was_blocked"]), int(memory["copied"])
+        self._was_blocked = bool(copy.state.meta["reindex"]["was_blocked"])
         actions = [
             {"remove": {"index": self._copy, "alias": copy.mark, "must_exist": True}},
             {"add": {"index": self._copy, "alias": self._mark}},
@@ -96,6 +86,7 @@ class IndexReplacement:
             and memory.get("source") == self._state.uuid
             and not copy.blocks
             and not self._template.is_newer(copy)
+            and self._filling.resume(memory)
         )
 
     def _create(self) -> None:
@@ -114,20 +105,14 @@ class IndexReplacement:
         return {"settings": {"index": settings}, "mappings": mappings, "aliases": {self._mark: {}}}
 
     def _meta(self) -> dict[str, Any]:
-        memory = {"source": self._state.uuid, "was_blocked": self._was_blocked, "copied": self._copied}
+        memory = {"source": self._state.uuid, "was_blocked": self._was_blocked} | self._filling.memory
         return (self._template.mappings.get("_meta") or {}) | {"reindex": memory}
 
     def fill(self) -> Iterator[CopyProgress]:
-        """Copy what is in the index while events arrive, until little is left; yields progress."""
-        for _ in range(_ROUNDS):
-            last = checkpoint(self._client, self._state.index)
-            self._client.indices.refresh(index=self._state.index)
-            for copied in self._copying.windows(self._copied, last, self._lease.hold):
-                self._copied = copied
-                self._client.indices.put_mapping(index=self._copy, body={"_meta": self._meta()})
-                yield CopyProgress(copied + 1, last + 1)
-            if last_write(self._client, self._state.index) - self._copied <= _SHORT:
-                return
+        """Fill the copy while events arrive, until little is left; yields progress."""
+        for progress in self._filling.fill():
+            self._client.indices.put_mapping(index=self._copy, body={"_meta": self._meta()})
+            yield progress
 
     def settle(self) -> None:
         """Give the copy its settings and the policy, and wait until it is as safe as the old index."""
@@ -157,8 +142,8 @@ class IndexReplacement:
         self._lease.hold()
         if not self._was_blocked:
             self._block()
-        self._copy_rest()
-        self.events = compare(self._client, self._state.index, self._copy)
+        self._filling.fill_rest()
+        self.events = self._filling.compare(self._copy)
         if self._was_blocked:
             self._client.indices.put_settings(index=self._copy, body={"index.blocks.write": True})
         self._lease.hold()
@@ -178,13 +163,6 @@ class IndexReplacement:
             self._sleep(_POLL_SECONDS)
             self._lease.hold()
         raise CopyStopped("the cluster does not block writes in time")
-
-    def _copy_rest(self) -> None:
-        self._client.indices.refresh(index=self._state.index)
-        last = last_write(self._client, self._state.index)
-        for _ in self._copying.windows(self._copied, last, self._lease.hold):
-            pass
-        self._client.indices.refresh(index=self._copy)
 
     def _check_block(self) -> None:
         response: Any = self._client.indices.get_settings(index=self._state.index, name="index.blocks.write")

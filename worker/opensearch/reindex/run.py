@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import TYPE_CHECKING
 
 from opensearchpy.exceptions import OpenSearchException, RequestError
@@ -17,10 +18,12 @@ from worker.errors import SetupError
 from worker.opensearch.errors import describe_error, translate_errors
 from worker.opensearch.holds import held_indices
 from worker.opensearch.index_names import check_prefix
-from worker.opensearch.reindex.copying import CopyStopped, DocumentsRefused
+from worker.opensearch.reindex.copying import Copying
 from worker.opensearch.reindex.days import between, read_copies, read_states, read_template
+from worker.opensearch.reindex.filling import CopyStopped, DocumentsRefused
+from worker.opensearch.reindex.from_files import FileFilling
 from worker.opensearch.reindex.lease import Lease
-from worker.opensearch.reindex.replacement import CopyProgress, IndexReplacement, abandon
+from worker.opensearch.reindex.replacement import IndexReplacement, abandon
 from worker.opensearch.reindex.space import lack_of_room
 
 if TYPE_CHECKING:
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from opensearchpy import OpenSearch
 
     from worker.opensearch.reindex.days import Copy, IndexState, Template
+    from worker.opensearch.reindex.filling import CopyProgress, Filling
+    from worker.opensearch.reindex.from_files import CopyLoader
 
 
 class DayOutcome(StrEnum):
@@ -37,7 +42,7 @@ class DayOutcome(StrEnum):
 
     REINDEXED = "reindexed"
     SKIPPED = "skipped"  # it cannot be copied as it is, or there is no room
-    REFUSED = "refused"  # the new mapping refuses an event of it
+    REFUSED = "refused"  # the new mapping refuses an event of it, or a file does not bring all of its own
     FAILED = "failed"  # the next day would fail, too
     STOPPED = "stopped"  # by a signal; the next run goes on
 
@@ -68,7 +73,8 @@ class Reindexing:
     """A run over some days.
 
     `on_progress` is called while a day is copied, `on_wait` with the process that this one waits for. A run ends when
-    `should_stop` says so, before the next window.
+    `should_stop` says so, before the next window. With a `loader`, days are rebuilt from the files of their
+    events.
     """
 
     def __init__(  # noqa: PLR0913
@@ -80,11 +86,12 @@ class Reindexing:
         on_wait: Callable[[str], None] = lambda _: None,
         should_stop: Callable[[], bool] = lambda: False,
         sleep: Callable[[float], None] = time.sleep,
+        loader: CopyLoader | None = None,
     ) -> None:
         check_prefix(options.prefix)
         self._client, self._options = client, options
         self._on_progress, self._on_wait, self._should_stop = on_progress, on_wait, should_stop
-        self._sleep = sleep
+        self._sleep, self._loader = sleep, loader
         self._lease = Lease(client, options.prefix, sleep=sleep)
 
     def plan(self) -> list[IndexState]:
@@ -157,7 +164,7 @@ class Reindexing:
         ):
             return DayResult(state.name, DayOutcome.SKIPPED, detail=reason)
         replacement = IndexReplacement(
-            self._client, state, template, self._lease, rate=self._options.rate, sleep=self._sleep
+            self._client, state, template, self._lease, partial(self._make_filling, state), sleep=self._sleep
         )
         try:
             is_finished = self._replace(replacement, state, copy)
@@ -168,6 +175,20 @@ class Reindexing:
         if not is_finished:
             return DayResult(state.name, DayOutcome.STOPPED, detail="run the command again: it goes on where it was")
         return DayResult(state.name, DayOutcome.REINDEXED, replacement.events, time.monotonic() - start)
+
+    def _make_filling(self, state: IndexState, alias: str) -> Filling:
+        hold = self._lease.hold
+        if self._loader is None:
+            return Copying(self._client, state.index, alias, hold, self._options.rate)
+        return FileFilling(
+            self._client,
+            self._loader,
+            source=state.index,
+            name=state.name,
+            alias=alias,
+            before_each=hold,
+            sleep=self._sleep,
+        )
 
     def _replace(self, replacement: IndexReplacement, state: IndexState, copy: Copy | None) -> bool:
         """Replace one index; returns False when it was stopped, which it cannot be any more under the block."""
