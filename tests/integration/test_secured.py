@@ -52,6 +52,7 @@ API = "/_plugins/_security/api"
 ROLE = "arn:aws:iam::000000000000:role/trailsink-loader"
 PIPELINE, INSTALLER, NARROW_INSTALLER, EXAMINER = "pipeline", "installer", "narrow-installer", "examiner"
 REINDEXER, TEAM, TEAM_ROLE = "reindexer", "payments", "payments-team"
+NARROW = "narrow"  # may do nothing but what a test gives it
 
 
 @pytest.fixture(scope="module")
@@ -252,21 +253,44 @@ def test_the_scheduled_roles_are_enough_and_load_nothing(
         secured.admin.transport.perform_request("DELETE", path)
 
 
-def test_the_role_of_a_hold_is_enough(authorized: Secured) -> None:
-    """As `trailsink permissions hold --cluster` prints it, without what only the ISM plugin knows."""
-    authorized.put(event(eventTime="2026-03-01T10:00:00Z"))
+DAY = ("--since", "2026-03-01", "--until", "2026-03-02")
+COMMANDS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "hold": (("add", "a", "--account", "123456789012", "--yes"), ("list",), ("apply",), ("release", "a", "--yes")),
+    "search": (("*", *DAY), ("*", *DAY, "--count-by", "requestParameters.bucketName")),
+    "explain": (("1a2b3c4d-0000-4000-8000-000000000001",),),
+    "report": ((*DAY, "-o", "-"),),
+    "cost": ((),),
+    "filter": (("test", "FILTER", *DAY), ("suggest", *DAY)),
+    "reindex": (("--force", "--yes"), ("--force", "--from-files", "--yes")),
+}
+
+
+def test_the_role_of_each_command_is_enough(authorized: Secured, tmp_path: Path) -> None:
+    """As `trailsink permissions COMMAND --cluster` prints it, without what only the ISM plugin knows."""
+    id_ = COMMANDS["explain"][0][0]
+    authorized.put(event(eventTime="2026-03-01T10:00:00Z", eventID=id_, readOnly=True))
     authorized.handle()
-    role = next(need for need in NEEDS if need.command == "hold").role(authorized.prefix)
-    role["cluster_permissions"] = [name for name in role["cluster_permissions"] if "/ism/" not in name]
-    for path, body in (("roles", role), ("rolesmapping", {"users": [NARROW_INSTALLER]})):
-        authorized.admin.transport.perform_request("PUT", f"{API}/{path}/hold-{authorized.prefix}", body=body)
-    authorized.sign_in_as(NARROW_INSTALLER)
+    authorized.hits()  # which refreshes
+    selectors = tmp_path / "filter.json"
+    selectors.write_text(
+        '[{"Name": "loud", "FieldSelectors": [{"Field": "eventName", "Equals": ["GetObject"]}]}]', encoding="utf-8"
+    )
+    authorized.node.passwords[NARROW] = new_password(authorized.node, NARROW, NARROW)
+    authorized.sign_in_as(NARROW)
 
-    for words in (("add", "case", "--account", "123456789012", "--yes"), ("list",), ("apply",), ("release", "case")):
-        done = trailsink("hold", *words, *(["--yes"] if words[0] == "release" else []))
-        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    for command, calls in COMMANDS.items():
+        role = next(need for need in NEEDS if need.command == command).role(authorized.prefix)
+        role["cluster_permissions"] = [name for name in role["cluster_permissions"] if "/ism/" not in name]
+        for path, body in (("roles", role), ("rolesmapping", {"users": [NARROW]})):
+            authorized.admin.transport.perform_request("PUT", f"{API}/{path}/narrow-{authorized.prefix}", body=body)
+        for words in calls:
+            arguments = [str(selectors) if word == "FILTER" else word for word in words]
+            done = CliRunner().invoke(main, [command, *arguments])
+            assert done.exit_code == 0, f"{command}: {done.output}"
+            assert not any(word in done.stderr for word in ("permission", "403", "cannot", "Warning")), done.stderr
 
-    authorized.admin.transport.perform_request("DELETE", f"{API}/rolesmapping/hold-{authorized.prefix}")
+    authorized.admin.transport.perform_request("DELETE", f"{API}/rolesmapping/narrow-{authorized.prefix}")
+    authorized.admin.indices.delete(index=f"trailsink-reindexed*{authorized.prefix}*", ignore_unavailable=True)
 
 
 ANY_EVENT = """\

@@ -156,7 +156,6 @@ NEEDS = (
         "report",
         {},
         _role(_SEARCH, "indices:data/read/field_caps", ledger=(_SEARCH,)),
-        "This list has not been tested on a secured node.",
     ),
     Need(
         "search",
