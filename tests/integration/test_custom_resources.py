@@ -442,7 +442,7 @@ def test_a_queue_that_s3_can_never_send_to_is_reported_in_time(
 ) -> None:
     """With S3's own message, which names the destination."""
     response = notify(
-        cloudformation, "Create", trail.properties(QueueArn=trail.queue.replace(":ours", ":never")), seconds=4
+        cloudformation, "Create", trail.properties(QueueArn=trail.queue.replace(":ours", ":never")), seconds=10
     )
 
     assert response["Status"] == "FAILED"
@@ -782,7 +782,7 @@ def test_a_long_reason_is_cut_to_the_limit_of_cloudformation(
 def test_a_response_precedes_the_deadline_and_late_work_stops(
     trail: TrailBucket, s3_proxy: Service, cloudformation: CloudFormation, kind: str
 ) -> None:
-    """Two seconds remain and S3 hangs. Work that continued after FAILED would undo the rollback."""
+    """Five seconds remain and S3 hangs. Work that continued after FAILED would undo the rollback."""
     physical_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
     puts, released = s3_proxy.asked("PUT"), threading.Event()
 
@@ -791,7 +791,7 @@ def test_a_response_precedes_the_deadline_and_late_work_stops(
 
     s3_proxy.replies += [hang]
     id_ = "" if kind == "Create" else physical_id
-    response = notify(cloudformation, kind, trail.properties(Prefix="AWSLogs/2"), seconds=2, id_=id_)
+    response = notify(cloudformation, kind, trail.properties(Prefix="AWSLogs/2"), seconds=5, id_=id_)
     released.set()
 
     assert response["Status"] == "FAILED"

@@ -15,9 +15,12 @@ from infra.local.stack import SERVER_VARIABLE
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
+# The steps are the same; what a process does with files and messages, other tests of CI show.
+LONG_FORM = pytest.mark.skipif("TRAILSINK_TEST_LONG" not in os.environ, reason="TRAILSINK_TEST_LONG=1 runs it")
+
 
 @pytest.mark.timeout(500)
-@pytest.mark.parametrize("mode", ["function", "process"])
+@pytest.mark.parametrize("mode", ["function", pytest.param("process", marks=LONG_FORM)])
 def test_the_demo_runs_and_every_count_is_right(mode: str) -> None:
     """`make demo` exits non-zero when one is wrong; in a pipe it prints plain lines."""
     demo = run_demo(mode)
