@@ -24,14 +24,15 @@ from infra.local.stack import Stack, program_environment
 from tests.support.cli import TRAILSINK
 from tests.support.event_files import real_records
 from tests.support.sigma_rules import write_rules
+from worker.opensearch.retry import retry_while_busy
 from worker.opensearch.setup import SetupOptions, install
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PREFIX = "bench-detect"
-_PER_REQUEST = 2_000
-_RULES = Path(__file__).parents[3] / "infra" / "local" / "rules"
+_PER_REQUEST, _ATTEMPTS = 500, 8
+RULES = Path(__file__).parents[3] / "infra" / "demo" / "rules"
 
 
 def main() -> int:
@@ -40,12 +41,12 @@ def main() -> int:
     parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--rules", type=Path, action="append", help="rules to run besides our own")
     arguments = parser.parse_args()
-    with Stack() as stack, tempfile.TemporaryDirectory() as folder:
+    with Stack(heap="1g", quick=False) as stack, tempfile.TemporaryDirectory() as folder:
         client = OpenSearch([stack.opensearch_url], timeout=120)
         _clear(client)
         try:
             _load(client, arguments.events)
-            rules = [str(_RULES), *map(str, arguments.rules or [write_rules(Path(folder))])]
+            rules = [str(RULES), *map(str, arguments.rules or [write_rules(Path(folder))])]
             for name in ("backlog", "what is new"):
                 _run(name, rules, stack.environment)
         finally:
@@ -65,13 +66,19 @@ def _load(client: OpenSearch, number: int) -> None:
     for line in _lines(number):
         lines.append(line)
         if len(lines) == _PER_REQUEST:
-            client.bulk(body="\n".join([*lines, ""]))
+            _send(client, lines)
             lines.clear()
     if lines:
-        client.bulk(body="\n".join([*lines, ""]))
+        _send(client, lines)
     client.indices.refresh(index=f"{PREFIX}-*")
     loaded = int(client.count(index=f"{PREFIX}-*")["count"])
+    if loaded != number:
+        raise SystemExit(f"{loaded:,} of {number:,} events are in the index")
     say(f"{loaded:,} events loaded in {time.monotonic() - started:.0f} s")
+
+
+def _send(client: OpenSearch, lines: list[str]) -> None:
+    retry_while_busy(lambda: client.bulk(body="\n".join([*lines, ""])), _ATTEMPTS)
 
 
 def _lines(number: int) -> Iterator[str]:
@@ -104,6 +111,8 @@ def _run(name: str, rules: list[str], environment: dict[str, str]) -> None:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
     seconds, memory = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+    if process.returncode not in (0, 3):  # 3: it found something
+        raise SystemExit(f"{name}: exit code {process.returncode}: {summary}")
     say(f"{name}: {time.monotonic() - started:.1f} s, {seconds:.1f} s of CPU, {memory:.0f} MiB. {summary}")
 
 
