@@ -11,7 +11,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,7 +22,6 @@ from infra.demo.console import say
 from infra.local.stack import Stack, program_environment
 from tests.support.cli import TRAILSINK
 from tests.support.event_files import real_records
-from tests.support.sigma_rules import write_rules
 from worker.opensearch.retry import retry_while_busy
 from worker.opensearch.setup import SetupOptions, install
 
@@ -39,14 +37,14 @@ def main() -> int:
     """Load, run twice, print."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench.cluster.detection", description=__doc__)
     parser.add_argument("--events", type=int, default=1_000_000)
-    parser.add_argument("--rules", type=Path, action="append", help="rules to run besides our own")
+    parser.add_argument("--rules", type=Path, action="append", help="rules to run besides the demo's; repeatable")
     arguments = parser.parse_args()
-    with Stack(heap="1g", quick=False) as stack, tempfile.TemporaryDirectory() as folder:
+    with Stack(heap="1g", quick=False) as stack:
         client = OpenSearch([stack.opensearch_url], timeout=120)
         _clear(client)
         try:
             _load(client, arguments.events)
-            rules = [str(RULES), *map(str, arguments.rules or [write_rules(Path(folder))])]
+            rules = [str(RULES), *map(str, arguments.rules or ())]
             for name in ("backlog", "what is new"):
                 _run(name, rules, stack.environment)
         finally:
