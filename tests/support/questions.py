@@ -228,6 +228,7 @@ QUESTIONS = (
     Question("Which keys end so?", "requestParameters.key:*.sql", like("requestParameters.key", "*.sql")),
     Question("What happened to this instance?", "i-0questions", value_anywhere("i-0questions")),
     Question("What was opened to the world?", f'{OPEN_RANGE}:"0.0.0.0/0"', equal(OPEN_RANGE, "0.0.0.0/0")),
+    Question("Where is the world named?", '"0.0.0.0/0"', value_anywhere("0.0.0.0/0")),
     Question(
         "What names the world at all?", 'requestParameters:"0.0.0.0/0"', anywhere("requestParameters", "0.0.0.0/0")
     ),

@@ -139,7 +139,7 @@ class _Translator:
             return _EVERYTHING
         if not isinstance(node, tree.Word | tree.Phrase | tree.Regex):
             refuse("A range needs a field, as in eventTime:[2026-01-01 TO 2026-01-31]")
-        return any_of([self._value(node, name) for name in self._kinds.bare])
+        return any_of([self._values.bare_clause(node, name) for name in self._kinds.bare])
 
     def _exists(self, field: str) -> Clause:
         kind = self._kinds.kind(field)

@@ -44,6 +44,15 @@ class ValueTranslator:
             Kind.FREE_FORM: self._free_form,
         }
 
+    def bare_clause(self, node: tree.Item, field: str) -> Clause:
+        """Return the clause, for one of the fields that are searched, of a value that was written without a field.
+
+        It is text: as a network, "0.0.0.0/0" would be every event that has an address.
+        """
+        if self._kinds.kind(field) is Kind.KEYWORD and isinstance(node, tree.Word | tree.Phrase):
+            return self._keyword_text(node, field)
+        return self.clause(node, field)
+
     def clause(self, node: tree.Item, field: str) -> Clause:
         """Return the clause of one value of a field."""
         kind = Kind.KEYWORD if field in ("_id", "_index", "_ignored") else self._kinds.kind(field)
@@ -57,18 +66,22 @@ class ValueTranslator:
 
     def _keyword(self, node: tree.Item, field: str) -> Clause:
         match node:
-            case tree.Word() if _is_pattern(node.value):
-                return {"wildcard": {field: {"value": _pattern(node.value), **self._case}}}
             case tree.Word() | tree.Phrase():
                 value = _text(node)
                 if _is_network(value) and self._kinds.kind(f"{field}.ip") is Kind.IP:
                     return {"term": {f"{field}.ip": {"value": value}}}
-                # An empty value has no letters, and on a flat_object it is found only without the option.
-                return {"term": {field: {"value": value, **(self._case if value else {})}}}
+                return self._keyword_text(node, field)
             case tree.Regex():
                 return {"regexp": {field: {"value": _whole(_expression(node)), **self._case}}}
             case _:
                 return {"range": {field: _bounds(node)}}
+
+    def _keyword_text(self, node: tree.Word | tree.Phrase, field: str) -> Clause:
+        if isinstance(node, tree.Word) and _is_pattern(node.value):
+            return {"wildcard": {field: {"value": _pattern(node.value), **self._case}}}
+        value = _text(node)
+        # An empty value has no letters, and on a flat_object it is found only without the option.
+        return {"term": {field: {"value": value, **(self._case if value else {})}}}
 
     def _text(self, node: tree.Item, field: str) -> Clause:
         """Words of a text, in any case; a pattern is compared with each word and with the whole value."""

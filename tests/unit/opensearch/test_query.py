@@ -145,6 +145,14 @@ def test_a_bare_word_is_looked_for_in_every_field_and_in_free_form_values() -> N
     )
 
 
+def test_a_network_is_one_only_behind_the_name_of_a_field() -> None:
+    """Who looks for "0.0.0.0/0" means the text in a rule; as a network it is every event with an address."""
+    kinds = FieldKinds({"sourceIPAddress": "keyword", "sourceIPAddress.ip": "ip"}, ("sourceIPAddress",))
+
+    assert translate('"0.0.0.0/0"', kinds) == term("sourceIPAddress", "0.0.0.0/0")
+    assert translate('sourceIPAddress:"0.0.0.0/0"', kinds) == term("sourceIPAddress.ip", "0.0.0.0/0")
+
+
 def test_case_is_ignored_on_request() -> None:
     """CloudTrail says No where a rule says NO."""
     for query in ("eventName:listbuckets", "requestParameters:x", "eventName:list*", "eventName:/list.*/"):
