@@ -51,8 +51,8 @@ setup: $(READY) ## Create the virtual environment.
 demo: $(READY) ## Deploy to a stand-in for AWS and load real files; MODE=process runs without Lambda.
 	@$(BIN)/python -m infra.demo $(VERSION_OPTION) $(MODE)
 
-test: $(READY) ## Run all tests; OPENSEARCH=2.19.1 runs them on the oldest supported server.
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
+test: $(READY) ## Run all tests; OPENSEARCH=2.19.1 runs them on the oldest supported server, LONG=1 the demo in both modes.
+	$(if $(LONG),TRAILSINK_TEST_LONG=1 )$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 unit: $(READY) ## Run the unit tests: a minute, no network.
 	$(BIN)/python -m pytest tests/unit

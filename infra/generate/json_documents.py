@@ -416,7 +416,7 @@ class Reindexed(Document):
     ]
     events: Annotated[int, _about("documents in the new index when it was put in place")]
     seconds: float
-    detail: Annotated[str, _about("why it was not reindexed, or empty")]
+    detail: Annotated[str, _about("why it was not reindexed, a remark, or empty")]
 
 
 # The log

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 # The steps are the same; what a process does with files and messages, other tests of CI show.
-LONG_FORM = pytest.mark.skipif("TRAILSINK_TEST_LONG" not in os.environ, reason="TRAILSINK_TEST_LONG=1 runs it")
+LONG_FORM = pytest.mark.skipif("TRAILSINK_TEST_LONG" not in os.environ, reason="make test LONG=1 runs it")
 
 
 @pytest.mark.timeout(500)

@@ -107,7 +107,8 @@ def _print(result: DayResult, *, as_json: bool) -> None:
     if as_json:
         print_json(msgspec.to_builtins(result))
     elif result.outcome is DayOutcome.REINDEXED:
-        print_line(f"{result.index}  {pluralize(result.events, 'event')} in {format_duration(result.seconds)}")
+        remark = f"; {result.detail}" if result.detail else ""
+        print_line(f"{result.index}  {pluralize(result.events, 'event')} in {format_duration(result.seconds)}{remark}")
     else:
         print_line(f"{result.index}  {result.outcome}: {result.detail}")
 

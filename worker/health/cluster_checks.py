@@ -23,6 +23,7 @@ from worker.health.rules import (
 from worker.health.snapshot import Unobserved
 from worker.health.template_rules import judge_retention, judge_template
 from worker.opensearch.errors import is_redirect, speaks_no_tls
+from worker.opensearch.index_names import copies_pattern
 from worker.opensearch.schema import CHANGED_SINCE, generation_of
 from worker.opensearch.template_content import differing_fields, fields_of, missing_core_fields
 from worker.pipeline.limits import Partition
@@ -137,7 +138,8 @@ class ClusterChecks:
         if retention is None or not retention.request or not retention.policy:
             return
         prefix = self.settings.index_prefix
-        response = self.facts.ask("GET", f"{_ISM}/explain/{prefix}-*")
+        # A reindexed day is behind an alias, and ISM asks for indices by their own names.
+        response = self.facts.ask("GET", f"{_ISM}/explain/{prefix}-*,{copies_pattern(prefix)}")
         indices = {name: state for name, state in sorted(response.items()) if isinstance(state, dict)}
         held = self.indices.held
         unmanaged = [name for name, state in indices.items() if not state.get(_POLICY_ID) and name not in held]

@@ -40,6 +40,7 @@ ROLE = "arn:aws:iam::123456789012:role/trailsink-loader"
 FUNCTION_ARN = "arn:aws:lambda:eu-west-1:123456789012:function:loader"
 BUCKET = "acme-trail"
 ISM = "/_plugins/_ism"
+EXPLAIN = f"{ISM}/explain/cloudtrail-*,trailsink-reindexed*-cloudtrail-*"
 INDEX = "cloudtrail-2026-03-01"
 FOLDER = "AWSLogs/123456789012/CloudTrail/eu-west-1/"
 
@@ -299,7 +300,10 @@ class FakeCluster:
             "/trailsink-files-cloudtrail-*/_search": make_ledger(),
             f"/{INDEX}/_mapping": {INDEX: {"mappings": mappings}},
             f"{ISM}/policies/trailsink-cloudtrail": make_policy(90),
-            f"{ISM}/explain/cloudtrail-*": {INDEX: explained, "total_managed_indices": 1},
+            f"{ISM}/explain/cloudtrail-*,trailsink-reindexed*-cloudtrail-*": {
+                INDEX: explained,
+                "total_managed_indices": 1,
+            },
             f"{API}/roles": {"trailsink-loader-cloudtrail": loader_role("cloudtrail")},
             f"{API}/rolesmapping": {"trailsink-loader-cloudtrail": {"backend_roles": [ROLE]}},
             f"{API}/actiongroups": {},

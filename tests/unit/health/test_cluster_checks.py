@@ -8,6 +8,7 @@ import pytest
 
 from infra.local.ports import free_port
 from tests.unit.health.fake_pipeline import (
+    EXPLAIN,
     INDEX,
     ISM,
     NOW,
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from opensearchpy import OpenSearch
 
 NO_HANDLER = (400, {"error": "no handler found for uri [x] and method [GET]"})
-EXPLAIN, POLICY = f"{ISM}/explain/cloudtrail-*", f"{ISM}/policies/trailsink-cloudtrail"
+POLICY = f"{ISM}/policies/trailsink-cloudtrail"
 POLICY_ID = "index.plugins.index_state_management.policy_id"
 DATED_SEARCH = "/cloudtrail-*,-cloudtrail-undated*/_search"
 CHECKS = ("cluster", "health", "index template", "mapping", "retention", "retention of each index", "newest event")

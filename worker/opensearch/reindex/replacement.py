@@ -61,6 +61,7 @@ class IndexReplacement:
         self._sleep = sleep
         self._was_blocked = "write" in state.blocks
         self.events = 0  # once both indices were compared
+        self.remark = ""  # about what is in place
 
     # Filling it
 
@@ -91,7 +92,8 @@ class IndexReplacement:
 
     def _create(self) -> None:
         settings = self._template.settings | {"number_of_replicas": 0, "refresh_interval": "-1"}
-        # ISM counts an index's age from its creation, and the events are as old as they were.
+        # ISM counts an index's age from its creation, and the events are as old as they were. OpenSearch 2.19 sets
+        # no such date, 3.8 does.
         dated = settings | {"creation_date": self._state.settings["creation_date"]}
         try:
             self._client.indices.create(index=self._copy, body=self._body(dated))
@@ -141,34 +143,30 @@ class IndexReplacement:
         """Block writes, copy the rest, compare, and swap; raises CopyStopped."""
         self._lease.hold()
         if not self._was_blocked:
-            self._block()
+            self._block_writes()
         self._filling.fill_rest()
         self.events = self._filling.compare(self._copy)
         if self._was_blocked:
             self._client.indices.put_settings(index=self._copy, body={"index.blocks.write": True})
+        self.remark = _remark(self._client, self._copy, self._state)
         self._lease.hold()
-        self._check_block()
+        _check_block(self._client, self._state.index)
         self._swap()
 
-    def _block(self) -> None:
+    def _block_writes(self) -> None:
         """Block writes; the cluster answers when those in flight have ended.
 
         It does not wait for them where the block is there already, as from a run that was killed. So that is lifted.
         """
+        index = self._state.index
         for _ in range(_ATTEMPTS):
-            response: Any = self._client.transport.perform_request("PUT", f"/{self._state.index}/_block/write")
+            response: Any = self._client.transport.perform_request("PUT", f"/{index}/_block/write")
             if response.get("acknowledged") and response.get("shards_acknowledged"):
                 return
-            _despite_full_disk(self._client, self._state.index, lambda: _lift(self._client, self._state.index, "write"))
+            _despite_full_disk(self._client, index, lambda: _lift(self._client, index, "write"))
             self._sleep(_POLL_SECONDS)
             self._lease.hold()
         raise CopyStopped("the cluster does not block writes in time")
-
-    def _check_block(self) -> None:
-        response: Any = self._client.indices.get_settings(index=self._state.index, name="index.blocks.write")
-        blocks = response.get(self._state.index, {}).get("settings", {}).get("index", {}).get("blocks", {})
-        if str(blocks.get("write")) != "true":
-            raise CopyStopped("somebody lifted the write block before the swap")
 
     def _swap(self) -> None:
         """Remove the old index and give the copy its name and its aliases, in one change of the cluster's state."""
@@ -192,6 +190,21 @@ class IndexReplacement:
             if copy.state.index == self._copy:
                 abandon(self._client, copy, self._state)
         return all(state.index != self._copy for state in read_states(self._client, self._template.prefix))
+
+
+def _check_block(client: OpenSearch, index: str) -> None:
+    response: Any = client.indices.get_settings(index=index, name="index.blocks.write")
+    blocks = response.get(index, {}).get("settings", {}).get("index", {}).get("blocks", {})
+    if str(blocks.get("write")) != "true":
+        raise CopyStopped("somebody lifted the write block before the swap")
+
+
+def _remark(client: OpenSearch, copy: str, state: IndexState) -> str:
+    """Return what an operator should know of a copy that is about to be put in place, "" for most."""
+    response: Any = client.indices.get_settings(index=copy, name="index.creation_date")
+    created = response[copy]["settings"]["index"]["creation_date"]
+    is_as_old = int(created) <= int(state.settings["creation_date"])
+    return "" if is_as_old else "its age counts from now: this server sets no date of creation"
 
 
 def abandon(client: OpenSearch, copy: Copy, state: IndexState | None) -> None:

@@ -49,7 +49,10 @@ class DayOutcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DayResult:
-    """What became of one day: the number of its events where they were reindexed, else why not."""
+    """What became of one day: the number of its events where they were reindexed, else why not.
+
+    Of a day that was reindexed, `detail` is a remark, or "".
+    """
 
     index: str
     outcome: DayOutcome
@@ -174,7 +177,8 @@ class Reindexing:
             is_finished = True
         if not is_finished:
             return DayResult(state.name, DayOutcome.STOPPED, detail="run the command again: it goes on where it was")
-        return DayResult(state.name, DayOutcome.REINDEXED, replacement.events, time.monotonic() - start)
+        seconds = time.monotonic() - start
+        return DayResult(state.name, DayOutcome.REINDEXED, replacement.events, seconds, replacement.remark)
 
     def _make_filling(self, state: IndexState, alias: str) -> Filling:
         hold = self._lease.hold
