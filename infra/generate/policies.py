@@ -183,7 +183,7 @@ def _endpoint(*statements: tuple[str, str]) -> dict[str, Any]:
 
 
 def _boundary() -> dict[str, Any]:
-    """Return a permissions boundary: what the three roles need together, and what a function in a VPC needs."""
+    """Return a permissions boundary: what the roles need together, and what a function in a VPC needs."""
     by_resource: dict[str, set[str]] = {}
     for role in ROLES:
         for statement in role_statements(role).values():
@@ -214,14 +214,15 @@ def policies() -> list[Policy]:
             "the trail's bucket, in the log-archive account",
             f"Add these statements to CloudTrail's own. {root} can be written before the role exists."
             " `LoaderRole…` lets the function read files. `BucketNotificationRole…` lets the stack add its"
-            " notification: leave it out unless `NotificationSource` is `S3`. `People…` is for `deploy`, `backfill`,"
-            " `verify` and `dlq`.",
+            " notification: leave it out unless `NotificationSource` is `S3`. `People…` is for `deploy`, `doctor`,"
+            " `status`, `backfill`, `verify` and `dlq`.",
             _bucket(),
         ),
         Policy(
             "trail-key-policy",
             "the trail's KMS key, in the log-archive account",
-            "Only for files with SSE-KMS (`TrailKmsKeyArn`).",
+            "Add this statement to the key's own. Only for files with SSE-KMS (`TrailKmsKeyArn`). People who run"
+            " `verify` or `backfill --direct` need one like it.",
             _document(_for_role("LoaderRole", "DecryptFiles", resource="*")),
         ),
         Policy(
@@ -239,7 +240,9 @@ def policies() -> list[Policy]:
         Policy(
             "topic-policy-eventbridge",
             "a topic that a rule of EventBridge sends to",
-            "For `NotificationSource=SNS` where EventBridge publishes to the topic.",
+            "For `NotificationSource=SNS` where EventBridge publishes to the topic. AWS's documentation says that the"
+            " policy of a topic cannot have conditions for EventBridge, which has not been tried. If the rule counts"
+            " `FailedInvocations`, let S3 publish to the topic instead.",
             _published_by("EventBridgePublishes", "events.amazonaws.com", RULE),
         ),
         Policy(
@@ -251,7 +254,9 @@ def policies() -> list[Policy]:
         Policy(
             "topic-key-policy",
             "the KMS key of an encrypted topic, in the log-archive account",
-            "CloudTrail, S3 or EventBridge must use the key: keep the service that publishes.",
+            "Add this statement to the key's own. It is for CloudTrail. If S3 publishes, put `s3.amazonaws.com` and the"
+            " bucket's ARN. For EventBridge, put `events.amazonaws.com`, and leave `Condition` out, which AWS does not"
+            " support there.",
             _document(
                 _of_service(
                     "Publisher",
@@ -265,7 +270,9 @@ def policies() -> list[Policy]:
         Policy(
             "stack-key-policy",
             "the key of `KmsKeyArn`, in the security account",
-            "With `NotificationSource=S3`, `Notifier` is `s3.amazonaws.com` and the bucket's ARN.",
+            "Add these statements to the key's own. `Notifier` is for `NotificationSource=SNS`. With `S3`, the default,"
+            " put `s3.amazonaws.com` and the bucket's ARN. People who send to the queues or read them need the key,"
+            " too.",
             _stack_key(),
         ),
         Policy(
@@ -305,7 +312,7 @@ def policies() -> list[Policy]:
         Policy(
             "permissions-boundary",
             "a managed policy in the security account (`PermissionsBoundaryArn`)",
-            "What the three roles need together. A boundary grants nothing by itself.",
+            "What the roles need together. A boundary grants nothing by itself.",
             _boundary(),
         ),
     ]
@@ -317,7 +324,7 @@ def policies_page() -> str:
         "Policies for a bucket in one account and the stack in another, from the roles of the template."
         " [Organizations](../organisation.md) says when you need which. Replace the examples:"
         f" `{LOG_ARCHIVE}` is the log-archive account, `{SECURITY}` the security account, `{MANAGEMENT}` the management"
-        f" account, `{BUCKET}` the bucket,"
+        f" account, `{REGION}` the region, `{BUCKET}` the bucket, `AWSLogs/` the stack's `TrailPrefix`,"
         f" `{STACK}` the stack, and `{PEOPLE.rpartition('/')[2]}` the role of the people who operate it."
         " The stack must have `RoleNames=fixed`. With a `RolePath`, the path is a part of each role's ARN."
         " None of these has been tried on AWS: tests evaluate them against the roles of the template."

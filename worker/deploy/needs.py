@@ -107,7 +107,7 @@ NEEDS = (
                 "lambda:GetFunctionConfiguration",
                 "lambda:GetFunctionConcurrency",
             ),
-            "bucket": ("s3:GetBucketNotification",),
+            "bucket": ("s3:GetBucketNotification", "s3:ListBucket"),
             "trail": ("cloudtrail:DescribeTrails", "cloudtrail:GetTrailStatus"),
             "stack, with --stack": (
                 "cloudformation:DescribeStacks",

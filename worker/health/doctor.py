@@ -67,7 +67,7 @@ class Doctor:
         indices = IndexFacts(cluster, settings.index_prefix, now)
         self._queues, self._function = QueueChecks(aws), FunctionChecks(aws)
         self._trail = TrailChecks(settings, aws, now, trail_prefix)
-        self._access = QueueAccessChecks(aws, self._trail.announcers)
+        self._access = QueueAccessChecks(aws, self._trail.announcers, settings.bucket_account)
         self._store = StoreChecks(settings, aws)
         self._network = NetworkChecks(settings, aws, self._function.role)
         self._cluster = ClusterChecks(settings, cluster, indices, now)

@@ -101,6 +101,20 @@ def lacks_source_account(statements: Iterable[Statement], service: str, action: 
     return bool(allowing) and not any(_has_condition(statement, _ACCOUNT_KEYS) for statement in allowing)
 
 
+def named_sources(statements: Iterable[Statement], service: str, action: str) -> list[str]:
+    """Return the ARNs that statements name for whose sake a service may act, patterns left out."""
+    return [
+        value
+        for statement in statements
+        if allows([statement], service, action)
+        for tests in statement.get("Condition", {}).values()
+        for name, values in tests.items()
+        if name.lower() == "aws:sourcearn"
+        for value in _as_list(values)
+        if not set("*?") & set(value)
+    ]
+
+
 def _allows_one_of(statement: Statement, actions: Sequence[str]) -> bool:
     if "NotAction" in statement:
         return True

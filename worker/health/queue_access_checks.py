@@ -60,10 +60,13 @@ def _account(queue: QueueAttributes) -> str:
 
 
 class QueueAccessChecks:
-    """Whether everything that announces files to the source queue may send there."""
+    """Whether everything that announces files to the source queue may send there.
 
-    def __init__(self, facts: AwsFacts, announcers: Callable[[], Sequence[Announcer]]) -> None:
-        self._facts, self._announcers = facts, announcers
+    `bucket_account` is the account that owns the bucket, "" for the queue's own.
+    """
+
+    def __init__(self, facts: AwsFacts, announcers: Callable[[], Sequence[Announcer]], bucket_account: str) -> None:
+        self._facts, self._announcers, self._bucket_account = facts, announcers, bucket_account
 
     @property
     def _source(self) -> QueueAttributes:
@@ -90,7 +93,7 @@ class QueueAccessChecks:
         """Return the statement of infra/template.yaml for an announcer."""
         condition: dict[str, Any] = {"ArnEquals": {"aws:SourceArn": source_arn}}
         if service == S3:  # the other ARNs contain the account; a deleted bucket's name can be taken by another one
-            condition["StringEquals"] = {"aws:SourceAccount": _account(self._source)}
+            condition["StringEquals"] = {"aws:SourceAccount": self._bucket_account or _account(self._source)}
         return {
             "Effect": "Allow",
             "Principal": {"Service": service},

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from botocore.exceptions import ClientError
+
 from worker.aws.bucket_notifications import (
     OwnNotification,
     conflicts,
@@ -15,7 +17,7 @@ from worker.aws.bucket_notifications import (
 )
 from worker.health.check import check
 from worker.health.findings import Judgement
-from worker.health.iam import EVENT_BRIDGE, S3, SNS
+from worker.health.iam import EVENT_BRIDGE, S3, SNS, named_sources, parse_statements
 from worker.health.observe import fact, require
 from worker.health.rules import judge_trails
 from worker.health.snapshot import Unobserved
@@ -58,16 +60,29 @@ class TrailChecks:
     def announcers(self) -> list[Announcer]:
         """Return what announces files to the queue; nothing where no bucket is set.
 
-        It is the bucket itself where nothing does, or where that cannot be checked.
+        It is the bucket itself where nothing does. Where that cannot be seen, as with a topic of another account, it is
+        what the queue's policy names.
         """
         if not self._settings.bucket:
             return []
         bucket = (S3, self._bucket_arn)
         notifications, relays = self._facts.bucket_notifications, self.relays
-        if isinstance(notifications, Unobserved) or isinstance(relays, Unobserved):
-            return [bucket]
+        if isinstance(notifications, Unobserved):
+            return self._admitted() or [bucket]
         direct = [bucket] if entries_for_queue(notifications, self._queue_arn) else []
+        if isinstance(relays, Unobserved):
+            return direct or self._admitted() or [bucket]
         return [*direct, *relays] or [bucket]
+
+    def _admitted(self) -> list[Announcer]:
+        """Return the topics and rules that the queue's policy lets send."""
+        queue = require(self._facts.source_queue, "the source queue cannot be checked")
+        statements = parse_statements(queue.attributes.get("Policy"))
+        return [
+            (service, arn)
+            for service in (SNS, EVENT_BRIDGE)
+            for arn in named_sources(statements, service, "sqs:SendMessage")
+        ]
 
     @fact
     def relays(self) -> list[Announcer]:
@@ -79,11 +94,20 @@ class TrailChecks:
         trails = self._facts.trails
         if not isinstance(trails, Unobserved):
             topics |= {trail.topic_arn for trail in trails if trail.topic_arn}
-        for topic in topics:
+        unseen: ClientError | None = None
+        is_found = False
+        for topic in sorted(topics):
             paginator = self._facts.client("sns").get_paginator("list_subscriptions_by_topic")
-            subscriptions = (entry for page in paginator.paginate(TopicArn=topic) for entry in page["Subscriptions"])
-            if any(entry.get("Endpoint") == self._queue_arn for entry in subscriptions):
+            try:
+                pages = list(paginator.paginate(TopicArn=topic))
+            except ClientError as error:  # a topic of another account, say; it may be of no concern
+                unseen = error
+                continue
+            if any(entry.get("Endpoint") == self._queue_arn for page in pages for entry in page["Subscriptions"]):
+                is_found = True
                 yield SNS, topic
+        if unseen and not is_found:
+            raise unseen
 
     def _rules(self) -> Iterator[Announcer]:
         if "EventBridgeConfiguration" not in self._notifications:

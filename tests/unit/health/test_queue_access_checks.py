@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.unit.health.fake_pipeline import BUCKET, Denied, FakePipeline, make_sqs
+from tests.unit.health.fake_pipeline import BUCKET, Denied, FakePipeline, FakeS3, make_sqs
 from worker.health.findings import CheckStatus, Finding
 
 OWNER = {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::123456789012:root"}, "Action": "kms:*"}
@@ -99,6 +100,20 @@ def test_the_statement_that_is_offered_passes_the_check() -> None:
     findings = FakePipeline({"sqs": make_sqs({"Policy": json.dumps({"Statement": [statement]})})}).findings()
 
     assert findings["queue policy"].status == findings["queue access"].status == "ok"
+
+
+class OwnedS3(FakeS3):
+    """A client that adds the bucket's owner to each request."""
+
+    meta = SimpleNamespace(events=SimpleNamespace(register=lambda *_: None))
+
+
+def test_the_statement_names_the_account_that_owns_the_bucket() -> None:
+    """With the queue's own account, files of a log archive's bucket would never be announced."""
+    services = {"s3": OwnedS3(), "sqs": make_sqs({"Policy": ""})}
+    offered = check("queue policy", services, bucket_account="444444444444").fix
+
+    assert '"aws:SourceAccount":"444444444444"' in offered
 
 
 def test_without_a_bucket_the_senders_are_not_known() -> None:

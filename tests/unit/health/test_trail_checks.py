@@ -94,6 +94,41 @@ def test_the_topic_of_the_trail_announces_its_files_too() -> None:
     assert found["queue policy"].evidence == f"does not allow SNS to send for {TOPIC}"
 
 
+UNSEEN = SimpleNamespace(get_paginator=lambda _: SimpleNamespace(paginate=Denied().list_subscriptions_by_topic))
+
+
+def test_a_topic_whose_subscribers_nobody_may_list_is_no_fault() -> None:
+    """One of another account, say. The queue's policy names it; that it does not name the bucket is right."""
+    statement = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Condition": {"ArnEquals": {"aws:SourceArn": TOPIC}},
+    }
+    sqs = make_sqs({"Policy": json.dumps({"Statement": [statement]})})
+    s3 = notifying(TopicConfigurations=[{"TopicArn": TOPIC}])
+
+    found = FakePipeline({"s3": s3, "sns": UNSEEN, "sqs": sqs}).findings()
+
+    assert found["bucket notification"].status == "not checked"
+    assert (found["queue policy"].status, found["queue policy"].evidence) == ("ok", f"allows SNS to send for {TOPIC}")
+
+
+def test_a_topic_of_somebody_else_hides_no_other() -> None:
+    """The bucket notifies a scanner's topic, too, whose subscribers are not ours to list."""
+    ours = sns(QUEUE_ARN)
+
+    def paginate(*, TopicArn: str) -> Any:  # noqa: N803
+        return (ours if TopicArn == TOPIC else UNSEEN).get_paginator("").paginate(TopicArn=TopicArn)
+
+    s3 = notifying(TopicConfigurations=[{"TopicArn": name} for name in ("arn:aws:sns:x:999999999999:scan", TOPIC)])
+    found = FakePipeline(
+        {"s3": s3, "sns": SimpleNamespace(get_paginator=lambda _: SimpleNamespace(paginate=paginate))}
+    ).findings()
+
+    assert found["bucket notification"].evidence == f"by way of {TOPIC}"
+
+
 @pytest.mark.parametrize(
     ("prefix", "suffix", "status"),
     [
