@@ -161,11 +161,14 @@ class FileFilling:
 
     @property
     def memory(self) -> dict[str, Any]:
-        """That it is filled from files: which of them are in is seen in the copy."""
+        """That it is filled from files."""
         return {"from_files": True}
 
     def resume(self, memory: dict[str, Any]) -> bool:
-        """Go on: files that the copy has already are not read again."""
+        """Go on with the same copy: each file is read again, and what is in the copy already changes nothing.
+
+        How many documents the copy has of a file does not say that it has all: another file may have some of them.
+        """
         return bool(memory.get("from_files"))
 
     def fill(self) -> Iterator[CopyProgress]:
@@ -205,17 +208,10 @@ class FileFilling:
         return int(self._client.count(index=copy)["count"])
 
     def _missing(self) -> tuple[list[SourceFile], int]:
-        """Return the files of which the copy has too little, and how many files there are."""
+        """Return the files that were not loaded, or have more events by now, and how many files there are."""
         self._client.indices.refresh(index=self._source)
-        self._client.indices.refresh(index=self._alias)
-        files = dict(_files(self._client, self._source))
-        in_copy = dict(_files(self._client, self._alias))
-        missing = [
-            SourceFile(uri, events)
-            for uri, events in files.items()
-            if max(in_copy.get(uri, 0), self._loaded.get(uri, 0)) < events
-        ]
-        return missing, len(files)
+        files = [SourceFile(uri, events) for uri, events in _files(self._client, self._source)]
+        return [file for file in files if self._loaded.get(file.uri, 0) < file.events], len(files)
 
     def _load_all(self, files: list[SourceFile]) -> Iterator[int]:
         for start in range(0, len(files), _FILES):
