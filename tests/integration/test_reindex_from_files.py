@@ -15,7 +15,7 @@ from worker.backfill.loaders import InMemoryDeadLetters
 from worker.cli.main import main
 from worker.cloudtrail.identity import content_id
 from worker.opensearch.index_names import public_name
-from worker.opensearch.reindex.from_files import CopyLoader
+from worker.opensearch.reindex.copy_loader import CopyLoader
 from worker.wiring import make_consumer
 
 if TYPE_CHECKING:
@@ -115,6 +115,19 @@ def test_a_file_that_is_gone_leaves_the_day_as_it_was(old: Bench) -> None:
     assert indices_and_marks(old) == []
 
 
+def test_one_event_of_many_that_the_files_lack_is_found(old: Bench) -> None:
+    """A sample would let it go."""
+    events = [at(f"10:{number // 60:02}:{number % 60:02}") for number in range(900)]
+    key = put_old(old, "many", *events)
+    old.put(key, log_file(*map(text_of, [*events[:700], events[700] | {"eventName": "Other"}, *events[701:]])))
+
+    done = trailsink("reindex", "--from-files", "--since", DAY, "--until", NEXT_DAY, "--yes", "--json")
+
+    assert (done.exit_code, json.loads(done.stdout)["outcome"]) == (1, "refused")
+    assert f"/{key}, record 700: the event is not" in done.stdout
+    assert old.count() == 900
+
+
 def test_a_file_that_was_changed_in_the_bucket_replaces_nothing(old: Bench) -> None:
     """It has as many events, but not those that are in the index."""
     true = at(sourceIPAddress="198.51.100.1")
@@ -124,7 +137,7 @@ def test_a_file_that_was_changed_in_the_bucket_replaces_nothing(old: Bench) -> N
     done = trailsink("reindex", "--from-files", "--since", DAY, "--until", NEXT_DAY, "--yes", "--json")
 
     assert (done.exit_code, json.loads(done.stdout)["outcome"]) == (1, "refused")
-    assert "1 of 1 events are not in the files as they are here" in done.stdout
+    assert f"/{key}, record 0: the event is not in the file as it is in the index" in done.stdout
     assert [hit["_source"]["sourceIPAddress"] for hit in old.hits()] == ["198.51.100.1"]
 
 

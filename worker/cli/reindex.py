@@ -17,7 +17,7 @@ from worker.cli.options import check_times
 from worker.cli.output import confirm, graceful_shutdown, print_json, print_line
 from worker.errors import SetupError
 from worker.humanize import format_duration, pluralize
-from worker.opensearch.reindex.from_files import CopyLoader
+from worker.opensearch.reindex.copy_loader import CopyLoader
 from worker.opensearch.reindex.run import DayOutcome, Reindexing, ReindexOptions
 from worker.settings import load_settings
 from worker.wiring import make_client, make_consumer
@@ -100,7 +100,7 @@ class _ProgressLines:
     def __call__(self, name: str, progress: CopyProgress) -> None:
         if time.monotonic() - self._printed >= _PROGRESS_SECONDS:
             self._printed = time.monotonic()
-            print_line(f"{name}: {progress.copied:,} of {progress.total:,} {progress.unit} copied", err=True)
+            print_line(f"{name}: {progress.copied:,} of {progress.total:,} {progress.unit}", err=True)
 
 
 def _print(result: DayResult, *, as_json: bool) -> None:

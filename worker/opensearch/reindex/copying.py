@@ -28,7 +28,7 @@ _WINDOW, _SMALLEST_WINDOW = 10_000, 500
 _REQUEST_SECONDS = 60.0
 
 # Documents of each index that are compared byte by byte.
-SAMPLE = 500
+_SAMPLE = 500
 
 # Writes that are left for the time of the block, and how often the copy tries to come so close before.
 _SHORT, _ROUNDS = 1_000, 5
@@ -178,8 +178,8 @@ def compare(client: OpenSearch, source: str, target: str) -> int:
     if counts[0] != counts[1]:
         raise CopyStopped(f"the copy has {counts[1]:,} documents, and the index has {counts[0]:,}")
     query: dict[str, Any] = {"function_score": {"query": {"match_all": {}}, "random_score": {}}}
-    sample = read_sources(client, source, {"size": SAMPLE, "query": query})
-    copies = read_sources(client, target, {"size": SAMPLE, "query": {"ids": {"values": list(sample)}}})
+    sample = read_sources(client, source, {"size": _SAMPLE, "query": query})
+    copies = read_sources(client, target, {"size": _SAMPLE, "query": {"ids": {"values": list(sample)}}})
     differing = [id_ for id_, text in sample.items() if copies.get(id_) != text]
     if differing:
         raise CopyStopped(f"{len(differing)} of {len(sample)} documents differ from the index, as {differing[0]}")

@@ -25,7 +25,7 @@ class CopyProgress:
 
     copied: int
     total: int
-    unit: str = "events"
+    unit: str = "events copied"
 
 
 class Filling(Protocol):

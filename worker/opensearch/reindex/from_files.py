@@ -1,39 +1,30 @@
 """Fills the copy of an index from the files of its events in S3, where documents themselves must change.
 
-Each file that has an event in the old index is read as the pipeline reads it, and must bring at least as many events as
-the old index has of it. Records that belong to other indices are passed over.
+Each file that has an event in the old index is read as the pipeline reads it. Records that belong to other indices are
+passed over. Then each event of the old index is looked for in the copy.
 """
 
 from __future__ import annotations
 
-import threading
-import time
-from collections import Counter
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import msgspec
 
 from worker.cloudtrail.identity import content_id
 from worker.opensearch.complete_search import search_all_shards
-from worker.opensearch.reindex.copying import SAMPLE, read_sources
+from worker.opensearch.reindex.copying import checkpoint, last_write, read_sources
 from worker.opensearch.reindex.filling import CopyProgress, CopyStopped, DocumentsRefused
-from worker.pipeline.bulk import ACCEPTED, DUPLICATE, DeliveryResult
-from worker.pipeline.documents import Action
-from worker.pipeline.notifications import s3_notification
 from worker.pipeline.objects import ObjectRef
-from worker.pipeline.ports import Message
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from opensearchpy import OpenSearch
 
-    from worker.pipeline.bulk import Outcome
-    from worker.pipeline.consumer import Consumer
-    from worker.pipeline.ports import Index
+    from worker.opensearch.reindex.copy_loader import CopiedFile, CopyLoader
 
-# Files of one batch, and its time: the lease is renewed between two batches.
-_FILES, _BATCH_SECONDS = 16, 75.0
+
+_FILES = 16  # of one batch
 
 # How often a file is tried that was handed back, as by a cluster that is overloaded.
 _ATTEMPTS, _WAIT_SECONDS = 5, 5.0
@@ -43,98 +34,10 @@ _SHORT, _ROUNDS = _FILES, 5
 
 _PAGE = 5_000  # files in one response
 
+# Sequence numbers whose documents are read at once. Each shard has its own, and a request returns so many at most.
+_WINDOW, _MAX_HITS = 200, 10_000
+
 _TIMESTAMP = b',"@timestamp":"'  # where our own members begin
-
-
-class RedirectedIndex:
-    """Delivers the actions of one index to the alias of its copy, and passes over all others. Thread-safe.
-
-    It counts what the copy accepted of each file of a batch, by the file's number.
-    """
-
-    def __init__(self, index: Index) -> None:
-        self._index = index
-        self._head = self._new_head = b""
-        self._lock = threading.Lock()
-        self.accepted = Counter[int]()
-
-    def redirect(self, name: str, alias: str) -> None:
-        """Deliver what belongs to one index to an alias, from now on."""
-        self._head = b'{"create":{"_index":%b,' % msgspec.json.encode(name)
-        # A copy that was deleted meanwhile must not come back without its mapping.
-        self._new_head = b'{"create":{"_index":%b,"require_alias":true,' % msgspec.json.encode(alias)
-
-    def deliver(self, request: Sequence[Action], remaining: Callable[[], float]) -> DeliveryResult:
-        """Send the actions of the index, as another index does; the others count as duplicates."""
-        outcomes: list[Outcome] = [DUPLICATE] * len(request)
-        places = [place for place, action in enumerate(request) if action.lines.startswith(self._head)]
-        if not places:
-            return DeliveryResult(outcomes, requests=0)
-        result = self._index.deliver([self._redirected(request[place]) for place in places], remaining)
-        for place, outcome in zip(places, result.outcomes, strict=True):
-            outcomes[place] = outcome
-        accepted = Counter(request[place].file for place in places if outcomes[place].verdict in ACCEPTED)
-        with self._lock:
-            self.accepted += accepted
-        return result._replace(outcomes=outcomes, refused=[places[place] for place in result.refused])
-
-    def _redirected(self, action: Action) -> Action:
-        longer = len(self._new_head) - len(self._head)
-        return Action(
-            action.file,
-            action.position,
-            self._new_head + action.lines[len(self._head) :],
-            action.raw_start + longer,
-            action.raw_end + longer,
-            action.tail_end + longer,
-            action.degraded,
-            action.form,
-        )
-
-
-class CopiedFile(NamedTuple):
-    """How many events the copy accepted of a file, and why not all, if so; one that was handed back comes again."""
-
-    accepted: int
-    reason: str
-    is_handed_back: bool
-
-
-class CopyLoader:
-    """Loads files into the copy of an index, with a consumer like the pipeline's own.
-
-    `make_consumer` gets a function through which the consumer's index has to go.
-    """
-
-    def __init__(self, make_consumer: Callable[[Callable[[Index], Index]], Consumer]) -> None:
-        self._index: RedirectedIndex
-        self._consumer = make_consumer(self._wrap)
-
-    def _wrap(self, index: Index) -> RedirectedIndex:
-        self._index = RedirectedIndex(index)
-        return self._index
-
-    def redirect(self, name: str, alias: str) -> None:
-        """Load the events of one index into the copy behind an alias, from now on."""
-        self._index.redirect(name, alias)
-
-    def load(self, refs: Sequence[ObjectRef]) -> list[CopiedFile]:
-        """Load files, and return what became of each."""
-        self._index.accepted.clear()
-        messages = [Message(str(number), "", s3_notification(ref)) for number, ref in enumerate(refs)]
-        end = time.monotonic() + _BATCH_SECONDS
-        result = self._consumer.consume(messages, lambda: end - time.monotonic())
-        tallies = {tally.ref: (number, tally) for number, tally in enumerate(result.files)}
-        loaded = []
-        for message, ref in zip(messages, refs, strict=True):
-            number, tally = tallies.get(ref, (-1, None))
-            reason = tally.reason if tally else ""
-            loaded.append(CopiedFile(self._index.accepted[number], reason, message.id in result.failed))
-        return loaded
-
-    def close(self) -> None:
-        """End the consumer's threads."""
-        self._consumer.close()
 
 
 class FileFilling:
@@ -157,6 +60,7 @@ class FileFilling:
         self._client, self._loader, self._source, self._alias = client, loader, source, alias
         self._before_each, self._sleep = before_each, sleep
         self._loaded: dict[str, int] = {}  # how many events the copy accepted of each file
+        self._compared = -1  # the last sequence number whose event was looked for
         loader.redirect(name, alias)
 
     @property
@@ -172,13 +76,17 @@ class FileFilling:
         return bool(memory.get("from_files"))
 
     def fill(self) -> Iterator[CopyProgress]:
-        """Load files, 16 at a time, until not many new ones are left."""
+        """Load files, 16 at a time, until not many new ones are left; then look for each old event in the copy."""
         for _ in range(_ROUNDS):
             missing, total = self._missing()
             for done in self._load_all(missing):
-                yield CopyProgress(total - len(missing) + done, total, "files")
+                yield CopyProgress(total - len(missing) + done, total, "files loaded")
             if len(missing) <= _SHORT:
-                return
+                break
+        self._client.indices.refresh(index=self._alias)
+        last = checkpoint(self._client, self._source)
+        for compared in self._compared_until(last):
+            yield CopyProgress(compared + 1, last + 1, "events compared")
 
     def fill_rest(self) -> None:
         """Load the files whose events came meanwhile."""
@@ -188,24 +96,41 @@ class FileFilling:
         self._client.indices.refresh(index=self._alias)
 
     def compare(self, copy: str) -> int:
-        """Hold a sample of the old documents against the copy, byte by byte; returns how many the copy has.
+        """Look for the rest of the old events in the copy; returns how many events the copy has.
 
-        That each file brought at least what the old index has of it is known: more where a forged record had kept a
-        true one out, and elsewhere where two files have an event.
+        It has more where a forged record had kept a true one out, and fewer where an event was in the index twice.
         """
-        # Of a document in a simpler form, the text need not be the one in the file.
-        whole = {"bool": {"must_not": {"exists": {"field": "trailsink.degraded"}}}}
-        query: dict[str, Any] = {"function_score": {"query": whole, "random_score": {}}}
-        olds = read_sources(self._client, self._source, {"size": SAMPLE, "query": query})
-        records = {id_: _record(source) for id_, source in olds.items()}
-        new_ids = {id_: content_id(record).decode() for id_, record in records.items()}
-        ids = list({*new_ids, *new_ids.values()})
-        copies = read_sources(self._client, copy, {"size": len(ids), "query": {"ids": {"values": ids}}})
-        texts = {id_: _record(source) for id_, source in copies.items()}
-        differing = [id_ for id_, record in records.items() if record not in (texts.get(id_), texts.get(new_ids[id_]))]
-        if differing:
-            raise DocumentsRefused(f"{len(differing)} of {len(records)} events are not in the files as they are here")
+        for _ in self._compared_until(last_write(self._client, self._source)):
+            pass
         return int(self._client.count(index=copy)["count"])
+
+    def _compared_until(self, last: int) -> Iterator[int]:
+        """Look for the events in the copy that were written up to a sequence number; yields how far it has come."""
+        while self._compared < last:
+            self._before_each()
+            end = min(self._compared + _WINDOW, last)
+            window = {"range": {"_seq_no": {"gt": self._compared, "lte": end}}}
+            self._look_for(read_sources(self._client, self._source, {"size": _MAX_HITS, "query": window}))
+            self._compared = end
+            yield end
+
+    def _look_for(self, olds: dict[str, bytes]) -> None:
+        """Raise DocumentsRefused unless the copy has each event, under the id that its text has."""
+        events = {id_: _OldEvent.of(source) for id_, source in olds.items()}
+        ids = list({*events, *(event.id for event in events.values())})
+        body = {"size": len(ids), "_source": False, "query": {"ids": {"values": ids}}}
+        hits: Any = self._client.search(index=self._alias, body=body)["hits"]["hits"] if ids else ()
+        found = {hit["_id"] for hit in hits}
+        for id_, event in events.items():
+            if not (event.id in found or id_ in found or (event.is_degraded and self._has_place(event))):
+                raise DocumentsRefused(
+                    f"{event.object}, record {event.position}: the event is not in the file as it is in the index"
+                )
+
+    def _has_place(self, event: _OldEvent) -> bool:
+        """Return whether the copy has a document of that place: the text of a degraded one need not be the file's."""
+        place = [{"term": {f"trailsink.{name}": getattr(event, name)}} for name in ("object", "position")]
+        return bool(self._client.count(index=self._alias, body={"query": {"bool": {"filter": place}}})["count"])
 
     def _missing(self) -> tuple[list[SourceFile], int]:
         """Return the files that were not loaded, or have more events by now, and how many files there are."""
@@ -269,18 +194,28 @@ def _files(client: OpenSearch, index: str) -> Iterator[tuple[str, int]]:
             return
 
 
-class _DegradedText(msgspec.Struct):
+class _DocumentOrigin(msgspec.Struct):
+    object: str = ""
+    position: int = -1
     raw: str | None = None
 
 
-class _DocumentText(msgspec.Struct):
-    trailsink: _DegradedText
+class _MarkedDocument(msgspec.Struct):
+    trailsink: _DocumentOrigin
 
 
-def _record(source: bytes) -> bytes:
-    """Return the text of the record that a document is of."""
-    raw = msgspec.json.decode(source, type=_DocumentText).trailsink.raw
-    if raw is not None:
-        return raw.encode("utf-8", "replace")
-    record, found, _ = source.rpartition(_TIMESTAMP)
-    return record + b"}" if found else source
+class _OldEvent(NamedTuple):
+    """An event of the old index: where it is from, and the id that its text has today."""
+
+    object: str
+    position: int
+    id: str
+    is_degraded: bool
+
+    @classmethod
+    def of(cls, source: bytes) -> Self:
+        """Read it from a document."""
+        origin = msgspec.json.decode(source, type=_MarkedDocument).trailsink
+        record, found, _ = source.rpartition(_TIMESTAMP)
+        text = origin.raw.encode("utf-8", "replace") if origin.raw is not None else record + b"}" if found else source
+        return cls(origin.object, origin.position, content_id(text).decode(), origin.raw is not None)

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
     from opensearchpy import OpenSearch
 
+    from worker.opensearch.reindex.copy_loader import CopyLoader
     from worker.opensearch.reindex.days import Copy, IndexState, Template
     from worker.opensearch.reindex.filling import CopyProgress, Filling
-    from worker.opensearch.reindex.from_files import CopyLoader
 
 
 class DayOutcome(StrEnum):

@@ -9,7 +9,7 @@ import msgspec
 
 from tests.support.event_files import event
 from worker.cloudtrail.records import read_records
-from worker.opensearch.reindex.from_files import RedirectedIndex
+from worker.opensearch.reindex.copy_loader import RedirectedIndex
 from worker.pipeline.bulk import DUPLICATE, INDEXED, DeliveryResult, Outcome, Verdict
 from worker.pipeline.documents import IndexNaming, Provenance, simpler_form, to_actions
 from worker.pipeline.limits import Partition
