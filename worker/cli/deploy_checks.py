@@ -68,6 +68,7 @@ def check_rights(
         stack=stack.name,
         queue=stack.name,
         role_path=parameters.get("RolePath") or "/",
+        trail_topic=parameters.get("TrailTopicArn", ""),
     )
     try:
         for principal, rights in simulate_change(session, account.caller, changes, places, stack.service_role):

@@ -36,6 +36,7 @@ _ARNS: dict[str, tuple[str, ...]] = {
     "code bucket": ("s3:::trailsink-code-{account}-{region}*",),
     "queues": ("sqs:{region}:{account}:{stack}", "sqs:{region}:{account}:{stack}-dead-letters"),
     "topics": ("sns:{region}:{account}:{stack}-*",),
+    "subscribed topics": ("sns:{region}:{account}:{stack}-*",),  # and the trail's, of whichever account
     "rules": ("events:{region}:{account}:rule/{stack}-*",),
     "event source mappings": ("lambda:{region}:{account}:event-source-mapping:*",),
     "functions": ("lambda:{region}:{account}:function:{stack}-*",),
@@ -63,6 +64,7 @@ class Places:
     bucket: str = "BUCKET"
     trail_prefix: str = "AWSLogs/"
     trail_key: str = ""
+    trail_topic: str = ""
     filters: str = ""  # bucket and key
     domain: str = "DOMAIN"
     collection: str = ""
@@ -126,6 +128,8 @@ def _by_arn(label: str, actions: list[str], places: Places) -> Iterator[tuple[st
         yield "", [places.arn(f"s3:::{places.filters}")] if places.filters else [], actions
         return
     arns = [places.arn(arn) for arn in _ARNS[label]]
+    if label == "subscribed topics" and places.trail_topic:
+        arns.append(places.trail_topic)
     of_objects = [action for action in actions if _OF_OBJECTS.match(action)]
     keys = f"{places.trail_prefix}*" if label == "bucket" else "*"
     yield "", arns, [action for action in actions if action not in of_objects]

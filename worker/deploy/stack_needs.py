@@ -25,7 +25,7 @@ BY_TYPE: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "AWS::SQS::QueuePolicy": {"queues": ("sqs:GetQueueAttributes", "sqs:SetQueueAttributes")},
     "AWS::SNS::Subscription": {
-        "topics": (
+        "subscribed topics": (
             "sns:GetSubscriptionAttributes",
             "sns:ListSubscriptionsByTopic",
             "sns:SetSubscriptionAttributes",

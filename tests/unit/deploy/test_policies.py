@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -46,6 +47,17 @@ def test_a_policy_is_one_that_iam_accepts(need: Need) -> None:
     for statement in policy["Statement"]:
         arns = as_list(statement["Resource"])
         assert all(arn == "*" or (arn.startswith("arn:aws:") and "{" not in arn) for arn in arns)
+
+
+def test_whoever_deploys_may_subscribe_to_the_trail_s_topic() -> None:
+    """It is in the log archive's account, and CloudFormation would roll back."""
+    topic = "arn:aws:sns:eu-central-1:444444444444:trail"
+
+    policy = iam_policy(BY_COMMAND["deploy"], replace(PLACES, trail_topic=topic))
+
+    [statement] = [one for one in policy["Statement"] if "sns:Subscribe" in one["Action"]]
+    assert statement["Resource"] == ["arn:aws:sns:eu-central-1:123456789012:trailsink-*", topic]
+    assert [one["Action"] for one in policy["Statement"] if topic in one["Resource"]] == [statement["Action"]]
 
 
 def test_all_resources_are_named_only_where_aws_takes_no_other() -> None:
