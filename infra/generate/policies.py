@@ -87,6 +87,8 @@ def _bucket() -> dict[str, Any]:
     return _document(
         _for_role("LoaderRole", "ReadFiles"),
         _for_role("LoaderRole", "DistinguishMissingFromForbidden"),
+        _for_role("VerifyRole", "ReadFiles"),
+        _for_role("VerifyRole", "ListFiles"),
         _for_role("BucketNotificationRole", "NotificationsOfTheBucket"),
         _of_people("PeopleLook", ["s3:ListBucket", "s3:GetBucketNotification"], f"arn:aws:s3:::{BUCKET}"),
         _of_people("PeopleRead", ["s3:GetObject", "s3:GetObjectVersion"], f"arn:aws:s3:::{BUCKET}/AWSLogs/*"),
@@ -145,12 +147,15 @@ def _stack_key() -> dict[str, Any]:
 
 
 def _s3_endpoint() -> dict[str, Any]:
-    files = role_statements("LoaderRole")
+    files, rules = role_statements("LoaderRole"), role_statements("DetectRole")
     response = "arn:aws:s3:::cloudformation-custom-resource-response-*/*"  # with and without dashes, by region
     return _document(
         *(
             {"Sid": sid, "Effect": "Allow", "Principal": "*", "Action": part["Action"], "Resource": part["Resource"]}
-            for sid, part in ((sid, files[sid]) for sid in ("ReadFiles", "DistinguishMissingFromForbidden"))
+            for sid, part in (
+                *((sid, files[sid]) for sid in ("ReadFiles", "DistinguishMissingFromForbidden", "ReadFilters")),
+                *((sid, rules[sid]) for sid in ("ReadRules", "ListRules")),
+            )
         ),
         # The response of a custom resource is signed by CloudFormation, not by the function:
         # docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cfn-vpce-bucketnames.html
@@ -214,7 +219,8 @@ def policies() -> list[Policy]:
             "the trail's bucket, in the log-archive account",
             f"Add these statements to CloudTrail's own. {root} can be written before the role exists."
             " `LoaderRole…` lets the function read files. `BucketNotificationRole…` lets the stack add its"
-            " notification: leave it out unless `NotificationSource` is `S3`. `People…` is for `deploy`, `doctor`,"
+            " notification: leave it out unless `NotificationSource` is `S3`. `VerifyRole…` is for `VerifySchedule`."
+            " `People…` is for `deploy`, `doctor`,"
             " `status`, `backfill`, `verify` and `dlq`.",
             _bucket(),
         ),
@@ -223,7 +229,10 @@ def policies() -> list[Policy]:
             "the trail's KMS key, in the log-archive account",
             "Add this statement to the key's own. Only for files with SSE-KMS (`TrailKmsKeyArn`). People who run"
             " `verify` or `backfill --direct` need one like it.",
-            _document(_for_role("LoaderRole", "DecryptFiles", resource="*")),
+            _document(
+                _for_role("LoaderRole", "DecryptFiles", resource="*"),
+                _for_role("VerifyRole", "DecryptFiles", resource="*"),
+            ),
         ),
         Policy(
             "topic-policy",
@@ -300,6 +309,8 @@ def policies() -> list[Policy]:
                 ("LoaderRole", "ReadPassword"),
                 ("ClusterSetupRole", "ReadPassword"),
                 ("ClusterSetupRole", "ReadMasterPassword"),
+                ("VerifyRole", "ReadPassword"),
+                ("DetectRole", "ReadPassword"),
             ),
         ),
         Policy(
@@ -307,7 +318,13 @@ def policies() -> list[Policy]:
             "a domain of another account (`EndpointArn`)",
             "Under fine-grained access control, its administrator also maps the role:"
             " `trailsink setup --loader-role` with this ARN.",
-            _document(_for_role("LoaderRole", "WriteToDomain"), _for_role("ClusterSetupRole", "SetUpDomain")),
+            _document(
+                _for_role("LoaderRole", "WriteToDomain"),
+                _for_role("ClusterSetupRole", "SetUpDomain"),
+                _for_role("ClusterSetupRole", "TryTemplate"),
+                _for_role("VerifyRole", "SearchDomain"),
+                _for_role("DetectRole", "SearchDomain"),
+            ),
         ),
         Policy(
             "permissions-boundary",

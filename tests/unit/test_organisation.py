@@ -42,13 +42,21 @@ def requests(role: str, *sids: str) -> list[tuple[str, str]]:
 ANSWERS = [
     ("bucket-policy", "LoaderRole", ("ReadFiles", "DistinguishMissingFromForbidden")),
     ("bucket-policy", "BucketNotificationRole", ("NotificationsOfTheBucket",)),
+    ("bucket-policy", "VerifyRole", ("ReadFiles", "ListFiles")),
     ("trail-key-policy", "LoaderRole", ("DecryptFiles",)),
+    ("trail-key-policy", "VerifyRole", ("DecryptFiles",)),
     ("domain-policy", "LoaderRole", ("WriteToDomain",)),
-    ("domain-policy", "ClusterSetupRole", ("SetUpDomain",)),
-    ("s3-endpoint-policy", "LoaderRole", ("ReadFiles", "DistinguishMissingFromForbidden")),
+    ("domain-policy", "ClusterSetupRole", ("SetUpDomain", "TryTemplate")),
+    ("domain-policy", "VerifyRole", ("SearchDomain",)),
+    ("domain-policy", "DetectRole", ("SearchDomain",)),
+    ("s3-endpoint-policy", "LoaderRole", ("ReadFiles", "DistinguishMissingFromForbidden", "ReadFilters")),
+    ("s3-endpoint-policy", "VerifyRole", ("ReadFiles", "ListFiles", "ReadFilters")),
+    ("s3-endpoint-policy", "DetectRole", ("ReadRules", "ListRules")),
     ("sqs-endpoint-policy", "LoaderRole", ("ReceiveNotifications", "SendDeadLetters", "SplitNotifications")),
     ("secrets-endpoint-policy", "LoaderRole", ("ReadPassword",)),
     ("secrets-endpoint-policy", "ClusterSetupRole", ("ReadPassword", "ReadMasterPassword")),
+    ("secrets-endpoint-policy", "VerifyRole", ("ReadPassword",)),
+    ("secrets-endpoint-policy", "DetectRole", ("ReadPassword",)),
 ]
 
 
