@@ -80,6 +80,7 @@ def _places_of_stack(name: str) -> Places:
             "bucket": values.get("TrailBucketName", ""),
             "trail_prefix": values.get("TrailPrefix", ""),
             "trail_key": values.get("TrailKmsKeyArn", ""),
+            "queue_key": values.get("KmsKeyArn", ""),
             "trail_topic": values.get("TrailTopicArn", ""),
             "filters": "/".join(filter(None, (values.get("FiltersBucket"), values.get("FiltersKey")))),
             "collection": arn if is_serverless else "",

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _READ_OBJECTS = ("s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket")
 _FILTERS = {"filters, in S3": ("s3:GetObject",)}
 _TRAIL_KEY = {"the trail's key": ("kms:Decrypt",)}
+_QUEUE_KEY = {"the queues' key": ("kms:Decrypt", "kms:GenerateDataKey")}
 _SEARCH = "indices:data/read/search"
 
 
@@ -79,6 +80,7 @@ NEEDS = (
             "dead-letter queue": ("sqs:SendMessage", "sqs:GetQueueAttributes"),
             "bucket": _READ_OBJECTS,
             **_TRAIL_KEY,
+            **_QUEUE_KEY,
             **_FILTERS,
         },
         loader_role,
@@ -108,6 +110,9 @@ NEEDS = (
                 "lambda:GetFunctionConcurrency",
             ),
             "bucket": ("s3:GetBucketNotification", "s3:ListBucket"),
+            "announcing topics": ("sns:ListSubscriptionsByTopic",),
+            "announcing rules": ("events:ListRuleNamesByTarget", "events:DescribeRule"),
+            "the queues' key": ("kms:DescribeKey", "kms:GetKeyPolicy"),
             "trail": ("cloudtrail:DescribeTrails", "cloudtrail:GetTrailStatus"),
             "stack, with --stack": (
                 "cloudformation:DescribeStacks",
@@ -207,6 +212,7 @@ NEEDS = (
             "source queue, via the queue": ("sqs:SendMessage", "sqs:GetQueueAttributes"),
             "dead-letter queue, via the queue": ("sqs:GetQueueAttributes",),
             "bucket, with --direct": _READ_OBJECTS,
+            **_QUEUE_KEY,
             **_FILTERS,
         },
         _role(_SEARCH, ledger=(_SEARCH,)),
@@ -247,6 +253,7 @@ NEEDS = (
             ),
             "source queue": ("sqs:SendMessage", "sqs:GetQueueAttributes"),
             "bucket": _READ_OBJECTS,
+            **_QUEUE_KEY,
         },
         _role(
             cluster=("indices:admin/index_template/get", "indices:data/write/bulk"),

@@ -37,6 +37,8 @@ _ARNS: dict[str, tuple[str, ...]] = {
     "queues": ("sqs:{region}:{account}:{stack}", "sqs:{region}:{account}:{stack}-dead-letters"),
     "topics": ("sns:{region}:{account}:{stack}-*",),
     "subscribed topics": ("sns:{region}:{account}:{stack}-*",),  # and the trail's, of whichever account
+    "announcing topics": ("sns:{region}:*:*",),  # of whichever account
+    "announcing rules": ("events:{region}:{account}:rule/*",),
     "rules": ("events:{region}:{account}:rule/{stack}-*",),
     "event source mappings": ("lambda:{region}:{account}:event-source-mapping:*",),
     "functions": ("lambda:{region}:{account}:function:{stack}-*",),
@@ -52,6 +54,10 @@ _ARNS: dict[str, tuple[str, ...]] = {
 }
 
 
+# Which of the places is a key; what is not known is left out.
+_KEYS = {"the trail's key": "trail_key", "the queues' key": "queue_key"}
+
+
 @dataclass(frozen=True, slots=True)
 class Places:
     """Where a pipeline's parts are. An upper-case word stands for what is not known."""
@@ -65,6 +71,7 @@ class Places:
     trail_prefix: str = "AWSLogs/"
     trail_key: str = ""
     trail_topic: str = ""
+    queue_key: str = ""
     filters: str = ""  # bucket and key
     domain: str = "DOMAIN"
     collection: str = ""
@@ -121,8 +128,9 @@ def cluster_role(need: Need, prefix: str) -> dict[str, Any]:
 
 def _by_arn(label: str, actions: list[str], places: Places) -> Iterator[tuple[str, list[str], list[str]]]:
     """Yield the end of a statement's id, its ARNs and its actions: objects have other ARNs than their bucket."""
-    if label == "the trail's key":
-        yield "", [places.trail_key] if places.trail_key else [], actions
+    if key := _KEYS.get(label):
+        arn = str(getattr(places, key))
+        yield "", [arn] if arn else [], actions
         return
     if label == "filters":
         yield "", [places.arn(f"s3:::{places.filters}")] if places.filters else [], actions

@@ -16,6 +16,7 @@ PLACES = Places(
     account="123456789012",
     bucket="acme-trail",
     trail_key="arn:aws:kms:::key/4f1d",
+    queue_key="arn:aws:kms:::key/5e2c",
     filters="acme-config/noise.json",
 )
 BY_COMMAND = {need.command: need for need in NEEDS}
