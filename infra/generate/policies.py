@@ -141,8 +141,17 @@ def _stack_key() -> dict[str, Any]:
             ArnLike={"kms:EncryptionContext:aws:logs:arn": [f"{group}lambda/{STACK}-*", f"{group}opensearch/{STACK}"]},
         ),
         _of_service("Alarms", "cloudwatch.amazonaws.com", use, "*", StringEquals={"aws:SourceAccount": SECURITY}),
-        _of_service("Notifier", "sns.amazonaws.com", use, "*", ArnEquals={"aws:SourceArn": TOPIC}),
+        _of_service(
+            "BucketNotifies",
+            "s3.amazonaws.com",
+            use,
+            "*",
+            ArnEquals={"aws:SourceArn": f"arn:aws:s3:::{BUCKET}"},
+            StringEquals={"aws:SourceAccount": LOG_ARCHIVE},
+        ),
+        _of_service("TopicNotifies", "sns.amazonaws.com", use, "*", ArnEquals={"aws:SourceArn": TOPIC}),
         _for_role("LoaderRole", "UseQueueKey", resource="*"),
+        _of_people("PeopleUseQueues", ["kms:Decrypt", "kms:GenerateDataKey"], "*"),
     )
 
 
@@ -279,9 +288,8 @@ def policies() -> list[Policy]:
         Policy(
             "stack-key-policy",
             "the key of `KmsKeyArn`, in the security account",
-            "Add these statements to the key's own. `Notifier` is for `NotificationSource=SNS`. With `S3`, the default,"
-            " put `s3.amazonaws.com` and the bucket's ARN. People who send to the queues or read them need the key,"
-            " too.",
+            "Add these statements to the key's own. `BucketNotifies` is for `NotificationSource=S3`, the default, and"
+            " `TopicNotifies` for `SNS`. `PeopleUseQueues` is for `dlq`, `backfill` and `run`.",
             _stack_key(),
         ),
         Policy(
