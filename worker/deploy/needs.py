@@ -124,7 +124,7 @@ NEEDS = (
         lambda prefix: examiner_role(prefix, retention=True),
         "A check that lacks its permission says so, and does not affect the other checks. The security API"
         " shows the loader's permissions. From OpenSearch 3.2 on, the doctor can check its own without it. With"
-        " `TRAILSINK_S3_ROLE_ARN`, the doctor tries `sts:AssumeRole`.",
+        " `TRAILSINK_S3_ROLE_ARN`, the doctor assumes that role, and looks at the bucket with it.",
     ),
     Need(
         "status",

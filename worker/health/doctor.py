@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from worker.aws.session import config
-from worker.health.aws_clients import AwsClients
+from worker.health.aws_clients import clients_for
 from worker.health.aws_facts import AwsFacts
 from worker.health.bucket_facts import BucketFacts
 from worker.health.cluster_checks import ClusterChecks
@@ -62,7 +62,7 @@ class Doctor:
         trail_prefix: str = "",
         loader_role: str = "",
     ) -> None:
-        aws = AwsFacts(settings, AwsClients(session, config(connections=1)), now)
+        aws = AwsFacts(settings, clients_for(settings, session, config(connections=1)), now)
         cluster = ClusterFacts(settings, client)
         indices = IndexFacts(cluster, settings.index_prefix, now)
         self._queues, self._function = QueueChecks(aws), FunctionChecks(aws)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from botocore.config import Config
 
-from worker.health.aws_clients import AwsClients
+from worker.health.aws_clients import clients_for
 from worker.health.aws_facts import AwsFacts
 from worker.health.bucket_facts import BucketFacts
 from worker.health.cluster_facts import ClusterFacts
@@ -66,7 +66,7 @@ class Probe:
         reasons: Callable[[], Mapping[str, int]] | None = None,
     ) -> None:
         self._settings, self._connect, self._now, self._reasons = settings, connect, now, reasons
-        self._clients = AwsClients(session, _CONFIG)  # kept for the next snapshot
+        self._clients = clients_for(settings, session, _CONFIG)  # kept for the next snapshot
 
     def collect(self) -> Snapshot:
         """Observe every part once; AWS and the cluster are asked at the same time."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from botocore.config import Config
 from botocore.exceptions import NoCredentialsError
 
-from tests.unit.health.fake_pipeline import FakeSession
+from tests.unit.health.fake_pipeline import FakeSession, client_error
 from worker.errors import SetupError
 from worker.health.aws_clients import AwsClients
 
@@ -58,3 +59,23 @@ def test_a_session_that_could_not_be_opened_is_opened_again() -> None:
     clients("sqs")
 
     assert session.created == ["sqs"]
+
+
+@pytest.mark.parametrize(("may_assume", "used"), [(True, "role"), (False, "own")])
+def test_the_bucket_is_looked_at_as_the_loader_does(may_assume: bool, used: str) -> None:  # noqa: FBT001
+    """By the role that reads it; by the own credentials where those may not assume it."""
+    sessions = {"own": FakeSession({}), "role": FakeSession({})}
+
+    def get_frozen_credentials() -> None:
+        if not may_assume:
+            raise client_error("AccessDenied", "may not assume it", "AssumeRole")
+
+    credentials = SimpleNamespace(get_frozen_credentials=get_frozen_credentials)
+    sessions["role"].get_credentials = lambda: credentials  # type: ignore[method-assign]
+    clients = AwsClients(lambda: cast("Any", sessions["own"]), Config(), lambda: cast("Any", sessions["role"]))
+
+    clients("sqs")
+    clients("s3")
+
+    assert "sqs" in sessions["own"].created
+    assert [name for name, session in sessions.items() if "s3" in session.created] == [used]
