@@ -225,5 +225,6 @@ def test_the_documents_list_what_a_consumer_may() -> None:
     listed = {action for actions in run.aws.values() for action in actions}
 
     assert listed == {action for action in allowed("LoaderRole") if action.startswith(("s3:", "sqs:"))} | {
-        "kms:Decrypt"
+        "kms:Decrypt",
+        "kms:GenerateDataKey",
     }
