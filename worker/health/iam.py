@@ -55,13 +55,15 @@ def _names_service(principal: Any, service: str) -> bool:  # noqa: ANN401 - as t
 
 def _meets_conditions(conditions: dict[str, dict[str, Any]], source: str) -> bool:
     """Return whether the source's ARN meets all conditions on it; other conditions are not evaluated."""
-    alternatives = [
-        _as_list(values)
-        for tests in conditions.values()
-        for name, values in tests.items()
-        if name.lower() == "aws:sourcearn"
-    ]
-    return all(any(fnmatchcase(source, pattern) for pattern in patterns) for patterns in alternatives)
+    return all(any(fnmatchcase(source, pattern) for pattern in patterns) for patterns in _source_conditions(conditions))
+
+
+def _source_conditions(conditions: dict[str, dict[str, Any]]) -> Iterator[list[str]]:
+    """Yield the alternatives of each condition on the source's ARN."""
+    for tests in conditions.values():
+        for name, values in tests.items():
+            if name.lower() == "aws:sourcearn":
+                yield _as_list(values)
 
 
 def _as_list(value: Any) -> list[str]:  # noqa: ANN401 - one value or a list, as policies allow
@@ -102,16 +104,14 @@ def lacks_source_account(statements: Iterable[Statement], service: str, action: 
 
 
 def named_sources(statements: Iterable[Statement], service: str, action: str) -> list[str]:
-    """Return the ARNs that statements name for whose sake a service may act, patterns left out."""
+    """Return the source ARNs for which statements let a service act, patterns left out."""
     return [
-        value
+        arn
         for statement in statements
         if allows([statement], service, action)
-        for tests in statement.get("Condition", {}).values()
-        for name, values in tests.items()
-        if name.lower() == "aws:sourcearn"
-        for value in _as_list(values)
-        if not set("*?") & set(value)
+        for arns in _source_conditions(statement.get("Condition", {}))
+        for arn in arns
+        if not set("*?") & set(arn)
     ]
 
 

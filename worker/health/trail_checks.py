@@ -68,13 +68,13 @@ class TrailChecks:
         bucket = (S3, self._bucket_arn)
         notifications, relays = self._facts.bucket_notifications, self.relays
         if isinstance(notifications, Unobserved):
-            return self._admitted() or [bucket]
+            return self._allowed_senders() or [bucket]
         direct = [bucket] if entries_for_queue(notifications, self._queue_arn) else []
         if isinstance(relays, Unobserved):
-            return direct or self._admitted() or [bucket]
+            return direct or self._allowed_senders() or [bucket]
         return [*direct, *relays] or [bucket]
 
-    def _admitted(self) -> list[Announcer]:
+    def _allowed_senders(self) -> list[Announcer]:
         """Return the topics and rules that the queue's policy lets send."""
         queue = require(self._facts.source_queue, "the source queue cannot be checked")
         statements = parse_statements(queue.attributes.get("Policy"))
@@ -87,27 +87,35 @@ class TrailChecks:
     @fact
     def relays(self) -> list[Announcer]:
         """Read which topics of the bucket or the trail, and which EventBridge rules, announce files to the queue."""
-        return [*self._topics(), *self._rules()]
+        topics, denied = self._topics()
+        relays = [*topics, *self._rules()]
+        if denied and not relays:
+            raise denied
+        return relays
 
-    def _topics(self) -> Iterator[Announcer]:
+    def _topics(self) -> tuple[list[Announcer], ClientError | None]:
+        """Return the topics with the queue as a subscriber, and the error of one whose subscribers may not be listed.
+
+        That one may be of another account, and of no concern.
+        """
         topics = {entry["TopicArn"] for entry in self._notifications.get("TopicConfigurations", ())}
         trails = self._facts.trails
         if not isinstance(trails, Unobserved):
             topics |= {trail.topic_arn for trail in trails if trail.topic_arn}
-        unseen: ClientError | None = None
-        is_found = False
+        found: list[Announcer] = []
+        denied: ClientError | None = None
         for topic in sorted(topics):
-            paginator = self._facts.client("sns").get_paginator("list_subscriptions_by_topic")
             try:
-                pages = list(paginator.paginate(TopicArn=topic))
-            except ClientError as error:  # a topic of another account, say; it may be of no concern
-                unseen = error
-                continue
-            if any(entry.get("Endpoint") == self._queue_arn for page in pages for entry in page["Subscriptions"]):
-                is_found = True
-                yield SNS, topic
-        if unseen and not is_found:
-            raise unseen
+                if self._has_queue(topic):
+                    found.append((SNS, topic))
+            except ClientError as error:
+                denied = error
+        return found, denied
+
+    def _has_queue(self, topic: str) -> bool:
+        paginator = self._facts.client("sns").get_paginator("list_subscriptions_by_topic")
+        subscriptions = (entry for page in paginator.paginate(TopicArn=topic) for entry in page["Subscriptions"])
+        return any(entry.get("Endpoint") == self._queue_arn for entry in subscriptions)
 
     def _rules(self) -> Iterator[Announcer]:
         if "EventBridgeConfiguration" not in self._notifications:
