@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.conftest import Bench
-    from worker.opensearch.reindex.filling import CopyProgress
+    from worker.opensearch.reindex.filler import CopyProgress
 
 DAYS = int(os.environ.get("TRAILSINK_TEST_REINDEX_DAYS", "6"))
 KILLS = int(os.environ.get("TRAILSINK_TEST_REINDEX_KILLS", "3"))

@@ -243,7 +243,7 @@ def test_nothing_happens_when_a_module_is_imported() -> None:
 # Modules without tests of their own in tests/unit, and what tests them instead.
 TESTED_ELSEWHERE = {
     "opensearch/reindex/from_files": "tests/integration/test_reindex_from_files.py: on a real node",
-    "opensearch/reindex/filling": "tests/integration/test_reindex.py: two names and a protocol",
+    "opensearch/reindex/filler": "tests/integration/test_reindex.py: two names and a protocol",
     "boards/drawing": "tests/unit/boards/test_page.py: as part of a page",
     "boards/investigate": "tests/unit/boards/test_panels.py: all boards",
     "boards/new_values": "tests/integration/test_report.py: on a real node",

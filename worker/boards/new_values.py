@@ -7,8 +7,11 @@ docs.opensearch.org/latest/aggregations/bucket/composite/
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from worker.opensearch.complete_search import composite_buckets
 from worker.opensearch.query import translate
 from worker.opensearch.search import search_once, within
 
@@ -106,15 +109,6 @@ def read_buckets(
     client: OpenSearch, prefix: str, field: str, query: dict[str, Any], measures: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:
     """Yield each value of a field with the measures of its events, the first MAX_VALUES of them; raises SetupError."""
-    composite: dict[str, Any] = {"size": _PAGE, "sources": [{"value": {"terms": {"field": field}}}]}
-    body = {
-        "size": 0,
-        "query": query,
-        "aggs": {"values": {"composite": composite, "aggs": measures}},
-    }
-    for _ in range(MAX_VALUES // _PAGE):
-        answer = search_once(client, prefix, body).get("aggregations", {}).get("values", {})
-        yield from answer.get("buckets", [])
-        if "after_key" not in answer:
-            return
-        composite["after"] = answer["after_key"]
+    sources = [{"value": {"terms": {"field": field}}}]
+    buckets = composite_buckets(partial(search_once, client, prefix), sources, _PAGE, query=query, aggs=measures)
+    yield from islice(buckets, MAX_VALUES)

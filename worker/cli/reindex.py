@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from worker.opensearch.reindex.filling import CopyProgress
+    from worker.opensearch.reindex.filler import CopyProgress
     from worker.opensearch.reindex.run import DayResult
     from worker.pipeline.consumer import Consumer
     from worker.pipeline.ports import Index

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from worker.errors import SetupError
-from worker.opensearch.complete_search import search_all_shards
+from worker.opensearch.complete_search import search_all_shards, search_texts
 from worker.opensearch.reindex.days import between, read_states
-from worker.opensearch.search import Hit
+from worker.opensearch.search import value_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -166,27 +166,11 @@ def _dropped(part: Mapping[str, Any]) -> int:
     return int(part.get("dropped", {}).get("doc_count", 0))
 
 
-class _SampledHit(msgspec.Struct):
-    source: msgspec.Raw = msgspec.field(name="_source")
-
-
-class _SampledHits(msgspec.Struct):
-    hits: list[_SampledHit]
-
-
-class _SampledSearch(msgspec.Struct):
-    hits: _SampledHits
-
-
 def _mean_lengths(client: OpenSearch, scope: CostScope, index: str) -> tuple[dict[str, float], float]:
     """Return the mean length of a sample's documents by group, and of all of them."""
     random: dict[str, Any] = {"function_score": {"query": scope.clause, "random_score": {}}}
-    body = msgspec.json.encode({"size": _SAMPLE, "query": random})
-    _, _, text = client.transport.get_connection().perform_request(
-        "POST", f"/{index}/_search", body=body, headers={"content-type": "application/json"}
-    )
     lengths = defaultdict[str, list[int]](list)
-    for hit in msgspec.json.decode(text, type=_SampledSearch).hits.hits:
+    for hit in search_texts(client, index, {"size": _SAMPLE, "query": random}):
         lengths[_value(msgspec.json.decode(hit.source), FIELDS[scope.by])].append(len(bytes(hit.source)))
     octets = [length for values in lengths.values() for length in values]
     mean = sum(octets) / len(octets) if octets else 1.0
@@ -194,7 +178,7 @@ def _mean_lengths(client: OpenSearch, scope: CostScope, index: str) -> tuple[dic
 
 
 def _value(source: Mapping[str, Any], path: str) -> str:
-    value = Hit("", "", source).value(path)
+    value = value_at(source, path)
     return str(value) if isinstance(value, (str, int)) else NO_VALUE
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.cloudtrail.filters.trial import SelectorCounts, TrialCounts
 from worker.cloudtrail.picking import ADDED_MEMBERS
-from worker.opensearch.complete_search import search_all_shards
+from worker.opensearch.complete_search import composite_buckets, search_all_shards
 from worker.opensearch.search import within
 from worker.opensearch.selector_query import left_out_clauses
 
@@ -60,16 +60,9 @@ class IndexTrial:
     def groups(self, clause: Clause, fields: tuple[str, str]) -> Iterator[tuple[tuple[str, str], int]]:
         """Yield the combinations of two fields' values, and the number of events of each; "" is no value."""
         sources = [{field: {"terms": {"field": field, "missing_bucket": True}}} for field in fields]
-        composite: dict[str, Any] = {"size": _PAGE, "sources": sources}
-        while True:
-            body = {"size": 0, "query": self._query(clause), "aggs": {"groups": {"composite": composite}}}
-            result = self._search(body).get("aggregations", {}).get("groups", {})
-            for bucket in result.get("buckets", ()):
-                first, second = (str(bucket["key"][field] or "") for field in fields)
-                yield (first, second), bucket["doc_count"]
-            if "after_key" not in result:
-                return
-            composite["after"] = result["after_key"]
+        for bucket in composite_buckets(self._search, sources, _PAGE, query=self._query(clause)):
+            first, second = (str(bucket["key"][field] or "") for field in fields)
+            yield (first, second), bucket["doc_count"]
 
     def most_common(self, clause: Clause, field: str) -> tuple[str, int]:
         """Return the most common value of a field, and its events; "" and 0 where there is none."""

@@ -91,19 +91,20 @@ class Hit:
         """Return the value at a dotted path, None when it is missing; below a list, a list of values."""
         if path in ("_id", "_index"):
             return self.id if path == "_id" else self.index
-        return _value(self.source, path)
+        return value_at(self.source, path)
 
 
-def _value(node: Any, path: str) -> Any:  # noqa: ANN401
+def value_at(node: Any, path: str) -> Any:  # noqa: ANN401
+    """Return the value at a dotted path of an event, None when it is missing; below a list, a list of values."""
     if isinstance(node, list):
-        values = [value for value in (_value(element, path) for element in node) if value is not None]
+        values = [value for value in (value_at(element, path) for element in node) if value is not None]
         return values or None
     if not isinstance(node, dict):
         return None
     # The nested member first: a record could hold a member "trailsink.object" beside our own. Keys below
     # requestParameters may contain dots themselves.
     for dot in (match.start() for match in re.finditer(r"\.", path)):
-        value = _value(node.get(path[:dot]), path[dot + 1 :])
+        value = value_at(node.get(path[:dot]), path[dot + 1 :])
         if value is not None:
             return value
     return node.get(path)

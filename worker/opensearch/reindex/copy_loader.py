@@ -104,13 +104,11 @@ class CopyLoader:
         messages = [Message(str(number), "", s3_notification(ref)) for number, ref in enumerate(refs)]
         end = time.monotonic() + _BATCH_SECONDS
         result = self._consumer.consume(messages, lambda: end - time.monotonic())
-        tallies = {tally.ref: (number, tally) for number, tally in enumerate(result.files)}
-        loaded = []
-        for message, ref in zip(messages, refs, strict=True):
-            number, tally = tallies.get(ref, (-1, None))
-            reason = tally.reason if tally else ""
-            loaded.append(CopiedFile(self._index.accepted[number], reason, message.id in result.failed))
-        return loaded
+        ends = {tally.ref: (self._index.accepted[number], tally.reason) for number, tally in enumerate(result.files)}
+        return [
+            CopiedFile(*ends.get(ref, (0, "")), message.id in result.failed)
+            for message, ref in zip(messages, refs, strict=True)
+        ]
 
     def close(self) -> None:
         """End the consumer's threads."""

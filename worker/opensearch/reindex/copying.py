@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 from opensearchpy.exceptions import ConnectionError as NoConnection
 from opensearchpy.exceptions import TransportError
 
-from worker.opensearch.reindex.filling import CopyProgress, CopyStopped, DocumentsRefused
+from worker.opensearch.complete_search import search_texts
+from worker.opensearch.reindex.filler import CopyProgress, CopyStopped, DocumentsRefused
 from worker.opensearch.retry import retry_while_busy
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Copying:
     def __init__(
         self, client: OpenSearch, source: str, target_alias: str, before_each: Callable[[], None], rate: int = 0
     ) -> None:
-        self.client, self.source, self.target_alias, self.rate = client, source, target_alias, rate
+        self._client, self._source, self._target_alias, self._rate = client, source, target_alias, rate
         self._before_each = before_each
         self._copied = -1
 
@@ -94,31 +94,45 @@ class Copying:
     def fill(self) -> Iterator[CopyProgress]:
         """Copy what is in the index while events arrive, until little is left."""
         for _ in range(_ROUNDS):
-            last = checkpoint(self.client, self.source)
-            self.client.indices.refresh(index=self.source)
+            last = checkpoint(self._client, self._source)
+            self._client.indices.refresh(index=self._source)
             for copied in self._windows(last):
                 yield CopyProgress(copied + 1, last + 1)
-            if last_write(self.client, self.source) - self._copied <= _SHORT:
+            if last_write(self._client, self._source) - self._copied <= _SHORT:
                 return
 
     def fill_rest(self) -> None:
         """Copy what was written meanwhile."""
-        self.client.indices.refresh(index=self.source)
-        for _ in self._windows(last_write(self.client, self.source)):
+        self._client.indices.refresh(index=self._source)
+        for _ in self._windows(last_write(self._client, self._source)):
             pass
-        self.client.indices.refresh(index=self.target_alias)
+        self._client.indices.refresh(index=self._target_alias)
 
-    def compare(self, copy: str) -> int:
-        """Compare the numbers of documents, and a sample byte by byte."""
-        return compare(self.client, self.source, copy)
+    def compare(self) -> int:
+        """Compare the numbers of documents, and a sample byte by byte: nothing writes to either any more."""
+        indices = (self._source, self._target_alias)
+        events, copied = (int(_complete(self._client.count(index=index))["count"]) for index in indices)
+        if copied != events:
+            raise CopyStopped(f"the copy has {copied:,} documents, and the index has {events:,}")
+        random: dict[str, Any] = {"function_score": {"query": {"match_all": {}}, "random_score": {}}}
+        sample = self._texts(self._source, random)
+        copies = self._texts(self._target_alias, {"ids": {"values": list(sample)}})
+        differing = [id_ for id_, text in sample.items() if copies.get(id_) != text]
+        if differing:
+            raise CopyStopped(f"{len(differing)} of {len(sample)} documents differ from the index, as {differing[0]}")
+        return events
+
+    def _texts(self, index: str, query: dict[str, Any]) -> dict[str, bytes]:
+        hits = search_texts(self._client, index, {"size": _SAMPLE, "query": query})
+        return {hit.id: bytes(hit.source) for hit in hits}
 
     def _windows(self, last: int) -> Iterator[int]:
         """Copy what was written after the last window, up to `last`, and yield how far it has come.
 
         What is there already changes nothing.
         """
-        rate = self.rate
-        size = max(_SMALLEST_WINDOW, min(_WINDOW, int(rate * _REQUEST_SECONDS / 3))) if rate else _WINDOW
+        paced = int(self._rate * _REQUEST_SECONDS / 3)
+        size = max(_SMALLEST_WINDOW, min(_WINDOW, paced)) if self._rate else _WINDOW
         while self._copied < last:
             self._before_each()
             end = min(self._copied + size, last)
@@ -137,17 +151,17 @@ class Copying:
     def _copy(self, after: int, end: int) -> None:
         body = {
             "conflicts": "proceed",
-            "source": {"index": self.source, "query": {"range": {"_seq_no": {"gt": after, "lte": end}}}},
-            "dest": {"index": self.target_alias, "op_type": "create"},
+            "source": {"index": self._source, "query": {"range": {"_seq_no": {"gt": after, "lte": end}}}},
+            "dest": {"index": self._target_alias, "op_type": "create"},
         }
         # An index that was deleted meanwhile must not come back without its mapping.
         params = {"require_alias": "true", "timeout": "30s"} | (
-            {"requests_per_second": str(self.rate)} if self.rate else {}
+            {"requests_per_second": str(self._rate)} if self._rate else {}
         )
 
         def send() -> Any:  # noqa: ANN401 - a foreign answer
             try:
-                return self.client.transport.perform_request(
+                return self._client.transport.perform_request(
                     "POST", "/_reindex", params=params, body=body, timeout=_REQUEST_SECONDS
                 )
             except NoConnection as error:
@@ -167,45 +181,6 @@ class Copying:
             if kind in _CLUSTER_CONDITIONS or failure.get("status") in (429, 503) or "id" not in failure:
                 raise CopyStopped(f"the cluster stopped it: {cause.get('reason') or kind}")
             raise DocumentsRefused(f"the new mapping refuses the event {failure['id']} ({kind})")
-
-
-def compare(client: OpenSearch, source: str, target: str) -> int:
-    """Compare the number of documents of two indices, and a sample of them byte by byte; returns the number.
-
-    Raises CopyStopped where they differ. Both have been refreshed, and nothing writes to them.
-    """
-    counts = [int(_complete(client.count(index=index))["count"]) for index in (source, target)]
-    if counts[0] != counts[1]:
-        raise CopyStopped(f"the copy has {counts[1]:,} documents, and the index has {counts[0]:,}")
-    query: dict[str, Any] = {"function_score": {"query": {"match_all": {}}, "random_score": {}}}
-    sample = read_sources(client, source, {"size": _SAMPLE, "query": query})
-    copies = read_sources(client, target, {"size": _SAMPLE, "query": {"ids": {"values": list(sample)}}})
-    differing = [id_ for id_, text in sample.items() if copies.get(id_) != text]
-    if differing:
-        raise CopyStopped(f"{len(differing)} of {len(sample)} documents differ from the index, as {differing[0]}")
-    return counts[0]
-
-
-class _HitText(msgspec.Struct):
-    id: str = msgspec.field(name="_id")
-    source: msgspec.Raw = msgspec.field(name="_source")
-
-
-class _HitList(msgspec.Struct):
-    hits: list[_HitText]
-
-
-class _SearchText(msgspec.Struct):
-    hits: _HitList
-
-
-def read_sources(client: OpenSearch, index: str, body: dict[str, Any]) -> dict[str, bytes]:
-    """Return the text of documents by their ids, as it stands in the response."""
-    _, _, text = client.transport.get_connection().perform_request(
-        "POST", f"/{index}/_search", body=msgspec.json.encode(body), headers={"content-type": "application/json"}
-    )
-    response = msgspec.json.decode(text, type=_SearchText)
-    return {hit.id: bytes(hit.source) for hit in response.hits.hits}
 
 
 def _complete(response: Any) -> Any:  # noqa: ANN401 - a foreign answer

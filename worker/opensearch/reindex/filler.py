@@ -28,7 +28,7 @@ class CopyProgress:
     unit: str = "events copied"
 
 
-class Filling(Protocol):
+class CopyFiller(Protocol):
     """Fills the copy of one index; each method raises CopyStopped and DocumentsRefused."""
 
     @property
@@ -44,5 +44,5 @@ class Filling(Protocol):
     def fill_rest(self) -> None:
         """Bring what is left, behind the write block."""
 
-    def compare(self, copy: str) -> int:
+    def compare(self) -> int:
         """Hold the copy against the index, and return the number of its documents."""

@@ -6,14 +6,15 @@ passed over. Then each event of the old index is looked for in the copy.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import msgspec
 
 from worker.cloudtrail.identity import content_id
-from worker.opensearch.complete_search import search_all_shards
-from worker.opensearch.reindex.copying import checkpoint, last_write, read_sources
-from worker.opensearch.reindex.filling import CopyProgress, CopyStopped, DocumentsRefused
+from worker.opensearch.complete_search import composite_buckets, search_all_shards, search_texts
+from worker.opensearch.reindex.copying import checkpoint, last_write
+from worker.opensearch.reindex.filler import CopyProgress, CopyStopped, DocumentsRefused
 from worker.pipeline.objects import ObjectRef
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from opensearchpy import OpenSearch
 
+    from worker.opensearch.complete_search import HitText
     from worker.opensearch.reindex.copy_loader import CopiedFile, CopyLoader
 
 
@@ -35,13 +37,13 @@ _SHORT, _ROUNDS = _FILES, 5
 _PAGE = 5_000  # files in one response
 
 # Sequence numbers whose documents are read at once. Each shard has its own, and a request returns so many at most.
-_WINDOW, _MAX_HITS = 200, 10_000
+_WINDOW, _MAX_HITS = 500, 10_000
 
 _TIMESTAMP = b',"@timestamp":"'  # where our own members begin
 
 
-class FileFilling:
-    """Fills the copy of the index `source`, whose public name is `name`, from files.
+class FileFiller:
+    """Fills the copy of the index `source`, which has `shards` and the public name `name`, from files.
 
     `before_each` is called before each batch of files, and `sleep` waits.
     """
@@ -54,12 +56,14 @@ class FileFilling:
         source: str,
         name: str,
         alias: str,
+        shards: int,
         before_each: Callable[[], None],
         sleep: Callable[[float], None],
     ) -> None:
         self._client, self._loader, self._source, self._alias = client, loader, source, alias
         self._before_each, self._sleep = before_each, sleep
         self._loaded: dict[str, int] = {}  # how many events the copy accepted of each file
+        self._window = max(1, min(_WINDOW, _MAX_HITS // shards))
         self._compared = -1  # the last sequence number whose event was looked for
         loader.redirect(name, alias)
 
@@ -95,31 +99,33 @@ class FileFilling:
             pass
         self._client.indices.refresh(index=self._alias)
 
-    def compare(self, copy: str) -> int:
+    def compare(self) -> int:
         """Look for the rest of the old events in the copy; returns how many events the copy has.
 
         It has more where a forged record had kept a true one out, and fewer where an event was in the index twice.
         """
         for _ in self._compared_until(last_write(self._client, self._source)):
             pass
-        return int(self._client.count(index=copy)["count"])
+        return int(self._client.count(index=self._alias)["count"])
 
     def _compared_until(self, last: int) -> Iterator[int]:
         """Look for the events in the copy that were written up to a sequence number; yields how far it has come."""
         while self._compared < last:
             self._before_each()
-            end = min(self._compared + _WINDOW, last)
-            window = {"range": {"_seq_no": {"gt": self._compared, "lte": end}}}
-            self._look_for(read_sources(self._client, self._source, {"size": _MAX_HITS, "query": window}))
+            end = min(self._compared + self._window, last)
+            query = {"range": {"_seq_no": {"gt": self._compared, "lte": end}}}
+            self._look_for(search_texts(self._client, self._source, {"size": _MAX_HITS, "query": query}))
             self._compared = end
             yield end
 
-    def _look_for(self, olds: dict[str, bytes]) -> None:
+    def _look_for(self, olds: Sequence[HitText]) -> None:
         """Raise DocumentsRefused unless the copy has each event, under the id that its text has."""
-        events = {id_: _OldEvent.of(source) for id_, source in olds.items()}
+        if not olds:
+            return
+        events = {old.id: _OldEvent.of(bytes(old.source)) for old in olds}
         ids = list({*events, *(event.id for event in events.values())})
         body = {"size": len(ids), "_source": False, "query": {"ids": {"values": ids}}}
-        hits: Any = self._client.search(index=self._alias, body=body)["hits"]["hits"] if ids else ()
+        hits = search_all_shards(self._client, self._alias, body)["hits"]["hits"]
         found = {hit["_id"] for hit in hits}
         for id_, event in events.items():
             if not (event.id in found or id_ in found or (event.is_degraded and self._has_place(event))):
@@ -130,12 +136,15 @@ class FileFilling:
     def _has_place(self, event: _OldEvent) -> bool:
         """Return whether the copy has a document of that place: the text of a degraded one need not be the file's."""
         place = [{"term": {f"trailsink.{name}": getattr(event, name)}} for name in ("object", "position")]
-        return bool(self._client.count(index=self._alias, body={"query": {"bool": {"filter": place}}})["count"])
+        body = {"size": 1, "_source": False, "query": {"bool": {"filter": place}}}
+        return bool(search_all_shards(self._client, self._alias, body)["hits"]["hits"])
 
     def _missing(self) -> tuple[list[SourceFile], int]:
         """Return the files that were not loaded, or have more events by now, and how many files there are."""
         self._client.indices.refresh(index=self._source)
-        files = [SourceFile(uri, events) for uri, events in _files(self._client, self._source)]
+        search = partial(search_all_shards, self._client, self._source)
+        buckets = composite_buckets(search, [{"uri": {"terms": {"field": "trailsink.object"}}}], _PAGE)
+        files = [SourceFile(bucket["key"]["uri"], bucket["doc_count"]) for bucket in buckets]
         return [file for file in files if self._loaded.get(file.uri, 0) < file.events], len(files)
 
     def _load_all(self, files: list[SourceFile]) -> Iterator[int]:
@@ -180,20 +189,6 @@ class SourceFile(NamedTuple):
         return ObjectRef(bucket, key)
 
 
-def _files(client: OpenSearch, index: str) -> Iterator[tuple[str, int]]:
-    """Yield each file with a document in an index, and how many it has."""
-    after: dict[str, Any] = {}
-    while True:
-        sources = [{"object": {"terms": {"field": "trailsink.object"}}}]
-        composite = {"size": _PAGE, "sources": sources} | ({"after": after} if after else {})
-        body = {"size": 0, "aggs": {"files": {"composite": composite}}}
-        page: Any = search_all_shards(client, index, body)["aggregations"]["files"]
-        for bucket in page["buckets"]:
-            yield bucket["key"]["object"], bucket["doc_count"]
-        if not (after := page.get("after_key") or {}):
-            return
-
-
 class _DocumentOrigin(msgspec.Struct):
     object: str = ""
     position: int = -1
@@ -216,6 +211,9 @@ class _OldEvent(NamedTuple):
     def of(cls, source: bytes) -> Self:
         """Read it from a document."""
         origin = msgspec.json.decode(source, type=_MarkedDocument).trailsink
-        record, found, _ = source.rpartition(_TIMESTAMP)
-        text = origin.raw.encode("utf-8", "replace") if origin.raw is not None else record + b"}" if found else source
+        if origin.raw is None:
+            record, found, _ = source.rpartition(_TIMESTAMP)
+            text = record + b"}" if found else source
+        else:
+            text = origin.raw.encode("utf-8", "replace")
         return cls(origin.object, origin.position, content_id(text).decode(), origin.raw is not None)

@@ -17,7 +17,7 @@ from opensearchpy.exceptions import NotFoundError, RequestError, TransportError
 
 from worker.opensearch.index_names import abandoned_mark, next_copy, unfinished_mark
 from worker.opensearch.reindex.days import read_copies, read_states
-from worker.opensearch.reindex.filling import CopyStopped
+from worker.opensearch.reindex.filler import CopyStopped
 from worker.opensearch.retention import attach_existing_policy
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from opensearchpy import OpenSearch
 
     from worker.opensearch.reindex.days import Copy, IndexState, Template
-    from worker.opensearch.reindex.filling import CopyProgress, Filling
+    from worker.opensearch.reindex.filler import CopyFiller, CopyProgress
     from worker.opensearch.reindex.lease import Lease
 
 # How long the copy's replicas may take to begin: unassigned for longer, no node takes them.
@@ -41,7 +41,7 @@ _REPLICAS, _REFRESH = "index.number_of_replicas", "index.refresh_interval"
 class IndexReplacement:
     """The replacement of one index by a copy with the template's mapping.
 
-    `make_filling` gets the alias of the copy, and returns what fills it.
+    `make_filler` gets the alias of the copy, and returns what fills it.
     """
 
     def __init__(  # noqa: PLR0913 - each is independent
@@ -50,20 +50,21 @@ class IndexReplacement:
         state: IndexState,
         template: Template,
         lease: Lease,
-        make_filling: Callable[[str], Filling],
+        make_filler: Callable[[str], CopyFiller],
         *,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._client, self._state, self._template, self._lease = client, state, template, lease
         # With a mark of its own, no late request of an earlier process can swap or fill this copy.
         self._copy, self._mark = next_copy(state.name, state.index), unfinished_mark(state.name, secrets.token_hex(4))
-        self._filling = make_filling(self._mark)
+        self._filler = make_filler(self._mark)
+        self._remembered: dict[str, Any] = {}
         self._sleep = sleep
         self._was_blocked = "write" in state.blocks
         self.events = 0  # once both indices were compared
         self.remark = ""  # about what is in place
 
-    # Filling it
+    # CopyFiller it
 
     def prepare(self, copy: Copy | None) -> None:
         """Create the copy, or go on with the one of an interrupted run if it is of the same index."""
@@ -87,7 +88,7 @@ class IndexReplacement:
             and memory.get("source") == self._state.uuid
             and not copy.blocks
             and not self._template.is_newer(copy)
-            and self._filling.resume(memory)
+            and self._filler.resume(memory)
         )
 
     def _create(self) -> None:
@@ -107,14 +108,21 @@ class IndexReplacement:
         return {"settings": {"index": settings}, "mappings": mappings, "aliases": {self._mark: {}}}
 
     def _meta(self) -> dict[str, Any]:
-        memory = {"source": self._state.uuid, "was_blocked": self._was_blocked} | self._filling.memory
+        memory = {"source": self._state.uuid, "was_blocked": self._was_blocked} | self._filler.memory
         return (self._template.mappings.get("_meta") or {}) | {"reindex": memory}
 
     def fill(self) -> Iterator[CopyProgress]:
         """Fill the copy while events arrive, until little is left; yields progress."""
-        for progress in self._filling.fill():
-            self._client.indices.put_mapping(index=self._copy, body={"_meta": self._meta()})
+        for progress in self._filler.fill():
+            self._remember()
             yield progress
+
+    def _remember(self) -> None:
+        """Note in the mapping of the copy how far it is, where that has changed: each note is work for the master."""
+        memory = self._filler.memory
+        if memory != self._remembered:
+            self._client.indices.put_mapping(index=self._copy, body={"_meta": self._meta()})
+            self._remembered = memory
 
     def settle(self) -> None:
         """Give the copy its settings and the policy, and wait until it is as safe as the old index."""
@@ -144,8 +152,8 @@ class IndexReplacement:
         self._lease.hold()
         if not self._was_blocked:
             self._block_writes()
-        self._filling.fill_rest()
-        self.events = self._filling.compare(self._copy)
+        self._filler.fill_rest()
+        self.events = self._filler.compare()
         if self._was_blocked:
             self._client.indices.put_settings(index=self._copy, body={"index.blocks.write": True})
         self.remark = _remark(self._client, self._copy, self._state)

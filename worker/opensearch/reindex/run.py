@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 from opensearchpy.exceptions import OpenSearchException, RequestError
 
-from worker.errors import SetupError
+from worker.errors import IndexUnavailable, SetupError, TrailsinkError
 from worker.opensearch.errors import describe_error, translate_errors
 from worker.opensearch.holds import held_indices
 from worker.opensearch.index_names import check_prefix
 from worker.opensearch.reindex.copying import Copying
 from worker.opensearch.reindex.days import between, read_copies, read_states, read_template
-from worker.opensearch.reindex.filling import CopyStopped, DocumentsRefused
-from worker.opensearch.reindex.from_files import FileFilling
+from worker.opensearch.reindex.filler import CopyStopped, DocumentsRefused
+from worker.opensearch.reindex.from_files import FileFiller
 from worker.opensearch.reindex.lease import Lease
 from worker.opensearch.reindex.replacement import IndexReplacement, abandon
 from worker.opensearch.reindex.space import lack_of_room
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from worker.opensearch.reindex.copy_loader import CopyLoader
     from worker.opensearch.reindex.days import Copy, IndexState, Template
-    from worker.opensearch.reindex.filling import CopyProgress, Filling
+    from worker.opensearch.reindex.filler import CopyFiller, CopyProgress
 
 
 class DayOutcome(StrEnum):
@@ -167,11 +167,11 @@ class Reindexing:
         ):
             return DayResult(state.name, DayOutcome.SKIPPED, detail=reason)
         replacement = IndexReplacement(
-            self._client, state, template, self._lease, partial(self._make_filling, state), sleep=self._sleep
+            self._client, state, template, self._lease, partial(self._make_filler, state), sleep=self._sleep
         )
         try:
             is_finished = self._replace(replacement, state, copy)
-        except (CopyStopped, DocumentsRefused, OpenSearchException) as error:
+        except (CopyStopped, DocumentsRefused, IndexUnavailable, OpenSearchException) as error:
             if replacement.give_up():
                 return _failure(state.name, error)
             is_finished = True
@@ -180,16 +180,17 @@ class Reindexing:
         seconds = time.monotonic() - start
         return DayResult(state.name, DayOutcome.REINDEXED, replacement.events, seconds, replacement.remark)
 
-    def _make_filling(self, state: IndexState, alias: str) -> Filling:
+    def _make_filler(self, state: IndexState, alias: str) -> CopyFiller:
         hold = self._lease.hold
         if self._loader is None:
             return Copying(self._client, state.index, alias, hold, self._options.rate)
-        return FileFilling(
+        return FileFiller(
             self._client,
             self._loader,
             source=state.index,
             name=state.name,
             alias=alias,
+            shards=state.shards,
             before_each=hold,
             sleep=self._sleep,
         )
@@ -217,7 +218,7 @@ class Reindexing:
         return next((copy for copy in copies if copy.state.name == state.name and not copy.is_abandoned), None)
 
 
-def _failure(name: str, error: CopyStopped | DocumentsRefused | OpenSearchException) -> DayResult:
+def _failure(name: str, error: TrailsinkError | OpenSearchException) -> DayResult:
     why = f"OpenSearch: {describe_error(error)}" if isinstance(error, OpenSearchException) else str(error)
     outcome = DayOutcome.REFUSED if isinstance(error, DocumentsRefused) else DayOutcome.FAILED
     return DayResult(name, outcome, detail=f"{why}; the index is in service as before, and no copy is left")
