@@ -300,7 +300,6 @@ TESTED_ELSEWHERE = {
     "deploy/bundle": "tests/integration/test_bundle.py: builds one",
     "deploy/bundle_wheels": "tests/integration/test_bundle.py: downloads the wheels",
     "opensearch/discards": "tests/integration/test_troubles.py: on a real node",
-    "opensearch/complete_search": "tests/unit/opensearch/test_inventory.py: by what reads with it",
     "errors": "classes without code",
     "health/flow_checks": "tests/unit/health/test_bucket_facts.py: beside the line of status on the same facts",
     "health/flow_snapshot": "values without code",

@@ -114,6 +114,15 @@ def test_a_topic_whose_subscribers_nobody_may_list_is_no_fault() -> None:
     assert (found["queue policy"].status, found["queue policy"].evidence) == ("ok", f"allows SNS to send for {TOPIC}")
 
 
+def test_such_a_topic_hides_no_rule() -> None:
+    """EventBridge feeds the queue, and the scanner's topic is beside it."""
+    s3 = notifying(TopicConfigurations=[{"TopicArn": TOPIC}], EventBridgeConfiguration={})
+
+    found = FakePipeline({"s3": s3, "sns": UNSEEN, "events": events("ENABLED")}).findings()
+
+    assert found["bucket notification"].evidence == f"by way of {RULE}"
+
+
 def test_a_topic_of_somebody_else_hides_no_other() -> None:
     """The bucket notifies a scanner's topic, too, whose subscribers are not ours to list."""
     ours = sns(QUEUE_ARN)
