@@ -182,7 +182,7 @@ def test_killed_again_and_again_it_brings_each_event_over_exactly_once(
     sys.stdout.write(f"{DAYS} days, {kills} kills, {len(ids):,} events, {len(uploader.ids):,} meanwhile: {report}\n")
 
 
-def test_a_run_that_was_killed_behind_its_block_is_gone_on_with(bench: Bench) -> None:
+def test_a_run_that_was_killed_after_its_write_block_is_continued(bench: Bench) -> None:
     """To a block that is there already the cluster answers at once, and says that it did not wait for any shard."""
     ids = load_old_days(bench, 1, events=3)
 

@@ -96,7 +96,7 @@ def test_a_day_gets_new_ids_and_what_was_shut_out_comes_in(old: Bench) -> None:
 
 
 def test_a_file_that_is_gone_leaves_the_day_as_it_was(old: Bench) -> None:
-    """Its events are nowhere else. It is named, and the next day is gone on with."""
+    """Its events are nowhere else. It is named, and the command goes on with the next day."""
     kept, gone, tomorrow = at(), at(), at(day=NEXT_DAY)
     put_old(old, "kept", kept)
     key = put_old(old, "gone", gone)
@@ -141,7 +141,7 @@ def test_a_file_that_was_changed_in_the_bucket_replaces_nothing(old: Bench) -> N
     assert [hit["_source"]["sourceIPAddress"] for hit in old.hits()] == ["198.51.100.1"]
 
 
-def test_an_interrupted_run_is_gone_on_with_and_a_copy_of_another_kind_is_not(old: Bench) -> None:
+def test_an_interrupted_run_is_continued_and_a_copy_of_another_kind_is_discarded(old: Bench) -> None:
     """A copy with documents of both kinds would have each event twice."""
     several = [at() for _ in range(3)]
     for number, one in enumerate(several):

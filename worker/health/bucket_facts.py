@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _MAX_ACCOUNTS, _MAX_FOLDERS = 100, 100
 _THREADS = 8
 
-# A listing of files is one page. A folder that fills it in a day has its newest files looked at only.
+# A listing of files is one page. Of a folder that fills it in a day, only the newest files are looked at.
 _MAX_FILES, _SHORT_WINDOW = 1_000, timedelta(hours=1)
 
 Item = TypeVar("Item")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class DocumentsRefused(TrailsinkError):  # noqa: N818 - named for what it is, as in worker.errors
-    """This day cannot be brought over: the new mapping refuses an event, or a file does not bring all of its own."""
+    """This day cannot be reindexed: the new mapping refuses an event, or a file no longer has all of its events."""
 
 
 class CopyStopped(TrailsinkError):  # noqa: N818
@@ -21,7 +21,7 @@ class CopyStopped(TrailsinkError):  # noqa: N818
 
 @dataclass(frozen=True, slots=True)
 class CopyProgress:
-    """How far the copy of a day has come: of so many writes, as the cluster numbers them, or of so many files."""
+    """How far the copy of a day has come: in writes, as the cluster numbers them, or in files."""
 
     copied: int
     total: int
@@ -33,16 +33,16 @@ class CopyFiller(Protocol):
 
     @property
     def memory(self) -> dict[str, Any]:
-        """What the mapping of the copy keeps of it, for the run that goes on after an interruption."""
+        """What the copy's mapping stores, for a run that continues after an interruption."""
 
     def resume(self, memory: dict[str, Any]) -> bool:
-        """Go on from what another run remembered; returns False where the copy was filled in another way."""
+        """Continue from what another run stored; returns False where the copy was filled in another way."""
 
     def fill(self) -> Iterator[CopyProgress]:
-        """Bring what is in the index while events arrive, until little is left."""
+        """Copy what is in the index while events arrive, until little is left."""
 
     def fill_rest(self) -> None:
-        """Bring what is left, behind the write block."""
+        """Copy what is left, while writes are blocked."""
 
     def compare(self) -> int:
-        """Hold the copy against the index, and return the number of its documents."""
+        """Compare the copy with the index, and return the number of its documents."""

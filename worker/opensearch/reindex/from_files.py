@@ -128,15 +128,15 @@ class FileFiller:
         hits = search_all_shards(self._client, self._alias, body)["hits"]["hits"]
         found = {hit["_id"] for hit in hits}
         for id_, event in events.items():
-            if not (event.id in found or id_ in found or (event.is_degraded and self._has_place(event))):
+            if not (event.id in found or id_ in found or (event.is_degraded and self._has_position(event))):
                 raise DocumentsRefused(
                     f"{event.object}, record {event.position}: the event is not in the file as it is in the index"
                 )
 
-    def _has_place(self, event: _OldEvent) -> bool:
-        """Return whether the copy has a document of that place: the text of a degraded one need not be the file's."""
-        place = [{"term": {f"trailsink.{name}": getattr(event, name)}} for name in ("object", "position")]
-        body = {"size": 1, "_source": False, "query": {"bool": {"filter": place}}}
+    def _has_position(self, event: _OldEvent) -> bool:
+        """Return whether the copy has this record of the file: a degraded one need not have the file's text."""
+        filters = [{"term": {f"trailsink.{name}": getattr(event, name)}} for name in ("object", "position")]
+        body = {"size": 1, "_source": False, "query": {"bool": {"filter": filters}}}
         return bool(search_all_shards(self._client, self._alias, body)["hits"]["hits"])
 
     def _missing(self) -> tuple[list[SourceFile], int]:

@@ -42,7 +42,7 @@ class DayOutcome(StrEnum):
 
     REINDEXED = "reindexed"
     SKIPPED = "skipped"  # it cannot be copied as it is, or there is no room
-    REFUSED = "refused"  # the new mapping refuses an event of it, or a file does not bring all of its own
+    REFUSED = "refused"  # the new mapping refuses an event of it, or a file no longer has all of its events
     FAILED = "failed"  # the next day would fail, too
     STOPPED = "stopped"  # by a signal; the next run goes on
 
