@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import signal
 import subprocess
@@ -14,12 +15,14 @@ from urllib.request import urlopen
 
 import pytest
 from click.testing import CliRunner
+from opensearchpy import OpenSearch
 
 from infra.local.ports import free_port
 from tests.support.cli import TRAILSINK
 from tests.support.event_files import event, log_file
 from tests.support.http_server import serving
 from tests.support.index_documents import index
+from tests.support.ism_server import ism_server
 from worker.aws.session import open_session
 from worker.cli.main import main
 from worker.health.probe import Probe
@@ -27,11 +30,12 @@ from worker.health.status import report
 from worker.wiring import make_client
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from tests.conftest import Bench
     from tests.support.http_server import Given
+    from tests.support.ism_server import IsmServer
 
 PART = "123456789012/CloudTrail/eu-west-1/{0:%Y/%m/%d}/123456789012_CloudTrail_eu-west-1_{0:%Y%m%dT%H%M}Z_{1}.json.gz"
 NOW = datetime.now(UTC)
@@ -83,9 +87,9 @@ def doctor() -> tuple[int, dict[str, dict[str, str]]]:
     return result.exit_code, {finding["check"]: finding for finding in findings}
 
 
-def follow(advice: str, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def follow(advice: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Type what an advice says: a command of the shell, or a request for the cluster."""
-    line = advice.rpartition(", then ")[2]
+    line = advice.rpartition("; otherwise ")[2].rpartition(", then ")[2]
     words = shlex.split(line) if line.startswith(("trailsink ", "export ")) else line.split(" ", 2)
     match words:
         case ["export", assignment]:
@@ -95,7 +99,8 @@ def follow(advice: str, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
             assert done.exit_code == 0, done.output
         case [method, path, *body]:
             document = json.loads(body[0]) if body else None
-            bench.opensearch.transport.perform_request(method, path, body=document)
+            client = OpenSearch([os.environ["TRAILSINK_OPENSEARCH_URL"]])
+            client.transport.perform_request(method, path, body=document)
 
 
 # What is broken
@@ -105,6 +110,14 @@ def block_today(bench: Bench) -> None:
     bench.opensearch.indices.put_settings(
         index=f"{bench.prefix}-{NOW:%Y-%m-%d}", body={"index.blocks.read_only_allow_delete": True}
     )
+
+
+def block_the_ledger(bench: Bench) -> None:
+    """By another tool's policy: each file is recorded there, and goes back to the queue if it cannot be."""
+    upload(bench, NOW, "first")
+    consume()
+    block = {"index.blocks.write": True}
+    bench.opensearch.indices.put_settings(index=f"trailsink-files-{bench.prefix}-*", body=block)
 
 
 def close_yesterday(bench: Bench) -> None:
@@ -159,6 +172,7 @@ class Trouble:
 
 TROUBLES = {
     "blocked": Trouble(block_today, "writes", "write blocks"),
+    "ledger blocked": Trouble(block_the_ledger, "writes", "write blocks"),
     "closed": Trouble(close_yesterday, "writes", "write blocks", "warning"),
     "deleted": Trouble(delete_yesterday, "indices", "daily indices", "warning", loads=True),
     "shadowed": Trouble(shadow, "template", "index template"),
@@ -174,6 +188,11 @@ def test_a_trouble_is_said_and_its_advice_ends_it(pipeline: Bench, monkeypatch: 
     trouble = TROUBLES[name]
     trouble.break_it(pipeline)
 
+    check_trouble(trouble, pipeline, monkeypatch)
+
+
+def check_trouble(trouble: Trouble, pipeline: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at what is broken, type what the doctor says, and look again."""
     code, parts = status()
     examined, findings = doctor()
 
@@ -184,8 +203,8 @@ def test_a_trouble_is_said_and_its_advice_ends_it(pipeline: Bench, monkeypatch: 
     assert (findings[trouble.check]["verdict"], examined) == (trouble.verdict, expected), findings[trouble.check]
 
     advice = findings[trouble.check]["fix"]
-    assert advice.rpartition(", then ")[2] in parts[trouble.part]["text"]
-    follow(advice, pipeline, monkeypatch)
+    assert advice in parts[trouble.part]["text"]
+    follow(advice, monkeypatch)
     if trouble.loads:
         consume()
         pipeline.count()  # which refreshes
@@ -245,7 +264,7 @@ def test_lost_notifications_are_seen_and_loaded(pipeline: Bench, monkeypatch: py
     pipeline.sqs.purge_queue(QueueUrl=pipeline.settings.queue_url)
 
     lost = lag_later(pipeline)
-    follow(lost.text.rpartition("; ")[2], pipeline, monkeypatch)
+    follow(lost.text.rpartition("; ")[2], monkeypatch)
     consume()
     assert pipeline.count() == 6
 
@@ -285,6 +304,56 @@ def lag_later(bench: Bench) -> Any:
     return {part.name: part for part in report(probe.collect()).parts}["lag"]
 
 
+WATERMARK = "cluster.routing.allocation.disk"
+
+
+def set_watermarks(bench: Bench, *, full: bool) -> None:
+    """Let the node take any disk for full, and look every 10 s; or as it was. Above what is free it blocks indices."""
+    names = ("watermark.low", "watermark.high", "watermark.flood_stage")
+    shares = ("0.1%", "0.2%", "0.3%") if full else (None, None, None)
+    settings: dict[str, Any] = {f"{WATERMARK}.{name}": share for name, share in zip(names, shares, strict=True)}
+    settings[f"{WATERMARK}.threshold_enabled"] = True if full else None
+    settings["cluster.info.update.interval"] = "10s" if full else None
+    bench.opensearch.cluster.put_settings(body={"transient": settings})
+
+
+def has_blocked(bench: Bench) -> bool:
+    """Whether the node has noticed: it blocks each index, and the creation of new ones."""
+    settings = bench.opensearch.indices.get_settings(index=f"{bench.prefix}-*", params={"flat_settings": "true"})
+    cluster = bench.opensearch.cluster.get_settings(params={"flat_settings": "true"})["persistent"]
+    blocked = {index["settings"].get("index.blocks.read_only_allow_delete") for index in settings.values()}
+    return blocked == {"true"} and cluster.get("cluster.blocks.create_index") == "true"
+
+
+def test_a_full_disk_is_a_fault_and_its_advice_lets_events_in(pipeline: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cluster reports that it is well, blocks every index, and each event goes back to the queue."""
+    set_watermarks(pipeline, full=True)
+    end = time.monotonic() + 90
+    while time.monotonic() < end and not has_blocked(pipeline):
+        time.sleep(0.5)
+    code, parts = status()
+    examined, findings = doctor()
+
+    set_watermarks(pipeline, full=False)  # somebody has freed it, and this node does not look again
+    advice = findings["write blocks"]["fix"]
+    for request in advice.partition("; otherwise ")[2].split(", then "):
+        follow(request, monkeypatch)
+    upload(pipeline, NOW, "late")
+    consume()
+
+    assert (code, examined) == (1, 1)
+    assert "fault" not in (parts["cluster"]["verdict"], findings["health"]["verdict"])
+    assert parts["writes"]["verdict"] == findings["write blocks"]["verdict"] == "fault"
+    assert parts["disk"]["verdict"] == findings["disk"]["verdict"] == "fault"
+    assert "the cluster blocks writes" in findings["disk"]["evidence"]
+    assert advice.startswith(
+        "free the disk, and the cluster lifts this itself within a minute; otherwise PUT /_cluster"
+    )
+    assert advice.partition("; otherwise ")[2] in parts["writes"]["text"]
+    assert pipeline.count() == 4
+    assert (status()[0], doctor()[0]) == (0, 0)
+
+
 def test_expired_credentials_are_named_with_what_to_do(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing of AWS can be checked then, which is no "ok"."""
     assert bench.prefix
@@ -302,3 +371,99 @@ def test_expired_credentials_are_named_with_what_to_do(bench: Bench, monkeypatch
     assert parts["queue"]["verdict"] == "fault"
     assert "ExpiredToken" in parts["queue"]["text"]
     assert findings["source queue"]["fix"].startswith("sign in to AWS again: aws sso login")
+
+
+@dataclass(frozen=True)
+class Managed:
+    """The pipeline with retention: ISM's stand-in in front of the node deletes nothing, and shows who would."""
+
+    bench: Bench
+    ism: IsmServer
+
+    @property
+    def own(self) -> str:
+        return f"trailsink-{self.bench.prefix}"
+
+    def index(self, days: int) -> str:
+        return f"{self.bench.prefix}-{NOW - days * DAY:%Y-%m-%d}"
+
+
+@pytest.fixture
+def managed(pipeline: Bench, monkeypatch: pytest.MonkeyPatch) -> Iterator[Managed]:
+    """Indices that are deleted after 90 days, as the settings ask."""
+    with ism_server(pipeline.settings.opensearch_url) as ism:
+        monkeypatch.setenv("TRAILSINK_OPENSEARCH_URL", ism.url)
+        monkeypatch.setenv("TRAILSINK_RETENTION_DAYS", "90")
+        done = trailsink("setup", "--existing", "--yes")
+        assert done.exit_code == 0, done.output
+        assert (status()[0], doctor()[0]) == (0, 0)
+        yield Managed(pipeline, ism)
+
+
+def change_days(managed: Managed) -> None:
+    """By `setup` in another shell: new indices are deleted later, and those that exist as before."""
+    assert trailsink("setup", "--retention-days", "365").exit_code == 0
+    assert managed.ism.policies[managed.own]["policy"]["description"] == "Delete indices of trailsink after 365 days"
+
+
+def keep_an_earlier_version(managed: Managed) -> None:
+    """The policy was changed to 90 days when two indices existed."""
+    earlier = managed.ism.policies[managed.own]["policy"] | {"description": "Delete indices of trailsink after 7 days"}
+    for days in (1, 2):
+        managed.ism.attached[managed.index(days)] = (managed.own, earlier)
+
+
+def delete_the_policy(managed: Managed) -> None:
+    del managed.ism.policies[managed.own]
+
+
+def take_an_index_over(managed: Managed) -> None:
+    """Another tool's policy has a higher priority for new indices, and deletes after a week."""
+    managed.ism.attached[managed.index(0)] = ("corp-weekly", DELETING)
+
+
+def detach(managed: Managed) -> None:
+    del managed.ism.attached[managed.index(1)]
+
+
+DELETING = {"description": "", "states": [{"name": "gone", "actions": [{"delete": {}}], "transitions": []}]}
+MANAGED_TROUBLES = {
+    "other days": (change_days, "retention"),
+    "an earlier version": (keep_an_earlier_version, "retention of each index"),
+    "no policy": (delete_the_policy, "retention"),
+    "another tool's policy": (take_an_index_over, "retention of each index"),
+    "detached": (detach, "retention of each index"),
+}
+
+
+@pytest.mark.parametrize("name", MANAGED_TROUBLES)
+def test_what_deletes_is_read_from_the_cluster(managed: Managed, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Where what was asked for is said, an audit log is deleted while the tool says that it is kept."""
+    break_it, check = MANAGED_TROUBLES[name]
+    break_it(managed)
+
+    check_trouble(Trouble(lambda _: None, "retention", check), managed.bench, monkeypatch)
+
+    policy = managed.ism.policies[managed.own]["policy"]
+    assert managed.ism.attached == {managed.index(days): (managed.own, policy) for days in (0, 1, 2)}
+
+
+def test_indices_that_shall_be_kept_follow_nobody(managed: Managed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody asked for a deletion any more, and another tool's policy deletes. Another tool's index is left alone."""
+    other = f"{managed.bench.prefix}-insights-2026"
+    managed.bench.opensearch.indices.create(index=other)
+    managed.ism.attached[other] = ("corp-weekly", DELETING)
+    managed.ism.attached[managed.index(0)] = ("corp-weekly", DELETING)
+    monkeypatch.setenv("TRAILSINK_RETENTION_DAYS", "0")
+    unasked = status()[1]["retention"], doctor()[1]["retention"]
+
+    follow(unasked[1]["fix"], monkeypatch)
+    another = status()[1]["retention"], doctor()[1]["retention of each index"]
+    follow(another[1]["fix"], monkeypatch)
+
+    assert unasked[0]["verdict"] == unasked[1]["verdict"] == "fault"
+    assert another[0]["verdict"] == another[1]["verdict"] == "fault"
+    assert "follow the policy corp-weekly" in another[0]["text"]
+    assert (status()[0], doctor()[0]) == (0, 0)
+    assert managed.ism.policies == {}
+    assert managed.ism.attached == {other: ("corp-weekly", DELETING)}

@@ -262,6 +262,8 @@ TESTED_ELSEWHERE = {
     "aws/lambda_context": "a protocol: mypy",
     "pipeline/notification_models": "tests/unit/pipeline/test_notifications.py: its only user",
     "cli/commands/*": "tests/unit/cli/test_help.py: declarations, each held against its implementation",
+    "health/policy_facts": "tests/unit/health/test_cluster_checks.py: and tests/integration/test_troubles.py, with ISM",
+    "health/retention_snapshot": "tests/unit/health/test_retention_rules.py: values",
     "cli/filter": "tests/integration/test_filters.py: on a real node, a bucket and a folder",
     "opensearch/filter_trial": "tests/integration/test_filters.py: on a real node",
     "opensearch/filter_suggestion": "tests/integration/test_filters.py: on a real node",

@@ -116,8 +116,9 @@ def test_the_image_holds_only_what_is_pinned() -> None:
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd here")
 def test_systemd_accepts_the_unit(tmp_path: Path) -> None:
     """A misspelt directive is ignored with a warning, and its protection with it."""
-    unit = tmp_path / "trailsink.service"
-    unit.write_text(UNIT.replace("/opt/trailsink/bin/trailsink", sys.executable), encoding="utf-8")
+    unit, program = tmp_path / "trailsink.service", tmp_path / "trailsink"
+    program.symlink_to(sys.executable)  # the checkout's own path may have a space, which a unit would have to quote
+    unit.write_text(UNIT.replace("/opt/trailsink/bin/trailsink", str(program)), encoding="utf-8")
 
     checked = subprocess.run(
         ["systemd-analyze", "verify", unit], capture_output=True, text=True, timeout=30, check=False

@@ -11,8 +11,8 @@ from worker.cli.output import confirm, print_line
 from worker.errors import SetupError
 from worker.humanize import pluralize
 from worker.opensearch.lifecycle import Lifecycle
+from worker.opensearch.managed_indices import index_ages
 from worker.opensearch.profiles import Profile
-from worker.opensearch.retention import index_ages
 from worker.opensearch.roles import AccessFor, grant_access
 from worker.opensearch.setup import SetupOptions, install
 from worker.settings import load_settings

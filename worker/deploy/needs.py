@@ -14,6 +14,7 @@ from worker.opensearch.security import (
     installer_role,
     loader_role,
     reindexer_role,
+    verdict_index,
 )
 from worker.pipeline.ledger import ledger_pattern
 
@@ -94,7 +95,10 @@ NEEDS = (
         "setup",
         {},
         lambda _: installer_role(retention=True),
-        "Without `--retention-days`, the two permissions of `ism` are not needed. With"
+        "Without `--retention-days`, the two permissions of `ism` are not needed. `--existing` also needs"
+        " `indices:monitor/settings/get`, `indices:admin/mappings/get` and `indices:admin/mapping/put` on the indices,"
+        " and `add`, `change_policy` and `explain` of `cluster:admin/opendistro/ism/managedindex`. To remove a policy,"
+        " `setup` needs `explain` and `remove` of these, and `cluster:admin/opendistro/ism/policy/delete`. With"
         " `indices:admin/index_template/simulate`, `setup` can try the template before it puts it. `--loader-role`,"
         " `--verify-role` and `--detect-role` also need the security API. The plugin opens it to the roles that"
         " `plugins.security.restapi.roles_enabled` names, on a"
@@ -150,12 +154,16 @@ NEEDS = (
                 "indices:admin/index_template/get",
                 "indices:monitor/settings/get",
                 "indices:monitor/stats",
+                "cluster:admin/opendistro/ism/managedindex/explain",
                 "cluster:admin/opendistro/ism/policy/get",
             ),
-            ledger=(_SEARCH,),
-            others={heartbeat_index("{prefix}"): (_SEARCH,), hold_index("{prefix}"): (_SEARCH,)},
+            ledger=(_SEARCH, "indices:monitor/settings/get"),
+            others=dict.fromkeys(
+                (heartbeat_index("{prefix}"), hold_index("{prefix}"), verdict_index("{prefix}")),
+                (_SEARCH, "indices:monitor/settings/get"),
+            ),
         ),
-        "This list is sufficient, but may be longer than needed. The permission of `ism` is untested.",
+        "This list is sufficient, but may be longer than needed. The permissions of `ism` are untested.",
     ),
     Need(
         "report",

@@ -14,16 +14,11 @@ from worker.health.check import check
 from worker.health.findings import Judgement
 from worker.health.flow_rules import judge_days, judge_fields, missing_days
 from worker.health.observe import judge_unobserved, require
-from worker.health.rules import (
-    NAMES_SHOWN,
-    SETUP,
-    first_names,
-    judge_health,
-)
+from worker.health.retention_rules import judge_index_policies, judge_retention
+from worker.health.rules import judge_health
 from worker.health.snapshot import Unobserved
-from worker.health.template_rules import judge_retention, judge_template
+from worker.health.template_rules import judge_template
 from worker.opensearch.errors import is_redirect, speaks_no_tls
-from worker.opensearch.index_names import copies_pattern
 from worker.opensearch.schema import CHANGED_SINCE, generation_of
 from worker.opensearch.template_content import differing_fields, fields_of, missing_core_fields
 from worker.pipeline.limits import Partition
@@ -34,10 +29,8 @@ if TYPE_CHECKING:
 
     from worker.health.cluster_facts import ClusterFacts
     from worker.health.index_facts import IndexFacts
+    from worker.health.policy_facts import PolicyFacts
     from worker.settings import Settings
-
-_ISM = "/_plugins/_ism"
-_POLICY_ID = "index.plugins.index_state_management.policy_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +40,7 @@ class ClusterChecks:
     settings: Settings
     facts: ClusterFacts
     indices: IndexFacts
+    policies: PolicyFacts
     now: datetime
 
     @property
@@ -134,25 +128,10 @@ class ClusterChecks:
     @check("retention of each index")
     def attached_policies(self) -> Iterator[Judgement]:
         """Check that a policy is attached to each index: it attaches only to indices that are created after it."""
+        policies = require(self.policies.attached)
         retention = require(self.facts.retention)
-        if retention is None or not retention.request or not retention.policy:
-            return
-        prefix = self.settings.index_prefix
-        # A reindexed day is behind an alias, and ISM asks for indices by their own names.
-        response = self.facts.ask("GET", f"{_ISM}/explain/{prefix}-*,{copies_pattern(prefix)}")
-        indices = {name: state for name, state in sorted(response.items()) if isinstance(state, dict)}
-        held = self.indices.held
-        unmanaged = [name for name, state in indices.items() if not state.get(_POLICY_ID) and name not in held]
-        failed = [name for name, state in indices.items() if (state.get("action") or {}).get("failed")]
-        if unmanaged:
-            fix = f"{SETUP} {retention.options} --existing"
-            yield Judgement.fault(f"{len(unmanaged)} of {len(indices)} have no policy: {first_names(unmanaged)}", fix)
-        elif failed:
-            fix = f"POST {_ISM}/retry/{','.join(failed[:NAMES_SHOWN])}"
-            yield Judgement.fault(f"the policy failed for {first_names(failed)}", fix)
-        else:
-            managed = len(indices) - len(held & indices.keys())
-            yield Judgement.ok(f"{managed} of {managed} have a policy")
+        if policies and retention and (judgement := judge_index_policies(retention, policies)):
+            yield judgement
 
     # Whether events arrive
 

@@ -11,10 +11,10 @@ from opensearchpy.exceptions import TransportError
 from worker.aws.partitions import is_aws_host
 from worker.health.node_settings import NODE_SETTINGS, blocking_bytes, flat_settings
 from worker.health.observe import NotObservedError, fact, observe, require
+from worker.health.retention_snapshot import RetentionState
 from worker.health.snapshot import (
     ClusterState,
     DiskUsage,
-    RetentionState,
     ServerVersion,
     TemplateState,
     Unobserved,

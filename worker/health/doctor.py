@@ -25,6 +25,7 @@ from worker.health.ledger_facts import LedgerFacts
 from worker.health.limit_checks import LimitChecks
 from worker.health.loader_checks import LoaderChecks
 from worker.health.network_checks import NetworkChecks
+from worker.health.policy_facts import PolicyFacts
 from worker.health.process_facts import ProcessFacts
 from worker.health.queue_access_checks import QueueAccessChecks
 from worker.health.queue_checks import QueueChecks
@@ -70,8 +71,9 @@ class Doctor:
         self._access = QueueAccessChecks(aws, self._trail.announcers, settings.bucket_account)
         self._store = StoreChecks(settings, aws)
         self._network = NetworkChecks(settings, aws, self._function.role)
-        self._cluster = ClusterChecks(settings, cluster, indices, now)
-        self._limits = LimitChecks(settings, ShardFacts(settings, cluster, indices, now))
+        policies = PolicyFacts(cluster, indices, settings.index_prefix)
+        self._cluster = ClusterChecks(settings, cluster, indices, policies, now)
+        self._limits = LimitChecks(settings, cluster, ShardFacts(settings, cluster, indices, now))
         self._integrity = IntegrityChecks(settings, cluster, indices, WriteFacts(settings, cluster, indices, now))
         processes, bucket = ProcessFacts(settings, cluster, now), BucketFacts(settings, aws, indices, now)
         self._flow = FlowChecks(aws, indices, processes, bucket, now)
@@ -123,6 +125,7 @@ class Doctor:
         cluster, loader, limits, integrity = self._cluster, self._loader, self._limits, self._integrity
         return (
             cluster.health,
+            limits.disk,
             limits.shards,
             limits.bulk_requests,
             loader.rights,

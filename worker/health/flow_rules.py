@@ -14,7 +14,7 @@ from worker.health.rules import SETUP, UNINDEXED_FILE, first_names, judge_freshn
 from worker.humanize import format_duration, pluralize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
     from worker.health.flow_snapshot import ConsumerProcess, WriteBlocks
@@ -85,32 +85,44 @@ def judge_writes(blocks: WriteBlocks | None) -> Judgement:
     """Judge whether the cluster and its indices accept writes, None on Serverless."""
     if blocks is None:
         return Judgement.not_checked("Serverless reports no blocks")
-    if blocks.cluster:
-        settings = ", ".join(f'"{name}": null' for name in blocks.cluster)
-        fix = f'PUT /_cluster/settings {{"persistent": {{{settings}}}, "transient": {{{settings}}}}}'
-        return Judgement.fault(f"the cluster refuses writes: {', '.join(blocks.cluster)}", fix)
-    if blocks.indices:
-        return _judge_blocked_indices(blocks)
+    if blocks.cluster or blocks.indices:
+        return _judge_blocks(blocks)
     if blocks.closed:
-        evidence = f"{first_names(blocks.closed)} closed: not searched, and their events go back to the queue"
+        evidence = f"{first_names(blocks.closed)} closed: not searched, and the files for them go back to the queue"
         fix = f"POST /{','.join(blocks.closed[:_NAMES_IN_REQUEST])}/_open"
-        return Judgement.fault(evidence, fix) if blocks.newest in blocks.closed else Judgement.warning(evidence, fix)
+        return (
+            Judgement.fault(evidence, fix) if _stops_files(blocks, blocks.closed) else Judgement.warning(evidence, fix)
+        )
     expected = [f"{blocks.by_policy} made read-only by the policy"] if blocks.by_policy else []
     expected += [f"{blocks.held} held, by `trailsink hold`"] if blocks.held else []
     return Judgement.ok(", ".join(expected) or "none")
 
 
-def _judge_blocked_indices(blocks: WriteBlocks) -> Judgement:
+def _stops_files(blocks: WriteBlocks, indices: Collection[str]) -> bool:
+    """Return whether new files need one of these indices: each is indexed, and recorded in the ledger."""
+    return blocks.newest in indices or blocks.newest_ledger in indices
+
+
+def _judge_blocks(blocks: WriteBlocks) -> Judgement:
+    evidence, requests = [], []
+    if blocks.cluster:
+        settings = ", ".join(f'"{name}": null' for name in blocks.cluster)
+        evidence.append(f"the cluster refuses writes: {', '.join(blocks.cluster)}")
+        requests.append(f'PUT /_cluster/settings {{"persistent": {{{settings}}}, "transient": {{{settings}}}}}')
     names = sorted({name for block in blocks.indices.values() for name in block})
-    evidence = f"{first_names(list(blocks.indices))} refuse writes: {', '.join(names)}"
-    settings = ", ".join(f'"{name}": null' for name in names)
-    request = f"PUT /{','.join(list(blocks.indices)[:_NAMES_IN_REQUEST])}/_settings {{{settings}}}"
-    fix = f"free the disk if it is full, then {request}"
-    if names == [_WRITE]:
-        fix = f"trailsink reindex, if one was interrupted: it goes on; otherwise {request}"
-    if FLOOD_STAGE in names or blocks.newest in blocks.indices:
-        return Judgement.fault(evidence, fix)
-    return Judgement.warning(evidence, fix)
+    if names:
+        settings = ", ".join(f'"{name}": null' for name in names)
+        evidence.append(f"{first_names(list(blocks.indices))} refuse writes: {', '.join(names)}")
+        requests.append(f"PUT /{','.join(list(blocks.indices)[:_NAMES_IN_REQUEST])}/_settings {{{settings}}}")
+    fix = ", then ".join(requests)
+    if FLOOD_STAGE in names:
+        # Both blocks are the node's own at the flood stage, and it lifts them when the disk has room.
+        fix = f"free the disk, and the cluster lifts this itself within a minute; otherwise {fix}"
+    elif names == [_WRITE] and not blocks.cluster:
+        fix = f"trailsink reindex, if one was interrupted: it goes on; otherwise {fix}"
+    if blocks.cluster or FLOOD_STAGE in names or _stops_files(blocks, blocks.indices):
+        return Judgement.fault("; ".join(evidence), fix)
+    return Judgement.warning("; ".join(evidence), fix)
 
 
 def missing_days(names: Iterable[str], now: datetime) -> list[date]:

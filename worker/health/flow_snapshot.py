@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 class WriteBlocks:
     """What keeps the cluster from accepting events: blocks of the cluster and of indices, and closed indices.
 
-    `by_policy` and `held` indices are read-only on purpose. `newest` is the newest index, "" without any.
+    Indices are those of events and of the ledger, and trailsink's others. `by_policy` and `held` ones are read-only on
+    purpose. `newest` is the newest index of events, `newest_ledger` that of the ledger, "" without any.
     """
 
     indices: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -23,6 +24,7 @@ class WriteBlocks:
     by_policy: int = 0
     newest: str = ""
     held: int = 0
+    newest_ledger: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""The doctor's checks of what would keep a cluster from accepting events: its shards, and one setting of its nodes."""
+"""The doctor's checks of what would keep a cluster from accepting events: disk, shards, and a setting of its nodes."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from worker.health.check import check
 from worker.health.findings import Judgement
 from worker.health.node_settings import EXPLICIT_INDEX
 from worker.health.observe import require
-from worker.health.rules import judge_shards
+from worker.health.rules import judge_disk, judge_shards
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from worker.health.cluster_facts import ClusterFacts
     from worker.health.shard_facts import ShardFacts
     from worker.settings import Settings
 
@@ -20,8 +21,14 @@ if TYPE_CHECKING:
 class LimitChecks:
     """Whether the cluster has room for the next index, and takes bulk requests as trailsink sends them."""
 
-    def __init__(self, settings: Settings, facts: ShardFacts) -> None:
-        self._settings, self._facts = settings, facts
+    def __init__(self, settings: Settings, cluster: ClusterFacts, facts: ShardFacts) -> None:
+        self._settings, self._cluster, self._facts = settings, cluster, facts
+
+    @check("disk")
+    def disk(self) -> Iterator[Judgement]:
+        """Check how full the fullest node is, and how far from blocking writes."""
+        if not self._settings.is_serverless:
+            yield judge_disk(require(self._cluster.disk))
 
     @check("shards")
     def shards(self) -> Iterator[Judgement]:

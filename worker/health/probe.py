@@ -14,6 +14,7 @@ from worker.health.cluster_facts import ClusterFacts
 from worker.health.index_facts import IndexFacts, per_minute
 from worker.health.ledger_facts import LedgerFacts
 from worker.health.observe import observe, require
+from worker.health.policy_facts import PolicyFacts
 from worker.health.process_facts import ProcessFacts
 from worker.health.shard_facts import ShardFacts
 from worker.health.snapshot import (
@@ -25,7 +26,6 @@ from worker.health.snapshot import (
     IndexSize,
     Observed,
     QueueState,
-    RetentionState,
     ShardUsage,
     Snapshot,
     TemplateState,
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from opensearchpy import OpenSearch
 
     from worker.health.flow_snapshot import BucketLag, ConsumerProcess, LedgerState, WriteBlocks
+    from worker.health.retention_snapshot import IndexPolicies, RetentionState
     from worker.opensearch.verdicts import RecordedVerdict
     from worker.settings import Settings
 
@@ -91,6 +92,7 @@ class Probe:
                 disk=cluster.disk,
                 template=cluster.template,
                 retention=cluster.retention,
+                index_policies=cluster.index_policies,
                 indices=cluster.indices,
                 shards=cluster.shards,
                 ledger=cluster.ledger,
@@ -117,6 +119,7 @@ class Probe:
                 disk=facts.disk,
                 template=facts.template,
                 retention=facts.retention,
+                index_policies=PolicyFacts(facts, indices, self._settings.index_prefix).attached,
                 indices=indices.sizes,
                 shards=ShardFacts(self._settings, facts, indices, now).usage,
                 freshness=indices.freshness,
@@ -136,6 +139,7 @@ class _ClusterParts(NamedTuple):
     disk: Observed[DiskUsage | None]
     template: Observed[TemplateState]
     retention: Observed[RetentionState | None]
+    index_policies: Observed[IndexPolicies | None]
     indices: Observed[Sequence[IndexSize]]
     shards: Observed[ShardUsage | None]
     freshness: Observed[IndexFreshness]

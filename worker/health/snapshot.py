@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
-from worker.opensearch.lifecycle import Lifecycle
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from worker.health.flow_snapshot import BucketLag, ConsumerProcess, LedgerState, WriteBlocks
+    from worker.health.retention_snapshot import IndexPolicies, RetentionState
     from worker.opensearch.verdicts import RecordedVerdict
 
 RATE_WINDOW = timedelta(minutes=15)  # of throughput, and of the age of the oldest message
@@ -219,38 +218,6 @@ class TemplateState:
 
 
 @dataclass(frozen=True, slots=True)
-class RetentionState:
-    """Days that the settings ask for (0: for ever), and the policy of the cluster, by its description.
-
-    `policy` is "" where there is none, and None where it may not be read. `expected` is the description of the policy
-    that `trailsink setup` would create. `has_ism` is False without the plugin, `is_set` where nobody set days.
-    """
-
-    days: int
-    policy: str | None
-    expected: str = ""
-    has_ism: bool = True
-    read_only_days: int = 0
-    is_set: bool = True
-    lifecycle: Lifecycle = field(default_factory=Lifecycle)
-
-    @property
-    def request(self) -> str:
-        """What the settings ask for, "" when it is nothing."""
-        parts = [f"{self.days} days"] if self.days else []
-        parts += [f"read-only after {self.read_only_days} days"] if self.read_only_days else []
-        parts += [self.lifecycle.text] if self.lifecycle.text else []
-        return " and ".join(parts)
-
-    @property
-    def options(self) -> str:
-        """The options of `trailsink setup` that create the policy."""
-        options = [f"--retention-days {self.days}"] if self.days else []
-        options += [f"--read-only-after {self.read_only_days}"] if self.read_only_days else []
-        return " ".join([*options, *self.lifecycle.options])
-
-
-@dataclass(frozen=True, slots=True)
 class IndexFreshness:
     """The newest searchable event, and when the last event was indexed; None in an empty index."""
 
@@ -287,6 +254,7 @@ class Snapshot:
     template: Observed[TemplateState]
     retention: Observed[RetentionState | None]
     indices: Observed[Sequence[IndexSize]]
+    index_policies: Observed[IndexPolicies | None] = None
     shards: Observed[ShardUsage | None] = None
     ledger: Observed[LedgerState | None] = None
     processes: Observed[Sequence[ConsumerProcess]] = ()

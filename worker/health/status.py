@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.health.findings import CheckStatus, worst
 from worker.health.flow_rules import judge_days, missing_days
+from worker.health.retention_rules import judge_index_policies, judge_retention
 from worker.health.rules import (
     judge_disk,
     judge_function_errors,
@@ -30,7 +31,6 @@ from worker.health.snapshot import (
     IndexSize,
     Observed,
     QueueState,
-    RetentionState,
     ShardUsage,
     Snapshot,
     T,
@@ -40,7 +40,7 @@ from worker.health.snapshot import (
     Unobserved,
 )
 from worker.health.status_flow import Line, advice, describe_lag, describe_processes, describe_writes, iso_offset
-from worker.health.template_rules import judge_retention, judge_template
+from worker.health.template_rules import judge_template
 from worker.humanize import format_duration, format_size
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from worker.health.flow_snapshot import LedgerState
+    from worker.health.retention_snapshot import RetentionState
     from worker.opensearch.verdicts import RecordedVerdict
 
 
@@ -100,7 +101,7 @@ def report(snapshot: Snapshot) -> StatusReport:
         _part("shards", snapshot.shards, _describe_shards),
         _part("writes", snapshot.writes, describe_writes),
         _part("template", snapshot.template, _describe_template),
-        _part("retention", snapshot.retention, _describe_retention),
+        _part("retention", snapshot.retention, lambda retention: _describe_retention(retention, snapshot)),
         _part("ledger", snapshot.ledger, lambda ledger: _describe_ledger(ledger, now)),
         _part("proof", snapshot.proof, lambda verdict: _describe_proof(verdict, now)),
         _part("indices", snapshot.indices, lambda indices: _describe_indices(indices, now)),
@@ -236,9 +237,13 @@ def _describe_template(template: TemplateState) -> Line:
     return judgement.status, advice(judgement), {"version": template.version, "expected": template.expected}
 
 
-def _describe_retention(retention: RetentionState | None) -> Line:
+def _describe_retention(retention: RetentionState | None, snapshot: Snapshot) -> Line:
     facts = {"days": retention.days, "policy": retention.policy} if retention else {}
-    judgement = judge_retention(retention)
+    judgement, policies = judge_retention(retention), snapshot.index_policies
+    # One thing at a time: a policy that is wrong itself is corrected first.
+    if judgement.status is CheckStatus.OK and retention and policies and not isinstance(policies, Unobserved):
+        attached = judge_index_policies(retention, policies)
+        judgement = attached if attached and attached.fix else judgement
     return judgement.status, advice(judgement), facts
 
 

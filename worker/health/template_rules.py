@@ -1,4 +1,4 @@
-"""How the index template and the retention policy are judged: what is in the cluster, not what was asked for.
+"""How the index template is judged: what is in the cluster, not what was asked for.
 
 Pure: values in, judgements out.
 """
@@ -11,7 +11,7 @@ from worker.health.findings import Judgement
 from worker.health.rules import SETUP, first_names
 
 if TYPE_CHECKING:
-    from worker.health.snapshot import RetentionState, TemplateState
+    from worker.health.snapshot import TemplateState
 
 
 def judge_template(template: TemplateState) -> Judgement:
@@ -48,32 +48,3 @@ def _judge_own_template(template: TemplateState) -> Judgement:
     if template.changed:
         return Judgement.warning(f"version {version}, but it was changed: {first_names(template.changed)}", SETUP)
     return Judgement.ok(f"version {version}")
-
-
-def judge_retention(retention: RetentionState | None) -> Judgement:
-    """Judge whether the cluster's policy deletes indices as the settings ask."""
-    if retention is None:
-        return Judgement.not_checked("Serverless has no ISM; see the lifecycle policy of the collection")
-    request, policy = retention.request, retention.policy
-    if not request:
-        return _judge_unasked_policy(retention)
-    fix = f"{SETUP} {retention.options}"
-    if not retention.has_ism:
-        evidence = f"{request} asked for, and this server has no ISM plugin"
-        return Judgement.warning(evidence, "delete old indices yourself, or set TRAILSINK_RETENTION_DAYS to 0")
-    if not policy:
-        return Judgement.fault(f"{request} asked for, and no policy exists", fix)
-    if policy != retention.expected:
-        return Judgement.fault(f"{request} asked for, the policy says: {policy}", fix)
-    return Judgement.ok(policy)
-
-
-def _judge_unasked_policy(retention: RetentionState) -> Judgement:
-    """Judge a policy that the settings do not ask for: what the cluster does counts, not what was asked for."""
-    policy, fix = retention.policy, f"{SETUP} --retention-days 0"
-    if not policy:
-        return Judgement.ok("none asked for; indices are kept")
-    if not retention.is_set:
-        evidence = f"{policy}, and TRAILSINK_RETENTION_DAYS is not set here"
-        return Judgement.warning(evidence, f"set it as the pipeline has it, or keep indices: {fix}")
-    return Judgement.fault(f"none asked for, the policy says: {policy}", fix)

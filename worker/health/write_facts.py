@@ -12,12 +12,17 @@ from worker.health.observe import fact
 from worker.health.snapshot import Unobserved
 from worker.opensearch.hold_indices import BLOCK
 from worker.opensearch.index_names import public_name
+from worker.opensearch.security import heartbeat_index, hold_index, verdict_index
+from worker.pipeline.ledger import ledger_pattern
 from worker.pipeline.limits import Partition
 
 if TYPE_CHECKING:
     from worker.health.cluster_facts import ClusterFacts
     from worker.health.index_facts import IndexFacts
     from worker.settings import Settings
+
+# A setting of every index that was closed.
+_CLOSED = "index.verified_before_close"
 
 _DAYS_PER_MONTH = 31  # an index of a month is blocked after its end
 
@@ -35,31 +40,54 @@ class WriteFacts:
         """Read all blocks, None on Serverless, which has none of this kind."""
         if self._settings.is_serverless:
             return None
-        options = {"flat_settings": "true", "ignore": 404}
-        path = f"/{self._settings.index_prefix}-*/_settings/index.blocks.*"
-        response: Any = self._cluster.ask("GET", path, params=options)
-        blocked = {
-            public_name(name): sorted(
-                block for block, value in index.get("settings", {}).items() if str(value) == "true"
-            )
-            for name, index in sorted(response.items(), reverse=True)
-            if isinstance(index, dict)
-        }
+        pattern = f"{self._settings.index_prefix}-*"
+        events = self._read_blocks(pattern, "index.blocks.*")
+        # The identity is there to name the indices without blocks, too.
+        own = self._read_blocks(self._own_indices, f"index.blocks.*,{_CLOSED},index.uuid")
+        blocked = {name: sorted(blocks - {_CLOSED}) for name, blocks in (events | own).items() if blocks - {_CLOSED}}
         listed = {public_name(name) for name in self._indices.held}
         held = {name for name, blocks in blocked.items() if blocks == [BLOCK] and name in listed}
-        blocked = {name: blocks for name, blocks in blocked.items() if blocks and name not in held}
-        unexpected = {name: blocks for name, blocks in blocked.items() if not self._is_read_only_by_policy(name)}
+        blocked = {name: blocks for name, blocks in blocked.items() if name not in held}
+        unexpected = {
+            name: blocks for name, blocks in blocked.items() if name in own or not self._is_read_only_by_policy(name)
+        }
         settings = {} if isinstance(self._cluster.node_settings, Unobserved) else self._cluster.node_settings
         sizes = [] if isinstance(self._indices.sizes, Unobserved) else self._indices.sizes
         return WriteBlocks(
             indices=unexpected,
             cluster=[name for name in CLUSTER_BLOCKS if settings.get(name) == "true"],
-            closed=sorted((index.name for index in sizes if index.is_closed), reverse=True),
+            closed=[
+                *sorted((index.name for index in sizes if index.is_closed), reverse=True),
+                *(name for name, blocks in own.items() if _CLOSED in blocks),
+            ],
             by_policy=len(blocked) - len(unexpected),
             held=len(held),
             # An index of undated events has the time of its creation, and its name would be the last.
             newest=max((index.name for index in sizes if _is_dated(index.name)), default=""),
+            newest_ledger=max((name for name in own if name.startswith(self._ledger)), default=""),
         )
+
+    @property
+    def _ledger(self) -> str:
+        """What the names of the ledger's indices start with."""
+        return ledger_pattern(self._settings.index_prefix).removesuffix("*")
+
+    @property
+    def _own_indices(self) -> str:
+        """The indices that trailsink writes beside events: without the ledger's, each file goes back to the queue."""
+        prefix = self._settings.index_prefix
+        return f"{self._ledger}*,{heartbeat_index(prefix)},{hold_index(prefix)},{verdict_index(prefix)}"
+
+    def _read_blocks(self, pattern: str, settings: str) -> dict[str, set[str]]:
+        """Return which of some settings are true for each index of a pattern, from the newest on."""
+        path = f"/{pattern}/_settings/{settings}"
+        options = {"flat_settings": "true", "ignore_unavailable": "true", "ignore": 404}
+        response: Any = self._cluster.ask("GET", path, params=options)
+        return {
+            public_name(name): {block for block, value in index.get("settings", {}).items() if str(value) == "true"}
+            for name, index in sorted(response.items(), reverse=True)
+            if isinstance(index, dict)
+        }
 
     @property
     def _blocked_after(self) -> int:

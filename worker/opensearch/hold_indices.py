@@ -18,7 +18,7 @@ from opensearchpy.exceptions import TransportError
 from worker.errors import SetupError
 from worker.opensearch.complete_search import search_all_shards
 from worker.opensearch.index_names import copies_pattern, is_own_name, period_of, public_name
-from worker.opensearch.retention import ISM
+from worker.opensearch.managed_indices import ISM
 from worker.opensearch.schema import ledger_name, name_of
 from worker.pipeline.ledger import ledger_pattern
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from worker.opensearch.index_names import is_own_name, public_name
 from worker.opensearch.profiles import profile_of
 from worker.opensearch.template_content import differing_fields, missing_fields
 
@@ -32,9 +33,15 @@ def add_missing_fields(
     are.
     """
     response: Any = client.indices.get_mapping(index=f"{prefix}-*")
-    mappings = {name: index.get("mappings", {}) for name, index in sorted(response.items()) if name not in held}
-    if skipped := len(response) - len(mappings):
-        yield f"Mapping: {skipped} of {len(response)} indices are held, and stay as they are."
+    # Indices of another tool may start with the same prefix.
+    own = {
+        name: index.get("mappings", {})
+        for name, index in sorted(response.items())
+        if is_own_name(public_name(name), prefix)
+    }
+    mappings = {name: mapping for name, mapping in own.items() if name not in held}
+    if skipped := len(own) - len(mappings):
+        yield f"Mapping: {skipped} of {len(own)} indices are held, and stay as they are."
     updated, other_types = [], []
     for name, current in mappings.items():
         fields, properties = fields_for(current), current.get("properties")

@@ -1,4 +1,4 @@
-"""The retention policy in the cluster: create it, change it, remove it, and attach it to indices that exist.
+"""The retention policy in the cluster: create it, change it, remove it.
 
 docs.opensearch.org/latest/im-plugin/ism/api/
 """
@@ -11,19 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from opensearchpy.exceptions import NotFoundError, TransportError
 
-from worker.humanize import from_epoch_milliseconds
-from worker.opensearch.errors import translate_errors
-from worker.opensearch.index_names import public_name
-from worker.opensearch.schema import POLICIES, name_of
+from worker.opensearch.managed_indices import detach_policy
+from worker.opensearch.schema import POLICIES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-    from collections.abc import Set as AbstractSet
-    from datetime import datetime, timedelta
+    from collections.abc import Mapping
 
     from opensearchpy import OpenSearch
 
-ISM = "/_plugins/_ism"
 NOT_CONFIGURED = "not configured; indices are kept."
 _NOT_READABLE = "not configured; whether a policy exists may not be read."
 NOTHING_TO_REMOVE = (NOT_CONFIGURED, _NOT_READABLE)
@@ -56,7 +51,7 @@ def put_policy(client: OpenSearch, name: str, policy: Mapping[str, Any], text: s
 
 
 def remove_policy(client: OpenSearch, name: str, pattern: str, *, remover: str = "") -> str:
-    """Detach a policy of trailsink's from the indices of a pattern and delete it, so that they are kept.
+    """Detach a policy of trailsink's from the indices of a pattern that follow it, and delete it: they are kept.
 
     Returns what was done, as a sentence without its start. With a `remover`, what would remove it, the policy stays: no
     one asked.
@@ -71,7 +66,7 @@ def remove_policy(client: OpenSearch, name: str, pattern: str, *, remover: str =
         return f"trailsink did not create the policy {name} ({description}); it stays."
     if remover:
         return f"the policy {name} stays: {description}. {remover} removes it."
-    client.transport.perform_request("POST", f"{ISM}/remove/{pattern}")
+    detach_policy(client, name, pattern)
     client.transport.perform_request("DELETE", path)
     return f"policy {name} removed ({description}); indices are kept."
 
@@ -84,46 +79,6 @@ def _without_policy(error: TransportError) -> str:
         case HTTPStatus.FORBIDDEN:
             return _NOT_READABLE
     raise error
-
-
-def attach_policy(client: OpenSearch, prefix: str, held: AbstractSet[str] = frozenset()) -> Iterator[str]:
-    """Attach the policy of a prefix, as it is now, to all indices of that prefix but those that are held."""
-    name = name_of(prefix)
-    body = {"policy_id": name}
-    if held := {index for index in held if public_name(index).startswith(f"{prefix}-")}:
-        response: Any = client.indices.get_settings(
-            index=f"{prefix}-*", params={"filter_path": "*.settings.index.uuid"}
-        )
-        for index in sorted(set(response) - held):
-            for action in ("change_policy", "add"):
-                client.transport.perform_request("POST", f"{ISM}/{action}/{index}", body=body)
-        yield f"Retention: policy {name} attached to all indices {prefix}-*, but {len(held)} that are held."
-        return
-    # What follows an older version of the policy changes to the current one; what has none gets it.
-    for action in ("change_policy", "add"):
-        client.transport.perform_request("POST", f"{ISM}/{action}/{prefix}-*", body=body)
-    yield f"Retention: policy {name} attached to all indices {prefix}-*."
-
-
-def attach_existing_policy(client: OpenSearch, prefix: str, index: str) -> None:
-    """Attach the policy of a prefix to an index whose name its patterns do not match; without a policy, do nothing."""
-    name = name_of(prefix)
-    try:
-        client.transport.perform_request("GET", f"{POLICIES}/{name}")
-    except TransportError as error:
-        if error.status_code in (HTTPStatus.NOT_FOUND, HTTPStatus.BAD_REQUEST):
-            return
-        raise
-    client.transport.perform_request("POST", f"{ISM}/add/{index}", body={"policy_id": name})
-
-
-def index_ages(client: OpenSearch, prefix: str, now: datetime) -> list[tuple[str, timedelta]]:
-    """Return the indices of a prefix and their ages since creation, by name; ISM counts from there, too."""
-    options = {"format": "json", "h": "index,creation.date"}
-    with translate_errors(f"The indices {prefix}-* cannot be listed"):
-        rows: Any = client.cat.indices(index=f"{prefix}-*", params=options)
-    ages = {row["index"]: now - from_epoch_milliseconds(int(row["creation.date"])) for row in rows}
-    return sorted(ages.items())
 
 
 def _is_same_policy(existing: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:

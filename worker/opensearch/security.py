@@ -109,7 +109,7 @@ def examiner_role(prefix: str, *, retention: bool) -> dict[str, Any]:
             {"index_patterns": [f"{prefix}-*", ledger_pattern(prefix)], "allowed_actions": actions},
             {
                 "index_patterns": [heartbeat_index(prefix), hold_index(prefix), verdict_index(prefix)],
-                "allowed_actions": ["indices:data/read/search"],
+                "allowed_actions": ["indices:data/read/search", "indices:monitor/settings/get"],
             },
         ],
     }

@@ -18,10 +18,11 @@ from worker.opensearch.holds import held_indices
 from worker.opensearch.index_upgrade import add_missing_fields
 from worker.opensearch.ledger_setup import LedgerOptions, install_ledger
 from worker.opensearch.lifecycle import Lifecycle
+from worker.opensearch.managed_indices import attach_policy, managed_pattern
 from worker.opensearch.mapping_choice import MappingChoice, choose_mapping, own_meta
 from worker.opensearch.partition import check_partition, other_partition
 from worker.opensearch.profiles import hide_path_field
-from worker.opensearch.retention import NOT_CONFIGURED, attach_policy, put_policy, remove_policy
+from worker.opensearch.retention import NOT_CONFIGURED, put_policy, remove_policy
 from worker.opensearch.schema import VERSION, index_policy, index_template, name_of, number_in
 from worker.opensearch.server import SERVERLESS, find_server
 from worker.opensearch.template_content import (
@@ -166,7 +167,7 @@ def _put_policy(client: OpenSearch, options: SetupOptions) -> str:
         return NOT_CONFIGURED
     if not options.policy:
         remover = "--retention-days 0" if options.leaves_policy else ""
-        return remove_policy(client, name, f"{options.prefix}-*", remover=remover)
+        return remove_policy(client, name, managed_pattern(options.prefix), remover=remover)
     if options.serverless:
         return "Serverless has no ISM; set a lifecycle policy on the collection."
     done = put_policy(client, name, options.policy, text)

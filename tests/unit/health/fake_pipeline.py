@@ -40,6 +40,10 @@ ROLE = "arn:aws:iam::123456789012:role/trailsink-loader"
 FUNCTION_ARN = "arn:aws:lambda:eu-west-1:123456789012:function:loader"
 BUCKET = "acme-trail"
 ISM = "/_plugins/_ism"
+OWN_BLOCKS = (
+    "/trailsink-files-cloudtrail-*,trailsink-consumers-cloudtrail,trailsink-holds-cloudtrail,"
+    "trailsink-verdicts-cloudtrail/_settings/index.blocks.*,index.verified_before_close,index.uuid"
+)
 EXPLAIN = f"{ISM}/explain/cloudtrail-*,trailsink-reindexed*-cloudtrail-*"
 INDEX = "cloudtrail-2026-03-01"
 FOLDER = "AWSLogs/123456789012/CloudTrail/eu-west-1/"
@@ -292,6 +296,7 @@ class FakeCluster:
             "/cloudtrail-*/_field_caps": {"fields": {}},
             "/cloudtrail-*/_mapping": {INDEX: {"mappings": mappings}},
             "/cloudtrail-*/_settings/index.blocks.*": {INDEX: {"settings": {}}},
+            OWN_BLOCKS: {"trailsink-files-cloudtrail-2026-03": {"settings": {"index.uuid": "u"}}},
             "/trailsink-consumers-cloudtrail/_search": {"hits": {"hits": []}},
             "/trailsink-holds-cloudtrail/_search": {"hits": {"hits": []}},
             "/trailsink-verdicts-cloudtrail/_search": {"hits": {"hits": [{"_source": make_verdict()}]}},

@@ -9,6 +9,8 @@ import pytest
 
 from tests.unit.health.fake_pipeline import (
     DEAD_LETTER_URL,
+    EXPLAIN,
+    INDEX,
     ISM,
     NOW,
     QUEUE_URL,
@@ -53,11 +55,27 @@ def with_cluster(path: str, answer: tuple[int, Any], **settings: Any) -> FakePip
     return FakePipeline(cluster=FakeCluster({path: answer}), settings=settings)
 
 
+def following(name: str | None) -> tuple[int, Any]:
+    """What ISM explains of the index that exists."""
+    return 200, {INDEX: {"index.plugins.index_state_management.policy_id": name}, "total_managed_indices": 1}
+
+
+def without_policy(answer: tuple[int, Any]) -> FakePipeline:
+    """None was asked for, and the index follows none."""
+    cluster = FakeCluster({POLICY: answer, EXPLAIN: following(None)})
+    return FakePipeline(cluster=cluster, settings={"retention_days": 0})
+
+
 def with_shards(used: int, limit_per_node: int) -> FakePipeline:
     """A cluster with two data nodes."""
     health = make_health("green", active=used)
     settings = make_node_settings(limit_per_node)
     return FakePipeline(cluster=FakeCluster({"/_cluster/health": (200, health), "/_cluster/settings": (200, settings)}))
+
+
+def with_disk(free: int) -> FakePipeline:
+    """A share of 100 GiB."""
+    return with_cluster("/_cat/allocation", (200, [{"disk.avail": str(free << 30), "disk.total": str(100 << 30)}]))
 
 
 def with_template(**changes: Any) -> FakePipeline:
@@ -111,7 +129,7 @@ UNDATED = FakeEvent("cloudtrail-undated", datetime(2099, 1, 1, tzinfo=UTC))
         ),
         (
             with_cluster(POLICY, (200, make_policy(30))), "retention", "retention", "fault",
-            f"90 days asked for, the policy says: {THIRTY_DAYS}; trailsink setup --retention-days 90",
+            f"90 days asked for, the policy says: {THIRTY_DAYS}; trailsink setup --retention-days 90 --existing",
         ),
         (
             with_mapping("Enabled", maximum=10, reserved=2), "consumer", "reserved concurrency", "fault",
@@ -231,6 +249,11 @@ FACTS: list[tuple[str, FakePipeline, str, str, str]] = [
         "template denied", with_cluster("/_index_template", refusal("indices:admin/index_template/get")),
         "template", "index template", "unknown",
     ),
+    # disk
+    ("room", FakePipeline(), "disk", "disk", "ok"),
+    ("80 % used", with_disk(20), "disk", "disk", "warning"),
+    ("95 % used", with_disk(5), "disk", "disk", "fault"),
+    ("disk denied", with_cluster("/_cat/allocation", refusal("nodes/stats")), "disk", "disk", "unknown"),
     # ledger
     ("ledger as it should be", FakePipeline(), "ledger", "ledger", "ok"),
     ("silent account", with_ledger(a1=timedelta(minutes=5), a2=timedelta(days=2)), "ledger", "ledger", "warning"),
@@ -239,15 +262,18 @@ FACTS: list[tuple[str, FakePipeline, str, str, str]] = [
     ("as asked", FakePipeline(), "retention", "retention", "ok"),
     ("no policy", with_cluster(POLICY, NO_POLICY), "retention", "retention", "fault"),
     ("no plugin", with_cluster(POLICY, NO_HANDLER), "retention", "retention", "warning"),
-    ("none asked, no policy", with_cluster(POLICY, NO_POLICY, retention_days=0), "retention", "retention", "ok"),
+    ("none asked, no policy", without_policy(NO_POLICY), "retention", "retention", "ok"),
     ("none asked, no plugin", with_cluster(POLICY, NO_HANDLER, retention_days=0), "retention", "retention", "ok"),
     ("none asked, a policy", FakePipeline(settings={"retention_days": 0}), "retention", "retention", "fault"),
     ("policy denied", with_cluster(POLICY, refusal("ism/policy/get")), "retention", "retention", "unknown"),
     (
-        "none asked, policy denied", with_cluster(POLICY, refusal("ism/policy/get"), retention_days=0),
+        "none asked, policy denied", without_policy(refusal("ism/policy/get")),
         "retention", "retention", "ok",
     ),
     ("no ISM on Serverless", FakePipeline(settings=SERVERLESS), "retention", "retention", "unknown"),
+    ("all follow it", FakePipeline(), "retention", "retention of each index", "ok"),
+    ("one detached", with_cluster(EXPLAIN, following(None)), "retention", "retention of each index", "fault"),
+    ("one follows another", with_cluster(EXPLAIN, following("corp")), "retention", "retention of each index", "fault"),
     # events
     ("fresh", FakePipeline(), "lag", "newest event", "ok"),
     ("empty", with_events(), "lag", "newest event", "warning"),

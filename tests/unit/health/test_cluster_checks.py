@@ -57,7 +57,7 @@ def check(cluster: FakeCluster, **settings: Any) -> dict[str, Finding]:
         ),
         (
             EXPLAIN,
-            (200, {INDEX: {POLICY_ID: "p", "action": {"failed": True}}}),
+            (200, {INDEX: {POLICY_ID: "trailsink-cloudtrail", "action": {"failed": True}}}),
             "retention of each index",
             "fault",
             f"POST /_plugins/_ism/retry/{INDEX}",
@@ -150,9 +150,19 @@ def test_an_empty_index_has_no_mapping_to_check() -> None:
 
 def test_no_retention_that_was_asked_for_is_no_fault() -> None:
     """Keeping events for ever is a choice."""
-    found = check(FakeCluster({POLICY: (404, {})}), retention_days=0)
+    found = check(FakeCluster({POLICY: (404, {}), EXPLAIN: (200, {INDEX: {POLICY_ID: None}})}), retention_days=0)
 
     assert found["retention"] == Finding(CheckStatus.OK, "retention", "none asked for; indices are kept")
+    assert "retention of each index" not in found
+
+
+def test_a_role_without_retention_needs_no_permission_for_it() -> None:
+    """The role that `trailsink permissions doctor` prints has none then."""
+    denied = {POLICY: refusal("ism/policy/get"), EXPLAIN: refusal("ism/managedindex/explain")}
+
+    found = check(FakeCluster(denied), retention_days=0)
+
+    assert found["retention"].status is CheckStatus.OK
     assert "retention of each index" not in found
 
 

@@ -10,10 +10,10 @@ import pytest
 from tests.unit.health.fake_pipeline import ISM, FakeCluster, make_policy, make_template, refusal
 from worker.errors import SetupError
 from worker.health.cluster_facts import ClusterFacts
+from worker.health.retention_snapshot import RetentionState
 from worker.health.snapshot import (
     ClusterState,
     DiskUsage,
-    RetentionState,
     ServerVersion,
     TemplateState,
     Unobserved,

@@ -39,6 +39,7 @@ CHECKS = [
     "trail",
     "cluster",
     "health",
+    "disk",
     "shards",
     "bulk requests",
     "loader's rights",

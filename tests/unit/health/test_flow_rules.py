@@ -91,6 +91,11 @@ def test_messages_that_wait_while_nothing_is_indexed_are_a_fault(
             WriteBlocks(cluster=["cluster.blocks.create_index"]), "fault",
             'PUT /_cluster/settings {"persistent": {"cluster.blocks.create_index": null}, "transient":',
         ),
+        (
+            WriteBlocks({"c-2026-03-01": ["index.blocks.read_only_allow_delete"]}, ["cluster.blocks.create_index"]),
+            "fault", '"cluster.blocks.create_index": null}}, then PUT /c-2026-03-01/_settings {',
+        ),
+        (WriteBlocks({"f-2026-03": ["index.blocks.write"]}, newest_ledger="f-2026-03"), "fault", "PUT /f-2026-03/"),
         (WriteBlocks(closed=["c-2026-02-27"], newest="c-2026-03-01"), "warning", "POST /c-2026-02-27/_open"),
         (WriteBlocks(closed=["c-2026-03-01"], newest="c-2026-03-01"), "fault", "POST /c-2026-03-01/_open"),
     ],

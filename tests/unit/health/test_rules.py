@@ -11,6 +11,8 @@ import pytest
 from tests.unit.health.fake_pipeline import NOW
 from worker.health.findings import CheckStatus, Judgement
 from worker.health.flow_snapshot import BucketLag
+from worker.health.retention_rules import judge_retention
+from worker.health.retention_snapshot import RetentionState
 from worker.health.rules import (
     first_names,
     judge_bucket_lag,
@@ -32,12 +34,11 @@ from worker.health.snapshot import (
     DiskUsage,
     EventSourceMapping,
     IndexFreshness,
-    RetentionState,
     ShardUsage,
     TemplateState,
     TrailState,
 )
-from worker.health.template_rules import judge_retention, judge_template
+from worker.health.template_rules import judge_template
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -155,10 +156,10 @@ def test_a_mapping_that_is_changed_still_consumes(state: str) -> None:
             judge_template(TemplateState("t", 1, 1, ["a"])),
             "trailsink setup",
         ),
-        (judge_retention(RetentionState(90, "30 days", "90 days")), "trailsink setup --retention-days 90"),
+        (judge_retention(RetentionState(90, "30 days", "90 days")), "trailsink setup --retention-days 90 --existing"),
         (
             judge_retention(RetentionState(90, "30 days", "90 days", read_only_days=7)),
-            "trailsink setup --retention-days 90 --read-only-after 7",
+            "trailsink setup --retention-days 90 --read-only-after 7 --existing",
         ),
         (reserved(10, 2), "aws lambda delete-function-concurrency --function-name loader"),
         (

@@ -10,6 +10,7 @@ import pytest
 
 from worker.health.findings import CheckStatus
 from worker.health.flow_snapshot import BucketLag, LedgerState, WriteBlocks
+from worker.health.retention_snapshot import RetentionState
 from worker.health.snapshot import (
     ClusterState,
     ConsumerState,
@@ -19,7 +20,6 @@ from worker.health.snapshot import (
     IndexFreshness,
     IndexSize,
     QueueState,
-    RetentionState,
     ShardUsage,
     Snapshot,
     TemplateState,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.health.fake_pipeline import INDEX, FakeCluster, FakePipeline, make_index, make_node_settings
+from tests.unit.health.fake_pipeline import INDEX, OWN_BLOCKS, FakeCluster, FakePipeline, make_index, make_node_settings
 
 CLOSED = make_index("cloudtrail-2026-02-28") | {"status": "close", "docs.count": None, "store.size": None}
 
@@ -18,6 +18,12 @@ def blocked_cluster() -> FakeCluster:
 def blocked_index() -> FakeCluster:
     blocks = {INDEX: {"settings": {"index.blocks.read_only_allow_delete": "true"}}}
     return FakeCluster({"/cloudtrail-*/_settings/index.blocks.*": (200, blocks)})
+
+
+def own_index(name: str, setting: str) -> FakeCluster:
+    """One of the indices that trailsink writes beside events; the newest of the ledger is of March."""
+    own = {"trailsink-files-cloudtrail-2026-03": {"settings": {"index.uuid": "u"}}}
+    return FakeCluster({OWN_BLOCKS: (200, own | {name: {"settings": {setting: "true", "index.uuid": "v"}}})})
 
 
 def closed_index() -> FakeCluster:
@@ -37,9 +43,23 @@ def closed_today() -> FakeCluster:
         (blocked_cluster(), "fault", "cluster.blocks.create_index"),
         (blocked_index(), "fault", f"{INDEX} refuse writes: index.blocks.read_only_allow_delete"),
         (closed_index(), "warning", "cloudtrail-2026-02-28 closed"),
+        (
+            own_index("trailsink-files-cloudtrail-2026-03", "index.blocks.write"), "fault",
+            "trailsink-files-cloudtrail-2026-03 refuse writes: index.blocks.write",
+        ),
+        (own_index("trailsink-files-cloudtrail-2026-02", "index.blocks.write"), "warning", "2026-02 refuse writes"),
+        (
+            own_index("trailsink-files-cloudtrail-2026-03", "index.verified_before_close"), "fault",
+            "trailsink-files-cloudtrail-2026-03 closed",
+        ),
+        (own_index("trailsink-consumers-cloudtrail", "index.blocks.write"), "warning", "consumers-cloudtrail refuse"),
+        (
+            own_index("trailsink-consumers-cloudtrail", "index.blocks.read_only_allow_delete"), "fault",
+            "trailsink-consumers-cloudtrail",
+        ),
         (FakeCluster(), "ok", ""),
     ],
-)
+)  # fmt: skip
 def test_a_block_is_seen_by_both_commands(cluster: FakeCluster, status: str, words: str) -> None:
     """A green cluster with room on its disks can refuse everything."""
     pipeline = FakePipeline(cluster=cluster)

@@ -37,15 +37,22 @@ class FakeCluster:
             self.written.append(path)
             stored.pop(name, None)
             return 200, {}
-        if name not in stored:
+        if "/explain/" not in path and name not in stored:
             return missing()
-        if is_policy:
-            return 200, {"_seq_no": 1, "_primary_term": 1} | stored[name]
+        return 200, self._read_policy(path, name) if is_policy else self._read_template(name)
+
+    def _read_policy(self, path: str, name: str) -> dict[str, Any]:
+        if "/explain/" in path:
+            return {f"{NAME}-2026-01": {"index.plugins.index_state_management.policy_id": NAME}}
+        return {"_seq_no": 1, "_primary_term": 1, **self.policies[name]}
+
+    def _read_template(self, name: str) -> dict[str, Any]:
+        stored = self.templates
         body = stored[name].get("template", {})
         # The server nests them, as text.
         index = {name.removeprefix("index."): str(value) for name, value in body.get("settings", {}).items()}
         template = stored[name] | {"template": body | {"settings": {"index": index}}}
-        return 200, {"index_templates": [{"name": name, "index_template": template}]}
+        return {"index_templates": [{"name": name, "index_template": template}]}
 
 
 def run(cluster: FakeCluster, remover: str = "", **options: Any) -> list[str]:
@@ -126,7 +133,7 @@ def test_no_days_remove_the_policy_that_deletes() -> None:
     assert named[0].endswith(". A=0 removes it.")
     assert removed[0].startswith(f"Ledger: policy {NAME} removed")
     assert cluster.policies == {}
-    assert f"/_plugins/_ism/remove/{NAME}-*" in cluster.written
+    assert f"/_plugins/_ism/remove/{NAME}-2026-01" in cluster.written
     assert len(after) == 1
 
 

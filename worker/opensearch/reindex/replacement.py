@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from opensearchpy.exceptions import NotFoundError, RequestError, TransportError
 
 from worker.opensearch.index_names import abandoned_mark, next_copy, unfinished_mark
+from worker.opensearch.managed_indices import attach_existing_policy
 from worker.opensearch.reindex.days import read_copies, read_states
 from worker.opensearch.reindex.filler import CopyStopped
-from worker.opensearch.retention import attach_existing_policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

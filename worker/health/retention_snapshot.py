@@ -1,0 +1,53 @@
+"""The retention of a pipeline at one moment, as values: what was asked for, the policy, and what each index follows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from worker.opensearch.lifecycle import Lifecycle
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from worker.opensearch.managed_indices import AttachedPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionState:
+    """Days that the settings ask for (0: for ever), and the policy of the cluster, by its description.
+
+    `policy` is "" where there is none, and None where it may not be read. `expected` is the description of the policy
+    that `trailsink setup` would create. `has_ism` is False without the plugin, `is_set` where nobody set days.
+    """
+
+    days: int
+    policy: str | None
+    expected: str = ""
+    has_ism: bool = True
+    read_only_days: int = 0
+    is_set: bool = True
+    lifecycle: Lifecycle = field(default_factory=Lifecycle)
+
+    @property
+    def request(self) -> str:
+        """What the settings ask for, "" when it is nothing."""
+        parts = [f"{self.days} days"] if self.days else []
+        parts += [f"read-only after {self.read_only_days} days"] if self.read_only_days else []
+        parts += [self.lifecycle.text] if self.lifecycle.text else []
+        return " and ".join(parts)
+
+    @property
+    def options(self) -> str:
+        """The options of `trailsink setup` that create the policy."""
+        options = [f"--retention-days {self.days}"] if self.days else []
+        options += [f"--read-only-after {self.read_only_days}"] if self.read_only_days else []
+        return " ".join([*options, *self.lifecycle.options])
+
+
+@dataclass(frozen=True, slots=True)
+class IndexPolicies:
+    """The policy that each index follows, by its name, without those that a hold keeps from all policies."""
+
+    own: str  # the name of trailsink's policy
+    by_index: Mapping[str, AttachedPolicy]
