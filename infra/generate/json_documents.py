@@ -7,7 +7,7 @@ default can be absent.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -36,6 +36,30 @@ class Finding(Document):
     check: Annotated[str, _about("the name of the check")]
     evidence: Annotated[str, _about("what was read")]
     fix: Annotated[str, _about("what to do; empty when nothing is wrong")]
+
+
+# trailsink deploy --json
+
+
+class StackChange(Document):
+    """One change of a deployment."""
+
+    action: Literal["add", "modify", "remove", "import"]
+    resource: Annotated[str, _about("its name in the template")]
+    type: str
+    replacement: Annotated[Literal["no", "perhaps", "yes"], _about("whether CloudFormation replaces the resource")]
+
+
+class Deployment(Document):
+    """`trailsink deploy --json` prints this: what it changed, or with `--plan` what it would change."""
+
+    stack: str
+    account: str
+    region: str
+    status: Annotated[str | None, _about("CloudFormation's status of the stack, null where there is none")]
+    plan: bool
+    changes: list[StackChange]
+    outputs: Annotated[dict[str, str], _about("those of the stack")]
 
 
 # trailsink backfill --json
@@ -352,6 +376,129 @@ class Imported(Document):
 
     imported: int
     to: Annotated[Literal["dlq", "source"], _about("the queue that the letters were sent to")]
+
+
+# trailsink search --json
+
+
+class Group(Document):
+    """`trailsink search --count-by --json` prints one per group. Without it, a line is an event, or its `--fields`."""
+
+    count: Annotated[int, _about("events of the group")]
+    values: Annotated[dict[str, str], _about("the value of each field")]
+    first: Annotated[str, _about("time of the first event")]
+    last: Annotated[str, _about("time of the last event")]
+
+
+# trailsink verify --json
+
+
+class Proved(Document):
+    """`trailsink verify --json` prints this, and it is the last line of `--report`."""
+
+    verdict: Annotated[str, _about("the sentence that a terminal shows")]
+    complete: Annotated[bool, _about("whether everything was proved")]
+    files: int
+    events: int
+    filtered: Annotated[int, _about("events that filters left out")]
+    digests: int
+    chains: Annotated[int, _about("of digests: one for each trail, account and region")]
+    signed_until: datetime | None
+    hours_unsigned: Annotated[int, _about("hours without a digest")]
+    states: Annotated[dict[str, int], _about("how many files or digests are in which state: docs/proof.md")]
+    notes: Annotated[list[str], _about("states that need no action")]
+    fingerprints: Annotated[list[str], _about("of the public keys that signed")]
+    first_signature: str | None
+    last_signature: str | None
+
+
+# trailsink hold list --json
+
+
+class HoldOrder(Document):
+    """What was ordered to be held."""
+
+    name: str
+    placed_at: datetime
+    since: date | None = None
+    until: Annotated[date | None, _about("the day after the last one")] = None
+    accounts: Annotated[list[str], _about("only days with events of these; absent for all")] = []
+    reason: str = ""
+    indices: Annotated[list[str], _about("held when it was last applied")] = []
+
+
+class Held(Document):
+    """`trailsink hold list --json` prints one per hold."""
+
+    hold: HoldOrder
+    blocked: Annotated[list[str], _about("indices that nothing can change or delete")]
+    open: Annotated[list[str], _about("indices without a retention policy that may still get events")]
+    pending: Annotated[list[str], _about("indices that are not held yet")]
+    gone: Annotated[list[str], _about("indices that were held, and are not there")]
+
+
+# trailsink detect
+
+
+class Coverage(Document):
+    """`trailsink detect coverage --json` prints one per rule."""
+
+    rule: Annotated[str, _about("the id of the rule")]
+    title: str
+    level: str
+    file: str
+    reason: Annotated[str | None, _about("why it cannot fire, null if it can")]
+
+
+class RuleHits(Document):
+    """`trailsink detect test --json` prints one per rule."""
+
+    rule: Annotated[str, _about("the id of the rule")]
+    title: str
+    level: str
+    hits: int
+    days: Annotated[dict[str, int], _about("hits by day")]
+    accounts: Annotated[dict[str, int], _about("hits by account")]
+    callers: Annotated[dict[str, int], _about("hits by caller")]
+    error: Annotated[str | None, _about("why it could not be searched for")]
+
+
+class FindingRule(Document):
+    """The rule of a finding."""
+
+    id: str
+    title: str
+    level: str
+    tags: list[str]
+    file: str
+
+
+class FindingEvents(Document):
+    """The events of a finding."""
+
+    count: int
+    first: str
+    last: str
+    documents: Annotated[list[str], _about("ids in the index")]
+    indices: list[str]
+    ids: Annotated[list[str], _about("CloudTrail's `eventID`s")]
+    names: list[str]
+    sources: list[str]
+    regions: list[str]
+    errors: list[str]
+    accounts: list[str]
+    callers: list[str]
+    addresses: list[str]
+
+
+class NewFinding(Document):
+    """`trailsink detect run` prints one per new finding, and sends the same to SNS."""
+
+    id: Annotated[str, _about("the same each time this is found")]
+    time: Annotated[datetime, _about("when it was found")] = msgspec.field(name="@timestamp")
+    rule: FindingRule
+    events: FindingEvents
+    group: Annotated[dict[str, Any], _about("the values that a correlation groups by; absent without one")] = {}
 
 
 # trailsink explain --json

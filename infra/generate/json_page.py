@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import inspect
 import types
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+import msgspec
+
 from infra.generate.json_documents import (
-    Cluster,
-    Consumer,
-    CostRow,
     Costs,
+    Coverage,
     CrashLine,
     Day,
+    Deployment,
     Discarded,
-    Disk,
     End,
     Explained,
     Exported,
@@ -27,58 +27,43 @@ from infra.generate.json_documents import (
     FilterSelector,
     FiltersLine,
     Finding,
+    Group,
+    Held,
     Imported,
-    IndexFigures,
-    Indices,
-    Lag,
-    LeftOut,
-    Letters,
     MessageLine,
+    NewFinding,
     ObjectLine,
     Plan,
-    Queue,
+    Proved,
     Reindexed,
-    Retention,
+    RuleHits,
     Status,
-    Template,
-    Throughput,
-    Trails,
-    TrailState,
     UnsentLine,
 )
 from infra.generate.markdown import page, table
-from worker.boards.report_values import (
-    BoardReport,
-    Counter,
-    CoverageFigures,
-    NewEntry,
-    NewValues,
-    ReportScope,
-    ReportTable,
-)
-from worker.dlq.redrive import PlanLine, RedriveReport
-from worker.dlq.views import FileNow, GroupView, LetterDetail, LetterView, RejectedRecord
+from worker.boards.report_values import BoardReport
+from worker.dlq.redrive import RedriveReport
+from worker.dlq.views import GroupView, LetterDetail, LetterView
 
 if TYPE_CHECKING:
-    import msgspec
+    from collections.abc import Iterable
 
+# What each command prints. The structs that these refer to follow them.
 _GROUPS: dict[str, tuple[type[msgspec.Struct], ...]] = {
-    "trailsink status": (
-        Status,
-        *(Queue, Letters, Consumer, Throughput, Trails, TrailState, Lag),
-        *(Cluster, Disk, Template, Retention, Indices, IndexFigures),
-    ),
+    "trailsink status": (Status,),
     "trailsink doctor": (Finding,),
+    "trailsink deploy": (Deployment,),
     "trailsink backfill": (Plan, Day, Failed, End),
-    "trailsink dlq": (
-        *(LetterView, GroupView, LetterDetail, FileNow, RejectedRecord),
-        *(RedriveReport, PlanLine, Discarded, Exported, Imported),
-    ),
-    "trailsink filter test": (FilterSelector, FilterEvent, FilterRule, FilterEnd, LeftOut),
-    "trailsink cost": (Costs, CostRow),
+    "trailsink dlq": (LetterView, GroupView, LetterDetail, RedriveReport, Discarded, Exported, Imported),
+    "trailsink filter test": (FilterSelector, FilterEvent, FilterRule, FilterEnd),
+    "trailsink cost": (Costs,),
     "trailsink reindex": (Reindexed,),
+    "trailsink search": (Group,),
     "trailsink explain": (Explained,),
-    "trailsink report": (BoardReport, ReportScope, CoverageFigures, Counter, ReportTable, NewValues, NewEntry),
+    "trailsink verify": (Proved,),
+    "trailsink hold list": (Held,),
+    "trailsink detect": (Coverage, RuleHits, NewFinding),
+    "trailsink report": (BoardReport,),
     "The log": (ObjectLine, MessageLine, UnsentLine, CrashLine, FiltersLine),
 }
 
@@ -93,6 +78,7 @@ _NAMES: dict[object, str] = {
     int: "integer",
     float: "number",
     bool: "true or false",
+    date: "day",
     datetime: "time",
     type(None): "null",
 }
@@ -106,10 +92,32 @@ def json_page() -> str:
         " [metrics](metrics.md), and `ignored`: the number of messages that announce nothing, by cause."
         " With filters, `filtered` is the number of records that each selector left out."
     )
-    parts = [
-        "\n\n".join([f"## {title}", *(_section(struct) for struct in structs)]) for title, structs in _GROUPS.items()
-    ]
+    parts = []
+    shown: list[type[msgspec.Struct]] = []
+    for title, structs in _GROUPS.items():
+        new = [struct for struct in _with_members(structs) if struct not in shown]
+        shown += new
+        parts.append("\n\n".join([f"## {title}", *map(_section, new)]))
     return page("JSON documents", introduction, *parts)
+
+
+def _with_members(structs: Iterable[type[msgspec.Struct]]) -> list[type[msgspec.Struct]]:
+    """Return structs, each followed by those that its members are of."""
+    found: list[type[msgspec.Struct]] = []
+    for struct in structs:
+        members = _structs_in(get_type_hints(struct).values())
+        found += [one for one in (struct, *_with_members(members)) if one not in found]
+    return found
+
+
+def _structs_in(hints: Iterable[object]) -> list[type[msgspec.Struct]]:
+    found: list[type[msgspec.Struct]] = []
+    for hint in hints:
+        if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+            found.append(hint)
+        else:
+            found += _structs_in(get_args(hint))
+    return found
 
 
 def _section(struct: type[msgspec.Struct]) -> str:

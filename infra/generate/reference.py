@@ -110,7 +110,7 @@ _CONVENTIONS = """## What all commands have in common
   For people there is a minute, as in `2026-03-01 10:00 UTC`, or an age, as in `3h 20m`.
 - **Sizes** are binary: KiB, MiB, GiB. Counts have commas, and documents have plain numbers.
 - **`--json`** is an option of every command that lists, counts or checks. [JSON](json.md) lists the members. `run`
-  always prints JSON lines. `setup`, `deploy` and `destroy` print sentences only.
+  always prints JSON lines, and `deploy` one document. `setup` and `destroy` print sentences only.
 - **Limits**: `--limit 0` is all, and so is `search --all`.
 - **Exit code 1** of a search: a `search` without hits ends with 0, as a listing does. `explain` of an event that is not
   there ends with 1. `backfill` ends with 0 if nothing is missing, and with 1 if nothing matches the options. `redrive`

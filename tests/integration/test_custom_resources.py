@@ -404,7 +404,7 @@ def test_a_create_that_is_refused_can_be_deleted(
     """The refusal persists, but the stack must be deletable: the bucket never had an entry of ours."""
     s3_proxy.replies += [(403, error_body("AccessDenied", "Access Denied"))] * 99
 
-    failed = notify(cloudformation, "Create", trail.properties(), seconds=4)
+    failed = notify(cloudformation, "Create", trail.properties(), seconds=10)
     deletion = notify(cloudformation, "Delete", trail.properties(), id_=failed["PhysicalResourceId"])
 
     assert (failed["Status"], deletion["Status"]) == ("FAILED", "SUCCESS")
@@ -650,7 +650,7 @@ def test_a_status_that_cannot_be_read_removes_nothing(trail: TrailBucket, cloudf
     physical_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
     cloudformation.status = ""
 
-    deletion = notify(cloudformation, "Delete", trail.properties(), id_=physical_id, seconds=4)
+    deletion = notify(cloudformation, "Delete", trail.properties(), id_=physical_id, seconds=10)
 
     assert (deletion["Status"], trail.ids()) == ("FAILED", [ID])
     assert "The stack's status cannot be read: AccessDenied" in deletion["Reason"]
@@ -782,7 +782,7 @@ def test_a_long_reason_is_cut_to_the_limit_of_cloudformation(
 def test_a_response_precedes_the_deadline_and_late_work_stops(
     trail: TrailBucket, s3_proxy: Service, cloudformation: CloudFormation, kind: str
 ) -> None:
-    """Five seconds remain and S3 hangs. Work that continued after FAILED would undo the rollback."""
+    """A few seconds remain, and S3 hangs. Work that continued after FAILED would undo the rollback."""
     physical_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
     puts, released = s3_proxy.asked("PUT"), threading.Event()
 
@@ -791,7 +791,7 @@ def test_a_response_precedes_the_deadline_and_late_work_stops(
 
     s3_proxy.replies += [hang]
     id_ = "" if kind == "Create" else physical_id
-    response = notify(cloudformation, kind, trail.properties(Prefix="AWSLogs/2"), seconds=5, id_=id_)
+    response = notify(cloudformation, kind, trail.properties(Prefix="AWSLogs/2"), seconds=10, id_=id_)
     released.set()
 
     assert response["Status"] == "FAILED"
@@ -813,7 +813,7 @@ def test_a_put_that_fails_after_the_response_is_not_retried(
         return 0, b""
 
     s3_proxy.only, s3_proxy.replies = "PUT", [hang]
-    response = notify(cloudformation, "Create", trail.properties(), seconds=8)
+    response = notify(cloudformation, "Create", trail.properties(), seconds=14)
     released.set()
 
     assert not unfinished_work()
@@ -869,8 +869,8 @@ def test_a_cluster_that_does_not_answer_is_retried_until_the_deadline(
     properties = cluster_properties(bench, OpensearchUrl=closed.url)
     id_ = "" if kind == "Create" else "trailsink-cluster-setup:Setup"
 
-    failed = set_up(cloudformation, kind, properties, seconds=2, id_=id_)
-    deletion = set_up(cloudformation, "Delete", properties, seconds=2, id_="made-up-1ABC")
+    failed = set_up(cloudformation, kind, properties, seconds=6, id_=id_)
+    deletion = set_up(cloudformation, "Delete", properties, seconds=6, id_="made-up-1ABC")
 
     assert (failed["Status"], deletion["Status"]) == ("FAILED", "SUCCESS")
     assert "OpenSearch does not answer" in failed["Reason"]
@@ -885,7 +885,7 @@ def test_a_cluster_that_hangs_does_not_delay_the_response(bench: Bench, cloudfor
         return 503, b"{}"
 
     with listening(Service(replies=[hang] * 9)) as cluster:
-        response = set_up(cloudformation, "Create", cluster_properties(bench, OpensearchUrl=cluster.url), seconds=2)
+        response = set_up(cloudformation, "Create", cluster_properties(bench, OpensearchUrl=cluster.url), seconds=6)
         released.set()
 
     assert response["Status"] == "FAILED"
@@ -906,7 +906,7 @@ def test_a_domain_that_always_denies_access_is_reported_in_time(bench: Bench, cl
     """The reason says what the operator has to change."""
     refused = json.dumps({"error": {"type": "security_exception", "reason": "no permissions"}, "status": 403}).encode()
     with listening(Service(replies=[(403, refused)] * 99)) as domain:
-        response = set_up(cloudformation, "Create", cluster_properties(bench, OpensearchUrl=domain.url), seconds=3)
+        response = set_up(cloudformation, "Create", cluster_properties(bench, OpensearchUrl=domain.url), seconds=8)
 
     assert response["Status"] == "FAILED"
     assert "refuses with 403" in response["Reason"]
@@ -1043,7 +1043,7 @@ def test_a_wrong_password_is_reported(secured: SecuredCluster, cloudformation: C
     wrong = json.dumps({"username": ADMIN, "password": "wrong"})
     arn = boto3.client("secretsmanager").create_secret(Name=f"wrong-{secured.prefix}", SecretString=wrong)["ARN"]
 
-    response = set_up(cloudformation, "Create", secured.properties | {"OpensearchSecretArn": arn}, seconds=8)
+    response = set_up(cloudformation, "Create", secured.properties | {"OpensearchSecretArn": arn}, seconds=14)
 
     assert response["Status"] == "FAILED"
     assert "refuses with 401" in response["Reason"]

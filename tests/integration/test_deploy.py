@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
+from infra.generate.json_documents import Deployment, read
 from tests.support.cli import TRAILSINK, trailsink
 from tests.support.event_files import event, log_file
 from tests.support.http_server import Reply, Service, listening
@@ -178,6 +179,7 @@ def test_a_deployment_that_fails_says_why_and_can_be_repeated(deploy: Deploy) ->
     """The cluster's indices hold a day each: with a month, every event would be indexed a second time."""
     failed = deploy(IndexPartition="month")
     examined = trailsink("doctor", "--stack", STACK)
+    looked = trailsink("status", "--stack", STACK)
 
     repeated = deploy(IndexPartition="day")
 
@@ -189,6 +191,8 @@ def test_a_deployment_that_fails_says_why_and_can_be_repeated(deploy: Deploy) ->
     assert examined.stdout.startswith(f"fault        stack: the stack {STACK} is ROLLBACK_COMPLETE")
     assert f"trailsink deploy --stack {STACK}" in examined.stdout
     assert "source queue" not in examined.stdout
+    create = f"The stack {STACK} is ROLLBACK_COMPLETE, and has no queue. Create it: trailsink deploy --stack {STACK}"
+    assert (looked.returncode, looked.stdout, create in looked.stderr) == (1, "", True), looked.stderr
     assert (
         f"The stack {STACK} is ROLLBACK_COMPLETE: it must be deleted before it can be created again." in repeated.stdout
     )
@@ -474,7 +478,10 @@ def test_the_bundle_says_what_it_is_for_and_parameters_change_without_it(
     del deploy.settings["Architecture"], deploy.settings["Runtime"]
     created = deploy()
     before = code_of(STACK)
-    changed = trailsink("deploy", "--stack", STACK, "--set", "RetentionDays=31", "--yes")
+    change = ("deploy", "--stack", STACK, "--set", "RetentionDays=31")
+    plan = read(trailsink(*change, "--plan", "--json").stdout, Deployment)
+    changed = trailsink(*change, "--yes")
+    unchanged = trailsink(*change, "--yes", "--json")
     exported = trailsink("env", "--stack", STACK)
     letters = trailsink("dlq", "list", "--json", "--stack", STACK)
     granted = json.loads(trailsink("--stack", STACK, "permissions", "run").stdout)["Statement"]
@@ -487,6 +494,11 @@ def test_the_bundle_says_what_it_is_for_and_parameters_change_without_it(
     assert changed.returncode == 0, changed.stdout + changed.stderr
     assert "Template and code stay as they are" in changed.stdout
     assert "Runtime" not in changed.stdout
+    assert [change.action for change in plan[0].changes] == ["modify"] * len(plan[0].changes) != []
+    assert (plan[0].plan, plan[0].status) == (True, "CREATE_COMPLETE")
+    (after,) = read(unchanged.stdout, Deployment)
+    assert (after.plan, after.changes, after.status) == (False, [], "UPDATE_COMPLETE")
+    assert "is up to date: no changes." in unchanged.stderr
     assert code_of(STACK) == before
     assert actions <= {action for allowed in (BUCKET_ACTIONS, *DEPLOY.values()) for action in allowed}
     assert (letters.returncode, letters.stdout) == (0, ""), letters.stderr

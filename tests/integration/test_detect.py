@@ -21,6 +21,7 @@ from sigma.collection import SigmaCollection
 from sigma.exceptions import SigmaError
 from sigma.processing.pipeline import ProcessingPipeline
 
+from infra.generate.json_documents import Coverage, NewFinding, RuleHits, read
 from tests.conftest import VERSION
 from tests.support.cli import TRAILSINK, trailsink
 from tests.support.event_files import event, real_records
@@ -188,6 +189,8 @@ def test_a_run_finds_what_is_new_and_what_is_late(bench: Bench, tmp_path: Path) 
     runs.append(trailsink("detect", "run", str(tmp_path), "--since-last"))
 
     assert [run.returncode for run in runs] == [NEW_FINDINGS, 0, NEW_FINDINGS], runs
+    found = [finding for run in runs for finding in read(run.stdout, NewFinding)]
+    assert [finding.rule.title for finding in found] == ["Console login", "Console login"]
     lines = [json.loads(line) for run in runs for line in run.stdout.splitlines()]
     assert [line["events"]["ids"] for line in lines] == [[first["eventID"]], [late["eventID"]]]
     assert lines[0]["rule"]["level"] == "high"
@@ -278,6 +281,7 @@ def test_a_backtest_shows_hits_by_day_account_and_caller(bench: Bench, tmp_path:
     done = trailsink("detect", "test", str(tmp_path), "--json", "--since", "2026-03-01")
     text = trailsink("detect", "test", str(tmp_path))
 
+    assert len(read(done.stdout, RuleHits)) == 2
     results = {document["title"]: document for document in map(json.loads, done.stdout.splitlines())}
     assert results["Console login"]["days"] == {"2026-03-01": 2, "2026-03-02": 1}
     assert results["Console login"]["accounts"] == {"1": 3}
@@ -294,8 +298,10 @@ def test_coverage_says_why_a_rule_cannot_fire(bench: Bench, tmp_path: Path) -> N
     index(bench, [event()])
 
     done = trailsink("detect", "coverage", str(tmp_path))
+    documents = read(trailsink("detect", "coverage", str(tmp_path), "--json").stdout, Coverage)
     monitors = json.loads(trailsink("detect", "install", str(tmp_path)).stdout)
 
     assert re.search(r"^yes +high +Console login$", done.stdout, re.MULTILINE)
+    assert [document.reason is None for document in documents] == [True, False]
     assert re.search(r"^no +high +Console login +No index has a field status;", done.stdout, re.MULTILINE)
     assert [monitor["monitor_type"] for monitor in monitors] == ["query_level_monitor"]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner
 
+from infra.generate.json_documents import Group, read
 from tests.support.cli import TRAILSINK
 from tests.support.event_files import event, log_file
 from tests.support.index_documents import index
@@ -303,6 +304,7 @@ def test_a_piece_of_a_free_form_value_is_found_and_counted(bench: Bench) -> None
     )
 
     assert found.stderr == "2 events.\n"
+    assert len(read(counted.stdout, Group)) > 1
     assert [json.loads(line) for line in counted.stdout.splitlines()] == [
         {
             "count": count,

@@ -293,6 +293,30 @@ def test_the_role_of_each_command_is_enough(authorized: Secured, tmp_path: Path)
     authorized.admin.indices.delete(index=f"trailsink-reindexed*{authorized.prefix}*", ignore_unavailable=True)
 
 
+def test_an_analyst_gets_a_role_by_one_command(authorized: Secured) -> None:
+    """On a managed domain, requests to the security API must be signed, which curl alone cannot do."""
+    authorized.put(event(eventTime="2026-03-01T10:00:00Z"))
+    authorized.handle()
+    authorized.hits()  # which refreshes
+    analyst, arn = "analyst", "arn:aws:iam::123456789012:role/analyst"
+    words = ("permissions", "search", "--cluster", "--put", "--backend-role", arn)
+    authorized.sign_in_as(ADMIN)
+    granted = [CliRunner().invoke(main, words) for _ in range(2)]
+    authorized.node.passwords[analyst] = new_password(authorized.node, analyst, arn)
+    authorized.sign_in_as(analyst)
+
+    found = CliRunner().invoke(main, ["search", "*", *DAY])
+    refused = CliRunner().invoke(main, words)
+
+    role = f"trailsink-cli-search-{authorized.prefix}"
+    assert granted[0].output.splitlines()[0] == f"Access: role {role} created."
+    assert granted[1].output.splitlines()[0] == f"Access: role {role} already exists."
+    assert (found.exit_code, found.stderr) == (0, "1 event.\n")
+    assert refused.exit_code == 1
+    assert "OpenSearch did not put the role" in refused.stderr
+    authorized.sign_in_as(PIPELINE)
+
+
 ANY_EVENT = """\
 title: Any event
 id: 0a0d5f4e-7b35-4a4b-9a0e-0d8f6c5b1a09

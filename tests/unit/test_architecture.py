@@ -272,6 +272,8 @@ TESTED_ELSEWHERE = {
     "cli/env": "tests/integration/test_deploy.py: on the stand-in for AWS",
     "cli/stack_data": "tests/integration/test_deploy.py: on the stand-in for AWS",
     "cli/deploy": "tests/integration/test_deploy.py: on the stand-in for AWS",
+    "cli/destroy": "tests/integration/test_deploy.py: on the stand-in for AWS",
+    "cli/stack_operations": "tests/integration/test_deploy.py: on the stand-in for AWS",
     "cli/dlq/*": "tests/unit/cli/test_dlq.py: all commands of the group, on one queue",
     "cli/doctor": "tests/integration/test_doctor.py: on real parts",
     "cli/main": "tests/unit/cli/test_help.py: every command is called by way of it",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 import pytest
@@ -12,6 +13,9 @@ import pytest
 from infra.generate.reference import pages
 from worker.cli.main import main
 from worker.settings import Settings, variable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -74,6 +78,39 @@ def test_links_and_paths_lead_somewhere(path: Path) -> None:
 
     assert [target for target in targets if not (path.parent / target).exists()] == []
     assert [name for name in paths if not (ROOT / name).exists()] == []
+
+
+@pytest.mark.parametrize("path", [*WRITTEN, *(DOCS / name for name in GENERATED)], ids=lambda path: path.name)
+def test_links_within_pages_lead_to_headings(path: Path) -> None:
+    """A heading that was renamed leaves a link that goes nowhere."""
+    broken = []
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#]*)#([^)]+)\)", text_of(path)):
+        page = path.parent / target if target else path
+        headings = re.findall(r"^#+ (.+)$", text_of(page), re.MULTILINE)
+        slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+        if anchor not in slugs:
+            broken.append(f"{target}#{anchor}")
+
+    assert broken == []
+
+
+def test_every_document_that_a_command_prints_is_described() -> None:
+    """The page promises the members of all of them."""
+    titles = re.findall(r"^## (trailsink .+)$", text_of(ROOT / "docs/reference/json.md"), re.MULTILINE)
+
+    undescribed = [name for name in sorted(with_json(main, "trailsink")) if not name.startswith(tuple(titles))]
+
+    assert undescribed == []
+
+
+def with_json(group: click.Group, prefix: str) -> Iterator[str]:
+    context = click.Context(group)
+    for word in group.list_commands(context):
+        command = group.get_command(context, word)
+        if isinstance(command, click.Group):
+            yield from with_json(command, f"{prefix} {word}")
+        elif command and any("--json" in parameter.opts for parameter in command.params):
+            yield f"{prefix} {word}"
 
 
 def commands(group: click.Group, prefix: str) -> set[str]:

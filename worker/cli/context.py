@@ -74,12 +74,17 @@ def stack_environment(name: str) -> dict[str, str]:
     """Return the variables that point at a stack, "" for those that must not be set; raises SetupError."""
     # Only a stack needs the SDK.
     from worker.aws.session import open_session  # noqa: PLC0415
+    from worker.cli.output import print_line  # noqa: PLC0415
     from worker.deploy.deployed import describe_stack, stack_variables  # noqa: PLC0415
 
     session = open_session()
     deployed = describe_stack(session.client("cloudformation"), name)
     if not deployed.values.get("QueueUrl"):
-        raise SetupError(f"The stack {name} is {deployed.status}, and has no queue.")
+        raise SetupError(
+            f"The stack {name} is {deployed.status}, and has no queue. Create it: trailsink deploy --stack {name}"
+        )
+    if any(word in deployed.status for word in ("FAILED", "ROLLBACK")):
+        print_line(f"The stack {name} is {deployed.status}: trailsink doctor --stack {name} says more.", err=True)
     return {"AWS_REGION": session.region_name, **stack_variables(deployed)}
 
 

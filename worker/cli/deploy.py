@@ -1,33 +1,30 @@
-"""`trailsink deploy` and `trailsink destroy`: create, update and delete the stack on AWS."""
+"""`trailsink deploy`: creates the stack on AWS, or updates it."""
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from worker.aws.session import open_session
 from worker.cli.deploy_checks import check_deployment, check_names, check_rights
-from worker.cli.output import confirm, confirm_name, print_line
-from worker.cli.stack_data import describe_queues, stack_data
+from worker.cli.output import confirm, keep_sentences_off_output, print_json, print_line
+from worker.cli.stack_operations import delete_failed_stack, print_events, wait_until_idle
 from worker.deploy.account import Account
-from worker.deploy.code_bucket import CodeBucket, own_bucket_names
+from worker.deploy.code_bucket import CodeBucket
 from worker.deploy.cost import describe_cost
 from worker.deploy.deployed import describe_stack
 from worker.deploy.function_code import code_sha256, read_function_code
 from worker.deploy.manifest import check_parameters, read_manifest
-from worker.deploy.stack import IN_REVIEW, Stack, StackOptions, is_in_progress
+from worker.deploy.stack import IN_REVIEW, Stack, StackOptions
 from worker.deploy.template import BUNDLE, UPLOADED_PARAMETERS, parameter_defaults, parameter_names, template_text
 from worker.errors import SetupError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
     from pathlib import Path
 
     from boto3 import Session
 
     from worker.deploy.manifest import Contents
-    from worker.deploy.stack import StackEvent
     from worker.deploy.stack_change import StackChange
 
 _DOMAIN = "AWS::OpenSearchService::Domain"  # what costs most
@@ -49,8 +46,11 @@ def deploy(  # noqa: PLR0913 - one per option
     service_role: str | None,
     plan: bool,
     yes: bool,
+    as_json: bool,
 ) -> None:
     """Create the stack or update it, after a confirmation of what would change."""
+    if as_json:
+        keep_sentences_off_output()
     session = open_session()
     options = StackOptions(_pairs(tags, "--tag", "KEY"), service_role or "")
     account, stack = Account(session), Stack(session.client("cloudformation"), name, options=options)
@@ -66,23 +66,55 @@ def deploy(  # noqa: PLR0913 - one per option
     check_deployment(account, name, parameters, existing, is_new=not status)
     if status in _FAILED and plan:
         print_line(f"The stack {name} is {status}: it will be deleted first.")
+        if as_json:
+            print_json(_document(account, stack, [], plan=plan))
         return
     if status in _FAILED:
         # The new stack gets what the failed one was asked for.
         release = release.with_defaults(existing)
         delete_failed_stack(stack, status, yes=yes)
     uploads = CodeBucket(session, code_bucket_account or account.id, code_bucket or "")
-    if _update(session, account, stack, uploads, release, plan=plan, yes=yes):
-        print_line(f"The stack {name} is ready.")
+    changes = _update(session, account, stack, uploads, release, plan=plan, yes=yes)
+    if not plan:
+        _print_result(session, stack, release, changes)
+    uploads.delete_unused()
+    if as_json:
+        print_json(_document(account, stack, changes, plan=plan))
+
+
+def _print_result(session: Session, stack: Stack, release: _Release, changes: list[StackChange]) -> None:
+    """Print what the stack has become; raises SetupError when a function runs other code than was uploaded."""
+    if changes:
+        print_line(f"The stack {stack.name} is ready.")
         for key, value in stack.outputs().items():
             print_line(f"  {key}: {value}")
-    elif not plan:
-        print_line(f"The stack {name} is up to date: no changes.")
-    if release.code and not plan:
-        _check_code(session, name, release.code, "loader")
-    if release.scheduled_code and not plan:
-        _check_code(session, name, release.scheduled_code, "scheduled")
-    uploads.delete_unused()
+    else:
+        print_line(f"The stack {stack.name} is up to date: no changes.")
+    if release.code:
+        _check_code(session, stack.name, release.code, "loader")
+    if release.scheduled_code:
+        _check_code(session, stack.name, release.scheduled_code, "scheduled")
+
+
+def _document(account: Account, stack: Stack, changes: list[StackChange], *, plan: bool) -> dict[str, Any]:
+    """Return what a deployment changed, or would change, as `--json` prints it."""
+    return {
+        "stack": stack.name,
+        "account": account.id,
+        "region": account.region,
+        "status": stack.status() or None,
+        "plan": plan,
+        "changes": [
+            {
+                "action": change.action.lower(),
+                "resource": change.logical_id,
+                "type": change.resource_type,
+                "replacement": change.replacement.name.lower(),
+            }
+            for change in changes
+        ],
+        "outputs": stack.outputs(),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +155,8 @@ def _read_stack(session: Session, name: str, parameters: dict[str, str]) -> _Rel
 
 def _update(  # noqa: PLR0913 - the parts of a deployment, and two choices
     session: Session, account: Account, stack: Stack, uploads: CodeBucket, release: _Release, *, plan: bool, yes: bool
-) -> bool:
-    """Bring the stack to a release, after a confirmation; returns whether anything changed."""
+) -> list[StackChange]:
+    """Bring the stack to a release, after a confirmation; returns what changed, or with `plan` what would."""
     text, parameters = release.template, release.parameters
     if release.code:
         upload = uploads.upload(release.code, "zip")
@@ -136,7 +168,7 @@ def _update(  # noqa: PLR0913 - the parts of a deployment, and two choices
     if not changes:
         if plan:
             print_line(f"The stack {stack.name} is up to date: nothing would change.")
-        return False
+        return []
     stack.check_template(text)
     print_line(f"The stack {stack.name} will")
     for change in changes:
@@ -151,11 +183,11 @@ def _update(  # noqa: PLR0913 - the parts of a deployment, and two choices
     if plan:
         stack.delete_change_set()
         print_line("This was the plan; nothing was changed.")
-        return False
+        return changes
     if not confirm("Go on?", yes=yes, undo=stack.delete_change_set):
         raise SetupError("Nothing was changed.")
-    _print_events(stack.execute_change_set())
-    return True
+    print_events(stack.execute_change_set())
+    return changes
 
 
 def _refuse_new_domain(stack: Stack, changes: list[StackChange]) -> None:
@@ -188,38 +220,6 @@ def _check_code(session: Session, stack: str, bundle: bytes, contents: Contents)
         )
 
 
-def destroy(*, name: str, delete_data: bool, yes: bool) -> None:
-    """Delete the stack and, with `delete_data`, the events in OpenSearch, after a confirmation."""
-    session = open_session()
-    account, stack = Account(session), Stack(session.client("cloudformation"), name)
-    print_line(f"Account {account.id}, region {account.region}.")
-    if not wait_until_idle(stack):
-        print_line(f"There is no stack {name} in {account.region}.")
-        return
-    deployed = describe_stack(session.client("cloudformation"), name)
-    data = stack_data(account, deployed)
-    print_line(
-        f"The stack {name} will be deleted: queues with all messages in them, function, alarms, bucket notification."
-    )
-    print_line(describe_queues(session, deployed))
-    print_line("The trail's bucket with its files stays, and so do the notifications of others.")
-    outcome = "be deleted permanently" if delete_data else "stay; --delete-data deletes it"
-    print_line(f"{data.description} will {outcome}.")
-    if delete_data:
-        print_line(data.count())
-    if not confirm_name(name, "the stack", yes=yes):
-        raise SetupError("Nothing was changed.")
-    # Connects to the cluster now: if that fails, nothing is deleted.
-    deletion = data.delete() if delete_data else iter(())
-    _print_events(stack.delete())
-    print_line(f"The stack {name} is deleted.")
-    code_bucket = deployed.values.get("CodeBucket", "")
-    if code_bucket in own_bucket_names(account.id, account.region):
-        print_line(CodeBucket(session, account.id, code_bucket).delete(name))
-    for line in deletion:
-        print_line(line)
-
-
 # What is deployed
 
 
@@ -247,34 +247,3 @@ def _pairs(words: tuple[str, ...], option: str, noun: str) -> dict[str, str]:
     if invalid:
         raise SetupError(f"{option} takes {noun}=VALUE, not {invalid[0]}.")
     return {name: value for name, _, value in pairs}
-
-
-# The stack's operations
-
-
-def wait_until_idle(stack: Stack) -> str:
-    """Wait for an operation that is in progress, as after an interrupted command; returns the stack's status."""
-    status = stack.status()
-    if is_in_progress(status) and status != IN_REVIEW:
-        print_line(f"The stack {stack.name} is busy ({status}); waiting for it.")
-        try:
-            _print_events(stack.follow(set()))
-        except SetupError as error:  # the earlier operation failed; this command continues from there
-            print_line(str(error))
-        status = stack.status()
-    return status
-
-
-def delete_failed_stack(stack: Stack, status: str, *, yes: bool) -> None:
-    """Delete a stack that can neither be used nor updated, after a confirmation."""
-    print_line(f"The stack {stack.name} is {status}: it must be deleted before it can be created again.")
-    if not confirm("Delete it?", yes=yes):
-        raise SetupError("Nothing was changed.")
-    _print_events(stack.delete())
-
-
-def _print_events(events: Generator[StackEvent, None, None]) -> None:
-    with closing(events):
-        for event in events:
-            reason = f": {event.reason}" if event.reason and not event.reason.startswith("User Initiated") else ""
-            print_line(f"  {event.status:<28} {event.logical_id}{reason}")

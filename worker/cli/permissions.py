@@ -6,14 +6,19 @@ import json
 import os
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from worker.aws.session import open_session
+from worker.cli.context import use_stack
 from worker.cli.output import print_document, print_line
 from worker.deploy.deployed import describe_stack
 from worker.deploy.needs import NEEDS
 from worker.deploy.policies import Places, cluster_role, iam_policy, queue_place
 from worker.errors import SetupError
 from worker.humanize import ascii_json
+from worker.opensearch.roles import grant_role
 from worker.settings import load_settings
+from worker.wiring import make_client
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,15 +26,26 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 
-def permissions(*, command: str, name: str | None, cluster: bool) -> None:
+def permissions(*, command: str, name: str | None, cluster: bool, put: bool, backend_role: tuple[str, ...]) -> None:
     """Print the policy of IAM or the role of the cluster; raises SetupError when the command needs none."""
+    if put and not cluster:
+        raise click.UsageError("--put needs --cluster: IAM's policies are yours to put.")
+    if backend_role and not put:
+        raise click.UsageError("--backend-role needs --put.")
+    if cluster and name:
+        use_stack(name)
     need = next(need for need in NEEDS if need.command == command)
     settings = load_settings()
     if cluster:
         role = cluster_role(need, settings.index_prefix)
         if not role:
             raise SetupError(f"`trailsink {command}` does not ask the cluster anything.")
-        print_document(_text(role))
+        if not put:
+            print_document(_text(role))
+            return
+        role_name = f"trailsink-cli-{command}-{settings.index_prefix}"
+        for line in grant_role(make_client(settings).connect(), role_name, role, backend_role):
+            print_line(line)
         return
     places = _places_of_stack(name) if name else places_of(settings)
     policy = iam_policy(need, places)

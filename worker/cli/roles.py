@@ -8,7 +8,8 @@ import click
 
 from worker.cli.output import print_json, print_line
 from worker.errors import SetupError
-from worker.opensearch.reader_roles import accounts_of_unit, grant_reader, reader_name, reader_role
+from worker.opensearch.reader_roles import accounts_of_unit, reader_name, reader_role
+from worker.opensearch.roles import grant_role
 from worker.settings import load_settings
 from worker.wiring import make_client
 
@@ -28,7 +29,7 @@ def roles(*, team: str, accounts: tuple[str, ...], ou: Path | None, put: bool, b
         print_line(f"PUT /_plugins/_security/api/roles/{name}", err=True)
         print_json(role)
         return
-    for line in grant_reader(make_client(settings).connect(), name, role, backend_role):
+    for line in grant_role(make_client(settings).connect(), name, role, backend_role):
         print_line(line)
 
 

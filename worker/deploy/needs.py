@@ -285,7 +285,7 @@ NEEDS = (
     ),
     Need("local", note="Needs nothing of AWS."),
     Need("package", note="Needs nothing of AWS."),
-    Need("permissions", note="Needs nothing of AWS; with `--stack`, what `env` needs."),
+    Need("permissions", note="Needs nothing of AWS; with `--stack`, what `env` needs. With `--put`, the security API."),
     Need("template", note="Needs nothing of AWS."),
     Need(
         "dashboards",

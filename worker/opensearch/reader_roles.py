@@ -11,14 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from worker.cloudtrail.keys import ACCOUNT
 from worker.errors import SetupError
-from worker.opensearch.errors import translate_errors
-from worker.opensearch.roles import map_role, put_role
-from worker.opensearch.security import fetch_roles
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from opensearchpy import OpenSearch
+    from collections.abc import Iterable
 
 _TEAM = re.compile(r"[a-z0-9][a-z0-9_-]{0,49}")
 
@@ -76,14 +71,3 @@ def accounts_of_unit(text: str) -> list[str]:
     raise SetupError(
         "The file has no list of Accounts with an Id each: write it with aws organizations list-accounts-for-parent."
     )
-
-
-def grant_reader(client: OpenSearch, name: str, role: dict[str, Any], backend_roles: Iterable[str]) -> Iterator[str]:
-    """Put a team's role, map backend roles to it, and yield a line for each step; raises SetupError."""
-    with translate_errors("OpenSearch did not put the role"):
-        roles = fetch_roles(client)
-        if roles is None:
-            raise SetupError("This server has no fine-grained access control, so anyone who may search sees all.")
-        yield put_role(client, name, role, roles.get(name))
-        for backend_role in backend_roles:
-            yield map_role(client, name, backend_role)

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from opensearchpy.exceptions import NotFoundError
 
+from worker.errors import SetupError
 from worker.opensearch.errors import translate_errors
 from worker.opensearch.security import API, detection_indices, fetch_roles, loader_role, role_name, verdict_index
 from worker.pipeline.ledger import ledger_pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from opensearchpy import OpenSearch
 
@@ -105,6 +106,17 @@ def grant_access(client: OpenSearch, prefix: str, purpose: AccessFor, backend_ro
             return
         yield put_role(client, name, body, roles.get(name))
         yield map_role(client, name, backend_role)
+
+
+def grant_role(client: OpenSearch, name: str, role: dict[str, Any], backend_roles: Iterable[str]) -> Iterator[str]:
+    """Put a role for people, map backend roles to it, and yield a line for each step; raises SetupError."""
+    with translate_errors("OpenSearch did not put the role"):
+        roles = fetch_roles(client)
+        if roles is None:
+            raise SetupError("This server has no fine-grained access control, so anyone who may search sees all.")
+        yield put_role(client, name, role, roles.get(name))
+        for backend_role in backend_roles:
+            yield map_role(client, name, backend_role)
 
 
 def put_role(client: OpenSearch, name: str, expected: dict[str, Any], existing: dict[str, Any] | None) -> str:

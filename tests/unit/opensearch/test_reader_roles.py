@@ -9,7 +9,8 @@ import pytest
 
 from tests.support.opensearch_server import NO_HANDLER, connected, missing
 from worker.errors import SetupError
-from worker.opensearch.reader_roles import accounts_of_unit, grant_reader, reader_name, reader_role
+from worker.opensearch.reader_roles import accounts_of_unit, reader_name, reader_role
+from worker.opensearch.roles import grant_role
 
 API = "/_plugins/_security/api"
 OWN, OTHER = "111111111111", "222222222222"
@@ -64,9 +65,9 @@ def test_a_role_is_put_and_mapped_and_changed_when_accounts_change() -> None:
         return 200, {}
 
     with connected(answer) as client:
-        first = list(grant_reader(client, "r", reader_role("trail", [OWN]), ["team"]))
-        second = list(grant_reader(client, "r", reader_role("trail", [OWN]), ["team"]))
-        third = list(grant_reader(client, "r", reader_role("trail", [OTHER]), []))
+        first = list(grant_role(client, "r", reader_role("trail", [OWN]), ["team"]))
+        second = list(grant_role(client, "r", reader_role("trail", [OWN]), ["team"]))
+        third = list(grant_role(client, "r", reader_role("trail", [OTHER]), []))
 
     assert first == ["Access: role r created.", "Access: team has the role now."]
     assert second == ["Access: role r already exists.", "Access: team already has the role."]
@@ -78,4 +79,4 @@ def test_a_role_is_put_and_mapped_and_changed_when_accounts_change() -> None:
 def test_without_access_control_nothing_is_promised() -> None:
     """A role that nothing enforces would be a lie."""
     with connected(lambda *_: (400, NO_HANDLER)) as client, pytest.raises(SetupError, match="anyone who may search"):
-        list(grant_reader(client, "r", reader_role("trail", [OWN]), []))
+        list(grant_role(client, "r", reader_role("trail", [OWN]), []))

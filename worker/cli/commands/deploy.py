@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from worker.cli.options import YES, examples, flag, implemented_by, option
+from worker.cli.options import JSON, YES, examples, flag, implemented_by, option
 from worker.deploy.template import BUNDLE
 
 _STACK = option(
@@ -108,11 +108,12 @@ def template() -> None:
 )
 @flag("--plan", help="Show what would change, and change nothing.", default_text="ask, and change it")
 @YES
+@JSON
 @implemented_by("worker.cli.deploy:deploy", has_stack=False)
 def deploy() -> None:
     """Create the stack, or update it; shows what would change, and asks.
 
-    If it is interrupted, run the same command again: it continues.
+    If it is interrupted, run the same command again: it continues. With --json, sentences go to standard error.
     """
 
 
@@ -127,7 +128,7 @@ def deploy() -> None:
     help="Delete the events, too: the domain that the stack created, or the indices in an existing cluster.",
 )
 @YES
-@implemented_by("worker.cli.deploy:destroy", has_stack=False)
+@implemented_by("worker.cli.destroy:destroy", has_stack=False)
 def destroy() -> None:
     """Delete the stack: queues, function, alarms, its own bucket notification, the bucket created for its bundle.
 

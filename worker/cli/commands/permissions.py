@@ -42,6 +42,7 @@ COMMANDS = (
         "trailsink permissions deploy --stack audit > deploy.json",
         "trailsink permissions run                     # for your own role",
         "trailsink permissions search --cluster        # a role of OpenSearch",
+        "trailsink permissions search --cluster --put --backend-role ROLE",
     ),
 )
 @click.argument("command", type=click.Choice(COMMANDS), metavar="COMMAND")
@@ -57,6 +58,20 @@ COMMANDS = (
     "--cluster",
     help="Print the role of OpenSearch's security plugin in place of the policy of IAM.",
     default_text="the policy of IAM",
+)
+@flag(
+    "--put",
+    help="With --cluster: create the role trailsink-cli-COMMAND-PREFIX in the cluster. Needs the security API, as its"
+    " administrators have.",
+    default_text="print it",
+)
+@option(
+    "--backend-role",
+    multiple=True,
+    metavar="ROLE",
+    default_text="nobody",
+    example="arn:aws:iam::123456789012:role/analyst",
+    help="With --put: who gets it, on AWS the ARN of an IAM role; may be repeated.",
 )
 @implemented_by("worker.cli.permissions:permissions", has_stack=False)
 def permissions() -> None:
