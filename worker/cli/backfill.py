@@ -141,7 +141,8 @@ class BackfillCommand:
         if not (needs_inventory or (options.loads_directly and not options.dry_run)):
             return None
         client, prefix = make_client(self._settings).connect(), self._settings.index_prefix
-        check_template(client, prefix, self._settings.index_partition)
+        if warning := check_template(client, prefix, self._settings.index_partition):
+            print_line(f"Warning: {warning}", err=True)
         if not needs_inventory:
             return None
         inventory = IndexInventory(client, prefix, self._bucket)

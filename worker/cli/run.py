@@ -84,7 +84,9 @@ def _check_cluster(settings: Settings) -> None:
     """Refuse a cluster without our index template; one that is down is waited for, as it is later on."""
     quick = settings.model_copy(update={"request_seconds": min(_TEMPLATE_SECONDS, settings.request_seconds)})
     try:
-        check_template(make_client(quick).connect(), settings.index_prefix, settings.index_partition)
+        client = make_client(quick).connect()
+        if warning := check_template(client, settings.index_prefix, settings.index_partition):
+            print_line(f"Warning: {warning}", err=True)
     except IndexUnavailable as error:
         print_line(f"Warning: {error}; meanwhile messages go back to the queue.", err=True)
 

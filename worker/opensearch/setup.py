@@ -92,8 +92,10 @@ def lifecycle_of(settings: Settings) -> Lifecycle:
     return lifecycle
 
 
-def check_template(client: OpenSearch, index_prefix: str, partition: Partition | None = None) -> None:
+def check_template(client: OpenSearch, index_prefix: str, partition: Partition | None = None) -> str:
     """Raise SetupError unless the cluster has our index template, made for this partition of time.
+
+    Returns a warning where it is of another version than this trailsink's, "" otherwise: events are loaded either way.
 
     Indices created without the template would guess their fields. With another partition, events would be doubled. A
     role that may only load may not read templates: then there is nothing to check. Raises IndexUnavailable when the
@@ -107,13 +109,23 @@ def check_template(client: OpenSearch, index_prefix: str, partition: Partition |
     except OpenSearchException as error:
         if not (isinstance(error, TransportError) and error.status_code == HTTPStatus.FORBIDDEN):
             raise classify_error(error) from error
-        return
+        return ""
     meta = response["index_templates"][0]["index_template"].get("_meta") or {}
     if meta.get("owner") != "trailsink":
         raise SetupError(f"trailsink did not create the index template {name}: run `trailsink setup --force` first.")
     current = meta.get("partition")
     if partition and current and current != partition:
         raise SetupError(other_partition(index_prefix, current, partition))
+    return _other_version(name, int(meta.get("version") or 0))
+
+
+def _other_version(name: str, version: int) -> str:
+    if version == VERSION:
+        return ""
+    text = f"The index template {name} is of version {version}, and this trailsink has {VERSION}"
+    if version > VERSION:
+        return f"{text}: load with the trailsink that installed it."
+    return f"{text}: new indices are made as before. Run `trailsink setup`."
 
 
 def install(client: OpenSearch, options: SetupOptions) -> Iterator[str]:

@@ -373,7 +373,20 @@ def test_a_server_that_does_not_answer_is_one_sentence() -> None:
 def test_an_existing_template_is_enough_to_load() -> None:
     """`trailsink run` checks it before the first batch."""
     with connected(FakeCluster(templates={"trailsink-trail": own_template(VERSION)}).answer) as client:
-        check_template(client, "trail")
+        assert check_template(client, "trail") == ""
+
+
+@pytest.mark.parametrize(
+    ("version", "advice"),
+    [(VERSION - 1, "Run `trailsink setup`."), (VERSION + 1, "load with the trailsink that installed it.")],
+)
+def test_a_template_of_another_version_is_a_warning(version: int, advice: str) -> None:
+    """An upgraded consumer may come before `trailsink setup`: its events are loaded, and new fields are not found."""
+    with connected(FakeCluster(templates={"trailsink-trail": own_template(version)}).answer) as client:
+        warning = check_template(client, "trail")
+
+    assert warning.startswith(f"The index template trailsink-trail is of version {version}, and this trailsink has")
+    assert warning.endswith(advice)
 
 
 def test_a_missing_template_stops_the_loader_before_the_first_index() -> None:
@@ -388,7 +401,7 @@ def test_a_missing_template_stops_the_loader_before_the_first_index() -> None:
 def test_a_role_that_may_not_read_templates_may_still_load() -> None:
     """The smallest role of a loader has no such permission."""
     with connected(FakeCluster(refuse={"/_index_template/trailsink-trail": 403}).answer) as client:
-        check_template(client, "trail")
+        assert check_template(client, "trail") == ""
 
 
 @pytest.mark.parametrize(
