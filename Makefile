@@ -54,8 +54,8 @@ demo: $(READY) ## Deploy to a stand-in for AWS and load real files; MODE=process
 test: $(READY) ## Run all tests; OPENSEARCH=2.19.1 runs them on the oldest supported server, LONG=1 the demo in both modes.
 	$(if $(LONG),TRAILSINK_TEST_LONG=1 )$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
-unit: $(READY) ## Run the unit tests: a minute, no network.
-	$(BIN)/python -m pytest tests/unit
+unit: $(READY) ## Run the unit tests: a few minutes, no network.
+	$(BIN)/python -m pytest tests/unit --numprocesses 2 --dist loadfile
 
 lint: $(READY) ## Run ruff and mypy.
 	$(BIN)/ruff check .

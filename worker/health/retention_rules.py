@@ -93,12 +93,14 @@ def _judge_unasked_deletion(retention: RetentionState, policies: IndexPolicies) 
     }
     if not deleted:
         return None
-    names = ", ".join(sorted({policy.name for policy in deleted.values()}))
+    names = sorted({policy.name for policy in deleted.values()})
     indices = list(deleted)
-    evidence = f"{len(deleted)} of {len(policies.by_index)} follow the policy {names}: {first_names(indices)}"
+    evidence = (
+        f"{len(deleted)} of {len(policies.by_index)} follow the policy {', '.join(names)}: {first_names(indices)}"
+    )
     if all(policy.deletes is None for policy in deleted.values()):
         evidence += "; what it does is not shown"
-        return Judgement.warning(evidence, f"see what it does: GET {POLICIES}/{names}")
+        return Judgement.warning(evidence, f"see what it does: GET {POLICIES}/{names[0]}")
     fix = f"POST {ISM}/remove/{','.join(indices[:_REMOVED])}"
     if retention.is_set:
         return Judgement.fault(f"no deletion asked for, and {evidence}, which deletes", fix)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from opensearchpy.exceptions import NotFoundError, TransportError
+from opensearchpy.exceptions import NotFoundError, RequestError, TransportError
 
 from worker.humanize import from_epoch_milliseconds
 from worker.opensearch.errors import translate_errors
@@ -79,7 +79,10 @@ def attach_policy(client: OpenSearch, prefix: str, held: AbstractSet[str] = froz
     name = name_of(prefix)
     response: Any = client.indices.get_settings(index=f"{prefix}-*", params={"filter_path": "*.settings.index.uuid"})
     own = {index for index in response if is_own_name(public_name(index), prefix)}
-    followed = read_attached_policies(client, managed_pattern(prefix))
+    try:
+        followed = read_attached_policies(client, managed_pattern(prefix))
+    except RequestError:  # without the plugin, and then without a policy
+        return
     indices = sorted(own - held)
     managed = [index for index in indices if followed.get(index, AttachedPolicy()).name]
     # What follows another policy, or an older version of this one, changes to it.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tests.support.opensearch_server import connected
+from tests.support.opensearch_server import NO_HANDLER, connected
 from worker.opensearch.managed_indices import (
     ISM,
     AttachedPolicy,
@@ -61,6 +61,16 @@ def test_a_reindexed_day_gets_the_policy_by_its_own_name() -> None:
     ism.attach()
 
     assert ism.written == ["add/trailsink-reindexed1-trail-2026-02-01"]
+
+
+def test_a_server_without_policies_is_left_alone() -> None:
+    """`trailsink setup` has said that it has no such plugin, and goes on."""
+
+    def answer(_method: str, path: str, _query: dict[str, list[str]], _body: Any) -> tuple[int, Any]:
+        return (400, NO_HANDLER) if path.startswith(ISM) else (200, {"trail-2026-02-01": {}})
+
+    with connected(answer) as client:
+        assert list(attach_policy(client, "trail")) == []
 
 
 def test_a_held_index_gets_no_policy() -> None:
