@@ -117,7 +117,7 @@ class Bench:
 
     def _refresh(self) -> None:
         """Make all documents searchable; an index that has just been made answers 503 until its shard has started."""
-        self.opensearch.cluster.health(index=f"{self.prefix}-*", wait_for_no_initializing_shards=True, timeout=30)
+        self.opensearch.cluster.health(index=f"{self.prefix}-*", wait_for_no_initializing_shards=True, timeout=120)
         self.opensearch.indices.refresh(index=f"{self.prefix}-*")
 
     def letters(self) -> list[dict[str, Any]]:

@@ -15,7 +15,7 @@ from .server import Server
 
 SERVER = Path(__file__).with_name("move_tasks.py")
 # Measured at about 1 s.
-START_SECONDS = 30
+START_SECONDS = 120
 # All that MiniStack gets from our environment; AWS_*, and settings of its own, would change what it does.
 PASSED_ON = ("PATH", "PYTHONPATH", "VIRTUAL_ENV", "LANG", "LC_ALL")
 

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.skipif(SERVER_VARIABLE in os.environ, reason=f"{SERVER_VARIABLE}: a server of others is not stopped"),
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(720),
 ]
 
 FILES, RECORDS = 60, 100
@@ -51,7 +51,7 @@ IMPATIENT = {
 }
 
 
-def wait_for(what: Callable[[], object], seconds: float = 90) -> None:
+def wait_for(what: Callable[[], object], seconds: float = 300) -> None:
     """Ask until it is true; fail when it never is."""
     until = time.monotonic() + seconds
     while not what():
@@ -83,7 +83,7 @@ class Consumer:
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
-    def end(self, seconds: float = 150) -> int:
+    def end(self, seconds: float = 600) -> int:
         """Wait for it, and for the last of its lines."""
         code = self._process.wait(seconds)
         self._reader.join(10)
@@ -134,7 +134,7 @@ class Scene:
 
     @contextmanager
     def consumer(self, *words: str) -> Iterator[Consumer]:
-        running = Consumer(self.environment, *(words or ("--until-idle", "--timeout", "140")))
+        running = Consumer(self.environment, *(words or ("--until-idle", "--timeout", "420")))
         try:
             yield running
         finally:
@@ -218,7 +218,7 @@ def test_a_node_that_throttles_takes_everything_in_the_end() -> None:
     """With an indexing pressure limit below one request, only smaller requests can ever pass."""
     with scene(indexing_pressure__memory__limit="1mb") as it:
         it.upload(files=12, records=600)
-        with it.consumer("--until-idle", "--timeout", "140", "--batch-size", "12") as consumer:
+        with it.consumer("--until-idle", "--timeout", "420", "--batch-size", "12") as consumer:
             assert consumer.end() == 0
 
             assert consumer.sum("BulkThrottled") > 0
@@ -231,7 +231,7 @@ def test_a_request_that_is_too_large_is_sent_in_parts() -> None:
     """Small managed nodes refuse bodies that larger ones take."""
     with scene(http__max_content_length="1mb") as it:
         it.upload(files=12, records=600)
-        with it.consumer("--until-idle", "--timeout", "140", "--batch-size", "12") as consumer:
+        with it.consumer("--until-idle", "--timeout", "420", "--batch-size", "12") as consumer:
             assert consumer.end() == 0
 
             assert consumer.sum("BulkRequests") > 2 * len(consumer.batches())

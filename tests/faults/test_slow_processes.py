@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.skipif(SERVER_VARIABLE in os.environ, reason=f"{SERVER_VARIABLE}: a server of others is not used"),
-    pytest.mark.timeout(240),
+    pytest.mark.timeout(720),
 ]
 
 

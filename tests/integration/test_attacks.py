@@ -22,7 +22,7 @@ EVENT_ID = "11111111-2222-3333-4444-555555555555"
 
 def consume() -> dict[str, Any]:
     """Drain the queue with the command; returns its totals."""
-    done = trailsink("run", "--until-idle", "--timeout", "150")
+    done = trailsink("run", "--until-idle", "--timeout", "450")
     assert done.returncode == 0, done.stderr
     totals: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return totals

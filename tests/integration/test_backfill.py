@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Bench
 
-SECONDS = 120
+SECONDS = 400
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +75,7 @@ def drain(bench: Bench) -> list[str]:
 
 def consume() -> dict[str, Any]:
     process = subprocess.run(
-        [TRAILSINK, "run", "--until-idle", "--timeout", "100"],
+        [TRAILSINK, "run", "--until-idle", "--timeout", "300"],
         capture_output=True,
         text=True,
         timeout=SECONDS,

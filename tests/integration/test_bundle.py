@@ -106,7 +106,7 @@ def test_the_bundle_alone_takes_a_file_from_the_queue_to_the_index(bench: Bench,
         input=json.dumps(sqs_event(received["Messages"])),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=480,
         check=False,
     )
 
@@ -187,7 +187,7 @@ def test_scanners_can_tell_what_is_in_it(room: Room) -> None:
     assert told == pinned
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_the_bundle_that_is_deployed_is_built_on_any_machine(tmp_path: Path) -> None:
     """Of wheels for the function's Python and processor, and small enough."""
     deployed = built(Target(), tmp_path / "deployed.zip")

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Bench
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(720)
 
 BUCKET, STACK = "a-trail", "trailsink-test"
 
@@ -78,7 +78,7 @@ def deploy(bench: Bench, bundle: Path) -> Deploy:
     return Deploy(bundle, settings)
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], object], seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "the condition did not come true"
@@ -430,7 +430,7 @@ def recorded(record: Path, *words: str) -> tuple[subprocess.CompletedProcess[str
         "BOTOCORE_EXPERIMENTAL__PLUGINS": "recorder=tests.support.botocore_recorder",
     }
     done = subprocess.run(
-        [TRAILSINK, *words], env=environment, capture_output=True, text=True, timeout=200, check=False
+        [TRAILSINK, *words], env=environment, capture_output=True, text=True, timeout=800, check=False
     )
     calls = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
     names = [f"{call['service']}:{call['operation']}" for call in calls]

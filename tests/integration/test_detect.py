@@ -229,7 +229,7 @@ def test_a_burst_is_one_finding_however_often_it_is_looked_at(bench: Bench, tmp_
 
 
 @pytest.mark.usefixtures("_clean")
-@pytest.mark.timeout(120 + 15 * KILLS)
+@pytest.mark.timeout(360 + 15 * KILLS)
 def test_each_finding_is_written_once_however_often_a_run_is_killed(bench: Bench, tmp_path: Path) -> None:
     """What was killed is finished by the next run: nothing twice, nothing never, and each announced."""
     texts = {"Console login": LOGIN.replace("consolelogin", "'*'"), "negation": sigma_rules()["negation"]}

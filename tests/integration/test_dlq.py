@@ -184,7 +184,7 @@ def test_an_interrupt_cancels_the_task_and_says_how_far_it_came(server_queues: Q
     with subprocess.Popen([TRAILSINK, "dlq", "redrive", "--rate", "1"], stderr=subprocess.PIPE, text=True) as running:
         assert wait_until(lambda: _statuses(server_queues) == ["RUNNING"], 30)
         running.send_signal(signal.SIGINT)
-        _, errors = running.communicate(timeout=60)
+        _, errors = running.communicate(timeout=240)
 
     (moved, _), (remaining, hidden) = server_queues.count(server_queues.url), server_queues.letters
     assert running.returncode == 1
@@ -464,7 +464,7 @@ def test_a_rejected_record_is_shown_with_its_text_from_s3(bench: Bench) -> None:
 
 
 def consume() -> dict[str, Any]:
-    result = CliRunner().invoke(main, ["run", "--until-idle", "--timeout", "90", "--no-progress"])
+    result = CliRunner().invoke(main, ["run", "--until-idle", "--timeout", "450", "--no-progress"])
     assert result.exit_code == 0, result.output
     totals: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     return totals
@@ -551,7 +551,7 @@ def test_a_listing_that_a_signal_ends_hands_every_letter_back(queues: QueuePair,
         proxy.before_action["ReceiveMessage"] = lambda: (
             process.send_signal(number) if proxy.actions.count("ReceiveMessage") == 5 else None
         )
-        output, errors = process.communicate(timeout=60)
+        output, errors = process.communicate(timeout=240)
 
     assert (process.returncode, output) == (1, "")
     assert errors == "Error: Stopped; all letters that were held are handed back.\n"

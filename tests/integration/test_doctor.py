@@ -82,10 +82,10 @@ def arn(bench: Bench, url: str) -> str:
 def test_a_pipeline_that_is_well_has_no_fault(bench: Bench) -> None:
     """What the local stack lacks is not checked, and named; nothing is a fault."""
     bench.put("one.json.gz", log_file(event()))
-    subprocess.run([TRAILSINK, "run", "--until-idle", "--timeout", "60"], capture_output=True, timeout=90, check=True)
+    subprocess.run([TRAILSINK, "run", "--until-idle", "--timeout", "300"], capture_output=True, timeout=360, check=True)
     assert bench.count() == 1  # which refreshes
 
-    process = subprocess.run([TRAILSINK, "doctor", "--json"], capture_output=True, text=True, timeout=60, check=False)
+    process = subprocess.run([TRAILSINK, "doctor", "--json"], capture_output=True, text=True, timeout=240, check=False)
     found = by_check(process.stdout)
 
     assert (process.returncode, process.stderr) == (0, "")
@@ -103,7 +103,7 @@ def test_an_undated_event_is_not_the_newest(bench: Bench) -> None:
         "AWSLogs/123456789012/CloudTrail/r/2026/03/01/123456789012_CloudTrail_r_20260301T1005Z_abc.json.gz",
         log_file(event(eventTime="2098-01-01T00:00:00Z")),
     )
-    subprocess.run([TRAILSINK, "run", "--until-idle", "--timeout", "60"], capture_output=True, timeout=90, check=True)
+    subprocess.run([TRAILSINK, "run", "--until-idle", "--timeout", "300"], capture_output=True, timeout=360, check=True)
     assert bench.count() == 3  # which refreshes
     indices = {document["_index"].removeprefix(bench.prefix) for document in bench.documents().values()}
 

@@ -52,7 +52,7 @@ def test_a_value_that_cannot_be_indexed_costs_no_other_value(bench: Bench) -> No
     set_up(bench)
     bench.put("AWSLogs/odd.json.gz", log_file(*records.values()))
 
-    run = trailsink("run", "--until-idle", "--timeout", "60")
+    run = trailsink("run", "--until-idle", "--timeout", "300")
 
     assert run.returncode == 0, run.stderr
     documents = bench.documents()
@@ -69,11 +69,11 @@ def test_a_member_named_as_a_sub_field_hides_no_later_event(bench: Bench) -> Non
     set_up(bench)
     forged = event(requestParameters={"bucketName.~": "x", "key": {"~": "y"}})
     bench.put("AWSLogs/0.json.gz", log_file(forged))
-    assert trailsink("run", "--until-idle", "--timeout", "60").returncode == 0
+    assert trailsink("run", "--until-idle", "--timeout", "300").returncode == 0
     later = event(requestParameters={"bucketName": "b", "key": "k"})
     bench.put("AWSLogs/1.json.gz", log_file(later))
 
-    assert trailsink("run", "--until-idle", "--timeout", "60").returncode == 0
+    assert trailsink("run", "--until-idle", "--timeout", "300").returncode == 0
 
     assert all("degraded" not in document["_source"]["trailsink"] for document in bench.documents().values())
     assert count(bench, {"term": {"_field_names": "requestParameters.key"}}) == 2
@@ -92,7 +92,7 @@ def test_an_event_with_more_paths_than_an_index_takes_is_degraded(bench: Bench) 
 
     for number, record in enumerate((first, beyond)):
         bench.put(f"AWSLogs/{number}.json.gz", log_file(record))
-        assert trailsink("run", "--until-idle", "--timeout", "60").returncode == 0
+        assert trailsink("run", "--until-idle", "--timeout", "300").returncode == 0
         documents = bench.documents()  # which refreshes: the server counts the fields that can be searched
 
     marks = {id_: document["_source"]["trailsink"] for id_, document in documents.items()}
@@ -108,7 +108,7 @@ def test_setup_doctor_and_search_know_the_profile(bench: Bench) -> None:
     """A later run keeps it, and the doctor finds nothing to change."""
     set_up(bench)
     bench.put("AWSLogs/some.json.gz", log_file(event(requestParameters={"a": {"b": "Needle-1"}})))
-    assert trailsink("run", "--until-idle", "--timeout", "60").returncode == 0
+    assert trailsink("run", "--until-idle", "--timeout", "300").returncode == 0
     bench.documents()
 
     again = trailsink("setup", "--replicas", "0", "--existing")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Bench
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 DAY = ("--since", "2023-07-01", "--until", "2023-08-01")
 
@@ -78,7 +78,7 @@ def test_what_a_filter_leaves_out_is_in_every_balance_and_comes_back(
     left_out = expected["describes"] + expected["keys"]
 
     process = subprocess.run(
-        [TRAILSINK, "run", "--until-idle", "--timeout", "100"], capture_output=True, text=True, timeout=120, check=True
+        [TRAILSINK, "run", "--until-idle", "--timeout", "300"], capture_output=True, text=True, timeout=480, check=True
     )
     totals = json.loads(process.stdout.splitlines()[-1])
     bench.opensearch.indices.refresh(index=f"{bench.prefix}-*,trailsink-files-{bench.prefix}-*")

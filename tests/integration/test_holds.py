@@ -23,7 +23,7 @@ KEY = "AWSLogs/123456789012/CloudTrail/eu-west-1/2026/03/02/123456789012_CloudTr
 
 def load(bench: Bench, *records: dict[str, Any], key: str = KEY) -> None:
     bench.put(key, log_file(*records))
-    run = trailsink("run", "--until-idle", "--timeout", "60")
+    run = trailsink("run", "--until-idle", "--timeout", "300")
     assert run.returncode == 0, run.stderr
 
 

@@ -179,7 +179,7 @@ def test_a_run_prints_its_log_in_ascii(bench: Bench) -> None:
     """The lines go to a terminal as well as to a log group, and keep every character of the key."""
     bench.put(KEY, b"\x1f\x8bno gzip")
 
-    result = run_command("run", "--until-idle", "--timeout", "30")
+    result = run_command("run", "--until-idle", "--timeout", "150")
 
     assert_harmless(result, in_json=True)
     lines = [msgspec.json.decode(line) for line in result.stdout.splitlines()]

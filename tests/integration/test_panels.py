@@ -351,7 +351,7 @@ def test_the_pictures_of_the_readme_show_what_the_panels_answer(bench: Bench, tm
         str(tmp_path),
     ]
 
-    subprocess.run(command, cwd=CHECKOUT, capture_output=True, timeout=60, check=True)
+    subprocess.run(command, cwd=CHECKOUT, capture_output=True, timeout=240, check=True)
 
     committed = sorted((CHECKOUT / "docs" / "pictures").iterdir())
     assert [path.name for path in committed] == sorted(path.name for path in tmp_path.iterdir())

@@ -85,7 +85,7 @@ class Recorded:
             input=json.dumps(event),
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=360,
             check=False,
         )
         assert done.returncode == 0, done.stderr

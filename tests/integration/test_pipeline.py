@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def consume(*words: str) -> dict[str, Any]:
     """Drain the queue with the command; returns its totals."""
-    done = trailsink("run", "--until-idle", "--timeout", "150", *words)
+    done = trailsink("run", "--until-idle", "--timeout", "450", *words)
     assert done.returncode == 0, done.stderr
     totals: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return totals

@@ -86,7 +86,7 @@ def test_a_day_gets_new_ids_and_what_was_shut_out_comes_in(old: Bench) -> None:
         put_old(old, f"many{number:02}", one)
 
     done = trailsink("reindex", "--from-files", "--since", DAY, "--until", NEXT_DAY, "--yes", "--json")
-    loaded = trailsink("run", "--until-idle", "--timeout", "60")  # each file is announced now, for the first time
+    loaded = trailsink("run", "--until-idle", "--timeout", "300")  # each file is announced now, for the first time
 
     assert (done.exit_code, loaded.exit_code) == (0, 0), done.output + loaded.output
     assert json.loads(done.stdout)["events"] == 43

@@ -151,7 +151,7 @@ def load(files: dict[str, bytes]) -> None:
     bucket, s3 = load_settings().bucket, boto3.client("s3")
     for key, body in files.items():
         s3.put_object(Bucket=bucket, Key=key, Body=body)
-    assert trailsink("run", "--until-idle", "--timeout", "150").returncode == 0
+    assert trailsink("run", "--until-idle", "--timeout", "450").returncode == 0
 
 
 def has_dynamic_properties() -> bool:
@@ -159,7 +159,7 @@ def has_dynamic_properties() -> bool:
     return version_number(VERSION) >= (3, 7)
 
 
-@pytest.mark.timeout(120 + QUERIES)
+@pytest.mark.timeout(360 + QUERIES)
 def test_a_search_finds_what_a_scan_of_the_records_finds(trail: Trail) -> None:
     """A contains-search that finds nothing where there are 162 events is worse than no search."""
     chance = Random(SEED)

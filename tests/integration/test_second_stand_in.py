@@ -57,12 +57,12 @@ def test_files_and_dead_letters_take_the_same_road_on_another_stand_in(
             s3.put_object(Bucket=resources.bucket, Key=key, Body=log_file(*good[3 * number : 3 * number + 3]))
         s3.put_object(Bucket=resources.bucket, Key="cut.json.gz", Body=log_file(event())[:-20])
 
-        first = run("run", "--until-idle", "--timeout", "90")
+        first = run("run", "--until-idle", "--timeout", "450")
         letters = [json.loads(line) for line in run("dlq", "list", "--json").splitlines()]
         refused = trailsink("dlq", "redrive", "--force")
         s3.put_object(Bucket=resources.bucket, Key="cut.json.gz", Body=log_file(*good))
         moved = run("dlq", "redrive", letters[0]["id"])
-        second = run("run", "--until-idle", "--timeout", "90")
+        second = run("run", "--until-idle", "--timeout", "450")
 
     assert load_settings().queue_url == resources.queue_url
     assert json.loads(first.splitlines()[-1])["RecordsIndexed"] == 6

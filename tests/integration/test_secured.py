@@ -82,7 +82,7 @@ def new_password(node: SecureNode, user: str, backend_role: str = ROLE) -> str:
 @contextmanager
 def logged_in(node: SecureNode, user: str) -> Iterator[OpenSearch]:
     client = OpenSearch(
-        [node.url], http_auth=(user, node.passwords[user]), ca_certs=str(node.certificate_authority), timeout=30
+        [node.url], http_auth=(user, node.passwords[user]), ca_certs=str(node.certificate_authority), timeout=120
     )
     try:
         yield client

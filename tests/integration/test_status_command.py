@@ -264,7 +264,7 @@ def test_watching_prints_report_after_report_until_it_is_interrupted(bench: Benc
         assert running.stdout
         reports = [json.loads(running.stdout.readline()) for _ in range(2)]
         running.send_signal(signal.SIGINT)
-        _, error = running.communicate(timeout=30)
+        _, error = running.communicate(timeout=120)
 
     assert reports[0]["at"] < reports[1]["at"]
     assert (running.returncode, error) == (0, "")

@@ -54,7 +54,7 @@ def upload(bench: Bench, time: datetime, name: str = "a") -> str:
 
 
 def consume() -> None:
-    done = trailsink("run", "--until-idle", "--timeout", "60")
+    done = trailsink("run", "--until-idle", "--timeout", "300")
     assert done.exit_code == 0, done.output
 
 
@@ -123,7 +123,7 @@ def block_the_ledger(bench: Bench) -> None:
 def close_yesterday(bench: Bench) -> None:
     name = f"{bench.prefix}-{NOW - DAY:%Y-%m-%d}"
     bench.opensearch.indices.close(index=name, wait_for_active_shards=1)
-    bench.opensearch.cluster.health(index=name, wait_for_status="green", timeout=30, expand_wildcards="all")
+    bench.opensearch.cluster.health(index=name, wait_for_status="green", timeout=120, expand_wildcards="all")
 
 
 def delete_yesterday(bench: Bench) -> None:

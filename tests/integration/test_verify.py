@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tests.conftest import Bench
 
 
-pytestmark = pytest.mark.timeout(300)  # several whole runs of the command in each test
+pytestmark = pytest.mark.timeout(900)  # several whole runs of the command in each test
 
 
 @pytest.fixture(autouse=True)

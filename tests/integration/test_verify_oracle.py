@@ -207,7 +207,7 @@ def validate(s3_url: str, trail: SignedTrail, started: datetime) -> subprocess.C
         ]
         times = ["--start-time", f"{started:%Y-%m-%dT%H:%M:%SZ}"]
         return subprocess.run(
-            [*command, *times], capture_output=True, text=True, timeout=120, check=False, env=environment
+            [*command, *times], capture_output=True, text=True, timeout=480, check=False, env=environment
         )
 
 

@@ -23,13 +23,13 @@ from worker.errors import SetupError
 if TYPE_CHECKING:
     from tests.conftest import Bench
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 ROOT = Path(__file__).parents[2]
 BUILD_SDIST = "import sys; from setuptools import build_meta; print(build_meta.build_sdist(sys.argv[1]))"
 
 
-def run(*words: str | Path, folder: Path, seconds: float = 200) -> str:
+def run(*words: str | Path, folder: Path, seconds: float = 600) -> str:
     """Run a command to its end in a folder; returns its standard output."""
     process = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=seconds, check=False)
     assert process.returncode == 0, process.stdout + process.stderr
@@ -128,7 +128,7 @@ def test_it_deploys_from_an_empty_folder(bench: Bench, installed: Path, tmp_path
     bundle = ("--bundle", f"build/{target.file_name}")
     created = run(installed, "deploy", "--bucket", "a-trail", *stack, *bundle, *parameters, "--yes", folder=tmp_path)
     checked = subprocess.run(
-        [installed, "doctor", *stack], cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False
+        [installed, "doctor", *stack], cwd=tmp_path, capture_output=True, text=True, timeout=400, check=False
     )
     removed = run(installed, "destroy", *stack, "--yes", folder=tmp_path)
 
@@ -153,7 +153,7 @@ def test_a_folder_of_files_is_searched_on_a_node_of_its_own(installed: Path, tmp
     def local(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [installed, "local", *words],
-            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=200, check=False,
+            cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=800, check=False,
         )  # fmt: skip
 
     try:
@@ -188,7 +188,7 @@ def test_every_command_has_its_help_there(installed: Path, tmp_path: Path) -> No
         missing = {key: value for key, value in os.environ.items() if not key.startswith("TRAILSINK_")}
         process = subprocess.run(
             [installed, command, *(["--yes"] if command == "backfill" else [])],
-            cwd=tmp_path, env=missing, capture_output=True, text=True, timeout=60, check=False,
+            cwd=tmp_path, env=missing, capture_output=True, text=True, timeout=240, check=False,
         )  # fmt: skip
         assert "Traceback" not in process.stderr
         assert process.returncode == 1

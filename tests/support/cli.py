@@ -9,6 +9,6 @@ from pathlib import Path
 TRAILSINK = Path(sys.executable).with_name("trailsink")
 
 
-def trailsink(*words: str, seconds: float = 200) -> subprocess.CompletedProcess[str]:
+def trailsink(*words: str, seconds: float = 600) -> subprocess.CompletedProcess[str]:
     """Run the command in this process's environment, for so long at most."""
     return subprocess.run([TRAILSINK, *words], capture_output=True, text=True, timeout=seconds, check=False)

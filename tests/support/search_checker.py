@@ -51,7 +51,7 @@ class Checker:
 
     def report(self) -> dict[str, Any]:
         """End it, and return what it saw."""
-        output, _ = self._process.communicate("", timeout=60)
+        output, _ = self._process.communicate("", timeout=240)
         report: dict[str, Any] = json.loads(output)
         return report
 

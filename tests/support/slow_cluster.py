@@ -50,7 +50,7 @@ class SlowCluster:
                     self.killed += 1
                     return None
         if self.target:
-            reply = urllib3.request(method, self.target + path, headers=headers, body=body, retries=False, timeout=60)
+            reply = urllib3.request(method, self.target + path, headers=headers, body=body, retries=False, timeout=240)
             return reply.status, reply.data
         return 200, json.dumps(self.take(text)).encode() if is_bulk else b"{}"
 

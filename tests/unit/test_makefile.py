@@ -31,7 +31,7 @@ def write_python(path: Path, version: str) -> Path:
 
 
 def make(clone: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(["make", "-C", clone, *words], capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(["make", "-C", clone, *words], capture_output=True, text=True, timeout=240, check=False)
 
 
 def test_an_environment_of_another_python_is_made_anew(clone: Path) -> None:

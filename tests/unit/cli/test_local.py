@@ -21,7 +21,7 @@ def test_a_part_that_is_not_installed_is_named_with_the_extra(module: str, words
     """The wheel alone does not bring the local stack's servers."""
     command = [sys.executable, "-c", WITHOUT, module, "local", *words]
 
-    process = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    process = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
 
     assert process.returncode == 1
     assert process.stderr == f"Error: {module} is not installed: pip install 'trailsink[local]'.\n"
