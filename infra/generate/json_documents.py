@@ -403,13 +403,13 @@ class Proved(Document):
     filtered: Annotated[int, _about("events that filters left out")]
     digests: int
     chains: Annotated[int, _about("of digests: one for each trail, account and region")]
-    signed_until: datetime | None
+    signed_until: Annotated[str, _about("UTC, to the minute; empty where nothing is signed")]
     hours_unsigned: Annotated[int, _about("hours without a digest")]
     states: Annotated[dict[str, int], _about("how many files or digests are in which state: docs/proof.md")]
     notes: Annotated[list[str], _about("states that need no action")]
     fingerprints: Annotated[list[str], _about("of the public keys that signed")]
-    first_signature: str | None
-    last_signature: str | None
+    first_signature: Annotated[str, _about("empty where nothing is signed")]
+    last_signature: Annotated[str, _about("empty where nothing is signed")]
 
 
 # trailsink hold list --json

@@ -1,6 +1,7 @@
-"""MiniStack plus the four SQS calls that it lacks: message move tasks and ListDeadLetterSourceQueues; and one mended.
+"""MiniStack plus the four SQS calls that it lacks: message move tasks and ListDeadLetterSourceQueues; and two changes.
 
 A number that comes to an event source mapping through a parameter of a template stays text there, and stops its poller.
+S3 announces a file in a thread of its own. On a busy machine, a consumer would find the queue empty before that.
 
 Run by its path, as a process of its own. It reaches into private names of MiniStack's SQS, so the version is pinned.
 The rules are those of https://docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/API_StartMessageMoveTask.html
@@ -211,7 +212,19 @@ def mend_concurrency(service: ModuleType) -> None:
     service._sqs_esm_concurrency = concurrency  # type: ignore[attr-defined]  # noqa: SLF001
 
 
+def announce_at_once(service: ModuleType) -> None:
+    """Have S3 announce a file before the request that created it is answered."""
+
+    def announce(bucket: str, key: str, event: str, *rest: Any, **members: Any) -> None:  # noqa: ANN401 - MiniStack's own
+        if bucket in service._bucket_notifications:  # noqa: SLF001
+            sequencer = service._next_event_sequencer(event)  # noqa: SLF001
+            service._fire_s3_event(bucket, key, event, *rest, sequencer=sequencer, **members)  # noqa: SLF001
+
+    service._fire_s3_event_async = announce  # type: ignore[attr-defined]  # noqa: SLF001
+
+
 if __name__ == "__main__":
+    announce_at_once(importlib.import_module("ministack.services.s3"))
     mend_concurrency(importlib.import_module("ministack.services.lambda_svc"))
     MoveTasks(importlib.import_module("ministack.services.sqs")).install()
     importlib.import_module("ministack.app").main()

@@ -442,7 +442,7 @@ def test_a_queue_that_s3_can_never_send_to_is_reported_in_time(
 ) -> None:
     """With S3's own message, which names the destination."""
     response = notify(
-        cloudformation, "Create", trail.properties(QueueArn=trail.queue.replace(":ours", ":never")), seconds=10
+        cloudformation, "Create", trail.properties(QueueArn=trail.queue.replace(":ours", ":never")), seconds=20
     )
 
     assert response["Status"] == "FAILED"
@@ -481,7 +481,7 @@ def test_a_tool_that_never_stops_overwriting_is_reported_in_time(
     """The retries are bounded, and the reason names the cause."""
     s3_proxy.after_put += [trail.put_foreign] * 99
 
-    response = notify(cloudformation, "Create", trail.properties(), seconds=10)
+    response = notify(cloudformation, "Create", trail.properties(), seconds=20)
 
     assert response["Status"] == "FAILED"
     assert "Another client changes the notifications" in response["Reason"]
