@@ -141,7 +141,7 @@ class Bench:
 def bench(environment: dict[str, str]) -> Iterator[Bench]:  # noqa: ARG001 - it is set while this is used
     """The real parts with an empty bucket and empty queues, and our index template for this test's prefix."""
     settings = load_settings()
-    client = OpenSearch([settings.opensearch_url], timeout=60)
+    client = OpenSearch([settings.opensearch_url], timeout=150)
     list(install(client, SetupOptions(settings.index_prefix, replicas=0)))
     yield Bench(settings, boto3.client("s3"), boto3.client("sqs"), client)
     client.indices.delete(index=f"{settings.index_prefix}-*", ignore_unavailable=True)

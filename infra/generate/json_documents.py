@@ -393,7 +393,7 @@ class Group(Document):
 # trailsink verify --json
 
 
-class Proved(Document):
+class VerifyResult(Document):
     """`trailsink verify --json` prints this, and it is the last line of `--report`."""
 
     verdict: Annotated[str, _about("the sentence that a terminal shows")]
@@ -415,7 +415,7 @@ class Proved(Document):
 # trailsink hold list --json
 
 
-class HoldOrder(Document):
+class Hold(Document):
     """What was ordered to be held."""
 
     name: str
@@ -427,10 +427,10 @@ class HoldOrder(Document):
     indices: Annotated[list[str], _about("held when it was last applied")] = []
 
 
-class Held(Document):
+class HoldStatus(Document):
     """`trailsink hold list --json` prints one per hold."""
 
-    hold: HoldOrder
+    hold: Hold
     blocked: Annotated[list[str], _about("indices that nothing can change or delete")]
     open: Annotated[list[str], _about("indices without a retention policy that may still get events")]
     pending: Annotated[list[str], _about("indices that are not held yet")]

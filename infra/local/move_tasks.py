@@ -198,7 +198,7 @@ def _as_new(message: Message) -> Message:
     return kept | anew | {"receive_count": 0, "receipt_handle": None, "first_receive_at": None}
 
 
-def mend_concurrency(service: ModuleType) -> None:
+def fix_concurrency(service: ModuleType) -> None:
     """Make a mapping's MaximumConcurrency a number, whatever it came as."""
     asked = service._sqs_esm_concurrency  # noqa: SLF001
 
@@ -225,6 +225,6 @@ def announce_at_once(service: ModuleType) -> None:
 
 if __name__ == "__main__":
     announce_at_once(importlib.import_module("ministack.services.s3"))
-    mend_concurrency(importlib.import_module("ministack.services.lambda_svc"))
+    fix_concurrency(importlib.import_module("ministack.services.lambda_svc"))
     MoveTasks(importlib.import_module("ministack.services.sqs")).install()
     importlib.import_module("ministack.app").main()

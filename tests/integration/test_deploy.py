@@ -430,7 +430,7 @@ def recorded(record: Path, *words: str) -> tuple[subprocess.CompletedProcess[str
         "BOTOCORE_EXPERIMENTAL__PLUGINS": "recorder=tests.support.botocore_recorder",
     }
     done = subprocess.run(
-        [TRAILSINK, *words], env=environment, capture_output=True, text=True, timeout=800, check=False
+        [TRAILSINK, *words], env=environment, capture_output=True, text=True, timeout=600, check=False
     )
     calls = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
     names = [f"{call['service']}:{call['operation']}" for call in calls]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from opensearchpy.exceptions import AuthorizationException, RequestError
 
-from infra.generate.json_documents import Held, read
+from infra.generate.json_documents import HoldStatus, read
 from tests.support.cli import trailsink
 from tests.support.event_files import event, log_file
 from worker.errors import SetupError
@@ -95,7 +95,7 @@ def test_the_cluster_refuses_to_delete_a_held_day(bench: Bench) -> None:
     bench.opensearch.indices.delete(index=second)
     gone = trailsink("hold", "list", "--json")
     assert gone.returncode == 1
-    assert read(gone.stdout, Held)[0].gone == [second]
+    assert read(gone.stdout, HoldStatus)[0].gone == [second]
     assert doctor()["holds"]["verdict"] == "fault"
 
     released = trailsink("hold", "release", "case-1", "--yes")

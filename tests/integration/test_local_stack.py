@@ -36,7 +36,7 @@ def command(folder: Path, *words: str, **variables: str) -> subprocess.Completed
     """Run the stack's command line with its files in this folder."""
     line = [sys.executable, "-m", "infra.local", "--folder", str(folder), *words]
     return subprocess.run(
-        line, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False, timeout=680
+        line, cwd=ROOT, env=os.environ | variables, capture_output=True, text=True, check=False, timeout=500
     )
 
 

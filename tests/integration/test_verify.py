@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from click.testing import CliRunner, Result
 
-from infra.generate.json_documents import Proved, read
+from infra.generate.json_documents import VerifyResult, read
 from tests.support.cloudtrail_api import cloudtrail
 from tests.support.signed_trail import SignedTrail, public_key
 from worker.cli.main import main
@@ -72,7 +72,7 @@ def verify(bench: Bench, keys: str, *words: str) -> tuple[int, dict[str, Any]]:
     bench.opensearch.indices.refresh(index=f"{bench.prefix}-*,trailsink-files-{bench.prefix}-*")
     result = trailsink("verify", "--keys", keys, "--json", *words)
     assert result.exit_code in (0, 1), result.output
-    assert len(read(result.stdout, Proved)) == 1
+    assert len(read(result.stdout, VerifyResult)) == 1
     return result.exit_code, json.loads(result.stdout)
 
 

@@ -267,7 +267,7 @@ def work_out(binary: str, tmp_path: Path) -> Callable[[dict[str, Any]], subproce
 def call(binary: str, *words: str, folder: Path) -> subprocess.CompletedProcess[str]:
     nothing_of_the_user = {"TF_CLI_CONFIG_FILE": os.devnull, "CHECKPOINT_DISABLE": "1", "PATH": os.environ["PATH"]}
     return subprocess.run(
-        [binary, *words], cwd=folder, env=nothing_of_the_user, capture_output=True, text=True, timeout=480, check=False
+        [binary, *words], cwd=folder, env=nothing_of_the_user, capture_output=True, text=True, timeout=120, check=False
     )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.aws.session import open_session
 from worker.cli.deploy_checks import check_deployment, check_names, check_rights
-from worker.cli.output import confirm, keep_sentences_off_output, print_json, print_line
+from worker.cli.output import confirm, print_json, print_line, send_messages_to_stderr
 from worker.cli.stack_operations import delete_failed_stack, print_events, wait_until_idle
 from worker.deploy.account import Account
 from worker.deploy.code_bucket import CodeBucket
@@ -50,7 +50,7 @@ def deploy(  # noqa: PLR0913 - one per option
 ) -> None:
     """Create the stack or update it, after a confirmation of what would change."""
     if as_json:
-        keep_sentences_off_output()
+        send_messages_to_stderr()
     session = open_session()
     options = StackOptions(_pairs(tags, "--tag", "KEY"), service_role or "")
     account, stack = Account(session), Stack(session.client("cloudformation"), name, options=options)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _SILENCE_SECONDS = 2.0  # the longest that a command may be silent
 
-_ONLY_DOCUMENTS = "trailsink.only_documents"  # in the context of a command
+_MESSAGES_TO_STDERR = "trailsink.messages_to_stderr"  # in the context of a command
 
 _COLOURS = {CheckStatus.OK: "green", CheckStatus.WARNING: "yellow", CheckStatus.FAULT: "red"}
 
@@ -55,15 +55,15 @@ def join(*parts: str) -> Safe:
     return Safe("".join(part if isinstance(part, Safe) else escape_control_characters(part) for part in parts))
 
 
-def keep_sentences_off_output() -> None:
+def send_messages_to_stderr() -> None:
     """Print lines on standard error from now on, in a command that prints one document at its end."""
-    click.get_current_context().meta[_ONLY_DOCUMENTS] = True
+    click.get_current_context().meta[_MESSAGES_TO_STDERR] = True
 
 
 def print_line(*parts: str, err: bool = False) -> None:
     """Print one line of all parts; what others wrote cannot control the terminal."""
     context = click.get_current_context(silent=True)
-    click.echo(join(*parts), err=err or bool(context and context.meta.get(_ONLY_DOCUMENTS)))
+    click.echo(join(*parts), err=err or bool(context and context.meta.get(_MESSAGES_TO_STDERR)))
 
 
 def confirm(question: str, *, yes: bool, undo: Callable[[], object] | None = None) -> bool:

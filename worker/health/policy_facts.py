@@ -9,7 +9,7 @@ from opensearchpy.exceptions import TransportError
 
 from worker.health.observe import fact, require
 from worker.health.retention_snapshot import IndexPolicies
-from worker.opensearch.index_names import is_own_name, public_name
+from worker.opensearch.index_names import is_own_index
 from worker.opensearch.managed_indices import managed_pattern, read_attached_policies
 from worker.opensearch.schema import name_of
 
@@ -40,6 +40,6 @@ class PolicyFacts:
         own = {
             name: policy
             for name, policy in policies.items()
-            if is_own_name(public_name(name), self._prefix) and name not in self._indices.held
+            if is_own_index(name, self._prefix) and name not in self._indices.held
         }
         return IndexPolicies(name_of(self._prefix), own)

@@ -32,10 +32,7 @@ class RetentionState:
     @property
     def request(self) -> str:
         """What the settings ask for, "" when it is nothing."""
-        parts = [f"{self.days} days"] if self.days else []
-        parts += [f"read-only after {self.read_only_days} days"] if self.read_only_days else []
-        parts += [self.lifecycle.text] if self.lifecycle.text else []
-        return " and ".join(parts)
+        return " and ".join(self.lifecycle.parts(self.days, self.read_only_days))
 
     @property
     def options(self) -> str:

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, timedelta
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from opensearchpy.exceptions import TransportError
+from opensearchpy.exceptions import RequestError
 
-from worker.errors import SetupError
 from worker.opensearch.complete_search import search_all_shards
-from worker.opensearch.index_names import copies_pattern, is_own_name, period_of, public_name
-from worker.opensearch.managed_indices import ISM
+from worker.opensearch.index_names import is_own_name, period_of, public_name
+from worker.opensearch.managed_indices import (
+    attach_existing_policy,
+    detach_indices,
+    managed_pattern,
+    read_attached_policies,
+)
 from worker.opensearch.schema import ledger_name, name_of
 from worker.pipeline.ledger import ledger_pattern
 
@@ -115,7 +118,7 @@ class IndexHolder:
             hold = msgspec.structs.replace(hold, indices=names)
             self._holds.replace(hold)
         for name in state.pending:
-            self._detach(name)
+            detach_indices(self._client, [name])
             if self._is_over(name):
                 self._put_block(name, value=True)
         return self.states([hold])[0]
@@ -130,7 +133,8 @@ class IndexHolder:
                 self._put_block(name, value=None)
         self._holds.remove(hold.name)
         for name in released:
-            self._attach(name)
+            policy = ledger_name(self._prefix) if self._is_ledger(name) else name_of(self._prefix)
+            attach_existing_policy(self._client, policy, name)
         return released
 
     def _state(self, hold: Hold, blocks: dict[str, bool], managed: set[str]) -> HoldState:
@@ -191,37 +195,12 @@ class IndexHolder:
 
     def _managed(self) -> set[str]:
         """Return the indices that a policy of ISM manages; none on a server without it."""
-        managed = set()
-        # A reindexed day is behind an alias, and ISM asks for indices by their own names.
-        for pattern in (f"{self._prefix}-*", copies_pattern(self._prefix), ledger_pattern(self._prefix)):
-            response = self._ism("GET", f"explain/{pattern}")
-            managed |= {
-                name
-                for name, state in response.items()
-                if isinstance(state, dict) and state.get("index.plugins.index_state_management.policy_id")
-            }
-        return managed
-
-    def _detach(self, index: str) -> None:
-        response = self._ism("POST", f"remove/{index}")
-        if failed := response.get("failed_indices"):
-            reason = failed[0].get("reason", "no reason")
-            raise SetupError(f"The retention policy could not be taken from {index}: {reason}.")
-
-    def _attach(self, index: str) -> None:
-        """Attach the policy of the prefix again, where it has one."""
-        name = ledger_name(self._prefix) if self._is_ledger(index) else name_of(self._prefix)
-        if self._ism("GET", f"policies/{name}"):
-            self._ism("POST", f"add/{index}", {"policy_id": name})
+        pattern = f"{managed_pattern(self._prefix)},{ledger_pattern(self._prefix)}"
+        try:
+            policies = read_attached_policies(self._client, pattern)
+        except RequestError:
+            return set()
+        return {name for name, policy in policies.items() if policy.name}
 
     def _put_block(self, index: str, *, value: bool | None) -> None:
         self._client.indices.put_settings(index=index, body={BLOCK: value})
-
-    def _ism(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-        try:
-            response: dict[str, Any] = self._client.transport.perform_request(method, f"{ISM}/{path}", body=body)
-        except TransportError as error:
-            if error.status_code in (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND):  # no plugin, or no policy
-                return {}
-            raise
-        return response

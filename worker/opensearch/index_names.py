@@ -30,6 +30,11 @@ def is_own_name(name: str, prefix: str) -> bool:
     return name.startswith(f"{prefix}-") and _PERIOD.fullmatch(name.removeprefix(f"{prefix}-")) is not None
 
 
+def is_own_index(index: str, prefix: str) -> bool:
+    """Return the same for an index by its own name, which for a reindexed day is that of the copy."""
+    return is_own_name(public_name(index), prefix)
+
+
 def period_of(name: str, prefix: str) -> str:
     """Return the day or month of an index by its public name, "" for the one of events without any time."""
     match = _PERIOD.fullmatch(name.removeprefix(f"{prefix}-"))

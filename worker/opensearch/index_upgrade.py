@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from worker.opensearch.index_names import is_own_name, public_name
+from worker.opensearch.index_names import is_own_index
 from worker.opensearch.profiles import profile_of
 from worker.opensearch.template_content import differing_fields, missing_fields
 
@@ -34,11 +34,7 @@ def add_missing_fields(
     """
     response: Any = client.indices.get_mapping(index=f"{prefix}-*")
     # Indices of another tool may start with the same prefix.
-    own = {
-        name: index.get("mappings", {})
-        for name, index in sorted(response.items())
-        if is_own_name(public_name(name), prefix)
-    }
+    own = {name: index.get("mappings", {}) for name, index in sorted(response.items()) if is_own_index(name, prefix)}
     mappings = {name: mapping for name, mapping in own.items() if name not in held}
     if skipped := len(own) - len(mappings):
         yield f"Mapping: {skipped} of {len(own)} indices are held, and stay as they are."

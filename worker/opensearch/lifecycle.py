@@ -42,6 +42,12 @@ class Lifecycle:
         parts += [f"warm after {self.warm_days} days"] if self.warm_days else []
         return ", ".join(parts)
 
+    def parts(self, retention_days: int, read_only_days: int) -> list[str]:
+        """Return what a policy does with these days, each step as a part of a sentence."""
+        parts = [f"{retention_days} days"] if retention_days else []
+        parts += [f"read-only after {read_only_days} days"] if read_only_days else []
+        return parts + ([self.text] if self.text else [])
+
     @property
     def options(self) -> list[str]:
         """The options of `trailsink setup` for it."""

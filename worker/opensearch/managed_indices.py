@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from opensearchpy.exceptions import NotFoundError, RequestError, TransportError
 
+from worker.errors import SetupError
 from worker.humanize import from_epoch_milliseconds
 from worker.opensearch.errors import translate_errors
-from worker.opensearch.index_names import copies_pattern, is_own_name, public_name
+from worker.opensearch.index_names import copies_pattern, is_own_index, public_name
 from worker.opensearch.schema import POLICIES, name_of
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ ISM = "/_plugins/_ism"
 
 _POLICY_ID = "index.plugins.index_state_management.policy_id"
 # Names in one request: an address may have 4 KiB.
-_BATCH = 40
+NAMES_IN_REQUEST = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def attach_policy(client: OpenSearch, prefix: str, held: AbstractSet[str] = froz
     """
     name = name_of(prefix)
     response: Any = client.indices.get_settings(index=f"{prefix}-*", params={"filter_path": "*.settings.index.uuid"})
-    own = {index for index in response if is_own_name(public_name(index), prefix)}
+    own = {index for index in response if is_own_index(index, prefix)}
     try:
         followed = read_attached_policies(client, managed_pattern(prefix))
     except RequestError:  # without the plugin, and then without a policy
@@ -95,9 +96,8 @@ def attach_policy(client: OpenSearch, prefix: str, held: AbstractSet[str] = froz
         yield f"Retention: the policy could not be attached to {index}: {reason}."
 
 
-def attach_existing_policy(client: OpenSearch, prefix: str, index: str) -> None:
-    """Attach the policy of a prefix to an index whose name its patterns do not match; without a policy, do nothing."""
-    name = name_of(prefix)
+def attach_existing_policy(client: OpenSearch, name: str, index: str) -> None:
+    """Attach a policy to an index whose name its patterns do not match; do nothing where there is no such policy."""
     try:
         client.transport.perform_request("GET", f"{POLICIES}/{name}")
     except TransportError as error:
@@ -108,16 +108,27 @@ def attach_existing_policy(client: OpenSearch, prefix: str, index: str) -> None:
 
 
 def detach_policy(client: OpenSearch, name: str, pattern: str) -> None:
-    """Remove a policy from the indices of a pattern that follow it; what follows another one keeps that."""
+    """Remove a policy from the indices of a pattern that follow it; raises SetupError when one keeps it."""
     followed = read_attached_policies(client, pattern)
-    _send(client, "remove", [index for index, policy in followed.items() if policy.name == name], None)
+    detach_indices(client, [index for index, policy in followed.items() if policy.name == name])
+
+
+def detach_indices(client: OpenSearch, indices: Sequence[str]) -> None:
+    """Remove the policies from indices, on a server that has any; raises SetupError when one stays."""
+    try:
+        failures = _send(client, "remove", indices, None)
+    except (RequestError, NotFoundError):
+        return
+    if failures:
+        index, reason = failures[0].get("index_name", "an index"), failures[0].get("reason", "no reason")
+        raise SetupError(f"The retention policy could not be taken from {index}: {reason}.")
 
 
 def _send(client: OpenSearch, action: str, indices: Sequence[str], body: Any) -> list[dict[str, Any]]:  # noqa: ANN401
     """Send a request about indices, in parts; return those that the server could not do, with its reasons."""
     failures: list[dict[str, Any]] = []
-    for start in range(0, len(indices), _BATCH):
-        path = f"{ISM}/{action}/{','.join(indices[start : start + _BATCH])}"
+    for start in range(0, len(indices), NAMES_IN_REQUEST):
+        path = f"{ISM}/{action}/{','.join(indices[start : start + NAMES_IN_REQUEST])}"
         response: Any = client.transport.perform_request("POST", path, body=body)
         failures += response.get("failed_indices") or []
     return failures
@@ -131,6 +142,6 @@ def index_ages(client: OpenSearch, prefix: str, now: datetime) -> list[tuple[str
     ages = {
         public_name(row["index"]): now - from_epoch_milliseconds(int(row["creation.date"]))
         for row in rows
-        if is_own_name(public_name(row["index"]), prefix)
+        if is_own_index(row["index"], prefix)
     }
     return sorted(ages.items())

@@ -78,10 +78,7 @@ class SetupOptions:
     @property
     def policy_text(self) -> str:
         """What the policy does, as a part of a sentence."""
-        parts = [f"{self.retention_days} days"] if self.retention_days else []
-        parts += [f"read-only after {self.read_only_days} days"] if self.read_only_days else []
-        parts += [self.lifecycle.text] if self.lifecycle.text else []
-        return ", ".join(parts)
+        return ", ".join(self.lifecycle.parts(self.retention_days, self.read_only_days))
 
 
 def lifecycle_of(settings: Settings) -> Lifecycle:
@@ -125,7 +122,7 @@ def _other_version(name: str, version: int) -> str:
     text = f"The index template {name} is of version {version}, and this trailsink has {VERSION}"
     if version > VERSION:
         return f"{text}: load with the trailsink that installed it."
-    return f"{text}: new indices are made as before. Run `trailsink setup`."
+    return f"{text}: new indices get the older mapping. Run `trailsink setup`."
 
 
 def install(client: OpenSearch, options: SetupOptions) -> Iterator[str]:

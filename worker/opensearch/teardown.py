@@ -10,7 +10,7 @@ from opensearchpy.exceptions import NotFoundError, TransportError
 
 from worker.opensearch.errors import translate_errors
 from worker.opensearch.holds import read_holds, refuse_deletion
-from worker.opensearch.index_names import copies_pattern, is_own_name, lease_index, public_name
+from worker.opensearch.index_names import copies_pattern, is_own_index, lease_index
 from worker.opensearch.roles import AccessFor, access_role
 from worker.opensearch.schema import POLICIES, ledger_name, name_of
 from worker.opensearch.security import (
@@ -47,7 +47,7 @@ def indices_of(client: OpenSearch, prefix: str) -> PrefixIndices:
             "GET", f"/_cat/indices/{pattern}", params={"format": "json", "h": "index,docs.count"}
         )
     # Indices of another tool may start with the same prefix: cloudtrail-insights-2026 is not ours.
-    own = [row for row in rows if is_own_name(public_name(row["index"]), prefix)]
+    own = [row for row in rows if is_own_index(row["index"], prefix)]
     counts = {row["index"]: int(row["docs.count"] or 0) for row in own}
     return PrefixIndices(tuple(sorted(counts)), sum(counts.values()))
 

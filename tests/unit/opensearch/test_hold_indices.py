@@ -64,11 +64,11 @@ class FakeCluster:
         action, _, target = path.partition("/")
         match action:
             case "explain":
-                stem = target.removesuffix("*")
+                stems = tuple(pattern.removesuffix("*") for pattern in target.split(","))
                 return 200, {
                     name: {POLICY_ID: "p" if name in self.managed else None}
                     for name in self.indices
-                    if name.startswith(stem)
+                    if name.startswith(stems)
                 }
             case "remove" if self.fails:
                 return 200, {"failed_indices": [{"index_name": target, "reason": "it is being deleted"}]}

@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
 from tests.support.opensearch_server import NO_HANDLER, connected
+from worker.errors import SetupError
 from worker.opensearch.managed_indices import (
     ISM,
     AttachedPolicy,
@@ -112,6 +115,15 @@ def test_only_what_follows_a_policy_is_detached_from_it() -> None:
         detach_policy(client, "trailsink-trail", managed_pattern("trail"))
 
     assert ism.written == ["remove/trail-2026-02-01"]
+
+
+def test_a_policy_that_stays_on_an_index_is_an_error() -> None:
+    """The server answers 200 all the same, and "indices are kept" would be wrong."""
+    failed = {"index_name": "trail-2026-02-01", "reason": "it is being deleted"}
+    ism = FakeIsm({"trail-2026-02-01": "trailsink-trail"}, {"failures": True, "failed_indices": [failed]})
+
+    with connected(ism.answer) as client, pytest.raises(SetupError, match="trail-2026-02-01: it is being deleted"):
+        detach_policy(client, "trailsink-trail", managed_pattern("trail"))
 
 
 def test_what_an_index_follows_is_read_from_its_own_copy() -> None:

@@ -19,6 +19,7 @@ from worker.opensearch.index_names import abandoned_mark, next_copy, unfinished_
 from worker.opensearch.managed_indices import attach_existing_policy
 from worker.opensearch.reindex.days import read_copies, read_states
 from worker.opensearch.reindex.filler import CopyStopped
+from worker.opensearch.schema import name_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -128,7 +129,7 @@ class IndexReplacement:
         """Give the copy its settings and the policy, and wait until it is as safe as the old index."""
         settings = {_REPLICAS: self._state.replicas, _REFRESH: self._template.settings.get("refresh_interval")}
         self._client.indices.put_settings(index=self._copy, body=settings)
-        attach_existing_policy(self._client, self._template.prefix, self._copy)
+        attach_existing_policy(self._client, name_of(self._template.prefix), self._copy)
         waited = 0.0
         while not self._is_safe():
             self._lease.hold()

@@ -141,8 +141,7 @@ def index_policy(
         return None
     body = retention_policy(prefix, retention_days, partition)["policy"]
     texts = [body["description"] if retention_days else "Keep indices of trailsink"]
-    texts += [f"read-only after {read_only_days} days"] if read_only_days else []
-    texts += [lifecycle.text] if lifecycle.text else []
+    texts += lifecycle.parts(0, read_only_days)
     first, deleted = body["states"]
     states = _chain(first, sorted(steps, key=lambda step: step[0]), deleted if retention_days else None)
     return {"policy": body | {"description": ", ".join(texts), "states": states}}
