@@ -43,6 +43,7 @@ _VARIABLE_PARTS = (
 _VARIABLE_LINES = re.compile(
     r"Building the|Waiting for OpenSearch|S3 and the dead letter|\d+ were new|user/"
     r"|(Get|Put|List|Head|Create|Delete)\w+ +\S+ +\d+$|(disk|throughput|lag) +(ok|warning|fault)"
+    r"|(ok|warning|fault) +(disk|clock|newest event|files in the bucket):"
 )
 
 

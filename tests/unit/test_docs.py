@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import pytest
 
+from infra.demo.page import PAGE, comparable
 from infra.generate.reference import pages
 from worker.cli.main import main
 from worker.settings import Settings, variable
@@ -150,3 +151,28 @@ def test_only_what_exists_is_named(path: Path) -> None:
 def test_no_page_has_a_gap_to_fill(path: Path) -> None:
     """A figure that is not measured yet is not published."""
     assert re.findall(r"^[A-Z]+_[A-Z_]+$", path.read_text(encoding="utf-8"), re.MULTILINE) == []
+
+
+@pytest.mark.parametrize(
+    ("shown", "figure", "on_another_machine"),
+    [
+        (r"^disk +ok +(\d+) % used", "97", "another machine's disk is as full as it is"),
+        (r"^ok +disk: (\d+) % used", "97", "the doctor's line of the same fact"),
+        (r"^ok +disk: .* used, (\S+) GiB", "1,024.0", "and as large"),
+        (r"^throughput +ok +(\S+) files", "0.1", "as fast as it is"),
+        (r"^lag +ok .* file (\S+) old", "9m", "a file waits as long as it takes"),
+        (r"^ok +newest event: .* indexed (\S+) ago", "9m", "the doctor's line of the same fact"),
+        (r"^ok +files in the bucket: file (\S+) old", "9m", "the doctor's line of the same fact"),
+        (r"^ok +clock: (\d+) s", "4", "its clock is as right as it is"),
+        (r"^Ready after (\S+) s", "91.5", "a node starts when it is ready"),
+    ],
+)
+def test_the_demo_prints_the_same_on_any_machine(shown: str, figure: str, on_another_machine: str) -> None:
+    """What the demo prints is held against docs/demo.md, which another machine has written."""
+    page = text_of(PAGE)
+    found = re.search(shown, page, re.MULTILINE)
+    assert found, f"docs/demo.md has no such line: {on_another_machine}"
+
+    there = page[: found.start(1)] + figure + page[found.end(1) :]
+
+    assert comparable(there) == comparable(page)
