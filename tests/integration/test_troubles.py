@@ -217,6 +217,36 @@ def check_trouble(trouble: Trouble, pipeline: Bench, monkeypatch: pytest.MonkeyP
     assert parts[trouble.part]["verdict"] == findings[trouble.check]["verdict"] == "ok"
 
 
+def verdicts(said: dict[str, Any]) -> dict[str, str]:
+    return {name: part["verdict"] for name, part in said.items() if isinstance(part, dict)}
+
+
+def test_another_tools_index_is_not_judged(pipeline: Bench) -> None:
+    """Its name begins with the same prefix. The advice would be to delete it, and to lift a block that it wants."""
+    before = status()[1], doctor()[1]
+    other, template = f"{pipeline.prefix}-insights-2026-01-31", f"corp-{pipeline.prefix}"
+    fields = {"@timestamp": {"type": "date"}, "eventName": {"type": "text"}, "requestParameters": {"type": "object"}}
+    mappings = {"dynamic": True, "_meta": {"version": 1}, "properties": fields}
+    settings = {"number_of_replicas": 0}
+    made = {"settings": settings, "mappings": mappings}
+    body = {"index_patterns": [f"{pipeline.prefix}-insights-*"], "priority": 500, "template": made}
+    pipeline.opensearch.indices.put_index_template(name=template, body=body)
+    later = (datetime.now(UTC) + timedelta(hours=6)).isoformat()
+    report = {"@timestamp": later, "eventName": "Put", "requestParameters": {"n": 7}}
+    for _ in range(2):  # the second one replaces the first
+        pipeline.opensearch.index(index=other, id="1", body=report, params={"refresh": "true"})
+    pipeline.opensearch.indices.put_settings(index=other, body={"index.blocks.write": True})
+
+    after = status()[1], doctor()[1]
+    pipeline.opensearch.indices.delete_index_template(name=template)
+
+    assert [verdicts(said) for said in after] == [verdicts(said) for said in before]
+    assert after[0]["indices"]["text"].startswith("3 with 3 events")
+    assert after[0]["lag"]["newest_event"] == before[0]["lag"]["newest_event"]
+    for said in after:
+        assert other not in json.dumps(said)
+
+
 def test_a_dead_consumer_is_seen_although_a_backfill_indexes(pipeline: Bench) -> None:
     """The newest event is fresh then, and hid that nothing consumed for hours."""
     dead = {"host": "web-1", "pid": 1, "version": "0.1.0", "queue": pipeline.settings.queue_url}

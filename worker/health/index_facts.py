@@ -10,7 +10,7 @@ from worker.health.observe import fact
 from worker.health.snapshot import RATE_WINDOW, IndexFreshness, IndexSize, Throughput, Unobserved
 from worker.humanize import from_epoch_milliseconds
 from worker.opensearch.holds import HoldList, names_in
-from worker.opensearch.index_names import public_name
+from worker.opensearch.index_names import is_own_index, public_name
 from worker.pipeline.ledger import DISCARDED, ledger_pattern
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ class IndexFacts:
 
     @fact
     def sizes(self) -> list[IndexSize]:
-        """Read the size of each index."""
+        """Read the size of each index of trailsink's own: another tool's may begin with the same prefix."""
         options = {"format": "json", "bytes": "b", "h": "index,status,docs.count,store.size,pri,rep,creation.date"}
         rows: Any = self._cluster.client.cat.indices(index=self._indices, params=options)
-        return [_index_size(row) for row in rows]
+        return [_index_size(row) for row in rows if is_own_index(str(row["index"]), self._prefix)]
 
     @fact
     def holds(self) -> list[Hold]:
@@ -59,8 +59,10 @@ class IndexFacts:
         fields = {"event": "@timestamp", "indexed": _INDEXED_AT}
         # A copy's name does not say when it was delivered, so its events keep any day, even one to come.
         plausible = {"range": {"@timestamp": {"lt": (self._now + timedelta(days=1)).isoformat()}}}
+        # The documents of another tool whose indices begin with the same prefix are no events.
+        events = {"bool": {"filter": [plausible, {"exists": {"field": _INDEXED_AT}}]}}
         aggregations = {name: {"max": {"field": field}} for name, field in fields.items()}
-        body = {"size": 0, "query": plausible, "aggs": aggregations}
+        body = {"size": 0, "query": events, "aggs": aggregations}
         response: Any = self._cluster.client.search(index=dated, body=body)
         times = {name: result.get("value") for name, result in response.get("aggregations", {}).items()}
         return IndexFreshness(_timestamp(times.get("event")), _timestamp(times.get("indexed")))

@@ -10,7 +10,7 @@ from worker.health.findings import Judgement
 from worker.health.flow_rules import judge_writes
 from worker.health.observe import fact, require
 from worker.health.rules import first_names
-from worker.opensearch.index_names import period_of, public_name
+from worker.opensearch.index_names import is_own_index, period_of, public_name
 from worker.opensearch.schema import CHANGED_SINCE, VERSION, generation_of
 from worker.opensearch.template_content import differing_fields, fields_of, missing_core_fields
 
@@ -31,7 +31,10 @@ _SHARD_STATS = "indices.*.shards.*.routing.primary,indices.*.shards.*.docs,indic
 
 
 class IntegrityChecks:
-    """Whether documents were replaced, and whether indices are what the template makes them."""
+    """Whether documents were replaced, and whether indices are what the template makes them.
+
+    Another tool's index may begin with the same prefix. What is in it is not ours to judge, and never to delete.
+    """
 
     def __init__(self, settings: Settings, cluster: ClusterFacts, indices: IndexFacts, writes: WriteFacts) -> None:
         self._settings, self._cluster, self._indices, self._writes = settings, cluster, indices, writes
@@ -64,7 +67,7 @@ class IntegrityChecks:
         options = {"level": "shards", "filter_path": _SHARD_STATS, "ignore": 404}
         response: Any = self._cluster.ask("GET", f"/{self._pattern}/_stats/docs", params=options)
         surplus = {}
-        for name, index in response.get("indices", {}).items():
+        for name, index in self._own(response.get("indices", {})).items():
             primaries = [
                 shard for shards in index["shards"].values() for shard in shards if shard["routing"].get("primary")
             ]
@@ -84,7 +87,10 @@ class IntegrityChecks:
     @fact
     def _mappings(self) -> dict[str, dict[str, Any]]:
         response: dict[str, dict[str, Any]] = self._cluster.client.indices.get_mapping(index=self._pattern)
-        return response
+        return self._own(response)
+
+    def _own(self, indices: Mapping[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        return {name: index for name, index in indices.items() if is_own_index(name, self._settings.index_prefix)}
 
     @check("mapping of each index")
     def mappings(self) -> Iterator[Judgement]:

@@ -11,7 +11,7 @@ from worker.health.node_settings import CLUSTER_BLOCKS
 from worker.health.observe import fact
 from worker.health.snapshot import Unobserved
 from worker.opensearch.hold_indices import BLOCK
-from worker.opensearch.index_names import public_name
+from worker.opensearch.index_names import is_own_name, public_name
 from worker.opensearch.security import heartbeat_index, hold_index, verdict_index
 from worker.pipeline.ledger import ledger_pattern
 from worker.pipeline.limits import Partition
@@ -40,8 +40,10 @@ class WriteFacts:
         """Read all blocks, None on Serverless, which has none of this kind."""
         if self._settings.is_serverless:
             return None
-        pattern = f"{self._settings.index_prefix}-*"
-        events = self._read_blocks(pattern, "index.blocks.*")
+        prefix = self._settings.index_prefix
+        # Another tool's index may begin with the same prefix, and its blocks stop no event.
+        matching = self._read_blocks(f"{prefix}-*", "index.blocks.*")
+        events = {name: blocks for name, blocks in matching.items() if is_own_name(name, prefix)}
         # The identity is there to name the indices without blocks, too.
         own = self._read_blocks(self._own_indices, f"index.blocks.*,{_CLOSED},index.uuid")
         blocked = {name: sorted(blocks - {_CLOSED}) for name, blocks in (events | own).items() if blocks - {_CLOSED}}

@@ -46,14 +46,15 @@ def test_an_empty_index_has_neither_events_nor_a_last_index() -> None:
 
 
 def test_sizes_and_rates_are_parsed() -> None:
-    """A closed index has neither events nor a size."""
+    """A closed index has neither events nor a size; another tool's is not one of ours."""
     rows = [
         {"index": INDEX, "docs.count": "7", "store.size": "900"},
-        {"index": "x", "docs.count": None, "store.size": None},
+        {"index": "cloudtrail-2026-02-28", "docs.count": None, "store.size": None},
+        {"index": "cloudtrail-insights-2026", "docs.count": "3", "store.size": "100"},
     ]
 
     with facts(FakeCluster({"/_cat/indices/cloudtrail-*": (200, rows)})) as known:
-        assert known.sizes == [IndexSize(INDEX, 7, 900), IndexSize("x", 0, 0)]
+        assert known.sizes == [IndexSize(INDEX, 7, 900), IndexSize("cloudtrail-2026-02-28", 0, 0)]
         assert known.throughput == Throughput(0.1, 0.1, "the index")
 
 

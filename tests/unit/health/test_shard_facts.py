@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from tests.unit.health.fake_pipeline import (
-    INDEX,
     NOW,
     FakeCluster,
     make_health,
@@ -40,7 +39,7 @@ def usage(changes: dict[str, tuple[int, Any]], **settings: Any) -> Observed[Shar
 
 def days(number: int, *, replicas: int = 1) -> list[dict[str, str]]:
     """An index of one shard for each of the last days, today's first."""
-    return [make_index(f"{INDEX}-{day}", NOW - day * DAY, replicas) for day in range(number)]
+    return [make_index(f"cloudtrail-{NOW - day * DAY:%Y-%m-%d}", NOW - day * DAY, replicas) for day in range(number)]
 
 
 def heaps(*gibs: int, manager: int = 0) -> tuple[int, Any]:
