@@ -86,13 +86,13 @@ class Consumer:
     def end(self, seconds: float = 600) -> int:
         """Wait for it, and for the last of its lines."""
         code = self._process.wait(seconds)
-        self._reader.join(10)
+        self._reader.join(60)
         return code
 
     def kill(self) -> None:
         self._process.kill()
-        self._process.wait(10)
-        self._reader.join(10)
+        self._process.wait(60)
+        self._reader.join(60)
         if self._process.stdout:
             self._process.stdout.close()
 

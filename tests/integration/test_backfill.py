@@ -188,8 +188,8 @@ def test_killed_five_times_and_run_again_every_record_is_there_once(
 
 
 def wait_until_started(process: subprocess.Popen[str], states: Path) -> None:
-    """Wait, for 20 s at most, until the state is written, or the process has ended."""
-    before, end = _written(states), time.monotonic() + 20
+    """Wait, for 60 s at most, until the state is written, or the process has ended."""
+    before, end = _written(states), time.monotonic() + 60
     while _written(states) == before and time.monotonic() < end:
         try:
             process.wait(0.05)

@@ -257,7 +257,7 @@ def test_an_interrupted_command_continues_when_it_is_repeated(
         running = subprocess.Popen([TRAILSINK, *arguments], stdout=output, stderr=output, env=os.environ)
         wait_for(lambda: f"{'DELETE' if created else 'CREATE'}_" in (tmp_path / "output").read_text())
         running.send_signal(signal.SIGINT)
-        running.wait(30)
+        running.wait(180)
 
     repeated = trailsink(*arguments)
 

@@ -182,7 +182,7 @@ def test_an_interrupt_cancels_the_task_and_says_how_far_it_came(server_queues: Q
     """An operator who sees the same failures come back wants the other letters to stay."""
     server_queues.add_letters(40)
     with subprocess.Popen([TRAILSINK, "dlq", "redrive", "--rate", "1"], stderr=subprocess.PIPE, text=True) as running:
-        assert wait_until(lambda: _statuses(server_queues) == ["RUNNING"], 30)
+        assert wait_until(lambda: _statuses(server_queues) == ["RUNNING"], 90)
         running.send_signal(signal.SIGINT)
         _, errors = running.communicate(timeout=240)
 
@@ -539,7 +539,7 @@ def running(proxy: Proxy, *words: str) -> Iterator[subprocess.Popen[str]]:
 def kill_and_drop(process: subprocess.Popen[str]) -> None:
     """Kill a command during a request, which is not forwarded."""
     process.kill()
-    process.wait(10)
+    process.wait(60)
     raise ConnectionAbortedError
 
 
@@ -567,11 +567,11 @@ def test_killed_between_send_and_delete_nothing_is_lost(queues: QueuePair) -> No
         def kill() -> None:
             if proxy.actions.count("DeleteMessageBatch") == 3:
                 process.kill()
-                process.wait(10)
+                process.wait(60)
                 proxy.before_action["DeleteMessageBatch"] = lambda: None
 
         proxy.before_action["DeleteMessageBatch"] = kill
-        process.wait(60)
+        process.wait(180)
 
     assert process.returncode == -signal.SIGKILL
     returned = queues.returned()
@@ -586,7 +586,7 @@ def test_killed_before_the_delete_leaves_every_letter(queues: QueuePair) -> None
     queues.add_letters(30)
     with proxy_to(os.environ["AWS_ENDPOINT_URL"]) as proxy, running(proxy, "redrive", "--one-by-one") as process:
         proxy.before_action["DeleteMessageBatch"] = lambda: kill_and_drop(process)
-        process.wait(60)
+        process.wait(180)
 
     returned = queues.returned()
     assert set(returned) <= set(map(notification_of, range(30)))
@@ -606,7 +606,7 @@ def test_discard_asks_and_writes_the_letters_to_the_disk_first(queues: QueuePair
         running(proxy, "discard", "--all", "--yes", "--to", str(path)) as process,
     ):
         proxy.before_action["DeleteMessageBatch"] = lambda: kill_and_drop(process)
-        process.wait(60)
+        process.wait(180)
 
     assert path.read_bytes().count(b"\n") == 25
     assert sum(queues.letters) == 25

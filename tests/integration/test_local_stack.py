@@ -159,7 +159,7 @@ def test_up_repairs_what_died_and_keeps_the_rest(stack: tuple[Path, str], victim
     folder, _ = stack
     before, env = processes(folder), (folder / "env").read_text()
     before[victim].signal(signal.SIGKILL)
-    assert wait_until(lambda: not before[victim].is_alive(), 10)
+    assert wait_until(lambda: not before[victim].is_alive(), 60)
 
     broken = command(folder, "status")
     repaired = command(folder, "up")
@@ -223,10 +223,10 @@ def test_an_interrupted_up_leaves_nothing_running(folder: Path) -> None:
     """Whoever is tired of waiting types an interrupt, and expects that to be all."""
     line = [sys.executable, "-m", "infra.local", "--folder", str(folder), "up"]
     with subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE) as starting:
-        assert wait_until(lambda: '"opensearch"' in _read(folder / "stack.json"), 60)
+        assert wait_until(lambda: '"opensearch"' in _read(folder / "stack.json"), 180)
         started = processes(folder)
         starting.send_signal(signal.SIGINT)
-        code = starting.wait(30)
+        code = starting.wait(180)
 
     assert code == 130
     assert len(started) == 2
@@ -255,7 +255,7 @@ def test_a_foreground_stack_dies_with_its_parent_even_when_that_is_killed() -> N
         parent.kill()
 
     assert len(started) == 2
-    assert wait_until(lambda: not any(process and process.is_alive() for process in started), 10)
+    assert wait_until(lambda: not any(process and process.is_alive() for process in started), 60)
 
 
 def test_a_named_server_that_does_not_answer_is_said_in_one_sentence(folder: Path) -> None:
@@ -330,7 +330,7 @@ def test_a_move_task_takes_dead_letters_home(sqs: "SQSClient") -> None:
 
     sqs.start_message_move_task(SourceArn=dead_arn)
 
-    assert wait_until(lambda: status(sqs, dead_arn) == "COMPLETED", 5)
+    assert wait_until(lambda: status(sqs, dead_arn) == "COMPLETED", 30)
     assert waiting(sqs, dead_url) == 0
     moved = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"])["Messages"]
     assert sorted(message["Body"] for message in moved) == ["0", "1", "2"]
@@ -352,7 +352,7 @@ def test_a_cancelled_move_task_keeps_its_pace_and_stops(sqs: "SQSClient") -> Non
     moved = sqs.cancel_message_move_task(TaskHandle=handle)["ApproximateNumberOfMessagesMoved"]
 
     assert moved == 1
-    assert wait_until(lambda: status(sqs, dead_arn) == "CANCELLED", 5)
+    assert wait_until(lambda: status(sqs, dead_arn) == "CANCELLED", 30)
     assert waiting(sqs, dead_url) == 4
     assert waiting(sqs, url) == 1
 
@@ -386,14 +386,14 @@ def test_a_message_sent_straight_to_the_dead_letter_queue_needs_a_destination(sq
 
     sqs.start_message_move_task(SourceArn=dead_arn)
 
-    assert wait_until(lambda: status(sqs, dead_arn) == "FAILED", 5)
+    assert wait_until(lambda: status(sqs, dead_arn) == "FAILED", 30)
     failed = sqs.list_message_move_tasks(SourceArn=dead_arn)["Results"][0]
     assert failed["FailureReason"] == "CouldNotDetermineMessageSource"
     assert waiting(sqs, dead_url) == 1
 
     sqs.start_message_move_task(SourceArn=dead_arn, DestinationArn=arn)
 
-    assert wait_until(lambda: waiting(sqs, url) == 1, 5)
+    assert wait_until(lambda: waiting(sqs, url) == 1, 30)
 
 
 def test_several_stacks_that_start_at_once_sweep_the_same_folders(tmp_path: Path) -> None:

@@ -109,7 +109,7 @@ def consuming(environment: dict[str, str]) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(180)
 
 
 class Uploader:
@@ -162,7 +162,7 @@ def test_killed_again_and_again_it_brings_each_event_over_exactly_once(
         finally:
             uploader.stop()
         ids |= uploader.ids
-        until = time.monotonic() + 90
+        until = time.monotonic() + 180
         while bench.count() < len(ids):
             assert time.monotonic() < until, f"{len(ids) - bench.count()} events are missing"
             time.sleep(0.5)
