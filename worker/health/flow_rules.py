@@ -10,7 +10,7 @@ from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
 from worker.health.findings import Judgement
-from worker.health.rules import SETUP, UNINDEXED_FILE, first_names, judge_freshness
+from worker.health.rules import SETUP, UNINDEXED_FILE, first_names, judge_freshness, request_for
 from worker.humanize import format_duration, pluralize
 
 if TYPE_CHECKING:
@@ -34,7 +34,6 @@ _WRITE = "index.blocks.write"
 GAP_WINDOW = timedelta(days=30)
 
 _DAY_INDEX = re.compile(r"(?<!-undated)-(\d{4}-\d\d-\d\d)$")
-_NAMES_IN_REQUEST = 20  # a URL has a maximum length
 
 
 def judge_processes(
@@ -89,7 +88,7 @@ def judge_writes(blocks: WriteBlocks | None) -> Judgement:
         return _judge_blocks(blocks)
     if blocks.closed:
         evidence = f"{first_names(blocks.closed)} closed: not searched, and the files for them go back to the queue"
-        fix = f"POST /{','.join(blocks.closed[:_NAMES_IN_REQUEST])}/_open"
+        fix = request_for("POST ", blocks.closed, "/_open")
         return (
             Judgement.fault(evidence, fix) if _stops_files(blocks, blocks.closed) else Judgement.warning(evidence, fix)
         )
@@ -113,7 +112,7 @@ def _judge_blocks(blocks: WriteBlocks) -> Judgement:
     if names:
         settings = ", ".join(f'"{name}": null' for name in names)
         evidence.append(f"{first_names(list(blocks.indices))} refuse writes: {', '.join(names)}")
-        requests.append(f"PUT /{','.join(list(blocks.indices)[:_NAMES_IN_REQUEST])}/_settings {{{settings}}}")
+        requests.append(request_for("PUT ", list(blocks.indices), f"/_settings {{{settings}}}"))
     fix = ", then ".join(requests)
     if FLOOD_STAGE in names:
         # Both blocks are the node's own at the flood stage, and it lifts them when the disk has room.

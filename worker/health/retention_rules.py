@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from worker.health.findings import Judgement
-from worker.health.rules import NAMES_SHOWN, SETUP, first_names
-from worker.opensearch.managed_indices import ISM, NAMES_IN_REQUEST
+from worker.health.rules import NAMES_SHOWN, SETUP, first_names, request_for
+from worker.opensearch.managed_indices import ISM
 from worker.opensearch.schema import POLICIES
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _judge_unasked_deletion(retention: RetentionState, policies: IndexPolicies) 
     if all(policy.deletes is None for policy in deleted.values()):
         evidence += "; what it does is not shown"
         return Judgement.warning(evidence, f"see what it does: GET {POLICIES}/{names[0]}")
-    fix = f"POST {ISM}/remove/{','.join(indices[:NAMES_IN_REQUEST])}"
+    fix = request_for(f"POST {ISM}/remove", indices)
     if retention.is_set:
         return Judgement.fault(f"no deletion asked for, and {evidence}, which deletes", fix)
     return Judgement.warning(f"{evidence}, which deletes", fix)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from worker.health.findings import Judgement
 from worker.humanize import format_duration, format_size, pluralize
+from worker.opensearch.managed_indices import NAMES_IN_REQUEST
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -254,6 +255,14 @@ def judge_proof(verdict: RecordedVerdict | None, now: datetime) -> Judgement:
     if not verdict.complete:
         return Judgement.fault(evidence, "see what it names: trailsink verify")
     return Judgement.ok(evidence)
+
+
+def request_for(start: str, indices: Sequence[str], end: str = "") -> str:
+    """Return a request that names these indices, or as many as a URL can name, and then it says so."""
+    request = f"{start}/{','.join(indices[:NAMES_IN_REQUEST])}{end}"
+    if len(indices) <= NAMES_IN_REQUEST:
+        return request
+    return f"{request} for the first {NAMES_IN_REQUEST} of {len(indices)} indices; trailsink doctor names the next ones"
 
 
 def first_names(names: Sequence[str]) -> str:

@@ -109,6 +109,22 @@ def test_what_refuses_writes_is_named_with_the_request_that_ends_it(
     assert (judgement.status, fix in judgement.fix) == (status, True), judgement
 
 
+@pytest.mark.parametrize("state", ["closed", "indices"])
+def test_advice_for_more_indices_than_a_url_can_name_says_so(state: str) -> None:
+    """A full disk blocks a year of days at once."""
+    names = [f"c-2026-{day:03}" for day in range(1, 46)]
+    blocks = {
+        "closed": WriteBlocks(closed=names),
+        "indices": WriteBlocks({name: ["index.blocks.write"] for name in names}),
+    }
+
+    fix = judge_writes(blocks[state]).fix
+
+    assert ",".join(names[:40]) in fix
+    assert names[40] not in fix
+    assert fix.endswith(" for the first 40 of 45 indices; trailsink doctor names the next ones")
+
+
 def test_a_day_without_an_index_between_others_is_a_gap() -> None:
     """Somebody deleted it: `backfill --missing` loads it again."""
     names = ["c-2026-02-24", "c-2026-02-26", "c-2026-02-27", "c-2026-03-01", "c-undated-2026-02-25", "c-2026-02", "c-x"]
