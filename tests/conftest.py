@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
 
     from types_boto3_s3 import S3Client
     from types_boto3_sqs import SQSClient
+
+# A shell without job control starts what is in its background with interrupts ignored, and every child of the tests
+# would inherit that. What an interrupt does is tested, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DATA = Path(__file__).parent / "data"
 CORPUS = Path(__file__).parents[2] / "shared" / "corpus"

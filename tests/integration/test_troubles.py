@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import shlex
@@ -443,6 +444,13 @@ def keep_an_earlier_version(managed: Managed) -> None:
         managed.ism.attached[managed.index(days)] = (managed.own, earlier)
 
 
+def edit_the_states(managed: Managed) -> None:
+    """Somebody changes the age, and leaves the description."""
+    policy = copy.deepcopy(managed.ism.policies[managed.own]["policy"])
+    managed.ism.policies[managed.own] = managed.ism.policies[managed.own] | {"policy": policy}
+    policy["states"][0]["transitions"][0]["conditions"]["min_index_age"] = "7d"
+
+
 def delete_the_policy(managed: Managed) -> None:
     del managed.ism.policies[managed.own]
 
@@ -460,6 +468,7 @@ DELETING = {"description": "", "states": [{"name": "gone", "actions": [{"delete"
 MANAGED_TROUBLES = {
     "other days": (change_days, "retention"),
     "an earlier version": (keep_an_earlier_version, "retention of each index"),
+    "edited states": (edit_the_states, "retention"),
     "no policy": (delete_the_policy, "retention"),
     "another tool's policy": (take_an_index_over, "retention of each index"),
     "detached": (detach, "retention of each index"),

@@ -22,6 +22,7 @@ from worker.health.snapshot import (
 )
 from worker.opensearch.lifecycle import Lifecycle
 from worker.opensearch.mapping_choice import expected_template
+from worker.opensearch.policy_steps import steps_of
 from worker.opensearch.schema import POLICIES, VERSION, index_policy, name_of
 from worker.opensearch.server import SERVERLESS, Server, find_server
 from worker.opensearch.template_content import changed_parts, read_templates, shadowing_template
@@ -183,6 +184,7 @@ class ClusterFacts:
             read_only_days=read_only,
             is_set="retention_days" in self._settings.model_fields_set,
             lifecycle=lifecycle,
+            expected_steps=steps_of(policy["policy"]) if policy else (),
         )
         try:
             response = self.ask("GET", f"{POLICIES}/{name_of(self._prefix)}")
@@ -195,4 +197,5 @@ class ClusterFacts:
                 case HTTPStatus.FORBIDDEN if not policy:  # a role without retention needs no permission for it
                     return replace(state, policy=None)
             raise
-        return replace(state, policy=response["policy"].get("description") or "")
+        found = response["policy"]
+        return replace(state, policy=str(found.get("description") or "no description"), steps=steps_of(found))

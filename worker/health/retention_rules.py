@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from worker.health.findings import Judgement
 from worker.health.rules import NAMES_SHOWN, SETUP, first_names, request_for
 from worker.opensearch.managed_indices import ISM
+from worker.opensearch.policy_steps import describe_steps
 from worker.opensearch.schema import POLICIES
 
 if TYPE_CHECKING:
@@ -32,7 +33,15 @@ def judge_retention(retention: RetentionState | None) -> Judgement:
         return Judgement.fault(f"{request} asked for, and no policy exists", fix)
     if policy != retention.expected:
         return Judgement.fault(f"{request} asked for, the policy says: {policy}", fix)
-    return Judgement.ok(policy)
+    return _judge_steps(retention, fix)
+
+
+def _judge_steps(retention: RetentionState, fix: str) -> Judgement:
+    """Judge a policy with the right description by what it does."""
+    if retention.steps == retention.expected_steps:
+        return Judgement.ok(retention.expected)
+    steps = describe_steps(retention.steps)
+    return Judgement.fault(f"{retention.request} asked for, the policy says so, and its states do not: {steps}", fix)
 
 
 def _judge_unasked_policy(retention: RetentionState) -> Judgement:
@@ -56,7 +65,7 @@ def judge_index_policies(retention: RetentionState, policies: IndexPolicies) -> 
 def _judge_attached(retention: RetentionState, policies: IndexPolicies) -> Judgement:
     """Judge whether all indices follow the cluster's policy as it is now."""
     fix = f"{SETUP} {retention.options} --existing"
-    if evidence := _other_policies(retention.policy or "", policies):
+    if evidence := _other_policies(retention, policies):
         return Judgement.fault(evidence, fix)
     if failed := [index for index, policy in policies.by_index.items() if policy.has_failed]:
         evidence = f"the policy failed for {first_names(failed)}"
@@ -65,8 +74,8 @@ def _judge_attached(retention: RetentionState, policies: IndexPolicies) -> Judge
     return Judgement.ok(f"{total} of {total} have a policy")
 
 
-def _other_policies(description: str, policies: IndexPolicies) -> str:
-    """Return which indices follow something else than the cluster's policy with this description, "" for none."""
+def _other_policies(retention: RetentionState, policies: IndexPolicies) -> str:
+    """Return which indices follow something else than the cluster's policy as it is now, "" for none."""
     followed, own = policies.by_index, policies.own
     total = len(followed)
     if unmanaged := [index for index, policy in followed.items() if not policy.name]:
@@ -74,9 +83,12 @@ def _other_policies(description: str, policies: IndexPolicies) -> str:
     if others := [index for index, policy in followed.items() if policy.name != own]:
         names = ", ".join(sorted({followed[index].name for index in others}))
         return f"{len(others)} of {total} follow another policy, {names}: {first_names(others)}"
-    texts = {index: policy.description for index, policy in followed.items() if policy.deletes is not None}
-    if outdated := [index for index, text in texts.items() if text != description]:
-        return f"{len(outdated)} of {total} follow an earlier version, {texts[outdated[0]]}: {first_names(outdated)}"
+    shown = {index: policy for index, policy in followed.items() if policy.deletes is not None}
+    current = retention.policy, retention.steps
+    if outdated := [index for index, policy in shown.items() if (policy.description, policy.steps) != current]:
+        one = shown[outdated[0]]
+        text = describe_steps(one.steps) if one.description == retention.policy else one.description
+        return f"{len(outdated)} of {total} follow an earlier version, {text}: {first_names(outdated)}"
     return ""
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from worker.opensearch.managed_indices import AttachedPolicy
+    from worker.opensearch.policy_steps import PolicyStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,8 @@ class RetentionState:
     """Days that the settings ask for (0: for ever), and the policy of the cluster, by its description.
 
     `policy` is "" where there is none, and None where it may not be read. `expected` is the description of the policy
-    that `trailsink setup` would create. `has_ism` is False without the plugin, `is_set` where nobody set days.
+    that `trailsink setup` would create. `has_ism` is False without the plugin, `is_set` where nobody set days. The
+    steps are what the two policies do.
     """
 
     days: int
@@ -28,6 +30,8 @@ class RetentionState:
     read_only_days: int = 0
     is_set: bool = True
     lifecycle: Lifecycle = field(default_factory=Lifecycle)
+    steps: tuple[PolicyStep, ...] = ()
+    expected_steps: tuple[PolicyStep, ...] = ()
 
     @property
     def request(self) -> str:

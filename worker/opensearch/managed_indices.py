@@ -15,6 +15,7 @@ from worker.errors import SetupError
 from worker.humanize import from_epoch_milliseconds
 from worker.opensearch.errors import translate_errors
 from worker.opensearch.index_names import copies_pattern, is_own_index, public_name
+from worker.opensearch.policy_steps import PolicyStep, steps_of
 from worker.opensearch.schema import POLICIES, name_of
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class AttachedPolicy:
     name: str = ""
     description: str = ""
     deletes: bool | None = None
+    steps: tuple[PolicyStep, ...] = ()
     has_failed: bool = False
 
 
@@ -68,6 +70,7 @@ def _attached(state: dict[str, Any]) -> AttachedPolicy:
         str(state.get(_POLICY_ID) or state.get("policy_id") or ""),
         str(policy.get("description") or ""),
         deletes=None if states is None else any("delete" in action for action in actions),
+        steps=steps_of(policy),
         has_failed=bool((state.get("action") or {}).get("failed")),
     )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from opensearchpy.exceptions import NotFoundError, TransportError
 
 from worker.opensearch.managed_indices import detach_policy
+from worker.opensearch.policy_steps import steps_of
 from worker.opensearch.schema import POLICIES
 
 if TYPE_CHECKING:
@@ -82,22 +83,12 @@ def _without_policy(error: TransportError) -> str:
 
 
 def _is_same_policy(existing: Mapping[str, Any], expected: Mapping[str, Any]) -> bool:
-    # The server adds defaults of its own to states and templates. The description contains the days, and the age what
-    # they mean.
+    # The server adds defaults of its own to states and templates.
     return bool(
         existing.get("description") == expected["description"]
-        and _steps(existing) == _steps(expected)
+        and steps_of(existing) == steps_of(expected)
         and _patterns(existing) == _patterns(expected)
     )
-
-
-def _steps(policy: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Return from which state a policy leads to which, and at what age."""
-    return [
-        (str(state.get("name")), str(step.get("state_name")), str((step.get("conditions") or {}).get("min_index_age")))
-        for state in policy.get("states") or ()
-        for step in state.get("transitions") or ()
-    ]
 
 
 def _patterns(policy: Mapping[str, Any]) -> list[Any]:

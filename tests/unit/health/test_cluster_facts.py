@@ -20,6 +20,7 @@ from worker.health.snapshot import (
     Unreachable,
 )
 from worker.opensearch.client import Client
+from worker.opensearch.policy_steps import PolicyStep
 from worker.opensearch.template_content import differing_fields
 from worker.settings import Settings
 
@@ -96,20 +97,28 @@ def test_a_template_has_a_version_when_it_is_trailsinks(answer: Any, expected: t
 DESCRIPTION = "Delete indices of trailsink after {} days"
 
 
+def steps(days: int) -> tuple[PolicyStep, ...]:
+    return PolicyStep("kept", (), "deleted", f"{days + 1}d"), PolicyStep("deleted", ("delete",))
+
+
+def asked(policy: str, **changes: Any) -> RetentionState:
+    return RetentionState(90, policy, DESCRIPTION.format(90), expected_steps=steps(90), **changes)
+
+
 @pytest.mark.parametrize(
     ("answer", "days", "expected"),
     [
-        ((200, make_policy(90)), 90, RetentionState(90, DESCRIPTION.format(90), DESCRIPTION.format(90))),
-        ((200, make_policy(30)), 90, RetentionState(90, DESCRIPTION.format(30), DESCRIPTION.format(90))),
-        ((404, {}), 90, RetentionState(90, "", DESCRIPTION.format(90))),
-        (NO_HANDLER, 90, RetentionState(90, "", DESCRIPTION.format(90), has_ism=False)),
-        ((200, make_policy(30)), 0, RetentionState(0, DESCRIPTION.format(30))),
+        ((200, make_policy(90)), 90, asked(DESCRIPTION.format(90), steps=steps(90))),
+        ((200, make_policy(30)), 90, asked(DESCRIPTION.format(30), steps=steps(30))),
+        ((404, {}), 90, asked("")),
+        (NO_HANDLER, 90, asked("", has_ism=False)),
+        ((200, make_policy(30)), 0, RetentionState(0, DESCRIPTION.format(30), steps=steps(30))),
         (NO_HANDLER, 0, RetentionState(0, "", has_ism=False)),
         (refusal("ism"), 0, RetentionState(0, None)),
     ],
 )
-def test_a_policy_is_compared_by_its_description(answer: tuple[int, Any], days: int, expected: RetentionState) -> None:
-    """The server adds defaults of its own to the rest."""
+def test_a_policy_is_read_with_its_steps(answer: tuple[int, Any], days: int, expected: RetentionState) -> None:
+    """A description is what somebody wrote."""
     with facts({POLICY: answer}, retention_days=days) as known:
         assert known.retention == expected
 

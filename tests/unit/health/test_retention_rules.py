@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from worker.health.findings import Judgement
 from worker.health.retention_rules import judge_index_policies, judge_retention
 from worker.health.retention_snapshot import IndexPolicies, RetentionState
 from worker.opensearch.managed_indices import AttachedPolicy
+from worker.opensearch.policy_steps import PolicyStep
 
 OWN = "trailsink-trail"
 ASKED = RetentionState(90, "90 days", "90 days")
 KEPT = RetentionState(0, "")
 FOLLOWS = AttachedPolicy(OWN, "90 days", deletes=True)
 WEEKLY = AttachedPolicy("corp", "7 days", deletes=True)
+WEEK = (PolicyStep("kept", (), "deleted", "7d"), PolicyStep("deleted", ("delete",)))
 EXISTING = "trailsink setup --retention-days 90 --existing"
 REMOVE = "POST /_plugins/_ism/remove/trail-2"
 
@@ -30,6 +34,15 @@ def test_a_policy_that_deletes_although_none_was_asked_for_is_a_fault() -> None:
 
     assert judgement.status == "fault"
     assert judgement.fix == "trailsink setup --retention-days 0"
+
+
+def test_a_policy_is_judged_by_what_it_does() -> None:
+    """Somebody changed an age, and not the description."""
+    judgement = judge_retention(replace(ASKED, steps=WEEK))
+
+    assert judgement == Judgement.fault(
+        "90 days asked for, the policy says so, and its states do not: deleted at 7d", EXISTING
+    )
 
 
 def test_a_shell_that_does_not_know_the_retention_says_so() -> None:
@@ -50,6 +63,10 @@ def test_a_shell_that_does_not_know_the_retention_says_so() -> None:
         (
             AttachedPolicy(OWN, "7 days", deletes=True), "fault",
             "1 of 2 follow an earlier version, 7 days: trail-2", EXISTING,
+        ),
+        (
+            AttachedPolicy(OWN, "90 days", deletes=True, steps=WEEK), "fault",
+            "1 of 2 follow an earlier version, deleted at 7d: trail-2", EXISTING,
         ),
         (
             AttachedPolicy(OWN, "90 days", deletes=True, has_failed=True), "fault",

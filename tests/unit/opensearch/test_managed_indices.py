@@ -19,6 +19,7 @@ from worker.opensearch.managed_indices import (
     managed_pattern,
     read_attached_policies,
 )
+from worker.opensearch.policy_steps import PolicyStep
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 POLICY_ID = "index.plugins.index_state_management.policy_id"
@@ -137,10 +138,11 @@ def test_what_an_index_follows_is_read_from_its_own_copy() -> None:
         "total_managed_indices": 3,
     }
 
+    gone = PolicyStep("kept", ()), PolicyStep("gone", ("delete",))
     with connected(lambda *_: (200, response)) as client:
         assert read_attached_policies(client, "trail-*") == {
-            "trail-1": AttachedPolicy("p", "Delete", deletes=True, has_failed=True),
-            "trail-2": AttachedPolicy("p", deletes=False),
+            "trail-1": AttachedPolicy("p", "Delete", deletes=True, steps=gone, has_failed=True),
+            "trail-2": AttachedPolicy("p", deletes=False, steps=(PolicyStep("kept", ("read_only",)),)),
             "trail-3": AttachedPolicy("p"),
             "trail-4": AttachedPolicy(),
         }
