@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from worker.aws.session import open_session
 from worker.cli.deploy_checks import CLUSTER_SECONDS
 from worker.cli.output import format_status, print_json, print_line
@@ -13,6 +15,7 @@ from worker.deploy.template import BUNDLE, template_text
 from worker.errors import SetupError
 from worker.health.doctor import Doctor
 from worker.health.findings import CheckStatus
+from worker.health.stack_advice import for_stack
 from worker.health.stack_drift import StackDrift
 from worker.settings import load_settings
 from worker.wiring import make_client, now
@@ -80,7 +83,8 @@ def _check_stack(name: str, loader_role: str) -> Iterator[Finding]:
     )
     yield from drift.findings()
     if drift.is_usable:
-        yield from _check(settings_of(deployed), loader_role, deployed.trail_prefix)
+        for finding in _check(settings_of(deployed), loader_role, deployed.trail_prefix):
+            yield msgspec.structs.replace(finding, fix=for_stack(finding.fix, name))
 
 
 def _check(settings: Settings, loader_role: str, trail_prefix: str = "") -> Iterator[Finding]:

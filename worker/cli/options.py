@@ -141,6 +141,12 @@ def matching(pattern: re.Pattern[str], noun: str) -> Callable[..., tuple[str, ..
 STACK_NAME = "trailsink.stack"
 
 
+def stack_name() -> str:
+    """Return the name of the stack that this command works with, "" for the settings of the shell."""
+    context = click.get_current_context(silent=True)
+    return str(context.meta.get(STACK_NAME) or "") if context else ""
+
+
 class Implementation:
     """The callback of a command: imports `module:function` when it is called, and hands it the options.
 

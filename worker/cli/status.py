@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 from worker.aws.session import open_session
+from worker.cli.options import stack_name
 from worker.cli.output import Safe, format_status, join, print_document, print_line
 from worker.dlq.letters import LetterFilter
 from worker.dlq.service import DeadLetterService
@@ -42,11 +43,16 @@ def status(*, watch: float | None, as_json: bool, letters: bool, strict: bool) -
     """
     settings = load_settings()
     probe = _make_probe(settings, letters=letters)
+    stack = stack_name()
+
+    def collect() -> StatusReport:
+        return report(probe.collect()).for_stack(stack)
+
     if watch is None:
-        current = report(probe.collect())
+        current = collect()
         _print(current, as_json=as_json)
     else:
-        current = _watch(lambda: report(probe.collect()), watch, as_json=as_json)
+        current = _watch(collect, watch, as_json=as_json)
     names = current.names(CheckStatus.FAULT, *([CheckStatus.WARNING] if strict else []))
     if names:
         raise SetupError(f"{'Not well' if strict else 'At fault'}: {', '.join(names)}.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from worker.health.findings import CheckStatus, worst
@@ -39,6 +39,7 @@ from worker.health.snapshot import (
     TrailState,
     Unobserved,
 )
+from worker.health.stack_advice import for_stack
 from worker.health.status_flow import Line, advice, describe_lag, describe_processes, describe_writes, iso_offset
 from worker.health.template_rules import judge_template
 from worker.humanize import format_duration, format_size
@@ -80,6 +81,11 @@ class StatusReport:
     def status(self) -> CheckStatus:
         """The worst status of a part; an unknown one does not count."""
         return worst(part.status for part in self.parts if part.status is not CheckStatus.UNKNOWN)
+
+    def for_stack(self, stack: str) -> StatusReport:
+        """Return the same with commands that act on a stack; "" is no stack."""
+        parts = [replace(part, text=for_stack(part.text, stack)) for part in self.parts]
+        return replace(self, parts=parts) if stack else self
 
     def names(self, *statuses: CheckStatus) -> list[str]:
         """Return the names of the parts with one of these statuses."""
