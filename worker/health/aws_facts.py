@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     from worker.settings import Settings
 
 
+# Of 1,000 folders each; an organization has at most 10,000 accounts, if AWS has raised its quota.
+# docs.aws.amazon.com/organizations/latest/userguide/orgs_reference_limits.html
+_MAX_PAGES = 10
+
+
 class AwsFacts:
     """What AWS reports about the pipeline that the settings describe."""
 
@@ -173,9 +178,16 @@ class AwsFacts:
         return [(entry["Key"], entry["LastModified"]) for entry in response.get("Contents", [])]
 
     def folders(self, path: str) -> list[str]:
-        """List up to 1,000 folders directly below a path of the bucket, which ends with a slash."""
-        response = self._s3.list_objects_v2(Bucket=self.bucket, Prefix=path, Delimiter="/")
-        return [entry["Prefix"] for entry in response.get("CommonPrefixes", [])]
+        """List the folders directly below a path of the bucket, which ends with a slash: up to 10,000 of them."""
+        found: list[str] = []
+        position: dict[str, str] = {}
+        for _ in range(_MAX_PAGES):
+            response = self._s3.list_objects_v2(Bucket=self.bucket, Prefix=path, Delimiter="/", **position)
+            found += [entry["Prefix"] for entry in response.get("CommonPrefixes", [])]
+            if not response.get("NextContinuationToken"):
+                break
+            position = {"ContinuationToken": response["NextContinuationToken"]}
+        return found
 
 
 def _parse_mapping(mapping: Mapping[str, Any]) -> EventSourceMapping:

@@ -60,8 +60,8 @@ class BucketFacts:
             uploads = dict(zip(folders, pool.map(self._uploads, folders), strict=True))
         keys = {f"s3://{folder.bucket}/{key}" for folder, files in uploads.items() for key, _ in files}
         indexed = self._indices.indexed_files(sorted(keys))
-        discarded = self._indices.discarded_files(sorted(keys - indexed)) if self._settings.ledger else set()
-        indexed |= discarded
+        without = self._indices.files_without_events(sorted(keys - indexed) if self._settings.ledger else [])
+        indexed |= without.discarded | without.empty
         late, passed_over = [], 0
         for folder, files in uploads.items():
             unindexed = [(key, f"s3://{folder.bucket}/{key}" not in indexed) for key, _ in files]
@@ -75,7 +75,9 @@ class BucketFacts:
         newest = newest or (freshness.indexed if recent else None)
         if newest is None:
             return None
-        return BucketLag(newest, len(late), min(late, default=None), passed_over, len(folders), total, len(discarded))
+        return BucketLag(
+            newest, len(late), min(late, default=None), passed_over, len(folders), total, len(without.discarded)
+        )
 
     def _recently_indexed(self, indexed: datetime | None) -> dict[tuple[str, str], str]:
         """Return the last indexed file of each bucket and folder; only of the trail's bucket, where that is set."""

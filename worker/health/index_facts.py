@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from worker.cloudtrail.keys import region_folder
 from worker.health.observe import fact
@@ -23,8 +23,20 @@ if TYPE_CHECKING:
 _MAX_RECENT_FILES = 10_000
 
 _FILES_PER_SEARCH = 1_000  # in one request
+_ENTRIES_PER_FILE = 4  # of the ledger: one for each dead letter and each set of filters
+_LAST_EVENTS = 100
 
 _INDEXED_AT = "trailsink.indexed_at"
+
+
+class FilesWithoutEvents(NamedTuple):
+    """Files that are done and have no event in the index, by their URIs.
+
+    The dead letters of some were discarded. Empty ones had no record, only duplicates, or what filters left out.
+    """
+
+    discarded: set[str]
+    empty: set[str]
 
 
 class IndexFacts:
@@ -47,9 +59,9 @@ class IndexFacts:
         return HoldList(self._cluster.client, self._prefix).read()
 
     @property
-    def held(self) -> frozenset[str]:
-        """The names of the indices that are held; none where the list cannot be read."""
-        return frozenset() if isinstance(self.holds, Unobserved) else names_in(self.holds)
+    def held(self) -> frozenset[str] | None:
+        """The names of the indices that are held; None where the list cannot be read, and any of them may be."""
+        return None if isinstance(self.holds, Unobserved) else names_in(self.holds)
 
     @fact
     def freshness(self) -> IndexFreshness:
@@ -110,27 +122,33 @@ class IndexFacts:
             indexed |= {str(entry["key"]) for entry in buckets}
         return indexed
 
-    def discarded_files(self, uris: Sequence[str]) -> set[str]:
-        """Return those of some files, by their URIs, whose dead letters were discarded, as the ledger says."""
-        discarded: set[str] = set()
+    def files_without_events(self, uris: Sequence[str]) -> FilesWithoutEvents:
+        """Return those of some files, by their URIs, that are done and have no event, as the ledger says."""
+        files = FilesWithoutEvents(set(), set())
         for start in range(0, len(uris), _FILES_PER_SEARCH):
             part = list(uris[start : start + _FILES_PER_SEARCH])
-            filters: list[dict[str, Any]] = [{"terms": {"object": part}}, {"term": {"reason": DISCARDED}}]
-            body = {"size": len(part), "_source": ["object"], "query": {"bool": {"filter": filters}}}
+            members = ["object", "reason", "indexed", "degraded"]
+            body = {"size": _ENTRIES_PER_FILE * len(part), "_source": members, "query": {"terms": {"object": part}}}
             response: Any = self._cluster.client.search(index=ledger_pattern(self._prefix), body=body)
-            discarded |= {str(hit["_source"]["object"]) for hit in response["hits"]["hits"]}
-        return discarded
+            for entry in (hit["_source"] for hit in response["hits"]["hits"]):
+                if entry.get("reason") == DISCARDED:
+                    files.discarded.add(str(entry["object"]))
+                elif not (entry.get("reason") or entry.get("indexed") or entry.get("degraded")):
+                    files.empty.add(str(entry["object"]))
+        return files
 
     @fact
     def last_written(self) -> str | None:
         """Return the name of the index with the event that was indexed last, None without any event."""
         newest = {_INDEXED_AT: {"order": "desc", "unmapped_type": "date"}}
-        body = {"size": 1, "_source": False, "sort": [newest]}
+        events = {"exists": {"field": _INDEXED_AT}}  # another tool's documents under the same prefix are none
+        body = {"size": _LAST_EVENTS, "_source": False, "query": events, "sort": [newest]}
         response: Any = self._cluster.client.search(
             index=self._indices, body=body, params={"ignore_unavailable": "true"}
         )
-        hits = response.get("hits", {}).get("hits", [])
-        return str(hits[0]["_index"]) if hits else None
+        names = (str(hit["_index"]) for hit in response.get("hits", {}).get("hits", []))
+        # An operator's copy of a day holds events, too, and is no index of trailsink's.
+        return next((name for name in names if is_own_index(name, self._prefix)), None)
 
 
 def _index_size(row: Mapping[str, str | None]) -> IndexSize:

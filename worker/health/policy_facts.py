@@ -37,9 +37,11 @@ class PolicyFacts:
             if error.status_code == HTTPStatus.FORBIDDEN and not retention.request and not retention.policy:
                 return None
             raise
+        held = self._indices.held
         own = {
             name: policy
             for name, policy in policies.items()
-            if is_own_index(name, self._prefix) and name not in self._indices.held
+            # A hold takes the policy away. Where holds may not be read, an index without one may be held.
+            if is_own_index(name, self._prefix) and (policy.name if held is None else name not in held)
         }
         return IndexPolicies(name_of(self._prefix), own)

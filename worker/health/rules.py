@@ -229,7 +229,7 @@ def judge_shards(shards: ShardUsage | None) -> Judgement:
     evidence = f"{shards.used:,} of {shards.limit:,} used"
     if shards.days_left is not None:
         evidence += f", enough for {format_duration(timedelta(days=shards.days_left))} at {shards.per_day:,.1f} a day"
-    fix = "delete old indices, set a shorter retention, use TRAILSINK_INDEX_PARTITION=month, or add data nodes"
+    fix = "delete old indices, set a shorter retention, or add data nodes"
     if shards.used >= shards.limit:
         return Judgement.fault(f"{evidence}: no new index can be created", fix)
     return Judgement.warning(evidence, fix) if shards.used_percent >= SHARDS_WARNING_PERCENT else Judgement.ok(evidence)

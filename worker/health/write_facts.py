@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.health.flow_snapshot import WriteBlocks
 from worker.health.node_settings import CLUSTER_BLOCKS
-from worker.health.observe import fact
+from worker.health.observe import fact, require
 from worker.health.snapshot import Unobserved
 from worker.opensearch.hold_indices import BLOCK
 from worker.opensearch.index_names import is_own_name, public_name
@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 
 # A setting of every index that was closed.
 _CLOSED = "index.verified_before_close"
+
+# Blocks that no policy sets: with them, events are not even found.
+_HIDING = frozenset(("index.blocks.read", "index.blocks.metadata"))
+
+_MONTH = re.compile(r"\d{4}-\d\d")
 
 _DAYS_PER_MONTH = 31  # an index of a month is blocked after its end
 
@@ -46,24 +51,33 @@ class WriteFacts:
         events = {name: blocks for name, blocks in matching.items() if is_own_name(name, prefix)}
         # The identity is there to name the indices without blocks, too.
         own = self._read_blocks(self._own_indices, f"index.blocks.*,{_CLOSED},index.uuid")
+        # The ledger of a longer prefix, as of cloudtrail-prod, matches the pattern, too.
+        own = {name: blocks for name, blocks in own.items() if not self._is_foreign_ledger(name)}
         blocked = {name: sorted(blocks - {_CLOSED}) for name, blocks in (events | own).items() if blocks - {_CLOSED}}
-        listed = {public_name(name) for name in self._indices.held}
-        held = {name for name, blocks in blocked.items() if blocks == [BLOCK] and name in listed}
+        listing = self._indices.held
+        listed = None if listing is None else {public_name(name) for name in listing}
+        # Where holds may not be read, whoever lifts this block may lift a hold.
+        held = {name for name, blocks in blocked.items() if blocks == [BLOCK] and (listed is None or name in listed)}
         blocked = {name: blocks for name, blocks in blocked.items() if name not in held}
         unexpected = {
-            name: blocks for name, blocks in blocked.items() if name in own or not self._is_read_only_by_policy(name)
+            name: blocks
+            for name, blocks in blocked.items()
+            if name in own or not _HIDING.isdisjoint(blocks) or not self._is_read_only_by_policy(name)
         }
         settings = {} if isinstance(self._cluster.node_settings, Unobserved) else self._cluster.node_settings
+        cluster_blocks = [name for name in CLUSTER_BLOCKS if settings.get(name) == "true"]
+        if listed is None and held and not (unexpected or cluster_blocks):
+            require(self._indices.holds)
         sizes = [] if isinstance(self._indices.sizes, Unobserved) else self._indices.sizes
         return WriteBlocks(
             indices=unexpected,
-            cluster=[name for name in CLUSTER_BLOCKS if settings.get(name) == "true"],
+            cluster=cluster_blocks,
             closed=[
                 *sorted((index.name for index in sizes if index.is_closed), reverse=True),
                 *(name for name, blocks in own.items() if _CLOSED in blocks),
             ],
             by_policy=len(blocked) - len(unexpected),
-            held=len(held),
+            held=0 if listed is None else len(held),
             # An index of undated events has the time of its creation, and its name would be the last.
             newest=max((index.name for index in sizes if _is_dated(index.name)), default=""),
             newest_ledger=max((name for name in own if name.startswith(self._ledger)), default=""),
@@ -79,6 +93,9 @@ class WriteFacts:
         """The indices that trailsink writes beside events: without the ledger's, each file goes back to the queue."""
         prefix = self._settings.index_prefix
         return f"{self._ledger}*,{heartbeat_index(prefix)},{hold_index(prefix)},{verdict_index(prefix)}"
+
+    def _is_foreign_ledger(self, name: str) -> bool:
+        return name.startswith(self._ledger) and not _MONTH.fullmatch(name.removeprefix(self._ledger))
 
     def _read_blocks(self, pattern: str, settings: str) -> dict[str, set[str]]:
         """Return which of some settings are true for each index of a pattern, from the newest on."""

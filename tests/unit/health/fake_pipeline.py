@@ -209,12 +209,15 @@ class FakeS3:
         Prefix: str,  # noqa: N803
         StartAfter: str = "",  # noqa: N803
         Delimiter: str = "",  # noqa: N803
+        ContinuationToken: str = "",  # noqa: N803
     ) -> dict[str, Any]:
         assert Bucket == BUCKET
         keys = sorted(key for key in self.objects if key.startswith(Prefix) and key > StartAfter)
         if Delimiter:
             names = {key[len(Prefix) :].partition(Delimiter)[0] for key in keys if Delimiter in key[len(Prefix) :]}
-            return {"CommonPrefixes": [{"Prefix": f"{Prefix}{name}{Delimiter}"} for name in sorted(names)]}
+            rest = [name for name in sorted(names) if name > ContinuationToken]
+            page = {"CommonPrefixes": [{"Prefix": f"{Prefix}{name}{Delimiter}"} for name in rest[:1_000]]}
+            return page | ({"NextContinuationToken": rest[999]} if len(rest) > 1_000 else {})
         return {"Contents": [{"Key": key, "LastModified": self.objects[key]} for key in keys]}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -38,6 +39,11 @@ def test_an_account_that_was_never_indexed_is_looked_at() -> None:
     assert (facts["folders"], facts["folders_read"]) == (2, 2)
 
 
+def test_accounts_beyond_the_first_page_count() -> None:
+    """One page of S3 has 1,000 folders, and an organization may have more accounts."""
+    assert lag({key(account, 20): 20 for account in range(1, 1_502)})["folders"] == 1_501
+
+
 def test_a_live_account_does_not_hide_a_dead_one() -> None:
     """One number for many streams says nothing of any."""
     live, dead = key(1, 1), key(2, 40)
@@ -71,10 +77,32 @@ def test_of_a_folder_with_a_thousand_files_a_day_the_newest_are_looked_at() -> N
     assert (facts["files_since"], facts["files_passed_over"]) == (30, 10)
 
 
+def ledger_of(name: str, **members: Any) -> dict[str, Any]:
+    return make_ledger() | {"hits": {"hits": [{"_source": {"object": f"s3://{BUCKET}/{name}"} | members}]}}
+
+
+@pytest.mark.parametrize(
+    ("members", "status"),
+    [
+        ({"indexed": 0, "degraded": 0, "filtered": 7}, "ok"),
+        ({"indexed": 0, "degraded": 0, "duplicate": 7}, "ok"),
+        ({"indexed": 7, "degraded": 0}, "warning"),  # its events were there, and are gone
+        ({"indexed": 0, "degraded": 0, "reason": "truncated"}, "warning"),
+    ],
+)
+def test_a_file_that_made_no_document_is_done(members: dict[str, Any], status: str) -> None:
+    """`backfill --missing` says "Nothing is missing" of it: the advice could never end the warning."""
+    first, empty, last = key(1, 50), key(1, 40), key(1, 30)
+
+    facts = lag({first: 50, empty: 40, last: 30}, first, last, ledger=ledger_of(empty, **members))
+
+    assert (facts["status"], facts["files_discarded"]) == (status, 0)
+
+
 def test_a_file_that_was_discarded_is_not_called_missing() -> None:
     """Its dead letter was looked at, and thrown away."""
     first, poison, last = key(1, 50), key(1, 40), key(1, 30)
-    ledger = make_ledger() | {"hits": {"hits": [{"_source": {"object": f"s3://{BUCKET}/{poison}"}}]}}
+    ledger = ledger_of(poison, reason="discarded", indexed=0, degraded=0)
 
     facts = lag({first: 50, poison: 40, last: 30}, first, last, ledger=ledger)
 

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import pytest
+
 from tests.unit.health.fake_pipeline import BUCKET, FOLDER, INDEX, NOW, FakeCluster, FakeEvent
 from worker.health.cluster_facts import ClusterFacts
 from worker.health.index_facts import IndexFacts, per_minute
@@ -56,6 +58,15 @@ def test_sizes_and_rates_are_parsed() -> None:
     with facts(FakeCluster({"/_cat/indices/cloudtrail-*": (200, rows)})) as known:
         assert known.sizes == [IndexSize(INDEX, 7, 900), IndexSize("cloudtrail-2026-02-28", 0, 0)]
         assert known.throughput == Throughput(0.1, 0.1, "the index")
+
+
+@pytest.mark.parametrize("names", [["cloudtrail-insights-2026"], ["cloudtrail-backup-2026-01-31"], []])
+def test_another_index_is_not_the_one_written_last(names: list[str]) -> None:
+    """The advice would be to delete it."""
+    hits = [{"_index": name} for name in names]
+
+    with facts(FakeCluster({"/cloudtrail-*/_search": (200, {"hits": {"hits": hits}})})) as known:
+        assert known.last_written is None
 
 
 def test_the_last_file_of_each_folder_is_the_greatest_key() -> None:

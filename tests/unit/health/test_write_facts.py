@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.unit.health.fake_pipeline import INDEX, OWN_BLOCKS, FakeCluster, FakePipeline, make_index, make_node_settings
+from tests.unit.health.fake_pipeline import (
+    INDEX,
+    OWN_BLOCKS,
+    FakeCluster,
+    FakePipeline,
+    make_index,
+    make_node_settings,
+    refusal,
+)
 
 CLOSED = make_index("cloudtrail-2026-02-28") | {"status": "close", "docs.count": None, "store.size": None}
 
@@ -69,6 +77,54 @@ def test_a_block_is_seen_by_both_commands(cluster: FakeCluster, status: str, wor
     assert (part.status, finding.status) == (status, status)
     assert words in part.text
     assert words in finding.evidence
+
+
+HOLDS = "/trailsink-holds-cloudtrail/_search"
+EVENT_BLOCKS = "/cloudtrail-*/_settings/index.blocks.*"
+
+
+def test_a_hold_is_not_lifted_where_holds_may_not_be_read() -> None:
+    """The advice would be the request that lifts it."""
+    held = {INDEX: {"settings": {"index.blocks.read_only": "true"}}}
+    cluster = FakeCluster({HOLDS: refusal("indices:data/read/search"), EVENT_BLOCKS: (200, held)})
+
+    finding = FakePipeline(cluster=cluster).findings()["write blocks"]
+
+    assert finding.status == "not checked"
+    assert "_settings" not in finding.fix
+
+
+def test_other_blocks_are_seen_where_holds_may_not_be_read() -> None:
+    """A full disk is no secret."""
+    blocks = {
+        INDEX: {"settings": {"index.blocks.read_only_allow_delete": "true"}},
+        "cloudtrail-2026-02-20": {"settings": {"index.blocks.read_only": "true"}},
+    }
+    cluster = FakeCluster({HOLDS: refusal("indices:data/read/search"), EVENT_BLOCKS: (200, blocks)})
+
+    finding = FakePipeline(cluster=cluster).findings()["write blocks"]
+
+    assert finding.status == "fault"
+    assert "2026-02-20" not in finding.fix
+
+
+def test_the_policy_does_not_excuse_a_block_that_hides_events() -> None:
+    """What is read-only can still be searched."""
+    old = {"cloudtrail-2026-01-20": {"settings": {"index.blocks.read": "true"}}}
+    pipeline = FakePipeline(cluster=FakeCluster({EVENT_BLOCKS: (200, old)}), settings={"read_only_days": 7})
+
+    assert pipeline.parts()["writes"].status == "warning"
+
+
+def test_the_ledger_of_a_longer_prefix_is_not_ours() -> None:
+    """It would be called the newest one, and our own blocked one would only be a warning."""
+    own, other = "trailsink-files-cloudtrail-2026-03", "trailsink-files-cloudtrail-prod-2026-01"
+    settings = {name: {"settings": {"index.blocks.read_only": "true", "index.uuid": "u"}} for name in (own, other)}
+
+    finding = FakePipeline(cluster=FakeCluster({OWN_BLOCKS: (200, settings)})).findings()["write blocks"]
+
+    assert finding.status == "fault"
+    assert other not in finding.evidence + finding.fix
 
 
 def test_serverless_has_no_blocks_to_read() -> None:
