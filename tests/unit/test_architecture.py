@@ -270,7 +270,6 @@ TESTED_ELSEWHERE = {
     "backfill/filter_trial": "tests/integration/test_filters.py: held against the index",
     "cloudtrail/filters/trial": "tests/unit/cli/test_filter_report.py: what its only user prints",
     "cli/env": "tests/integration/test_deploy.py: on the stand-in for AWS",
-    "cli/stack_data": "tests/integration/test_deploy.py: on the stand-in for AWS",
     "cli/deploy": "tests/integration/test_deploy.py: on the stand-in for AWS",
     "cli/destroy": "tests/integration/test_deploy.py: on the stand-in for AWS",
     "cli/stack_operations": "tests/integration/test_deploy.py: on the stand-in for AWS",

@@ -32,6 +32,13 @@ def destroy(*, name: str, delete_data: bool, yes: bool) -> None:
     print_line(f"{data.description} will {outcome}.")
     if delete_data:
         print_line(data.count())
+        if reason := data.why_holds_unread():
+            print_line(f"Whether a hold is on them could not be read: {reason}.")
+            if yes:
+                raise SetupError(
+                    "Nothing was changed: events under a hold may not be deleted. Run it without --yes, and type the"
+                    " stack's name."
+                )
     if not confirm_name(name, "the stack", yes=yes):
         raise SetupError("Nothing was changed.")
     # Connects to the cluster now: if that fails, nothing is deleted.

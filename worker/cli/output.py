@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from threading import Event
     from types import FrameType
 
-_SILENCE_SECONDS = 2.0  # the longest that a command may be silent
+SILENCE_SECONDS = 2.0  # the longest that a command may be silent
 
 _MESSAGES_TO_STDERR = "trailsink.messages_to_stderr"  # in the context of a command
 
@@ -170,8 +170,9 @@ def graceful_shutdown(stop: Event, action: str) -> Iterator[None]:
 
 
 @contextmanager
-def announced_wait(what: str, seconds: float = _SILENCE_SECONDS) -> Iterator[None]:
+def announced_wait(what: str, seconds: float | None = None) -> Iterator[None]:
     """Say on standard error what is waited for, unless it comes within some seconds."""
+    seconds = SILENCE_SECONDS if seconds is None else seconds
     timer = Timer(seconds, print_line, (f"Waiting for {what} ...",), {"err": True})
     timer.daemon = True
     timer.start()

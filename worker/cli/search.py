@@ -94,7 +94,7 @@ def _print_counts(
 ) -> None:
     counts, events = EventCounts(paths), 0
     with closing(session.pages()) as pages:
-        for page in pages:
+        for page in announced_each(pages, "OpenSearch"):
             events += len(page)
             for hit in page:
                 counts.add(origins.add_to(hit))

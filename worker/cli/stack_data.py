@@ -30,11 +30,15 @@ _CLUSTER_SECONDS = 15.0  # someone is watching
 
 @dataclass(frozen=True, slots=True)
 class StackData:
-    """The events of a stack: a description, how many there are, and a function that deletes them."""
+    """The events of a stack: a description, how many there are, and a function that deletes them.
+
+    `why_holds_unread` returns why nobody can say whether there is a hold on them, "" where that is known.
+    """
 
     description: str
     count: Callable[[], str]
     delete: Callable[[], Iterator[str]]
+    why_holds_unread: Callable[[], str] = str
 
 
 def stack_data(account: Account, deployed: DeployedStack) -> StackData:
@@ -47,21 +51,34 @@ def stack_data(account: Account, deployed: DeployedStack) -> StackData:
             indices = indices_of(make_client(settings).connect(), prefix)
         except (TrailsinkError, ClientError, BotoCoreError) as error:
             return f"How many events that are could not be counted: {str(error).rstrip('.')}."
-        return f"These are {indices.events:,} events in {pluralize(len(indices.names), 'index', 'indices')}."
+        text = f"These are {indices.events:,} events in {pluralize(len(indices.names), 'index', 'indices')}"
+        if not indices.uncounted:
+            return f"{text}."
+        return f"{text}, and those of {indices.uncounted} of them are not counted: they are closed, or lack a shard."
 
     if values.get("Destination") == "create-domain":
         domain, secret = values.get("DomainName", ""), values.get("MasterSecretArn", "")
 
+        def domain_holds() -> list[Hold]:
+            settings = settings_of(deployed).model_copy(update={"request_seconds": _CLUSTER_SECONDS})
+            return read_holds(make_client(settings).connect(), prefix)
+
+        def why_holds_unread() -> str:
+            # A domain may be reachable from its VPC only, and then its holds are not.
+            try:
+                domain_holds()
+            except (TrailsinkError, ClientError, BotoCoreError) as error:
+                return str(error).rstrip(".")
+            return ""
+
         def delete_domain() -> Iterator[str]:
             holds: list[Hold] = []
-            # A domain may be reachable from its VPC only, and then its holds are not: who deletes has typed its name.
-            settings = settings_of(deployed).model_copy(update={"request_seconds": _CLUSTER_SECONDS})
-            with suppress(TrailsinkError, ClientError, BotoCoreError):
-                holds[:] = read_holds(make_client(settings).connect(), prefix)
+            with suppress(TrailsinkError, ClientError, BotoCoreError):  # who deletes was told, and has typed the name
+                holds[:] = domain_holds()
             refuse_deletion(prefix, holds)
             return chain(account.delete_domain(domain, secret), account.delete_domain_logs(deployed.name))
 
-        return StackData(f"The OpenSearch domain {domain} with its events", count, delete_domain)
+        return StackData(f"The OpenSearch domain {domain} with its events", count, delete_domain, why_holds_unread)
 
     def delete() -> Iterator[str]:
         client = make_client(settings_of(deployed)).connect()
@@ -70,7 +87,7 @@ def stack_data(account: Account, deployed: DeployedStack) -> StackData:
         return uninstall(client, prefix, indices)
 
     cluster = values.get("OpensearchUrl", "the cluster")
-    description = f"All data in the indices {prefix}-* of {cluster}, with their template, policy and role,"
+    description = f"All data in trailsink's indices {prefix}-* of {cluster}, with their template, policy and role,"
     return StackData(description, count, delete)
 
 

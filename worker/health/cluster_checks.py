@@ -140,4 +140,4 @@ class ClusterChecks:
         """Check that no day between others lacks its index, as after somebody deleted it."""
         sizes = require(self.indices.sizes)
         if self.settings.index_partition is Partition.DAY and sizes:
-            yield judge_days(missing_days((index.name for index in sizes), self.now))
+            yield judge_days(missing_days((index.name for index in sizes), self.now, self.settings.retention_days))

@@ -124,10 +124,14 @@ def _judge_blocks(blocks: WriteBlocks) -> Judgement:
     return Judgement.warning("; ".join(evidence), fix)
 
 
-def missing_days(names: Iterable[str], now: datetime) -> list[date]:
-    """Return the days without an index between days that have one, the newest month only."""
+def missing_days(names: Iterable[str], now: datetime, retention_days: int = 0) -> list[date]:
+    """Return the days without an index between days that have one, the newest month only.
+
+    What is older than the retention may be gone although an older index is held.
+    """
+    window = min(GAP_WINDOW, timedelta(days=retention_days)) if retention_days else GAP_WINDOW
     days = {date.fromisoformat(match[1]) for name in names if (match := _DAY_INDEX.search(name)) and _is_day(match[1])}
-    recent = sorted(day for day in days if now.date() - GAP_WINDOW <= day <= now.date())
+    recent = sorted(day for day in days if now.date() - window <= day <= now.date())
     if not recent:
         return []
     span = (recent[-1] - recent[0]).days
@@ -151,14 +155,25 @@ def judge_days(days: Sequence[date]) -> Judgement:
 
 
 def load_missing(since: date, until: date) -> str:
-    """Return the command that loads what is in the bucket and not in the index."""
-    return f"trailsink backfill --missing --since {since} --until {until}"
+    """Return the command that loads the events of days whose indices are gone.
+
+    Files around midnight also have events of another day, and are incomplete, not missing.
+    """
+    return f"trailsink backfill --incomplete --since {since} --until {until}"
+
+
+def reindex(names: Sequence[str]) -> str:
+    """Return the command that brings indices to the template's mapping, whatever they have: no event is lost by it."""
+    days = [match[1] for name in names if (match := _DAY_INDEX.search(name)) and _is_day(match[1])]
+    if len(days) < len(names):
+        return "trailsink reindex --force"
+    return f"trailsink reindex --force --since {min(days)} --until {date.fromisoformat(max(days)) + timedelta(days=1)}"
 
 
 def judge_fields(index: str, missing: Sequence[str], changed: Sequence[str]) -> Judgement:
     """Judge the mapping of an index: a missing field can be added, one of another type cannot be changed."""
     if changed:
-        fix = f"{SETUP}, for the next index; to fix {index}, delete it, then trailsink backfill --missing"
+        fix = f"{SETUP}, for the next index; to fix {index}: {reindex([index])}"
         return Judgement.fault(f"{index} has other fields than the template: {first_names(changed)}", fix)
     if missing:
         evidence = f"{index} lacks fields of the template: {first_names(missing)}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.health.check import check
 from worker.health.findings import Judgement
-from worker.health.flow_rules import judge_writes
+from worker.health.flow_rules import judge_writes, reindex
 from worker.health.observe import fact, require
 from worker.health.rules import first_names
 from worker.opensearch.index_names import is_own_index, period_of, public_name
@@ -108,7 +108,9 @@ class IntegrityChecks:
                 altered[name] = fields
         if altered:
             evidence = first_names([f"{name} ({first_names(fields)})" for name, fields in altered.items()])
-            fix = "delete these indices, and load their days again: trailsink backfill --missing"
+            fix = reindex([public_name(name) for name in altered])
+            if self._settings.is_serverless:  # it has no _reindex
+                fix = "if the bucket still has their files, delete these indices, then trailsink backfill --incomplete"
             yield Judgement.fault(f"{len(altered)} of {len(response)} are not the template's: {evidence}", fix)
         elif response:
             older = sum(generation_of(index.get("mappings", {})) < VERSION for index in response.values())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from worker.health.flow_snapshot import LedgerState
 from worker.health.observe import fact
+from worker.health.rules import ACTIVE_ACCOUNT
 from worker.health.snapshot import TemplateState
 from worker.opensearch.ledger import LedgerReader
 from worker.opensearch.schema import ledger_name, ledger_template
@@ -20,9 +21,8 @@ if TYPE_CHECKING:
     from worker.opensearch.verdicts import RecordedVerdict
     from worker.settings import Settings
 
-# An account that had a file within this time, and none for this long, has gone silent: CloudTrail records something of
-# nearly every account each day.
-_ACTIVE, _SILENT = timedelta(days=14), timedelta(days=1)
+# An account without a file for this long has gone silent: CloudTrail records something of nearly each one every day.
+_SILENT = timedelta(days=1)
 
 _CLOCK = timedelta(minutes=5)  # by which this machine's may be wrong
 
@@ -56,6 +56,6 @@ class LedgerFacts:
         if not self._settings.ledger:
             return None
         reader = LedgerReader(self._cluster.client, self._settings.index_prefix)
-        newest, accounts = reader.activity(self._now - _ACTIVE, self._now + _CLOCK)
+        newest, accounts = reader.activity(self._now - ACTIVE_ACCOUNT, self._now + _CLOCK)
         silent = [activity.account for activity in accounts if activity.newest < self._now - _SILENT]
         return LedgerState(newest, len(accounts), tuple(silent))

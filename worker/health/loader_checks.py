@@ -12,6 +12,7 @@ from worker.health.findings import Judgement
 from worker.health.observe import fact, require
 from worker.health.snapshot import Unobserved
 from worker.opensearch.security import API, fetch_roles, missing_permissions, role_name, roles_mapped_to
+from worker.pipeline.ledger import ledger_pattern
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,9 +64,11 @@ class LoaderChecks:
         fix = f"trailsink setup --loader-role {loader if loader.startswith('arn:') else 'ARN'}"
         if not roles:
             return Judgement.fault(f"{loader} is mapped to no role: every batch is parked", fix)
-        missing = missing_permissions(self._prefix, roles, self._facts.ask("GET", f"{API}/actiongroups"))
+        groups, has_ledger = self._facts.ask("GET", f"{API}/actiongroups"), self._settings.ledger
+        missing = missing_permissions(self._prefix, roles, groups, ledger=has_ledger)
         if missing:
-            return Judgement.fault(f"{loader} lacks {', '.join(missing)} for {self._prefix}-*", fix)
+            places = f"{self._prefix}-*" + (f" or {ledger_pattern(self._prefix)}" if has_ledger else "")
+            return Judgement.fault(f"{loader} lacks {', '.join(missing)} for {places}", fix)
         return Judgement.ok(f"{loader} may load into {self._prefix}-*")
 
     @check("mapping of the loader's role")

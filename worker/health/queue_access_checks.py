@@ -111,9 +111,12 @@ class QueueAccessChecks:
             for who in external_principals(_statements(queue), _USES, _account(queue))
         ]
         statements = [self._statement(service, arn) for service, arn in self._announcers()]
-        fix = f"let the queue's Policy allow only: {msgspec.json.encode(statements).decode()}"
+        fix = f"let the source queue's Policy allow only: {msgspec.json.encode(statements).decode()}"
         if open_to:
-            yield Judgement.fault(f"the policies open the {', the '.join(open_to)}", fix)
+            # Without a bucket it is not known who must send, and nobody at all would lose files.
+            known = statements and open_to[0].startswith("source")
+            others = "remove these statements from the policies of the queues"
+            yield Judgement.fault(f"the policies open the {', the '.join(open_to)}", fix if known else others)
         elif unowned := [arn for service, arn in self._announcers() if self._lacks_account(service, arn)]:
             evidence = f"S3 may send for {', '.join(unowned)}, whoever owns it: aws:SourceAccount is not named"
             yield Judgement.warning(evidence, fix)
@@ -153,6 +156,8 @@ class QueueAccessChecks:
             )
         if metadata.get("KeyState", "Enabled") != "Enabled":
             fix = f"aws kms enable-key --key-id {metadata['KeyId']}"
+            if metadata["KeyState"] == "PendingDeletion":
+                fix = f"aws kms cancel-key-deletion --key-id {metadata['KeyId']}, then {fix}"
             return Judgement.fault(f"the key {key} is {metadata['KeyState']}: no message gets in or out", fix)
         statements = parse_statements(policy)
         denied = [

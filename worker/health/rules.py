@@ -40,6 +40,9 @@ LETTER_EXPIRY_WARNING = timedelta(days=3)
 STALE_INDEX = timedelta(hours=2)
 UNINDEXED_FILE = timedelta(minutes=15)
 
+# An account that had a file within this time is expected to have more.
+ACTIVE_ACCOUNT = timedelta(days=14)
+
 # How far back a folder of the bucket is compared with the index.
 PASSED_OVER_WINDOW = timedelta(days=1)
 
@@ -240,6 +243,8 @@ def judge_ledger(ledger: LedgerState, now: datetime) -> Judgement:
     if ledger.newest is None:
         return Judgement.ok("no file is recorded yet")
     newest = f"newest file {format_duration(now - ledger.newest)} ago"
+    if not ledger.accounts:
+        return Judgement.not_checked(f"{newest}; no account had a file in the last {format_duration(ACTIVE_ACCOUNT)}")
     if ledger.silent:
         evidence = f"{newest}; {len(ledger.silent)} of {ledger.accounts} accounts silent for a day"
         fix = "see whether their trails log: trailsink verify names what is missing"

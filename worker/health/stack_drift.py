@@ -73,6 +73,9 @@ class StackDrift:
         evidence = f"the stack {self.stack} is {self.status}{reason}"
         if self.status.startswith("DELETE"):
             yield Judgement.fault(evidence, f"trailsink destroy --stack {self.stack}")
+        elif self.status == "UPDATE_ROLLBACK_FAILED":
+            fix = f"aws cloudformation continue-update-rollback --stack-name {self.stack}, then {self._upgrade}"
+            yield Judgement.fault(evidence, fix)
         elif not self.is_usable:
             yield Judgement.fault(evidence, self._upgrade)
         elif self.status not in _COMPLETE:

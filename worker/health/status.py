@@ -110,7 +110,7 @@ def report(snapshot: Snapshot) -> StatusReport:
         _part("retention", snapshot.retention, lambda retention: _describe_retention(retention, snapshot)),
         _part("ledger", snapshot.ledger, lambda ledger: _describe_ledger(ledger, now)),
         _part("proof", snapshot.proof, lambda verdict: _describe_proof(verdict, now)),
-        _part("indices", snapshot.indices, lambda indices: _describe_indices(indices, now)),
+        _part("indices", snapshot.indices, lambda indices: _describe_indices(indices, now, _retention_days(snapshot))),
     )
     return StatusReport(now, parts)
 
@@ -273,11 +273,15 @@ def _describe_proof(verdict: RecordedVerdict | None, now: datetime) -> Line:
     return judgement.status, judgement.evidence, facts
 
 
-def _describe_indices(indices: Sequence[IndexSize], now: datetime) -> Line:
+def _retention_days(snapshot: Snapshot) -> int:
+    return snapshot.retention.days if snapshot.retention and not isinstance(snapshot.retention, Unobserved) else 0
+
+
+def _describe_indices(indices: Sequence[IndexSize], now: datetime, retention_days: int) -> Line:
     events, size = sum(index.events for index in indices), sum(index.size_bytes for index in indices)
     each = [{"name": index.name, "events": index.events, "size_bytes": index.size_bytes} for index in indices]
     text = f"{len(indices):,} with {events:,} events in {format_size(size)}"
-    days = missing_days((index.name for index in indices), now)
+    days = missing_days((index.name for index in indices), now, retention_days)
     facts = {"number": len(indices), "events": events, "size_bytes": size, "each": each}
     if not days:
         return CheckStatus.OK, text, facts

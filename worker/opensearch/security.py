@@ -198,14 +198,14 @@ def roles_mapped_to(mappings: Mapping[str, Mapping[str, Any]], backend_role: str
 
 
 def missing_permissions(
-    prefix: str, roles: Iterable[Mapping[str, Any]], groups: Mapping[str, Mapping[str, Any]]
+    prefix: str, roles: Iterable[Mapping[str, Any]], groups: Mapping[str, Mapping[str, Any]], *, ledger: bool = True
 ) -> list[str]:
-    """Return the permissions that the loader needs and none of its roles grants.
+    """Return the permissions that the loader needs and none of its roles grants, on events and a ledger, if it has one.
 
     `groups` are the cluster's action groups. `cluster:monitor/main` is not needed to load.
     """
     roles, needed = list(roles), loader_role(prefix)
-    indices = (f"{prefix}-2026-01-31", ledger_index(prefix, "2026-01-31"))
+    indices = [f"{prefix}-2026-01-31", *([ledger_index(prefix, "2026-01-31")] if ledger else [])]
     on_cluster = _actions((name for role in roles for name in role.get("cluster_permissions") or ()), groups)
     granted = [_actions(_index_actions(roles, index), groups) for index in indices]
     return [

@@ -32,10 +32,14 @@ _NO_PLUGIN = 400  # "no handler found"
 
 @dataclass(frozen=True, slots=True)
 class PrefixIndices:
-    """The indices of one prefix whose names are ours, and the number of events in them."""
+    """The indices of one prefix whose names are ours, and the number of events in them.
+
+    Those of `uncounted` indices, which are closed or have lost a shard, are not known.
+    """
 
     names: tuple[str, ...]
     events: int
+    uncounted: int = 0
 
 
 def indices_of(client: OpenSearch, prefix: str) -> PrefixIndices:
@@ -49,7 +53,8 @@ def indices_of(client: OpenSearch, prefix: str) -> PrefixIndices:
     # Indices of another tool may start with the same prefix: cloudtrail-insights-2026 is not ours.
     own = [row for row in rows if is_own_index(row["index"], prefix)]
     counts = {row["index"]: int(row["docs.count"] or 0) for row in own}
-    return PrefixIndices(tuple(sorted(counts)), sum(counts.values()))
+    uncounted = sum(row["docs.count"] is None for row in own)
+    return PrefixIndices(tuple(sorted(counts)), sum(counts.values()), uncounted)
 
 
 def uninstall(client: OpenSearch, prefix: str, indices: PrefixIndices) -> Iterator[str]:

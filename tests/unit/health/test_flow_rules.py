@@ -126,7 +126,7 @@ def test_advice_for_more_indices_than_a_url_can_name_says_so(state: str) -> None
 
 
 def test_a_day_without_an_index_between_others_is_a_gap() -> None:
-    """Somebody deleted it: `backfill --missing` loads it again."""
+    """Somebody deleted it: `backfill --incomplete` loads it again."""
     names = ["c-2026-02-24", "c-2026-02-26", "c-2026-02-27", "c-2026-03-01", "c-undated-2026-02-25", "c-2026-02", "c-x"]
 
     days = missing_days(names, NOW)
@@ -134,7 +134,15 @@ def test_a_day_without_an_index_between_others_is_a_gap() -> None:
 
     assert days == [date(2026, 2, 25), date(2026, 2, 28)]
     assert judgement.status == "warning"
-    assert judgement.fix == "trailsink backfill --missing --since 2026-02-25 --until 2026-03-01"
+    assert judgement.fix == "trailsink backfill --incomplete --since 2026-02-25 --until 2026-03-01"
+
+
+def test_what_the_retention_deleted_is_no_gap() -> None:
+    """An older index that is held stays, and what lay between would be loaded again."""
+    names = ["c-2026-02-10", "c-2026-02-25", "c-2026-02-26"]
+
+    assert len(missing_days(names, NOW)) == 14
+    assert missing_days(names, NOW, retention_days=7) == []
 
 
 @pytest.mark.parametrize("names", [[], ["c-2026-02-28"], ["c-2019-01-01", "c-2026-02-28"], ["c-2026-13-45"]])

@@ -90,6 +90,17 @@ def test_the_dead_letter_queue_is_nobody_elses_either() -> None:
 
     assert finding.status is CheckStatus.FAULT
     assert "dead-letter queue to anybody" in finding.evidence
+    assert finding.fix == "remove these statements from the policies of the queues"
+
+
+def test_without_a_bucket_no_advice_cuts_it_off() -> None:
+    """It is not known who has to announce files, and an empty list would be nobody."""
+    policy = json.dumps({"Statement": [for_s3("sqs:SendMessage", Principal="*")]})
+
+    finding = check("queue access", {"sqs": make_sqs({"Policy": policy})}, bucket="")
+
+    assert finding.status is CheckStatus.FAULT
+    assert "[]" not in finding.fix
 
 
 def test_the_statement_that_is_offered_passes_the_check() -> None:

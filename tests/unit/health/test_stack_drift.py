@@ -89,7 +89,11 @@ def test_code_that_is_not_what_its_key_names_is_a_fault(bundle: bytes | None) ->
         ("ROLLBACK_COMPLETE", "fault", "trailsink deploy --stack prod"),
         ("CREATE_FAILED", "fault", "trailsink deploy --stack prod"),
         ("CREATE_IN_PROGRESS", "fault", "trailsink deploy --stack prod"),
-        ("UPDATE_ROLLBACK_FAILED", "fault", "trailsink deploy --stack prod"),
+        (
+            "UPDATE_ROLLBACK_FAILED",
+            "fault",
+            "aws cloudformation continue-update-rollback --stack-name prod, then trailsink deploy --stack prod",
+        ),
         ("DELETE_FAILED", "fault", "trailsink destroy --stack prod"),
         ("UPDATE_ROLLBACK_COMPLETE", "warning", "trailsink deploy --stack prod"),
     ],

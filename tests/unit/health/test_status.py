@@ -11,6 +11,7 @@ import pytest
 from worker.health.findings import CheckStatus
 from worker.health.flow_snapshot import BucketLag, LedgerState, WriteBlocks
 from worker.health.retention_snapshot import RetentionState
+from worker.health.rules import judge_ledger
 from worker.health.snapshot import (
     ClusterState,
     ConsumerState,
@@ -201,3 +202,11 @@ def test_one_screen_shows_the_last_days_only() -> None:
 
     assert [index["name"] for index in newest_indices(part)] == names[:-8:-1]
     assert part.facts["number"] == 31
+
+
+def test_a_ledger_without_a_recent_file_says_nothing_of_accounts() -> None:
+    """After two weeks without a file, "none silent" would be said of the accounts that are all silent."""
+    judgement = judge_ledger(LedgerState(NOW - timedelta(days=15), 0), NOW)
+
+    assert judgement.status == "not checked"
+    assert judgement.evidence == "newest file 15d ago; no account had a file in the last 14d"

@@ -82,6 +82,14 @@ def test_a_permission_that_no_role_grants_is_missing(roles: list[dict[str, Any]]
     assert missing_permissions("trail", roles, GROUPS) == missing
 
 
+def test_without_a_ledger_its_index_needs_no_permission() -> None:
+    """TRAILSINK_LEDGER=false, and a role that somebody wrote by hand."""
+    roles = [role(["indices:data/write/bulk"], ["writing", "indices:admin/create"], "trail-*")]
+
+    assert missing_permissions("trail", roles, GROUPS, ledger=False) == []
+    assert missing_permissions("trail", roles, GROUPS) != []
+
+
 def test_a_backend_role_has_the_roles_that_name_it() -> None:
     """By itself, by a pattern, or, on a managed domain, as a user."""
     mappings = {

@@ -75,7 +75,7 @@ def test_only_indices_with_our_names_are_counted() -> None:
     with connected(FakeCluster(others | own).answer) as client:
         indices = indices_of(client, "trail")
 
-    assert indices == PrefixIndices(tuple(sorted(own)), 1_023)
+    assert indices == PrefixIndices(tuple(sorted(own)), 1_023, 1)
 
 
 def test_everything_of_ours_is_deleted_and_nothing_else() -> None:

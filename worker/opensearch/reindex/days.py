@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from worker.errors import SetupError
-from worker.opensearch.index_names import copies_pattern, is_own_name, marked_name, period_of
+from worker.opensearch.index_names import copies_pattern, is_own_name, marked_name, period_of, public_name
 from worker.opensearch.profiles import profile_of
 from worker.opensearch.schema import VERSION, generation_of, name_of
 from worker.opensearch.template_content import read_templates
@@ -108,12 +108,14 @@ def read_template(client: OpenSearch, prefix: str) -> Template:
 
 
 def read_states(client: OpenSearch, prefix: str) -> list[IndexState]:
-    """Return the indices that events of a prefix are in, by their public names."""
+    """Return the indices that events of a prefix are in, by their public names.
+
+    An operator's alias, as cloudtrail-2026-01 for the days of a month, is no name of an index.
+    """
     return [
         IndexState(name, index, {alias: body for alias, body in aliases.items() if alias != name}, settings, meta)
         for index, aliases, settings, meta in _read(client, f"{prefix}-*")
-        for name in (index, *aliases)
-        if is_own_name(name, prefix)
+        if (name := public_name(index)) in (index, *aliases) and is_own_name(name, prefix)
     ]
 
 

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from worker.opensearch.reindex.days import IndexState, between
+from tests.support.opensearch_server import connected
+from worker.opensearch.reindex.days import IndexState, between, read_states
 
 NAMES = ("2026-01-31", "2026-02-01", "undated-2026-02-01", "2026-02-02", "2026-02", "undated")
 
@@ -47,3 +48,23 @@ def test_what_cannot_be_copied_says_why() -> None:
     ):
         assert IndexState("n", "n", {}, settings, {}).obstacle
     assert not IndexState("n", "n", {}, {"blocks": {"write": "true"}}, {}).obstacle
+
+
+def test_an_operators_alias_is_no_name_of_an_index() -> None:
+    """All days of a month behind cloudtrail-2026-01: each would be counted and copied twice, under one name."""
+    settings = {"settings": {"index": {"uuid": "u"}}}
+    month: dict[str, dict[str, object]] = {"trail-2026-01": {}}
+    found = {
+        "trail-2026-01-01": settings | {"aliases": month},
+        "trailsink-reindexed1-trail-2026-01-02": settings | {"aliases": month | {"trail-2026-01-02": {}}},
+        "corp-archive": settings | {"aliases": month},
+    }
+
+    with connected(lambda *_: (200, found)) as client:
+        states = read_states(client, "trail")
+
+    assert [(state.name, state.index) for state in states] == [
+        ("trail-2026-01-01", "trail-2026-01-01"),
+        ("trail-2026-01-02", "trailsink-reindexed1-trail-2026-01-02"),
+    ]
+    assert all(state.aliases == month for state in states)
