@@ -482,6 +482,7 @@ def test_the_bundle_says_what_it_is_for_and_parameters_change_without_it(
     plan = read(trailsink(*change, "--plan", "--json").stdout, Deployment)
     changed = trailsink(*change, "--yes")
     unchanged = trailsink(*change, "--yes", "--json")
+    swapped = trailsink("deploy", "--stack", STACK, "--set", f"Architecture={other}", "--yes")
     exported = trailsink("env", "--stack", STACK)
     letters = trailsink("dlq", "list", "--json", "--stack", STACK)
     granted = json.loads(trailsink("--stack", STACK, "permissions", "run").stdout)["Statement"]
@@ -494,6 +495,8 @@ def test_the_bundle_says_what_it_is_for_and_parameters_change_without_it(
     assert changed.returncode == 0, changed.stdout + changed.stderr
     assert "Template and code stay as they are" in changed.stdout
     assert "Runtime" not in changed.stdout
+    assert f"`trailsink setup --stack {STACK} --existing` gives them the new one." in changed.stdout
+    assert "so Architecture cannot change without a bundle" in swapped.stderr
     assert [change.action for change in plan[0].changes] == ["modify"] * len(plan[0].changes) != []
     assert (plan[0].plan, plan[0].status) == (True, "CREATE_COMPLETE")
     (after,) = read(unchanged.stdout, Deployment)

@@ -14,9 +14,9 @@ from worker.deploy.code_bucket import CodeBucket
 from worker.deploy.cost import describe_cost
 from worker.deploy.deployed import describe_stack
 from worker.deploy.function_code import code_sha256, read_function_code
-from worker.deploy.manifest import check_parameters, read_manifest
+from worker.deploy.manifest import check_parameters, check_target, read_manifest
 from worker.deploy.stack import IN_REVIEW, Stack, StackOptions
-from worker.deploy.template import BUNDLE, UPLOADED_PARAMETERS, parameter_defaults, parameter_names, template_text
+from worker.deploy.template import UPLOADED_PARAMETERS, bundle_of, parameter_defaults, parameter_names, template_text
 from worker.errors import SetupError
 
 if TYPE_CHECKING:
@@ -31,6 +31,10 @@ _DOMAIN = "AWS::OpenSearchService::Domain"  # what costs most
 
 # A stack whose creation or deletion failed can only be deleted.
 _FAILED = ("ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED", IN_REVIEW, "DELETE_FAILED")
+
+
+# Parameters of the policy that each index gets when it is created.
+_RETENTION = ("RetentionDays", "ReadOnlyDays", "MergeDays", "MergedReplicas", "WarmDays")
 
 
 def deploy(  # noqa: PLR0913 - one per option
@@ -58,10 +62,17 @@ def deploy(  # noqa: PLR0913 - one per option
     status = wait_until_idle(stack)
     parameters = _parameters(settings, bucket)
     existing = stack.parameters()
-    keeps_code = bool(status) and status not in _FAILED and bundle is None and bool(parameters or scheduled_bundle)
-    release = _read_stack(session, name, parameters) if keeps_code else _read_release(bundle or BUNDLE, parameters)
+    has_parts = bool(status) and status not in _FAILED
+    # Whoever names the bucket types what installs, and wants this version.
+    keeps_code = has_parts and bundle is None and bucket is None and bool(parameters or scheduled_bundle)
+    if keeps_code:
+        release = _read_stack(session, name, parameters)
+    else:
+        release = _read_release(bundle or bundle_of(existing | parameters), parameters)
     if scheduled_bundle:
         release = release.with_scheduled(_read(scheduled_bundle), str(scheduled_bundle), existing)
+    if has_parts:
+        check_target(release.parameters, existing, code=release.code, scheduled_code=release.scheduled_code)
     check_names(release.parameters, parameter_names(release.template))
     check_deployment(account, name, parameters, existing, is_new=not status)
     if status in _FAILED and plan:
@@ -76,13 +87,15 @@ def deploy(  # noqa: PLR0913 - one per option
     uploads = CodeBucket(session, code_bucket_account or account.id, code_bucket or "")
     changes = _update(session, account, stack, uploads, release, plan=plan, yes=yes)
     if not plan:
-        _print_result(session, stack, release, changes)
+        _print_result(session, stack, release, changes, existing)
     uploads.delete_unused()
     if as_json:
         print_json(_document(account, stack, changes, plan=plan))
 
 
-def _print_result(session: Session, stack: Stack, release: _Release, changes: list[StackChange]) -> None:
+def _print_result(
+    session: Session, stack: Stack, release: _Release, changes: list[StackChange], before: dict[str, str]
+) -> None:
     """Print what the stack has become; raises SetupError when a function runs other code than was uploaded."""
     if changes:
         print_line(f"The stack {stack.name} is ready.")
@@ -90,6 +103,9 @@ def _print_result(session: Session, stack: Stack, release: _Release, changes: li
             print_line(f"  {key}: {value}")
     else:
         print_line(f"The stack {stack.name} is up to date: no changes.")
+    if any(release.parameters.get(name, before.get(name)) != before.get(name) for name in _RETENTION if before):
+        command = f"trailsink setup --stack {stack.name} --existing"
+        print_line(f"Indices that exist keep the policy that they have; `{command}` gives them the new one.")
     if release.code:
         _check_code(session, stack.name, release.code, "loader")
     if release.scheduled_code:

@@ -11,7 +11,7 @@ from worker.cli.deploy_checks import CLUSTER_SECONDS
 from worker.cli.output import format_status, print_json, print_line
 from worker.deploy.deployed import describe_stack, settings_of
 from worker.deploy.function_code import read_function_code
-from worker.deploy.template import BUNDLE, template_text
+from worker.deploy.template import bundle_of, template_text
 from worker.errors import SetupError
 from worker.health.doctor import Doctor
 from worker.health.findings import CheckStatus
@@ -66,7 +66,8 @@ def _check_stack(name: str, loader_role: str) -> Iterator[Finding]:
     """Check a stack against this trailsink, and then what it created."""
     session = open_session()
     deployed = describe_stack(session.client("cloudformation"), name)
-    bundle = BUNDLE.read_bytes() if BUNDLE.is_file() else None
+    built = bundle_of(deployed.values)
+    bundle = built.read_bytes() if built.is_file() else None
     try:
         functions = read_function_code(session, name)
     except SetupError:

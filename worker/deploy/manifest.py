@@ -60,3 +60,27 @@ def check_parameters(manifest: BundleManifest, parameters: dict[str, str]) -> di
                 f" {parameters[name]}: leave it out, or build another bundle with `trailsink package`."
             )
     return parameters | manifest.parameters
+
+
+def check_target(
+    parameters: dict[str, str], existing: dict[str, str], *, code: bytes | None, scheduled_code: bytes | None
+) -> None:
+    """Raise SetupError when functions of a stack would get another processor or Python than their code is for.
+
+    `existing` are the stack's parameters, and the code is what a deployment brings, None for what stays.
+    """
+    now = {name: existing[name] for name in ("Architecture", "Runtime") if existing.get(name)}
+    changed = [name for name, value in now.items() if parameters.get(name, value) != value]
+    if not changed:
+        return
+    target = " and ".join(now.values())
+    if not code:
+        raise SetupError(
+            f"The code of the stack is for {target}, so {changed[0]} cannot change without a bundle: build one with"
+            " `trailsink package`, and pass it as --bundle."
+        )
+    if existing.get("ScheduledCodeKey") and not scheduled_code:
+        raise SetupError(
+            f"The code of the stack's scheduled functions is for {target}: build theirs with `trailsink package"
+            " --scheduled`, and pass it as --scheduled-bundle."
+        )

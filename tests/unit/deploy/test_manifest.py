@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import zipfile
+from contextlib import nullcontext
 
 import pytest
 
-from worker.deploy.manifest import PATH, BundleManifest, check_parameters, read_manifest
+from worker.deploy.manifest import PATH, BundleManifest, check_parameters, check_target, read_manifest
+from worker.deploy.template import BUNDLE, bundle_of
 from worker.errors import SetupError
 
 MANIFEST = BundleManifest("x86_64", "3.11", "0.1.0")
@@ -40,3 +42,34 @@ def test_parameters_that_contradict_the_bundle_are_refused(parameters: dict[str,
     """The function would not start."""
     with pytest.raises(SetupError, match=r"The bundle is for x86_64 and Python 3\.11"):
         check_parameters(MANIFEST, parameters)
+
+
+STACK = {"Architecture": "arm64", "Runtime": "python3.13", "ScheduledCodeKey": "trailsink/s.zip"}
+OTHER = {"Architecture": "x86_64", "Runtime": "python3.13"}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "existing", "code", "scheduled", "refused"),
+    [
+        ({"RetentionDays": "31"}, STACK, None, None, ""),
+        ({"Architecture": "arm64"}, STACK, None, None, ""),
+        (OTHER, {}, b"code", None, ""),  # a new stack
+        (OTHER, STACK, b"code", b"scheduled", ""),
+        (OTHER, STACK | {"ScheduledCodeKey": ""}, b"code", None, ""),
+        ({"Runtime": "python3.12"}, STACK, None, None, "so Runtime cannot change without a bundle"),
+        (OTHER, STACK, None, b"scheduled", "so Architecture cannot change without a bundle"),
+        (OTHER, STACK, b"code", None, "scheduled functions is for arm64 and python3.13"),
+    ],
+)
+def test_no_function_gets_the_code_of_another_processor(
+    parameters: dict[str, str], existing: dict[str, str], code: bytes | None, scheduled: bytes | None, refused: str
+) -> None:
+    """It would end at its first import, each time."""
+    with pytest.raises(SetupError, match=refused) if refused else nullcontext():
+        check_target(parameters, existing, code=code, scheduled_code=scheduled)
+
+
+def test_the_bundle_of_a_stack_is_that_of_its_processor() -> None:
+    """An upgrade without --bundle must not bring another one."""
+    assert bundle_of({}) == BUNDLE
+    assert bundle_of(OTHER | {"Runtime": "python3.11"}).name == "trailsink-x86_64-py311.zip"

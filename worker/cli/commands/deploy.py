@@ -63,7 +63,7 @@ def template() -> None:
     "--bundle",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    default_text=f"{BUNDLE}; none when --set changes an existing stack",
+    default_text=f"{BUNDLE}, or that of the stack's Architecture and Runtime; none when --set changes a stack",
     example="build/trailsink-x86_64-py311.zip",
     help="The function's bundle; `trailsink package` builds it. It says which Architecture and Runtime it is for.",
 )
