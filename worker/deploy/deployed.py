@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,13 @@ _SETTINGS = {
     "merged_replicas": "MergedReplicas",
     "warm_days": "WarmDays",
 }
+
+# What no output or parameter holds as it is, and what a pipeline is reached with.
+_BESIDE = ("buckets", "filters", "opensearch_service")
+_ACCESS = (
+    *("opensearch_auth", "opensearch_username", "opensearch_password_file", "opensearch_secret_arn"),
+    *("opensearch_ca_file", "s3_role_arn", "s3_external_id", "ledger"),
+)
 
 _SECRETS = ("MasterSecretArn", "SecretArn")
 
@@ -110,7 +118,7 @@ def _template(client: CloudFormationClient, name: str) -> str:
 
 def stack_variables(deployed: DeployedStack) -> dict[str, str]:
     """Return the environment variables that point at a stack, "" for those that must not be set."""
-    names = [*_SETTINGS, "buckets", "filters", "opensearch_service", "opensearch_auth", "opensearch_secret_arn"]
+    names = [*_SETTINGS, *_BESIDE, *_ACCESS]
     settings, default = settings_of(deployed), Settings()
     values = {name: getattr(settings, name) for name in names}
     return {variable(name): "" if value == getattr(default, name) else str(value) for name, value in values.items()}
@@ -119,17 +127,19 @@ def stack_variables(deployed: DeployedStack) -> dict[str, str]:
 def settings_of(deployed: DeployedStack) -> Settings:
     """Load the settings for a stack; credentials come from the environment, or else from the stack's secret.
 
-    What the stack does not have is not set: the environment may be that of another pipeline.
+    What the stack does not have is not set: the environment may be that of another pipeline. Where it points at another
+    cluster, its credentials are for that one, and nothing of them is sent to this.
     """
-    names = (*_SETTINGS, "buckets", "filters", "opensearch_service")
-    unset = {name: Settings.model_fields[name].default for name in names}
-    values = unset | deployed.settings
+    pointed_at = os.environ.get(variable("opensearch_url"), "")
+    is_foreign = bool(pointed_at) and pointed_at.rstrip("/") != deployed.values.get("OpensearchUrl", "").rstrip("/")
+    names = (*_SETTINGS, *_BESIDE, *(_ACCESS if is_foreign else ()))
+    values = {name: Settings.model_fields[name].default for name in names} | deployed.settings
     settings = load_settings(**values)
     if settings.opensearch_username or settings.opensearch_secret_arn:
         return settings
     if deployed.secret:
-        return load_settings(**values, opensearch_secret_arn=deployed.secret)
+        return load_settings(**values | {"opensearch_secret_arn": deployed.secret})
     if settings.opensearch_auth == "auto" and settings.opensearch_service != "auto":
         # An endpoint of one's own does not tell by its host name that requests have to be signed.
-        return load_settings(**values, opensearch_auth="sigv4")
+        return load_settings(**values | {"opensearch_auth": "sigv4"})
     return settings

@@ -97,6 +97,32 @@ def test_credentials_of_the_environment_come_before_those_of_the_stack(monkeypat
     assert settings_of(deployed(SecretArn="arn:given")).opensearch_secret_arn == "arn:operator"
 
 
+@pytest.mark.parametrize(("secret", "expected"), [("arn:given", "arn:given"), ("", "")])
+def test_credentials_for_another_cluster_are_not_sent_to_this_one(
+    monkeypatch: pytest.MonkeyPatch, secret: str, expected: str
+) -> None:
+    """As after `eval "$(trailsink env --stack a)"`; then for another stack."""
+    other = {"URL": "https://a.example.com", "SECRET_ARN": "arn:a", "AUTH": "none", "USERNAME": "a"}
+    for name, value in other.items():
+        monkeypatch.setenv(f"TRAILSINK_OPENSEARCH_{name}", value)
+    monkeypatch.setenv("TRAILSINK_S3_ROLE_ARN", "arn:aws:iam::111111111111:role/a")
+
+    settings, variables = settings_of(deployed(SecretArn=secret)), stack_variables(deployed(SecretArn=secret))
+
+    assert (settings.opensearch_secret_arn, settings.opensearch_username, settings.s3_role_arn) == (expected, "", "")
+    assert settings.opensearch_auth == "auto"
+    assert variables["TRAILSINK_OPENSEARCH_SECRET_ARN"] == expected
+    assert variables["TRAILSINK_OPENSEARCH_USERNAME"] == variables["TRAILSINK_S3_ROLE_ARN"] == ""
+
+
+def test_a_shell_that_points_at_the_stack_keeps_its_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user of one's own, for the cluster of this stack."""
+    monkeypatch.setenv("TRAILSINK_OPENSEARCH_URL", VALUES["OpensearchUrl"])
+    monkeypatch.setenv("TRAILSINK_OPENSEARCH_SECRET_ARN", "arn:operator")
+
+    assert settings_of(deployed(SecretArn="arn:given")).opensearch_secret_arn == "arn:operator"
+
+
 @pytest.mark.parametrize(
     ("values", "environment", "auth"),
     [
