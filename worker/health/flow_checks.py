@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from worker.health.check import check
-from worker.health.flow_rules import judge_flow, judge_processes
+from worker.health.flow_rules import judge_files, judge_flow, judge_processes
 from worker.health.observe import require
-from worker.health.rules import judge_bucket_lag
 from worker.health.snapshot import Unobserved
 
 if TYPE_CHECKING:
@@ -55,4 +54,7 @@ class FlowChecks:
         """Check that the newest files of each account and region are in the index."""
         lag = require(self.bucket.lag)
         if lag:
-            yield judge_bucket_lag(lag, self.now, self._waiting)
+            queue = self.aws.source_queue
+            in_flight = 0 if isinstance(queue, Unobserved) else queue.in_flight
+            freshness = require(self.indices.freshness)
+            yield judge_files(lag, freshness, self.now, waiting=self._waiting, in_flight=in_flight)

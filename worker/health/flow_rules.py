@@ -9,15 +9,23 @@ import re
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
 
-from worker.health.findings import Judgement
-from worker.health.rules import SETUP, UNINDEXED_FILE, first_names, judge_freshness, request_for
+from worker.health.findings import CheckStatus, Judgement
+from worker.health.rules import (
+    SETUP,
+    STALE_INDEX,
+    UNINDEXED_FILE,
+    first_names,
+    judge_bucket_lag,
+    judge_freshness,
+    request_for,
+)
 from worker.humanize import format_duration, pluralize
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from datetime import datetime
 
-    from worker.health.flow_snapshot import ConsumerProcess, WriteBlocks
+    from worker.health.flow_snapshot import BucketLag, ConsumerProcess, WriteBlocks
     from worker.health.snapshot import IndexFreshness
 
 # A `trailsink run` beats every half minute.
@@ -78,6 +86,28 @@ def judge_flow(freshness: IndexFreshness, waiting: int, now: datetime) -> Judgem
         fix = "check that a consumer runs and what it logs; trailsink doctor checks its parts"
         return Judgement.fault(f"{judgement.evidence}, and {messages}", fix)
     return judgement
+
+
+def judge_files(
+    lag: BucketLag, freshness: IndexFreshness, now: datetime, *, waiting: int = 0, in_flight: int = 0
+) -> Judgement:
+    """Judge whether files are in the bucket that should be in the index, and whether anything is indexed at all.
+
+    `waiting` messages are visible. Those `in_flight` are being worked on, or were handed back and come again.
+    """
+    silence = now - freshness.indexed if freshness.indexed else None
+    # Where others are indexed meanwhile, what is in flight is not what was lost.
+    is_silent = silence is None or silence >= UNINDEXED_FILE
+    judgement = judge_bucket_lag(lag, now, waiting + (in_flight if is_silent else 0))
+    if judgement.status is not CheckStatus.WARNING:
+        return judgement
+    is_late = lag.oldest_unindexed is not None and now - lag.oldest_unindexed > UNINDEXED_FILE
+    handed_back = in_flight if is_late and not waiting else 0
+    if silence is not None and silence < (UNINDEXED_FILE if handed_back else STALE_INDEX):
+        return judgement
+    messages = f", {pluralize(handed_back, 'message')} in flight or handed back" if handed_back else ""
+    evidence = f"nothing was indexed for {format_duration(silence)}" if silence else "nothing was ever indexed"
+    return Judgement.fault(f"{judgement.evidence}: {evidence}{messages}", judgement.fix)
 
 
 def judge_writes(blocks: WriteBlocks | None) -> Judgement:

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from worker.health.findings import CheckStatus, worst
-from worker.health.flow_rules import judge_flow, judge_processes, judge_writes
+from worker.health.flow_rules import judge_files, judge_flow, judge_processes, judge_writes
 from worker.health.flow_snapshot import BucketLag
-from worker.health.rules import judge_bucket_lag
+from worker.health.rules import SEE_PIPELINE
 from worker.health.snapshot import IndexFreshness, Snapshot, Unobserved
 
 if TYPE_CHECKING:
@@ -63,12 +63,11 @@ def describe_lag(freshness: IndexFreshness, snapshot: Snapshot) -> Line:
                 "folders": lag.folders,
                 "files_discarded": lag.discarded,
             }
-            waiting = _waiting(snapshot)
-            bucket = judge_bucket_lag(lag, now, waiting)
-            # Nothing was indexed for hours, although there were files to index.
-            is_stuck = judgement.status is bucket.status is CheckStatus.WARNING
-            status = CheckStatus.FAULT if is_stuck else worst([judgement.status, bucket.status])
-            return status, f"{judgement.evidence}; {bucket.evidence if waiting else advice(bucket)}", facts
+            queue = None if isinstance(snapshot.queue, Unobserved) else snapshot.queue
+            waiting, in_flight = (queue.waiting, queue.in_flight) if queue else (0, 0)
+            bucket = judge_files(lag, freshness, now, waiting=waiting, in_flight=in_flight)
+            text = bucket.evidence if bucket.fix == SEE_PIPELINE else advice(bucket)
+            return worst([judgement.status, bucket.status]), f"{judgement.evidence}; {text}", facts
         case Unobserved():
             return judgement.status, f"{judgement.evidence}; bucket: {lag.why}", facts
     return judgement.status, judgement.evidence, facts
