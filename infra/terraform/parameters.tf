@@ -7,6 +7,7 @@ locals {
     TrailPrefix            = var.trail_prefix
     TrailKmsKeyArn         = var.trail_kms_key_arn
     NotificationSource     = var.notification_source
+    NotificationVersion    = var.notification_version
     TrailTopicArn          = var.trail_topic_arn
     TrailTopicService      = var.trail_topic_service
     KmsKeyArn              = var.kms_key_arn

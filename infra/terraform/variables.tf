@@ -59,6 +59,17 @@ variable "notification_source" {
   }
 }
 
+variable "notification_version" {
+  description = "Any other value has the bucket's notification written again, as after somebody removed it. [default: 1]"
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.notification_version == null ? true : can(regex("^[A-Za-z0-9-]{1,40}$", var.notification_version))
+    error_message = "notification_version must match ^[A-Za-z0-9-]{1,40}$."
+  }
+}
+
 variable "trail_topic_arn" {
   description = "The topic for SNS (the trail's own, or one of S3 events). trail_prefix must cover all that it announces."
   type        = string

@@ -38,6 +38,7 @@ GIVEN = {
     "FindingsTopicArn": "arn:aws:sns:eu-central-1:123456789012:findings",
     "TrailBucketName": "acme-trail",
     "TrailBucketAccount": "123456789012",
+    "NotificationVersion": "20261130T2200",
     "TrailPrefix": "acme/it's=(1)! & Büro/AWSLogs/",
     "TrailKmsKeyArn": "arn:aws:kms:eu-central-1:123456789012:key/4f1d",
     "TrailTopicArn": "arn:aws:sns:us-east-1:123456789012:trail",

@@ -11,7 +11,7 @@ from opensearchpy.exceptions import TransportError
 from worker.aws.partitions import is_aws_host
 from worker.health.node_settings import NODE_SETTINGS, blocking_bytes, flat_settings
 from worker.health.observe import NotObservedError, fact, observe, require
-from worker.health.retention_snapshot import RetentionState
+from worker.health.retention_snapshot import asked_for
 from worker.health.snapshot import (
     ClusterState,
     DiskUsage,
@@ -20,10 +20,9 @@ from worker.health.snapshot import (
     Unobserved,
     Unreachable,
 )
-from worker.opensearch.lifecycle import Lifecycle
 from worker.opensearch.mapping_choice import expected_template
 from worker.opensearch.policy_steps import steps_of
-from worker.opensearch.schema import POLICIES, VERSION, index_policy, name_of
+from worker.opensearch.schema import POLICIES, VERSION, name_of
 from worker.opensearch.server import SERVERLESS, Server, find_server
 from worker.opensearch.template_content import changed_parts, read_templates, shadowing_template
 
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
 
     from opensearchpy import OpenSearch
 
+    from worker.health.retention_snapshot import RetentionState
     from worker.settings import Settings
 
 
@@ -174,18 +174,7 @@ class ClusterFacts:
         """Read the retention policy, None on Serverless, which has none of this kind."""
         if self._settings.is_serverless:
             return None
-        days, read_only = self._settings.retention_days, self._settings.read_only_days
-        lifecycle = Lifecycle(self._settings.merge_days, self._settings.merged_replicas, self._settings.warm_days)
-        policy = index_policy(self._prefix, days, read_only, self._settings.index_partition, lifecycle)
-        state = RetentionState(
-            days,
-            "",
-            policy["policy"]["description"] if policy else "",
-            read_only_days=read_only,
-            is_set="retention_days" in self._settings.model_fields_set,
-            lifecycle=lifecycle,
-            expected_steps=steps_of(policy["policy"]) if policy else (),
-        )
+        state = asked_for(self._settings)
         try:
             response = self.ask("GET", f"{POLICIES}/{name_of(self._prefix)}")
         except TransportError as error:
@@ -194,8 +183,8 @@ class ClusterFacts:
                     return state
                 case HTTPStatus.BAD_REQUEST:  # "no handler found": the plugin is not installed
                     return replace(state, has_ism=False)
-                case HTTPStatus.FORBIDDEN if not policy:  # a role without retention needs no permission for it
+                case HTTPStatus.FORBIDDEN if not state.expected:  # a role without retention needs no permission for it
                     return replace(state, policy=None)
             raise
-        found = response["policy"]
-        return replace(state, policy=str(found.get("description") or "no description"), steps=steps_of(found))
+        text = str(response["policy"].get("description") or "no description")
+        return replace(state, policy=text, steps=steps_of(response["policy"]))

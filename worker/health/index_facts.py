@@ -141,13 +141,12 @@ class IndexFacts:
     def last_written(self) -> str | None:
         """Return the name of the index with the event that was indexed last, None without any event."""
         newest = {_INDEXED_AT: {"order": "desc", "unmapped_type": "date"}}
-        events = {"exists": {"field": _INDEXED_AT}}  # another tool's documents under the same prefix are none
-        body = {"size": _LAST_EVENTS, "_source": False, "query": events, "sort": [newest]}
+        body = {"size": _LAST_EVENTS, "_source": False, "sort": [newest]}
         response: Any = self._cluster.client.search(
             index=self._indices, body=body, params={"ignore_unavailable": "true"}
         )
         names = (str(hit["_index"]) for hit in response.get("hits", {}).get("hits", []))
-        # An operator's copy of a day holds events, too, and is no index of trailsink's.
+        # Another tool's index may begin with the same prefix, and an operator's copy of a day holds events, too.
         return next((name for name in names if is_own_index(name, self._prefix)), None)
 
 

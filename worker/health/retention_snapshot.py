@@ -6,12 +6,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from worker.opensearch.lifecycle import Lifecycle
+from worker.opensearch.policy_steps import steps_of
+from worker.opensearch.schema import index_policy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from worker.opensearch.managed_indices import AttachedPolicy
     from worker.opensearch.policy_steps import PolicyStep
+    from worker.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,24 @@ class RetentionState:
         options = [f"--retention-days {self.days}"] if self.days else []
         options += [f"--read-only-after {self.read_only_days}"] if self.read_only_days else []
         return " ".join([*options, *self.lifecycle.options])
+
+
+def asked_for(settings: Settings) -> RetentionState:
+    """Return what the settings ask for, before anything is known of the cluster's policy."""
+    lifecycle = Lifecycle(settings.merge_days, settings.merged_replicas, settings.warm_days)
+    body = index_policy(
+        settings.index_prefix, settings.retention_days, settings.read_only_days, settings.index_partition, lifecycle
+    )
+    policy = body["policy"] if body else {}
+    return RetentionState(
+        settings.retention_days,
+        "",
+        policy.get("description", ""),
+        read_only_days=settings.read_only_days,
+        is_set="retention_days" in settings.model_fields_set,
+        lifecycle=lifecycle,
+        expected_steps=steps_of(policy),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from worker.health.check import check
 from worker.health.findings import Judgement
 from worker.health.iam import EVENT_BRIDGE, S3, SNS, named_sources, parse_statements
 from worker.health.observe import fact, require
-from worker.health.rules import judge_trails
+from worker.health.rules import PASSED_OVER_WINDOW, judge_trails
 from worker.health.snapshot import Unobserved
 
 if TYPE_CHECKING:
@@ -143,8 +143,10 @@ class TrailChecks:
             fix = "feed the queue by that topic or by EventBridge (`trailsink deploy --set NotificationSource=...`)"
             yield Judgement.fault(f"{evidence}, and {' and '.join(obstacles)}", f"{fix}, or choose another prefix")
         else:
-            fix = "add a notification of s3:ObjectCreated:* to the queue; `trailsink deploy` does"
-            yield Judgement.fault(evidence, fix)
+            again = f"trailsink deploy --set NotificationVersion={self._now:%Y%m%dT%H%M%S}"
+            fix = f"{again}, then trailsink backfill --missing --since {(self._now - PASSED_OVER_WINDOW).date()}"
+            others = "; without a stack, add a notification of s3:ObjectCreated:* to the queue"
+            yield Judgement.fault(evidence, f"{fix}{others}")
 
     def _judge_entry(self, entry: dict[str, Any]) -> Judgement:
         prefix, suffix = key_filter(entry)
@@ -163,7 +165,9 @@ class TrailChecks:
             return
         for value in [value for entry in entries for value in unencoded_filters(entry)]:
             evidence = f"S3 compares filters with encoded keys, so the filter {value} matches none"
-            yield Judgement.fault(evidence, f"replace it by {encode_filter(value)}; `trailsink deploy` does")
+            yield Judgement.fault(
+                evidence, f"replace it by {encode_filter(value)}; an upgrade by `trailsink deploy` does"
+            )
         filters = [key_filter(entry) for entry in entries if not unencoded_filters(entry)]
         if not filters:
             return

@@ -9,12 +9,13 @@ import pytest
 from worker.health.flow_rules import (
     judge_days,
     judge_fields,
+    judge_files,
     judge_flow,
     judge_processes,
     judge_writes,
     missing_days,
 )
-from worker.health.flow_snapshot import ConsumerProcess, WriteBlocks
+from worker.health.flow_snapshot import BucketLag, ConsumerProcess, WriteBlocks
 from worker.health.snapshot import IndexFreshness
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -158,3 +159,31 @@ def test_a_missing_field_can_be_added_and_another_type_cannot_be_changed() -> No
     assert (added.status, added.fix) == ("warning", "trailsink setup --existing")
     assert changed.status == "fault"
     assert judge_fields("c", [], []).status == "ok"
+
+
+HOUR = 60 * MINUTE
+LOST = BucketLag(newest=NOW - MINUTE, unindexed=3, oldest_unindexed=NOW - 40 * MINUTE)
+
+
+@pytest.mark.parametrize(
+    ("silence", "messages", "status", "words", "advice"),
+    [
+        (MINUTE, (0, 0), "warning", "3 not in the index", "trailsink backfill --missing"),
+        (MINUTE, (0, 5), "warning", "3 not in the index", "trailsink backfill --missing"),  # others are indexed
+        (90 * MINUTE, (0, 5), "fault", "indexed for 1h 30m, 5 messages in flight or handed back", "consumer"),
+        (90 * MINUTE, (5, 0), "warning", "3 not in the index", "consumer"),  # the other check says that they wait
+        (90 * MINUTE, (0, 0), "warning", "3 not in the index", "trailsink backfill --missing"),
+        (3 * HOUR, (0, 0), "fault", "nothing was indexed for 3h", "trailsink backfill --missing"),
+        (None, (0, 0), "fault", "nothing was ever indexed", "trailsink backfill --missing"),
+    ],
+)
+def test_files_that_come_while_nothing_is_indexed_are_a_fault(
+    silence: timedelta | None, messages: tuple[int, int], status: str, words: str, advice: str
+) -> None:
+    """A loader that the cluster refuses hands its messages back for an hour: none of them is visible."""
+    freshness = IndexFreshness(NOW, NOW - silence) if silence else IndexFreshness(None, None)
+    waiting, in_flight = messages
+
+    judgement = judge_files(LOST, freshness, NOW, waiting=waiting, in_flight=in_flight)
+
+    assert (judgement.status, words in judgement.evidence, advice in judgement.fix) == (status, True, True), judgement

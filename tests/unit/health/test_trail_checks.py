@@ -60,7 +60,7 @@ def events(state: str) -> Any:
     [
         ({"s3": notifying(entry())}, "ok", f"s3://{BUCKET}/* to the queue"),
         ({"s3": notifying(entry(prefix="AWSLogs/", suffix=".gz"))}, "ok", f"s3://{BUCKET}/AWSLogs/*.gz to the queue"),
-        ({"s3": notifying()}, "fault", "`trailsink deploy` does"),
+        ({"s3": notifying()}, "fault", "trailsink deploy --set NotificationVersion="),
         ({"s3": notifying(entry("arn:siem", id_="siem"))}, "fault", "configuration siem announces"),
         ({"s3": notifying(entry(), entry("arn:siem", "AWSLogs/", id_="siem"))}, "warning", "ours is own"),
         ({"s3": Denied()}, "not checked", "AccessDenied"),
