@@ -242,7 +242,7 @@ class Lag(Part):
 
     newest_event: datetime | None = None
     newest_indexed: datetime | None = None
-    seconds: Annotated[int | None, _about("from the newest event to the moment it was indexed")] = None
+    seconds: Annotated[int | None, _about("from the newest event until now")] = None
     newest_file: Annotated[datetime | None, _about("time of the newest file in the bucket")] = None
     files_since: Annotated[int | None, _about("files newer than the last indexed one of their folder")] = None
     files_passed_over: Annotated[int | None, _about("files of the last day before it that are not in the index")] = None

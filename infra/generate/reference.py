@@ -200,7 +200,8 @@ def metrics_page() -> str:
     rows = [(f"`{metric.name}`", metric.unit, metric.meaning) for metric in METRICS]
     introduction = (
         f"CloudWatch metrics in the namespace `{NAMESPACE}`, one line in Embedded Metric Format (EMF) per batch. The"
-        f" only dimension is {code([DIMENSION])}, the name of the source queue. `TRAILSINK_EMF=false` turns them off."
+        f" only dimension is {code([DIMENSION])}, the name of the source queue. `TRAILSINK_EMF=false` turns them off;"
+        " `trailsink run` prints them only with `TRAILSINK_EMF=true`."
         " `trailsink run --health PORT` shows them at `/metrics` in the format of Prometheus: counters as"
         " `trailsink_files_indexed_total`, and the lags as histograms, `trailsink_delivery_lag_seconds`."
     )

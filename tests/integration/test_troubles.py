@@ -253,6 +253,8 @@ def test_a_dead_consumer_is_seen_although_a_backfill_indexes(pipeline: Bench) ->
     dead = {"host": "web-1", "pid": 1, "version": "0.1.0", "queue": pipeline.settings.queue_url}
     time_of_death = (datetime.now(UTC) - timedelta(minutes=20)).isoformat()
     heartbeats = f"trailsink-consumers-{pipeline.prefix}"
+    settings = {"index.auto_expand_replicas": "0-1"}  # as trailsink makes it; a yellow cluster is a warning to others
+    pipeline.opensearch.indices.create(index=heartbeats, body={"settings": settings})
     pipeline.opensearch.index(index=heartbeats, body=dead | {"beat_at": time_of_death}, params={"refresh": "true"})
     upload(pipeline, NOW, "b")
     day = f"{NOW - 2 * DAY:%Y-%m-%d}"

@@ -104,6 +104,8 @@ class BackfillOptions:
             raise click.UsageError("--local needs --direct: the pipeline cannot read this machine's files.")
         if self.loads_directly and _is_given("rate"):
             raise click.UsageError("--rate is for the queue: with --direct, the cluster's answers set the pace.")
+        if self.loads_directly and _is_given("max_depth"):
+            raise click.UsageError("--max-depth is for the queue: with --direct, nothing goes into it.")
         if self.no_filters and not self.loads_directly:
             raise click.UsageError("--no-filters needs --direct: the pipeline's consumer has filters of its own.")
         if self.retry_failed and not self.loads_directly:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from worker.backfill.progress import RECORD_COUNTS, BackfillPlan, LoadOutcome, L
 from worker.backfill.report import read_report
 from worker.backfill.selection import ALLOWED_LATENESS
 from worker.cli.backfill_options import Scope
+from worker.cli.options import stack_name
 from worker.cli.output import print_json, print_line, print_table
 from worker.humanize import format_minute, format_size, pluralize
 
@@ -261,8 +263,10 @@ def resume_advice(state: Path | None) -> str:
 
 def failure_advice(failures: int, options: BackfillOptions, report: Path) -> str:
     """Say how to load files that failed."""
-    local = f" --local {options.local}" if options.local else ""
+    place = f" --bucket {shlex.quote(options.bucket)}" if options.bucket else ""
+    place += f" --local {shlex.quote(str(options.local))}" if options.local else ""
+    place += f" --stack {shlex.quote(stack_name())}" if stack_name() else ""
     return (
         f"{pluralize(failures, 'file')} failed: fix the cause, then run "
-        f"`trailsink backfill --direct{local} --retry-failed {report}` to load what the report lists."
+        f"`trailsink backfill --direct{place} --retry-failed {shlex.quote(str(report))}` to load what the report lists."
     )

@@ -48,7 +48,8 @@ _COMMANDS = {
 
 
 # Commands that read the stack themselves, by an option of theirs.
-_WITH_OWN_STACK = ("deploy", "destroy", "doctor", "env", "permissions")
+_OF_A_STACK = ("deploy", "destroy", "env")
+_WITH_OWN_STACK = (*_OF_A_STACK, "doctor", "permissions")
 
 
 class LazyGroup(click.Group):
@@ -147,10 +148,13 @@ def _apply(ctx: click.Context, stack: str | None, profile: str | None, region: s
     name = stack or defaults.stack
     if not name:
         return
-    ctx.default_map = {command: {"name": name} for command in _WITH_OWN_STACK}
-    if stack or not points_at_pipeline():
+    # The shell wins over the file; what these three are about is a stack in any case.
+    is_used = stack or not points_at_pipeline()
+    commands = _WITH_OWN_STACK if is_used else _OF_A_STACK
+    ctx.default_map = {command: {"name": name} for command in commands}
+    if is_used:
         ctx.meta[STACK_NAME] = name
-    elif ctx.invoked_subcommand not in _WITH_OWN_STACK:
+    elif ctx.invoked_subcommand not in _OF_A_STACK:
         click.echo(f"Warning: .trailsink.toml names the stack {name}, but this shell has settings; they win.", err=True)
 
 

@@ -290,3 +290,6 @@ def test_failures_name_the_command_that_loads_them(tmp_path: Path) -> None:
     assert f"2 files failed: fix the cause, then run `trailsink backfill --direct --local {tmp_path} " in (
         failure_advice(2, backfill_options(direct=True, local=tmp_path), report)
     )
+    assert f"`trailsink backfill --direct --bucket other --retry-failed {report}` " in (
+        failure_advice(1, backfill_options(direct=True, bucket="other"), report)
+    )

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from worker.cli.context import Defaults, points_at_pipeline, read_defaults, use_account
-from worker.cli.main import main
+from worker.cli.main import _apply, main
 from worker.errors import SetupError
 
 if TYPE_CHECKING:
@@ -143,3 +143,18 @@ def test_the_shell_wins_over_the_file_and_it_is_said(folder: Path, monkeypatch: 
 
     assert "names the stack audit, but this shell has settings; they win." in printed.stderr
     assert "TRAILSINK_OPENSEARCH_URL" in printed.stderr
+
+
+def test_doctor_and_status_look_at_the_same_pipeline(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One looked at the file's stack, the other at what the shell points at."""
+    (folder / ".trailsink.toml").write_text('stack = "audit"\n')
+    monkeypatch.setenv("TRAILSINK_QUEUE_URL", "https://sqs.eu-central-1.amazonaws.com/123456789012/other")
+
+    context = main.make_context("trailsink", ["doctor"], resilient_parsing=True)
+    context.invoked_subcommand = "doctor"
+    with context:
+        _apply(context, None, None, None)
+
+    assert context.default_map is not None
+    assert "doctor" not in context.default_map
+    assert context.default_map["deploy"] == {"name": "audit"}

@@ -43,7 +43,7 @@ KINDS = {
 @option(
     "--bucket",
     metavar="NAME",
-    default_text="TRAILSINK_BUCKET; with --local: local",
+    default_text="TRAILSINK_BUCKET; with --local and --dry-run: local",
     example="acme-trail",
     help="Bucket to load from; with --local, the one that the files are a copy of.",
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from worker.cli.dlq.context import build_filter, open_context, print_none, print_notes
 from worker.cli.output import print_json, print_line, print_table
@@ -34,6 +35,8 @@ def redrive(  # noqa: PLR0913 - one per option
     letter_filter = build_filter(**selection)
     if attach and cancel:
         raise click.UsageError("--attach and --cancel exclude each other.")
+    if attach or cancel:
+        _refuse_other_options()
     context, options = open_context(), RedriveOptions(force, newest_version)
     if attach or cancel:
         _end_running_task(context, cancel=cancel, as_json=as_json)
@@ -53,6 +56,21 @@ def redrive(  # noqa: PLR0913 - one per option
     else:
         _move(context, plan, options, rate)
         _print_moved(plan, method, as_json=as_json)
+
+
+def _refuse_other_options() -> None:
+    """Raise UsageError for what would be ignored: the running task moves the letters that it was started for."""
+    context = click.get_current_context(silent=True)
+    if context is None:
+        return
+    given = [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name not in ("attach", "cancel", "as_json", "stack_name")
+        and context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise click.UsageError(f"{', '.join(given)} cannot go with --attach or --cancel: the task runs already.")
 
 
 def _end_running_task(context: DlqContext, *, cancel: bool, as_json: bool) -> None:
