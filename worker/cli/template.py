@@ -21,4 +21,4 @@ def template(*, name: str | None) -> None:
     values = Stack(open_session().client("cloudformation"), name).parameters()
     if not values:
         raise SetupError(f"There is no stack {name}.")
-    click.echo(tfvars(template_text(), values), nl=False)
+    click.echo(f'stack_name = "{name}"\n{tfvars(template_text(), values)}', nl=False)

@@ -18,7 +18,7 @@ _STACK = option(
     short_help="Print the CloudFormation template.",
     epilog=examples(
         "trailsink template > trailsink.yaml",
-        "trailsink template --tfvars audit > trailsink.auto.tfvars",
+        "trailsink template --tfvars audit   # lines for the block of the module",
     ),
 )
 @option(
@@ -27,7 +27,7 @@ _STACK = option(
     metavar="STACK",
     default_text="the template",
     example="trailsink",
-    help="Print the parameters of this stack as variables of the Terraform module instead.",
+    help="Print the parameters of this stack as lines for the block of the Terraform module instead.",
 )
 @implemented_by("worker.cli.template:template", has_stack=False)
 def template() -> None:
