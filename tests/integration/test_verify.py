@@ -99,6 +99,22 @@ def test_missing_files_are_loaded_and_a_planted_one_is_named(bench: Bench, trail
     assert planted in summary["verdict"]
 
 
+def test_nothing_is_loaded_under_another_partition(
+    bench: Bench, trail: SignedTrail, keys: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is present of an incomplete file would be in a day, and again in a month."""
+    verify(bench, keys)
+    query = {"query": {"term": {"trailsink.object": f"s3://{trail.bucket}/{trail.logs[3]}"}}}
+    bench.opensearch.delete_by_query(index=f"{bench.prefix}-*", body=query, refresh=True)
+    monkeypatch.setenv("TRAILSINK_INDEX_PARTITION", "month")
+
+    refused = trailsink("verify", "--keys", keys, "--load")
+
+    assert refused.exit_code not in (0, None)
+    assert "TRAILSINK_INDEX_PARTITION" in refused.output
+    assert bench.count() == 22
+
+
 def test_a_file_that_was_discarded_is_named_and_no_fault(bench: Bench, trail: SignedTrail, keys: str) -> None:
     """An operator decided on it; a nightly verification that fails for ever is one that nobody reads."""
     uri = f"s3://{trail.bucket}/{trail.logs[3]}"

@@ -198,7 +198,7 @@ def _update(  # noqa: PLR0913 - the parts of a deployment, and two choices
     check_rights(session, account, stack, changes, defaults | existing | parameters)
     if plan:
         stack.delete_change_set()
-        print_line("This was the plan; nothing was changed.")
+        print_line(f"This was the plan; nothing was changed. What it was made from is in s3://{uploads.name}.")
         return changes
     if not confirm("Go on?", yes=yes, undo=stack.delete_change_set):
         raise SetupError("Nothing was changed.")

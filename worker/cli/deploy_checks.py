@@ -33,6 +33,9 @@ CLUSTER_SECONDS = 15.0
 # What the template announces, unless TrailPrefix says otherwise.
 _TRAIL_PREFIX, _SUFFIX = "AWSLogs/", ".json.gz"
 
+# Parameters that say what the bucket announces.
+_NOTIFYING = frozenset(("TrailBucketName", "TrailPrefix", "NotificationSource"))
+
 
 def check_names(parameters: dict[str, str], template_parameters: set[str]) -> None:
     """Raise SetupError for a parameter that the template does not have: before anything is uploaded."""
@@ -47,11 +50,12 @@ def check_deployment(
     """Raise SetupError for a bucket that cannot be used; print the results of the other checks."""
     if is_new and "TrailBucketName" not in parameters:
         raise SetupError("A new stack needs the trail's bucket: pass --bucket.")
+    merged = existing | parameters
     if "TrailBucketName" in parameters:
-        owner = parameters.get("TrailBucketAccount", existing.get("TrailBucketAccount", ""))
-        _check_trail(account, parameters["TrailBucketName"], owner)
-        if (existing | parameters).get("NotificationSource", "S3") == "S3":
-            _check_notifications(account, stack, parameters["TrailBucketName"], existing | parameters)
+        _check_trail(account, parameters["TrailBucketName"], merged.get("TrailBucketAccount", ""))
+    changes_notification = not _NOTIFYING.isdisjoint(parameters) and merged.get("NotificationSource", "S3") == "S3"
+    if changes_notification and merged.get("TrailBucketName"):
+        _check_notifications(account, stack, merged["TrailBucketName"], merged)
     if {"FiltersBucket", "FiltersKey"} & set(parameters):
         _check_filters(existing | parameters)
     if parameters.get("EndpointUrl"):

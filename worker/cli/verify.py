@@ -25,6 +25,7 @@ from worker.cli.verify_options import VerifyOptions
 from worker.cloudtrail.filters.matching import RecordFilter
 from worker.errors import TrailsinkError
 from worker.humanize import format_minute, pluralize
+from worker.opensearch.setup import check_template
 from worker.opensearch.verdicts import record_verdict
 from worker.settings import load_settings
 from worker.verify.checkpoint import VerifyState, VerifyStateFile
@@ -206,6 +207,10 @@ class _Command:
 
     def _open_loader(self, bucket: str) -> MissingFileLoader:
         settings = self._settings.model_copy(update={"buckets": bucket})
+        # With another partition, what is present already would be loaded a second time.
+        client = make_client(settings).connect()
+        if warning := check_template(client, settings.index_prefix, settings.index_partition):
+            print_line(f"Warning: {warning}", err=True)
 
         def make(letters: InMemoryDeadLetters) -> Consumer:
             return make_consumer(settings, queue=letters)

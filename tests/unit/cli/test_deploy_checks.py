@@ -69,3 +69,17 @@ def test_a_filter_that_is_taken_away_or_not_changed_is_not_read(s3: S3Client) ->
     del s3
     check({"FiltersBucket": "", "FiltersKey": ""}, OBJECT)
     check({"RetentionDays": "30"}, OBJECT)
+
+
+@pytest.mark.parametrize("parameters", [{"TrailPrefix": "AWSLogs/"}, {"NotificationSource": "S3"}])
+def test_a_notification_in_the_way_is_said_whatever_moves_ours(s3: S3Client, parameters: dict[str, str]) -> None:
+    """Without --bucket, it was said by a rollback."""
+    topic = "arn:aws:sns:eu-central-1:123456789012:siem"
+    s3.put_bucket_notification_configuration(
+        Bucket="acme-config",
+        NotificationConfiguration={"TopicConfigurations": [{"TopicArn": topic, "Events": ["s3:ObjectCreated:*"]}]},
+    )
+
+    with pytest.raises(SetupError, match="has a notification in the way"):
+        check(parameters, {"TrailBucketName": "acme-config", "NotificationSource": "S3"})
+    check({"RetentionDays": "31"}, {"TrailBucketName": "acme-config", "NotificationSource": "S3"})
