@@ -124,7 +124,7 @@ class IndexFacts:
 
     def files_without_events(self, uris: Sequence[str]) -> FilesWithoutEvents:
         """Return those of some files, by their URIs, that are done and have no event, as the ledger says."""
-        files = FilesWithoutEvents(set(), set())
+        files, created = FilesWithoutEvents(set(), set()), set()
         for start in range(0, len(uris), _FILES_PER_SEARCH):
             part = list(uris[start : start + _FILES_PER_SEARCH])
             members = ["object", "reason", "indexed", "degraded"]
@@ -133,9 +133,12 @@ class IndexFacts:
             for entry in (hit["_source"] for hit in response["hits"]["hits"]):
                 if entry.get("reason") == DISCARDED:
                     files.discarded.add(str(entry["object"]))
-                elif not (entry.get("reason") or entry.get("indexed") or entry.get("degraded")):
+                elif entry.get("indexed") or entry.get("degraded"):
+                    created.add(str(entry["object"]))
+                elif not entry.get("reason"):
                     files.empty.add(str(entry["object"]))
-        return files
+        # Loaded again with other filters, a file may have events that are gone since.
+        return FilesWithoutEvents(files.discarded, files.empty - created)
 
     @fact
     def last_written(self) -> str | None:
