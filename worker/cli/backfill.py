@@ -62,6 +62,7 @@ def backfill(**options: Any) -> None:  # noqa: ANN401 - the fields of BackfillOp
     checked = BackfillOptions(**options)
     checked.check()
     settings = load_settings()
+    settings.require(*checked.needed_settings)
     with ExitStack() as resources:
         BackfillCommand(checked, settings, resources).run()
 

@@ -125,6 +125,14 @@ class BackfillOptions:
         return self.direct or self.via == "direct"
 
     @property
+    def needed_settings(self) -> list[str]:
+        """The settings of the pipeline that must not be empty; a bucket may be named otherwise."""
+        loads_via_queue = not (self.loads_directly or self.dry_run)
+        names = ["queue_url", "dead_letter_queue_url"] if loads_via_queue else []
+        needs_cluster = self.scope is not Scope.ALL or (self.loads_directly and not self.dry_run)
+        return names + (["opensearch_url"] if needs_cluster else [])
+
+    @property
     def scope(self) -> Scope:
         """Which of the selected files are loaded."""
         if self.incomplete:

@@ -114,3 +114,19 @@ def test_how_a_backfill_runs_does_not_identify_it(changes: dict[str, Any]) -> No
 def test_a_fingerprint_without_a_queue_has_an_empty_one() -> None:
     """--dry-run needs no queue, and resumes nothing of a run that has one."""
     assert backfill_options().fingerprint(Settings(), "acme-trail") == {"queue": ""} | UNSELECTIVE | {"way": "queue"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({}, ["queue_url", "dead_letter_queue_url"]),
+        ({"missing": True}, ["queue_url", "dead_letter_queue_url", "opensearch_url"]),
+        ({"missing": True, "dry_run": True}, ["opensearch_url"]),
+        ({"direct": True}, ["opensearch_url"]),
+        ({"direct": True, "dry_run": True}, []),
+        ({"dry_run": True}, []),
+    ],
+)
+def test_what_a_run_needs_is_asked_for_at_once(changes: dict[str, Any], names: list[str]) -> None:
+    """One after the other, each attempt ended with the next."""
+    assert backfill_options(**changes).needed_settings == names

@@ -61,6 +61,7 @@ class DlqContext:
 def open_context() -> DlqContext:
     """Open what a command works with; raises SetupError."""
     settings = load_settings()
+    settings.require("dead_letter_queue_url", "queue_url")
     queue, store = make_dead_letter_queue(settings), make_store(settings)
     display = Live(console=Console(stderr=True), transient=True, refresh_per_second=8) if sys.stderr.isatty() else None
 
