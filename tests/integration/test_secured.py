@@ -413,7 +413,7 @@ def test_a_missing_permission_hands_the_batch_back_and_restoring_it_loads_the_ba
     assert as_administrator == {
         "verdict": "fault",
         "check": "loader's rights",
-        "evidence": f"{ROLE} lacks {permission} for {authorized.prefix}-*",
+        "evidence": f"{ROLE} lacks {permission} for {authorized.prefix}-* or trailsink-files-{authorized.prefix}-*",
         "fix": f"trailsink setup --loader-role {ROLE}",
     }
     if permission != "indices:data/write/bulk[s]":  # which the server's own check ignores
