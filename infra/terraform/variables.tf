@@ -60,7 +60,7 @@ variable "notification_source" {
 }
 
 variable "notification_version" {
-  description = "Any other value has the bucket's notification written again, as after somebody removed it. [default: 1]"
+  description = "A new value writes the bucket's notification again, for example after somebody removed it. [default: 1]"
   type        = string
   default     = null
 

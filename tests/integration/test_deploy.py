@@ -489,7 +489,7 @@ def test_the_bundle_says_what_it_is_for_and_parameters_change_without_it(
 
     assert f"so Architecture cannot be {other}" in contradicting.stderr
     assert "/etc/hostname is no bundle of trailsink" in no_bundle.stderr
-    assert "This was the plan; nothing was changed. What it was made from is in s3://" in planned.stdout
+    assert "This was the plan; nothing was changed. The template and the bundle are in s3://" in planned.stdout
     assert "create LoaderFunction (AWS::Lambda::Function)" in planned.stdout
     assert (planned.returncode, created.returncode) == (0, 0), created.stdout + created.stderr
     assert changed.returncode == 0, changed.stdout + changed.stderr

@@ -298,6 +298,7 @@ TESTED_ELSEWHERE = {
     "cli/cost": "tests/integration/test_cost.py: on a real node",
     "opensearch/cost": "tests/integration/test_cost.py: on a real node",
     "cli/roles": "tests/integration/test_secured.py: on a secured node",
+    "cli/template_check": "tests/integration/test_verify.py: a command that is refused, on a real node",
     "cli/reindex": "tests/integration/test_reindex.py: as a process, on a real node",
     "opensearch/reindex/*": "tests/integration/test_reindex.py: on a real node, by runs that are killed",
     "deploy/bundle": "tests/integration/test_bundle.py: builds one",

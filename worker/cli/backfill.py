@@ -38,12 +38,12 @@ from worker.cli.backfill_report import (
 )
 from worker.cli.output import confirm, graceful_shutdown, print_json, print_line
 from worker.cli.sources import choose_sources
+from worker.cli.template_check import check_own_template
 from worker.cloudtrail.keys import ROOT
 from worker.errors import SetupError, TrailsinkError
 from worker.humanize import format_minute, pluralize
 from worker.opensearch.inventory import IndexInventory, LedgerInventory
 from worker.opensearch.ledger import LedgerReader
-from worker.opensearch.setup import check_template
 from worker.pipeline.objects import ObjectRef
 from worker.settings import load_settings
 from worker.wiring import make_client, make_consumer, make_queue, make_s3_client, now, open_s3_session
@@ -142,8 +142,7 @@ class BackfillCommand:
         if not (needs_inventory or (options.loads_directly and not options.dry_run)):
             return None
         client, prefix = make_client(self._settings).connect(), self._settings.index_prefix
-        if warning := check_template(client, prefix, self._settings.index_partition):
-            print_line(f"Warning: {warning}", err=True)
+        check_own_template(client, self._settings)
         if not needs_inventory:
             return None
         inventory = IndexInventory(client, prefix, self._bucket)

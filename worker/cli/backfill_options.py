@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 import msgspec
-from click.core import ParameterSource
 
 from worker.backfill.selection import Selection
 from worker.cli.commands.backfill import KINDS
-from worker.cli.options import check_times
+from worker.cli.options import check_times, is_given
 from worker.errors import SetupError
 
 if TYPE_CHECKING:
@@ -102,9 +101,9 @@ class BackfillOptions:
         check_times(self.since, self.until, self.last)
         if self.local and not self.loads_directly:
             raise click.UsageError("--local needs --direct: the pipeline cannot read this machine's files.")
-        if self.loads_directly and _is_given("rate"):
+        if self.loads_directly and is_given("rate"):
             raise click.UsageError("--rate is for the queue: with --direct, the cluster's answers set the pace.")
-        if self.loads_directly and _is_given("max_depth"):
+        if self.loads_directly and is_given("max_depth"):
             raise click.UsageError("--max-depth is for the queue: with --direct, nothing goes into it.")
         if self.no_filters and not self.loads_directly:
             raise click.UsageError("--no-filters needs --direct: the pipeline's consumer has filters of its own.")
@@ -195,9 +194,3 @@ class BackfillOptions:
 
 def _join(values: Iterable[str]) -> str:
     return " ".join(sorted(values))
-
-
-def _is_given(name: str) -> bool:
-    """Return whether an option stands on the command line, as opposed to its default."""
-    context = click.get_current_context(silent=True)
-    return context is not None and context.get_parameter_source(name) is ParameterSource.COMMANDLINE

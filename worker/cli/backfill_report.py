@@ -28,6 +28,7 @@ from worker.backfill.selection import ALLOWED_LATENESS
 from worker.cli.backfill_options import Scope
 from worker.cli.options import stack_name
 from worker.cli.output import print_json, print_line, print_table
+from worker.health.stack_advice import for_stack
 from worker.humanize import format_minute, format_size, pluralize
 
 if TYPE_CHECKING:
@@ -265,8 +266,8 @@ def failure_advice(failures: int, options: BackfillOptions, report: Path) -> str
     """Say how to load files that failed."""
     place = f" --bucket {shlex.quote(options.bucket)}" if options.bucket else ""
     place += f" --local {shlex.quote(str(options.local))}" if options.local else ""
-    place += f" --stack {shlex.quote(stack_name())}" if stack_name() else ""
+    command = f"trailsink backfill --direct{place} --retry-failed {shlex.quote(str(report))}"
     return (
-        f"{pluralize(failures, 'file')} failed: fix the cause, then run "
-        f"`trailsink backfill --direct{place} --retry-failed {shlex.quote(str(report))}` to load what the report lists."
+        f"{pluralize(failures, 'file')} failed: fix the cause, then run"
+        f" `{for_stack(command, stack_name())}` to load what the report lists."
     )

@@ -10,13 +10,14 @@ from worker.cli.deploy_checks import check_deployment, check_names, check_rights
 from worker.cli.output import confirm, print_json, print_line, send_messages_to_stderr
 from worker.cli.stack_operations import delete_failed_stack, print_events, wait_until_idle
 from worker.deploy.account import Account
+from worker.deploy.bundle import bundle_of
 from worker.deploy.code_bucket import CodeBucket
 from worker.deploy.cost import describe_cost
 from worker.deploy.deployed import describe_stack
 from worker.deploy.function_code import code_sha256, read_function_code
 from worker.deploy.manifest import check_parameters, check_target, read_manifest
 from worker.deploy.stack import IN_REVIEW, Stack, StackOptions
-from worker.deploy.template import UPLOADED_PARAMETERS, bundle_of, parameter_defaults, parameter_names, template_text
+from worker.deploy.template import UPLOADED_PARAMETERS, parameter_defaults, parameter_names, template_text
 from worker.errors import SetupError
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def deploy(  # noqa: PLR0913 - one per option
     parameters = _parameters(settings, bucket)
     existing = stack.parameters()
     has_parts = bool(status) and status not in _FAILED
-    # Whoever names the bucket types what installs, and wants this version.
+    # `--bucket` is how one installs: it brings this version's template and code.
     keeps_code = has_parts and bundle is None and bucket is None and bool(parameters or scheduled_bundle)
     if keeps_code:
         release = _read_stack(session, name, parameters)
@@ -198,7 +199,7 @@ def _update(  # noqa: PLR0913 - the parts of a deployment, and two choices
     check_rights(session, account, stack, changes, defaults | existing | parameters)
     if plan:
         stack.delete_change_set()
-        print_line(f"This was the plan; nothing was changed. What it was made from is in s3://{uploads.name}.")
+        print_line(f"This was the plan; nothing was changed. The template and the bundle are in s3://{uploads.name}.")
         return changes
     if not confirm("Go on?", yes=yes, undo=stack.delete_change_set):
         raise SetupError("Nothing was changed.")

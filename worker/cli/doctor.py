@@ -9,9 +9,10 @@ import msgspec
 from worker.aws.session import open_session
 from worker.cli.deploy_checks import CLUSTER_SECONDS
 from worker.cli.output import format_status, print_json, print_line
+from worker.deploy.bundle import bundle_of
 from worker.deploy.deployed import describe_stack, settings_of
 from worker.deploy.function_code import read_function_code
-from worker.deploy.template import bundle_of, template_text
+from worker.deploy.template import template_text
 from worker.errors import SetupError
 from worker.health.doctor import Doctor
 from worker.health.findings import CheckStatus

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
+from click.core import ParameterSource
 
 from worker.cloudtrail.keys import ACCOUNT, ORGANISATION
 
@@ -135,6 +136,12 @@ def matching(pattern: re.Pattern[str], noun: str) -> Callable[..., tuple[str, ..
         return values
 
     return check
+
+
+def is_given(name: str) -> bool:
+    """Return whether an option stands on the command line, as opposed to its default."""
+    context = click.get_current_context(silent=True)
+    return context is not None and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 # Where the context keeps the name of the stack that a command works with, and where `--stack` stands in it.

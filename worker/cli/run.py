@@ -21,10 +21,10 @@ from rich.text import Text
 from worker import __version__
 from worker.cli.output import graceful_shutdown, join, print_document, print_json, print_line
 from worker.cli.probes import Probes, serving
+from worker.cli.template_check import check_own_template
 from worker.errors import IndexUnavailable, QueueUnavailable, SetupError
 from worker.humanize import ascii_json
 from worker.opensearch.heartbeat import Heartbeat, beating
-from worker.opensearch.setup import check_template
 from worker.poller import Poller, Polling
 from worker.settings import load_settings
 from worker.telemetry import METRICS, counts, filtered_by, report_lines
@@ -85,8 +85,7 @@ def _check_cluster(settings: Settings) -> None:
     quick = settings.model_copy(update={"request_seconds": min(_TEMPLATE_SECONDS, settings.request_seconds)})
     try:
         client = make_client(quick).connect()
-        if warning := check_template(client, settings.index_prefix, settings.index_partition):
-            print_line(f"Warning: {warning}", err=True)
+        check_own_template(client, settings)
     except IndexUnavailable as error:
         print_line(f"Warning: {error}; meanwhile messages go back to the queue.", err=True)
 

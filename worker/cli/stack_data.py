@@ -38,7 +38,7 @@ class StackData:
     description: str
     count: Callable[[], str]
     delete: Callable[[], Iterator[str]]
-    why_holds_unread: Callable[[], str] = str
+    why_holds_unread: Callable[[], str] = lambda: ""
 
 
 def stack_data(account: Account, deployed: DeployedStack) -> StackData:

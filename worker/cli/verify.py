@@ -21,11 +21,11 @@ from worker.backfill.listing import SourceLayout
 from worker.backfill.sources import BucketLister, LocalTree
 from worker.cli.output import graceful_shutdown, print_json, print_line
 from worker.cli.sources import choose_sources
+from worker.cli.template_check import check_own_template
 from worker.cli.verify_options import VerifyOptions
 from worker.cloudtrail.filters.matching import RecordFilter
 from worker.errors import TrailsinkError
 from worker.humanize import format_minute, pluralize
-from worker.opensearch.setup import check_template
 from worker.opensearch.verdicts import record_verdict
 from worker.settings import load_settings
 from worker.verify.checkpoint import VerifyState, VerifyStateFile
@@ -208,9 +208,7 @@ class _Command:
     def _open_loader(self, bucket: str) -> MissingFileLoader:
         settings = self._settings.model_copy(update={"buckets": bucket})
         # With another partition, what is present already would be loaded a second time.
-        client = make_client(settings).connect()
-        if warning := check_template(client, settings.index_prefix, settings.index_partition):
-            print_line(f"Warning: {warning}", err=True)
+        check_own_template(make_client(settings).connect(), settings)
 
         def make(letters: InMemoryDeadLetters) -> Consumer:
             return make_consumer(settings, queue=letters)

@@ -18,7 +18,7 @@ import zipfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self, cast
 
 from worker import __version__
 from worker.atomicfile import write_atomically
@@ -26,6 +26,7 @@ from worker.deploy.bundle_sources import all_sources, bundled_sources
 from worker.deploy.bundle_wheels import cache_folder, download_wheels, leave_out, unpack
 from worker.deploy.manifest import PATH as MANIFEST
 from worker.deploy.manifest import BundleManifest
+from worker.deploy.template import BUNDLE
 from worker.errors import SetupError
 
 if TYPE_CHECKING:
@@ -67,6 +68,14 @@ class Target:
                 return cls(python, architecture)
         raise SetupError(f"Lambda has no Python {python} on {sys.platform} and {machine}.")
 
+    @classmethod
+    def of_stack(cls, parameters: Mapping[str, str]) -> Self:
+        """Return what the functions of a stack with these parameters run on."""
+        default = cls()
+        runtime = parameters.get("Runtime", default.runtime)
+        architecture = cast("Architecture", parameters.get("Architecture", default.architecture))
+        return cls(runtime.removeprefix("python"), architecture)
+
     @property
     def runtime(self) -> str:
         """Lambda's name of the runtime."""
@@ -84,6 +93,11 @@ class Target:
         machine = MACHINES[self.architecture]
         older = [f"{name}_{machine}" for name in ("manylinux2014", "manylinux2010", "manylinux1")]  # 2_17, 2_12, 2_5
         return [f"manylinux_2_{minor}_{machine}" for minor in range(GLIBC[self.python], 4, -1)] + older
+
+
+def bundle_of(parameters: Mapping[str, str]) -> Path:
+    """Return where `trailsink package` writes the bundle for a stack with these parameters."""
+    return BUNDLE.with_name(Target.of_stack(parameters).file_name)
 
 
 @dataclass(frozen=True, slots=True)

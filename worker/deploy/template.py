@@ -4,19 +4,9 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 # Where `trailsink package` writes the bundle, and `trailsink deploy` reads it.
 BUNDLE = Path("build/trailsink-arm64-py313.zip")
-
-
-def bundle_of(parameters: Mapping[str, str]) -> Path:
-    """Return where `trailsink package` writes the bundle for a stack with these parameters."""
-    architecture, runtime = parameters.get("Architecture", "arm64"), parameters.get("Runtime", "python3.13")
-    return BUNDLE.with_name(f"trailsink-{architecture}-{runtime.replace('python', 'py').replace('.', '')}.zip")
 
 
 # The parameters that say where the bundles are: whoever uploads them fills these in.

@@ -15,6 +15,7 @@ from worker.health.rules import (
     STALE_INDEX,
     UNINDEXED_FILE,
     first_names,
+    is_late,
     judge_bucket_lag,
     judge_freshness,
     request_for,
@@ -41,6 +42,7 @@ _WRITE = "index.blocks.write"
 # A day without any event is a gap if it is this young; older days may be the operator's own choice.
 GAP_WINDOW = timedelta(days=30)
 
+_ENDS_IN_DAY = re.compile(r"-(\d{4}-\d\d-\d\d)$")
 _DAY_INDEX = re.compile(r"(?<!-undated)-(\d{4}-\d\d-\d\d)$")
 
 
@@ -101,8 +103,7 @@ def judge_files(
     judgement = judge_bucket_lag(lag, now, waiting + (in_flight if is_silent else 0))
     if judgement.status is not CheckStatus.WARNING:
         return judgement
-    is_late = lag.oldest_unindexed is not None and now - lag.oldest_unindexed > UNINDEXED_FILE
-    handed_back = in_flight if is_late and not waiting else 0
+    handed_back = in_flight if is_late(lag, now) and not waiting else 0
     if silence is not None and silence < (UNINDEXED_FILE if handed_back else STALE_INDEX):
         return judgement
     messages = f", {pluralize(handed_back, 'message')} in flight or handed back" if handed_back else ""
@@ -118,7 +119,7 @@ def judge_writes(blocks: WriteBlocks | None) -> Judgement:
         return _judge_blocks(blocks)
     if blocks.closed:
         evidence = f"{first_names(blocks.closed)} closed: not searched, and the files for them go back to the queue"
-        fix = request_for("POST ", blocks.closed, "/_open")
+        fix = request_for("POST /", blocks.closed, "/_open")
         return (
             Judgement.fault(evidence, fix) if _stops_files(blocks, blocks.closed) else Judgement.warning(evidence, fix)
         )
@@ -142,7 +143,7 @@ def _judge_blocks(blocks: WriteBlocks) -> Judgement:
     if names:
         settings = ", ".join(f'"{name}": null' for name in names)
         evidence.append(f"{first_names(list(blocks.indices))} refuse writes: {', '.join(names)}")
-        requests.append(request_for("PUT ", list(blocks.indices), f"/_settings {{{settings}}}"))
+        requests.append(request_for("PUT /", list(blocks.indices), f"/_settings {{{settings}}}"))
     fix = ", then ".join(requests)
     if FLOOD_STAGE in names:
         # Both blocks are the node's own at the flood stage, and it lifts them when the disk has room.
@@ -192,18 +193,22 @@ def load_missing(since: date, until: date) -> str:
     return f"trailsink backfill --incomplete --since {since} --until {until}"
 
 
-def reindex(names: Sequence[str]) -> str:
-    """Return the command that brings indices to the template's mapping, whatever they have: no event is lost by it."""
-    days = [match[1] for name in names if (match := _DAY_INDEX.search(name)) and _is_day(match[1])]
+def reindex_command(names: Sequence[str], *, force: bool = False) -> str:
+    """Return the command that brings indices, by their public names, to the template's mapping.
+
+    `force` is for those that say that they have it.
+    """
+    command = "trailsink reindex --force" if force else "trailsink reindex"
+    days = [match[1] for name in names if (match := _ENDS_IN_DAY.search(name)) and _is_day(match[1])]
     if len(days) < len(names):
-        return "trailsink reindex --force"
-    return f"trailsink reindex --force --since {min(days)} --until {date.fromisoformat(max(days)) + timedelta(days=1)}"
+        return command
+    return f"{command} --since {min(days)} --until {date.fromisoformat(max(days)) + timedelta(days=1)}"
 
 
 def judge_fields(index: str, missing: Sequence[str], changed: Sequence[str]) -> Judgement:
     """Judge the mapping of an index: a missing field can be added, one of another type cannot be changed."""
     if changed:
-        fix = f"{SETUP}, for the next index; to fix {index}: {reindex([index])}"
+        fix = f"{SETUP}, for the next index; to fix {index}: {reindex_command([index], force=True)}"
         return Judgement.fault(f"{index} has other fields than the template: {first_names(changed)}", fix)
     if missing:
         evidence = f"{index} lacks fields of the template: {first_names(missing)}"

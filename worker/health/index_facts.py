@@ -24,7 +24,7 @@ _MAX_RECENT_FILES = 10_000
 
 _FILES_PER_SEARCH = 1_000  # in one request
 _ENTRIES_PER_FILE = 4  # of the ledger: one for each dead letter and each set of filters
-_LAST_EVENTS = 100
+_LAST_EVENTS = 100  # among which one is looked for that is in an index of trailsink's own
 
 _INDEXED_AT = "trailsink.indexed_at"
 
@@ -124,21 +124,24 @@ class IndexFacts:
 
     def files_without_events(self, uris: Sequence[str]) -> FilesWithoutEvents:
         """Return those of some files, by their URIs, that are done and have no event, as the ledger says."""
-        files, created = FilesWithoutEvents(set(), set()), set()
+        discarded: set[str] = set()
+        empty: set[str] = set()
+        created: set[str] = set()
         for start in range(0, len(uris), _FILES_PER_SEARCH):
             part = list(uris[start : start + _FILES_PER_SEARCH])
             members = ["object", "reason", "indexed", "degraded"]
             body = {"size": _ENTRIES_PER_FILE * len(part), "_source": members, "query": {"terms": {"object": part}}}
             response: Any = self._cluster.client.search(index=ledger_pattern(self._prefix), body=body)
             for entry in (hit["_source"] for hit in response["hits"]["hits"]):
-                if entry.get("reason") == DISCARDED:
-                    files.discarded.add(str(entry["object"]))
+                uri, reason = str(entry["object"]), entry.get("reason")
+                if reason == DISCARDED:
+                    discarded.add(uri)
                 elif entry.get("indexed") or entry.get("degraded"):
-                    created.add(str(entry["object"]))
-                elif not entry.get("reason"):
-                    files.empty.add(str(entry["object"]))
+                    created.add(uri)
+                elif not reason:
+                    empty.add(uri)
         # Loaded again with other filters, a file may have events that are gone since.
-        return FilesWithoutEvents(files.discarded, files.empty - created)
+        return FilesWithoutEvents(discarded, empty - created)
 
     @fact
     def last_written(self) -> str | None:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from worker.health.check import check
 from worker.health.findings import Judgement
-from worker.health.flow_rules import judge_writes, reindex
+from worker.health.flow_rules import judge_writes, reindex_command
 from worker.health.observe import fact, require
 from worker.health.rules import first_names
-from worker.opensearch.index_names import is_own_index, period_of, public_name
+from worker.opensearch.index_names import is_own_index, public_name
 from worker.opensearch.schema import CHANGED_SINCE, VERSION, generation_of
 from worker.opensearch.template_content import differing_fields, fields_of, missing_core_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from worker.health.cluster_facts import ClusterFacts
     from worker.health.index_facts import IndexFacts
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 
 # Bounds the searches for versions: the newest indices with something odd, and the last writes of each.
 _MAX_INDICES, _LAST_WRITES = 20, 2_000
-
-_DAY_CHARACTERS = 10  # as in 2026-01-31
 
 _SHARD_STATS = "indices.*.shards.*.routing.primary,indices.*.shards.*.docs,indices.*.shards.*.seq_no.max_seq_no"
 
@@ -108,7 +105,7 @@ class IntegrityChecks:
                 altered[name] = fields
         if altered:
             evidence = first_names([f"{name} ({first_names(fields)})" for name, fields in altered.items()])
-            fix = reindex([public_name(name) for name in altered])
+            fix = reindex_command([public_name(name) for name in altered], force=True)
             if self._settings.is_serverless:  # it has no _reindex
                 fix = "if the bucket still has their files, delete these indices, then trailsink backfill --incomplete"
             yield Judgement.fault(f"{len(altered)} of {len(response)} are not the template's: {evidence}", fix)
@@ -134,14 +131,7 @@ class IntegrityChecks:
         evidence = f"{len(names)} of {len(response)} have an older mapping: {span}"
         if fields:
             evidence += f"; searches find nothing there by {first_names(fields)}"
-        yield Judgement.warning(evidence, self._reindex(names))
-
-    def _reindex(self, names: Sequence[str]) -> str:
-        periods = [period_of(name, self._settings.index_prefix) for name in names]
-        if any(len(period) != _DAY_CHARACTERS for period in periods):
-            return "trailsink reindex"
-        until = date.fromisoformat(max(periods)) + timedelta(days=1)
-        return f"trailsink reindex --since {min(periods)} --until {until}"
+        yield Judgement.warning(evidence, reindex_command(names))
 
     @check("write blocks")
     def blocks(self) -> Iterator[Judgement]:

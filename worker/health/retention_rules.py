@@ -110,7 +110,7 @@ def _judge_unasked_deletion(retention: RetentionState, policies: IndexPolicies) 
     if all(policy.deletes is None for policy in deleted.values()):
         evidence += "; what it does is not shown"
         return Judgement.warning(evidence, f"see what it does: GET {POLICIES}/{names[0]}")
-    fix = request_for(f"POST {ISM}/remove", indices)
+    fix = request_for(f"POST {ISM}/remove/", indices)
     if retention.is_set:
         return Judgement.fault(f"no deletion asked for, and {evidence}, which deletes", fix)
     return Judgement.warning(f"{evidence}, which deletes", fix)

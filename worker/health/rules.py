@@ -176,17 +176,21 @@ def judge_freshness(freshness: IndexFreshness, now: datetime) -> Judgement:
     return Judgement.ok(evidence)
 
 
+def is_late(lag: BucketLag, now: datetime) -> bool:
+    """Return whether a file waits for longer than a message on its way explains."""
+    return lag.oldest_unindexed is not None and now - lag.oldest_unindexed > UNINDEXED_FILE
+
+
 def judge_bucket_lag(lag: BucketLag, now: datetime, waiting: int = 0) -> Judgement:
     """Judge whether files are in the bucket that should be in the index by now; `waiting` messages may bring them."""
     evidence = f"file {format_duration(now - lag.newest)} old"
     read = f", {lag.discarded:,} discarded" if lag.discarded else ""
     read += f", {lag.folders_read:,} of {lag.folders:,} folders read" if lag.folders_read < lag.folders else ""
-    oldest = lag.oldest_unindexed
-    is_late = oldest is not None and now - oldest > UNINDEXED_FILE
-    if not (is_late or lag.passed_over):
+    oldest, late = lag.oldest_unindexed, is_late(lag, now)
+    if not (late or lag.passed_over):
         return Judgement.ok(f"{evidence}{read}")
     passed_over = f", {lag.passed_over:,} passed over" if lag.passed_over else ""
-    unindexed = f", {lag.unindexed:,} not in the index" if is_late else ""
+    unindexed = f", {lag.unindexed:,} not in the index" if late else ""
     evidence = f"{evidence}{unindexed}{passed_over}{read}"
     if waiting:
         return Judgement.warning(evidence, SEE_PIPELINE)
@@ -263,8 +267,8 @@ def judge_proof(verdict: RecordedVerdict | None, now: datetime) -> Judgement:
 
 
 def request_for(start: str, indices: Sequence[str], end: str = "") -> str:
-    """Return a request that names these indices, or as many as a URL can name, and then it says so."""
-    request = f"{start}/{','.join(indices[:NAMES_IN_REQUEST])}{end}"
+    """Return a request, by what stands before and after the indices in it, for as many of them as a URL can name."""
+    request = f"{start}{','.join(indices[:NAMES_IN_REQUEST])}{end}"
     if len(indices) <= NAMES_IN_REQUEST:
         return request
     return f"{request} for the first {NAMES_IN_REQUEST} of {len(indices)} indices; trailsink doctor names the next ones"

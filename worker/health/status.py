@@ -84,8 +84,7 @@ class StatusReport:
 
     def for_stack(self, stack: str) -> StatusReport:
         """Return the same with commands that act on a stack; "" is no stack."""
-        parts = [replace(part, text=for_stack(part.text, stack)) for part in self.parts]
-        return replace(self, parts=parts) if stack else self
+        return replace(self, parts=[replace(part, text=for_stack(part.text, stack)) for part in self.parts])
 
     def names(self, *statuses: CheckStatus) -> list[str]:
         """Return the names of the parts with one of these statuses."""

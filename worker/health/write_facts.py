@@ -12,6 +12,7 @@ from worker.health.observe import fact, require
 from worker.health.snapshot import Unobserved
 from worker.opensearch.hold_indices import BLOCK
 from worker.opensearch.index_names import is_own_name, public_name
+from worker.opensearch.schema import ledger_name
 from worker.opensearch.security import heartbeat_index, hold_index, verdict_index
 from worker.pipeline.ledger import ledger_pattern
 from worker.pipeline.limits import Partition
@@ -26,8 +27,6 @@ _CLOSED = "index.verified_before_close"
 
 # Blocks that no policy sets: with them, events are not even found.
 _HIDING = frozenset(("index.blocks.read", "index.blocks.metadata"))
-
-_MONTH = re.compile(r"\d{4}-\d\d")
 
 _DAYS_PER_MONTH = 31  # an index of a month is blocked after its end
 
@@ -52,7 +51,11 @@ class WriteFacts:
         # The identity is there to name the indices without blocks, too.
         own = self._read_blocks(self._own_indices, f"index.blocks.*,{_CLOSED},index.uuid")
         # The ledger of a longer prefix, as of cloudtrail-prod, matches the pattern, too.
-        own = {name: blocks for name, blocks in own.items() if not self._is_foreign_ledger(name)}
+        own = {
+            name: blocks
+            for name, blocks in own.items()
+            if not name.startswith(self._ledger) or is_own_name(name, ledger_name(prefix))
+        }
         blocked = {name: sorted(blocks - {_CLOSED}) for name, blocks in (events | own).items() if blocks - {_CLOSED}}
         listing = self._indices.held
         listed = None if listing is None else {public_name(name) for name in listing}
@@ -93,9 +96,6 @@ class WriteFacts:
         """The indices that trailsink writes beside events: without the ledger's, each file goes back to the queue."""
         prefix = self._settings.index_prefix
         return f"{self._ledger}*,{heartbeat_index(prefix)},{hold_index(prefix)},{verdict_index(prefix)}"
-
-    def _is_foreign_ledger(self, name: str) -> bool:
-        return name.startswith(self._ledger) and not _MONTH.fullmatch(name.removeprefix(self._ledger))
 
     def _read_blocks(self, pattern: str, settings: str) -> dict[str, set[str]]:
         """Return which of some settings are true for each index of a pattern, from the newest on."""

@@ -8,8 +8,9 @@ from contextlib import nullcontext
 
 import pytest
 
+from worker.deploy.bundle import bundle_of
 from worker.deploy.manifest import PATH, BundleManifest, check_parameters, check_target, read_manifest
-from worker.deploy.template import BUNDLE, bundle_of
+from worker.deploy.template import BUNDLE
 from worker.errors import SetupError
 
 MANIFEST = BundleManifest("x86_64", "3.11", "0.1.0")

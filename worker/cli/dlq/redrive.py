@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from worker.cli.dlq.context import build_filter, open_context, print_none, print_notes
+from worker.cli.options import is_given
 from worker.cli.output import print_json, print_line, print_table
 from worker.dlq.eligibility import RedriveAction
 from worker.dlq.redrive import RedriveMethod, RedriveOptions, RedrivePlan, RedriveReport
@@ -60,15 +60,9 @@ def redrive(  # noqa: PLR0913 - one per option
 
 def _refuse_other_options() -> None:
     """Raise UsageError for what would be ignored: the running task moves the letters that it was started for."""
-    context = click.get_current_context(silent=True)
-    if context is None:
-        return
-    given = [
-        parameter.opts[0]
-        for parameter in context.command.params
-        if parameter.name not in ("attach", "cancel", "as_json", "stack_name")
-        and context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
-    ]
+    taken = ("attach", "cancel", "as_json", "stack_name")
+    parameters = click.get_current_context().command.params
+    given = [one.opts[0] for one in parameters if one.name and one.name not in taken and is_given(one.name)]
     if given:
         raise click.UsageError(f"{', '.join(given)} cannot go with --attach or --cancel: the task runs already.")
 
