@@ -61,6 +61,11 @@ class StoreSettings(BaseModel):
         " and all where that is not set. A notification of another bucket becomes a dead letter.",
     )
 
+    trail_prefix: str = Field(
+        "",
+        description="Prefix of the keys that are announced, such as `AWSLogs/`. `trailsink status` and `doctor` look"
+        " for files there. The default is the prefixes of the account's trails.",
+    )
     bucket_account: _AccountId = Field("", description="Account that must own the bucket; S3 refuses another's.")
     s3_role_arn: str = Field(
         "",

@@ -254,8 +254,13 @@ def test_a_dead_consumer_is_seen_although_a_backfill_indexes(pipeline: Bench) ->
     time_of_death = (datetime.now(UTC) - timedelta(minutes=20)).isoformat()
     heartbeats = f"trailsink-consumers-{pipeline.prefix}"
     settings = {"index.auto_expand_replicas": "0-1"}  # as trailsink makes it; a yellow cluster is a warning to others
-    pipeline.opensearch.indices.create(index=heartbeats, body={"settings": settings})
-    pipeline.opensearch.index(index=heartbeats, body=dead | {"beat_at": time_of_death}, params={"refresh": "true"})
+    fields = {"queue": {"type": "keyword"}, "beat_at": {"type": "date"}}
+    body = {"settings": settings, "mappings": {"properties": fields}}
+    pipeline.opensearch.indices.create(index=heartbeats, body=body)
+    pipeline.opensearch.index(index=heartbeats, body=dead | {"beat_at": time_of_death})
+    other = dead | {"queue": "https://sqs/another", "beat_at": datetime.now(UTC).isoformat()}
+    others: list[dict[str, Any]] = [{"index": {}}, other] * 150  # more than are read
+    pipeline.opensearch.bulk(index=heartbeats, body=others, params={"refresh": "true"})
     upload(pipeline, NOW, "b")
     day = f"{NOW - 2 * DAY:%Y-%m-%d}"
     trailsink("backfill", "--direct", "--since", day, "--until", f"{NOW - DAY:%Y-%m-%d}", "--yes")
@@ -286,6 +291,26 @@ def test_a_dead_consumer_is_seen_although_a_backfill_indexes(pipeline: Bench) ->
     assert (alive, parts["consumer"]["verdict"]) == (0, "ok"), parts["consumer"]
     assert ready == 200
     assert "trailsink_messages_total " in metrics
+
+
+def test_part_of_the_events_is_not_taken_for_all(pipeline: Bench) -> None:
+    """OpenSearch searches the shards that it has, and answers 200: the newest event may be in the one it lost."""
+    lost = f"{pipeline.prefix}-{NOW - 9 * DAY:%Y-%m-%d}"
+    body = {"settings": {"index.routing.allocation.require._name": "nobody", "index.number_of_replicas": 0}}
+    pipeline.opensearch.indices.create(index=lost, body=body, params={"wait_for_active_shards": "0"})
+
+    code, parts = status()
+    examined, findings = doctor()
+    pipeline.opensearch.indices.delete(index=lost)
+
+    incomplete = "OpenSearch could not search all of its indices: check the cluster's health"
+    assert (code, examined) == (1, 1)
+    assert parts["cluster"]["verdict"] == "fault"
+    assert parts["lag"]["verdict"] == "unknown"
+    assert incomplete in parts["lag"]["text"]
+    assert findings["unsearchable members"]["verdict"] == "not checked"
+    assert incomplete in findings["unsearchable members"]["evidence"]
+    assert status()[1]["lag"]["verdict"] == "ok"
 
 
 def test_lost_notifications_are_seen_and_loaded(pipeline: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

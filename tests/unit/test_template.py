@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from infra.local import resources as local
 from worker.aws.partitions import PARTITIONS
 from worker.deploy.cluster_handler import ClusterVariables
 from worker.deploy.custom_resource import LOOPBACK_VARIABLE
+from worker.deploy.deployed import DeployedStack
 from worker.deploy.notification_handler import NotificationVariables
 from worker.deploy.template import parameter_defaults, parameter_names
 from worker.opensearch import schema
@@ -865,6 +867,27 @@ def test_the_next_commands_say_how_to_sign_in(deployment: str, auth: str) -> Non
             value = TEMPLATE["Mappings"][kind][key][member]
     assert "TRAILSINK_OPENSEARCH_AUTH=${Auth}" in text
     assert value == auth
+
+
+def test_the_next_commands_replace_what_another_pipeline_set() -> None:
+    """A setting that they leave out would stay in the shell, and belong to another stack."""
+    text, _ = TEMPLATE["Outputs"]["NextCommands"]["Value"]["Fn::Sub"]
+    names = {*PARAMETERS, *TEMPLATE["Outputs"]}
+
+    for setting in DeployedStack("trailsink", dict.fromkeys(names, "x"), "").settings:
+        assert f" TRAILSINK_{setting.upper()}=" in text.replace("\n", " ")
+
+
+@pytest.mark.parametrize("prefix", ["AWSLogs/", "a b/AWSLogs/", "it's; id&/(x)!/"])
+def test_a_shell_reads_the_prefix_as_it_is(prefix: str) -> None:
+    """S3 allows almost any character in a key."""
+    _, own = TEMPLATE["Outputs"]["NextCommands"]["Value"]["Fn::Sub"]
+    assert re.fullmatch(PARAMETERS["TrailPrefix"]["AllowedPattern"], prefix)
+
+    glue, parts = own["Prefix"]["Fn::Join"]
+    quoted = glue.join(prefix.split(parts["Fn::Split"][0]))
+
+    assert shlex.split(f"export A='{quoted}' B=1") == ["export", f"A={prefix}", "B=1"]
 
 
 @pytest.mark.parametrize("path", ["$(id)", "a`id`", "a;id", "a'b", 'a"b', "a b", "a|b", "a&b", "${HOME}"])

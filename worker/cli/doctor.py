@@ -85,14 +85,14 @@ def _check_stack(name: str, loader_role: str) -> Iterator[Finding]:
     )
     yield from drift.findings()
     if drift.is_usable:
-        for finding in _check(settings_of(deployed), loader_role, deployed.trail_prefix):
+        for finding in _check(settings_of(deployed), loader_role):
             yield msgspec.structs.replace(finding, fix=for_stack(finding.fix, name))
 
 
-def _check(settings: Settings, loader_role: str, trail_prefix: str = "") -> Iterator[Finding]:
+def _check(settings: Settings, loader_role: str) -> Iterator[Finding]:
     bounded = settings.model_copy(update={"request_seconds": min(settings.request_seconds, CLUSTER_SECONDS)})
 
     def client() -> OpenSearch:
         return make_client(bounded).connect()
 
-    return Doctor(settings, open_session, client, now(), trail_prefix=trail_prefix, loader_role=loader_role).findings()
+    return Doctor(settings, open_session, client, now(), loader_role).findings()

@@ -25,6 +25,7 @@ _SETTINGS = {
     "queue_url": "QueueUrl",
     "dead_letter_queue_url": "DeadLetterQueueUrl",
     "bucket": "TrailBucketName",
+    "trail_prefix": "TrailPrefix",
     "bucket_account": "TrailBucketAccount",
     "index_prefix": "IndexPrefix",
     "index_partition": "IndexPartition",
@@ -74,11 +75,6 @@ class DeployedStack:
     def secret(self) -> str:
         """The ARN of the secret with a password for the cluster, "" when the stack has none."""
         return next((self.values[name] for name in _SECRETS if self.values.get(name)), "")
-
-    @property
-    def trail_prefix(self) -> str:
-        """The prefix of the trail's keys."""
-        return self.values.get("TrailPrefix", "")
 
 
 def describe_stack(client: CloudFormationClient, name: str) -> DeployedStack:

@@ -83,9 +83,12 @@ class BucketFacts:
         """Return the last indexed file of each bucket and folder; only of the trail's bucket, where that is set."""
         if indexed is None:
             return {}
-        bucket = self._settings.bucket
-        last_files = self._indices.last_files(indexed - RATE_WINDOW)
-        return {place: key for place, key in last_files.items() if not bucket or place[0] == bucket}
+        trail_bucket = self._settings.bucket
+        return {
+            (bucket, folder): key
+            for (bucket, folder), key in self._indices.last_files(indexed - RATE_WINDOW).items()
+            if not trail_bucket or (bucket == trail_bucket and self._is_announced(folder))
+        }
 
     def _folders(self, recent: dict[tuple[str, str], str], pool: ThreadPoolExecutor) -> tuple[list[_Folder], int]:
         """Return the folders to look at now, and how many there are."""
@@ -95,7 +98,7 @@ class BucketFacts:
             accounts = self._account_folders()
             total_accounts, accounts = len(accounts), self._turn(accounts, _MAX_ACCOUNTS)
             regions = pool.map(lambda account: self._aws.folders(f"{account}CloudTrail/"), accounts)
-            paths |= {(bucket, path) for path in chain.from_iterable(regions)}
+            paths |= {(bucket, path) for path in chain.from_iterable(regions) if self._is_announced(path)}
             listed = len(accounts)
         # An account that was not listed has as many folders as those that were.
         total = len(paths) * total_accounts // listed if listed else len(paths)
@@ -103,13 +106,24 @@ class BucketFacts:
         return [_Folder(*place, recent.get(place, "")) for place in chosen], max(total, len(paths))
 
     def _account_folders(self) -> list[str]:
-        """Return the folders of all accounts, for each prefix that a trail of this account has."""
-        trails = [] if isinstance(self._aws.trails, Unobserved) else self._aws.trails
-        prefixes = sorted({f"{trail.key_prefix}/" if trail.key_prefix else "" for trail in trails}) or [""]
-        names = [folder for prefix in prefixes for folder in self._aws.folders(prefix + ROOT)]
+        """Return the folders of all accounts that are announced, or else of each prefix of this account's trails."""
+        names = [folder for prefix in self._prefixes() for folder in self._aws.folders(prefix + ROOT)]
         organisations = [name for name in names if ORGANISATION.fullmatch(_last_part(name))]
         names += [folder for organisation in organisations for folder in self._aws.folders(organisation)]
-        return [name for name in names if ACCOUNT.fullmatch(_last_part(name))]
+        return [name for name in names if ACCOUNT.fullmatch(_last_part(name)) and self._is_announced(name)]
+
+    def _prefixes(self) -> list[str]:
+        """Return what comes before AWSLogs/."""
+        if announced := self._settings.trail_prefix:
+            before, is_there, _ = f"/{announced}".rpartition(f"/{ROOT}")
+            return [f"{before}/"[1:] if is_there else announced]
+        trails = [] if isinstance(self._aws.trails, Unobserved) else self._aws.trails
+        return sorted({f"{trail.key_prefix}/" if trail.key_prefix else "" for trail in trails}) or [""]
+
+    def _is_announced(self, folder: str) -> bool:
+        """Return whether files in a folder are announced, or in a part of it."""
+        prefix = self._settings.trail_prefix
+        return folder.startswith(prefix) or prefix.startswith(folder)
 
     def _turn(self, items: Sequence[Item], maximum: int) -> list[Item]:
         """Return as many as may be looked at now; others come next minute."""

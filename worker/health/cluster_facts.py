@@ -20,6 +20,7 @@ from worker.health.snapshot import (
     Unobserved,
     Unreachable,
 )
+from worker.opensearch.complete_search import check_shards
 from worker.opensearch.mapping_choice import expected_template
 from worker.opensearch.policy_steps import steps_of
 from worker.opensearch.schema import POLICIES, VERSION, name_of
@@ -62,6 +63,12 @@ class ClusterFacts:
         if isinstance(self.version, Unreachable) or isinstance(self.cluster, Unreachable):
             raise NotObservedError(Unobserved(CLUSTER_NOT_CHECKED))
         return require(self.connection)
+
+    def search(self, index: str, body: Mapping[str, Any], **params: str) -> Any:  # noqa: ANN401 - a foreign answer
+        """Search as `ask` does; raises IndexUnavailable when a shard did not answer: half a fact is a wrong one."""
+        response: Any = self.client.search(index=index, body=dict(body), params=params)
+        check_shards(response.get("_shards", {}))
+        return response
 
     def ask(self, method: str, path: str, **options: Any) -> Any:  # noqa: ANN401 - a foreign answer
         """Send any other request; lets errors of the client pass, and raises NotObservedError as `client` does."""

@@ -38,7 +38,7 @@ class CoverageChecks:
         """Compare the members of recent events with the fields of the indices."""
         newest = {"trailsink.indexed_at": {"order": "desc", "unmapped_type": "date"}}
         body = {"size": _EVENTS, "sort": [newest], "query": {"range": {"trailsink.indexed_at": {"gte": "now-1d"}}}}
-        response: Any = self._cluster.client.search(index=f"{self._prefix}-*", body=body)
+        response = self._cluster.search(f"{self._prefix}-*", body)
         kinds = read_field_kinds(self._cluster.client, self._prefix)
         if not kinds.has_free_form:  # free-form members are stored only, as setup has said
             return

@@ -49,25 +49,22 @@ if TYPE_CHECKING:
 class Doctor:
     """Checks a pipeline as its settings describe it; `session` and `client` are called when they are first needed.
 
-    `trail_prefix` is the prefix of the trail's keys, and `loader_role` the ARN of the role that loads. Each is "" where
-    it has to be read from the trail or the function.
+    `loader_role` is the ARN of the role that loads, "" where it has to be read from the function.
     """
 
-    def __init__(  # noqa: PLR0913
+    def __init__(
         self,
         settings: Settings,
         session: Callable[[], Session],
         client: Callable[[], OpenSearch],
         now: datetime,
-        *,
-        trail_prefix: str = "",
         loader_role: str = "",
     ) -> None:
         aws = AwsFacts(settings, clients_for(settings, session, config(connections=1)), now)
         cluster = ClusterFacts(settings, client)
         indices = IndexFacts(cluster, settings.index_prefix, now)
         self._queues, self._function = QueueChecks(aws), FunctionChecks(aws)
-        self._trail = TrailChecks(settings, aws, now, trail_prefix)
+        self._trail = TrailChecks(settings, aws, now)
         self._access = QueueAccessChecks(aws, self._trail.announcers, settings.bucket_account)
         self._store = StoreChecks(settings, aws)
         self._network = NetworkChecks(settings, aws, self._function.role)

@@ -75,7 +75,7 @@ class IndexFacts:
         events = {"bool": {"filter": [plausible, {"exists": {"field": _INDEXED_AT}}]}}
         aggregations = {name: {"max": {"field": field}} for name, field in fields.items()}
         body = {"size": 0, "query": events, "aggs": aggregations}
-        response: Any = self._cluster.client.search(index=dated, body=body)
+        response = self._cluster.search(dated, body)
         times = {name: result.get("value") for name, result in response.get("aggregations", {}).items()}
         return IndexFreshness(_timestamp(times.get("event")), _timestamp(times.get("indexed")))
 
@@ -88,7 +88,7 @@ class IndexFacts:
             "query": {"range": {_INDEXED_AT: {"gte": (self._now - RATE_WINDOW).isoformat()}}},
             "aggs": {"files": {"cardinality": {"field": "trailsink.object"}}},
         }
-        response: Any = self._cluster.client.search(index=self._indices, body=body)
+        response = self._cluster.search(self._indices, body)
         files = response.get("aggregations", {}).get("files", {}).get("value", 0)
         return Throughput(per_minute(files), per_minute(response["hits"]["total"]["value"]), "the index")
 
@@ -99,7 +99,7 @@ class IndexFacts:
             "query": {"range": {_INDEXED_AT: {"gte": since.isoformat()}}},
             "aggs": {"files": {"terms": {"field": "trailsink.object", "size": _MAX_RECENT_FILES}}},
         }
-        response: Any = self._cluster.client.search(index=self._indices, body=body)
+        response = self._cluster.search(self._indices, body)
         last: dict[tuple[str, str], str] = {}
         for entry in response.get("aggregations", {}).get("files", {}).get("buckets", []):
             bucket, _, key = str(entry["key"]).removeprefix("s3://").partition("/")
@@ -117,7 +117,7 @@ class IndexFacts:
                 "query": {"terms": {"trailsink.object": list(part)}},
                 "aggs": {"files": {"terms": {"field": "trailsink.object", "size": len(part)}}},
             }
-            response: Any = self._cluster.client.search(index=self._indices, body=body)
+            response = self._cluster.search(self._indices, body)
             buckets = response.get("aggregations", {}).get("files", {}).get("buckets", [])
             indexed |= {str(entry["key"]) for entry in buckets}
         return indexed
@@ -131,7 +131,7 @@ class IndexFacts:
             part = list(uris[start : start + _FILES_PER_SEARCH])
             members = ["object", "reason", "indexed", "degraded"]
             body = {"size": _ENTRIES_PER_FILE * len(part), "_source": members, "query": {"terms": {"object": part}}}
-            response: Any = self._cluster.client.search(index=ledger_pattern(self._prefix), body=body)
+            response = self._cluster.search(ledger_pattern(self._prefix), body)
             for entry in (hit["_source"] for hit in response["hits"]["hits"]):
                 uri, reason = str(entry["object"]), entry.get("reason")
                 if reason == DISCARDED:
@@ -148,9 +148,7 @@ class IndexFacts:
         """Return the name of the index with the event that was indexed last, None without any event."""
         newest = {_INDEXED_AT: {"order": "desc", "unmapped_type": "date"}}
         body = {"size": _LAST_EVENTS, "_source": False, "sort": [newest]}
-        response: Any = self._cluster.client.search(
-            index=self._indices, body=body, params={"ignore_unavailable": "true"}
-        )
+        response = self._cluster.search(self._indices, body, ignore_unavailable="true")
         names = (str(hit["_index"]) for hit in response.get("hits", {}).get("hits", []))
         # Another tool's index may begin with the same prefix, and an operator's copy of a day holds events, too.
         return next((name for name in names if is_own_index(name, self._prefix)), None)

@@ -78,7 +78,7 @@ class IntegrityChecks:
     def _replaced(self, index: str) -> list[str]:
         """Return the ids of replaced documents among the last writes of an index."""
         body = {"size": _LAST_WRITES, "_source": False, "version": True, "sort": [{"_seq_no": "desc"}]}
-        response: Any = self._cluster.client.search(index=index, body=body)
+        response = self._cluster.search(index, body)
         return [str(hit["_id"]) for hit in response["hits"]["hits"] if hit.get("_version", 1) > 1]
 
     @fact

@@ -31,15 +31,12 @@ class ProcessFacts:
         """Read the heartbeats of the last week, the latest first."""
         if self._settings.is_serverless:
             return []
-        query: dict[str, Any] = {"range": {"beat_at": {"gte": (self._now - _WINDOW).isoformat()}}}
+        recent = {"range": {"beat_at": {"gte": (self._now - _WINDOW).isoformat()}}}
+        query = {"bool": {"filter": [recent, {"term": {"queue": self._settings.queue_url}}]}}
         newest = {"beat_at": {"order": "desc", "unmapped_type": "date"}}
-        response: Any = self._cluster.client.search(
-            index=heartbeat_index(self._settings.index_prefix),
-            body={"size": _MAX_PROCESSES, "query": query, "sort": [newest]},
-            params={"ignore_unavailable": "true"},
-        )
-        documents = [hit["_source"] for hit in response["hits"]["hits"]]
-        return [_process(document) for document in documents if document.get("queue") == self._settings.queue_url]
+        body = {"size": _MAX_PROCESSES, "query": query, "sort": [newest]}
+        response = self._cluster.search(heartbeat_index(self._settings.index_prefix), body, ignore_unavailable="true")
+        return [_process(hit["_source"]) for hit in response["hits"]["hits"]]
 
 
 def _process(document: Mapping[str, Any]) -> ConsumerProcess:

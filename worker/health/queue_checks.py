@@ -112,9 +112,10 @@ class QueueChecks:
         if not {"oldest_message", "oldest_letter"} & require(self._facts.figures).keys():
             yield Judgement.not_checked("CloudWatch has no figure of the last quarter of an hour")
             return
+        message, letter = require(self._facts.oldest_message), require(self._facts.oldest_letter)
         judgements = [
-            judge_oldest_message(require(self._facts.oldest_message) or 0),
-            judge_oldest_letter(require(self._facts.oldest_letter) or 0, retention),
+            judge_oldest_message(message if self._source.messages + self._source.delayed else 0),
+            judge_oldest_letter(letter if self._dead_letters.messages else 0, retention),
         ]
         status = worst(judgement.status for judgement in judgements)
         evidence = ", ".join(judgement.evidence for judgement in judgements)

@@ -67,8 +67,10 @@ SEE_PIPELINE = "check whether files arrive in the bucket, messages in the queue,
 # The queues
 
 
-def judge_oldest_message(seconds: float) -> Judgement:
-    """Judge the age of the oldest message of the source queue, in seconds; 0 for an empty queue."""
+def judge_oldest_message(seconds: float | None) -> Judgement:
+    """Judge the age of the oldest message of the source queue, in seconds; 0 for an empty queue, None for unknown."""
+    if seconds is None:
+        return Judgement.not_checked("unknown in the queue")
     evidence = f"{format_duration(seconds)} in the queue"
     fix = "check the consumer's logs: nothing consumes, or the cluster accepts less than arrives"
     if seconds >= OLDEST_MESSAGE_FAULT.total_seconds():
@@ -83,8 +85,10 @@ def judge_letters(number: int) -> Judgement:
     return Judgement.warning(pluralize(number, "letter"), "trailsink dlq list") if number else Judgement.ok("none")
 
 
-def judge_oldest_letter(seconds: float, retention_seconds: int) -> Judgement:
-    """Judge the age of the oldest dead letter, 0 for no letter, against the retention period of its queue."""
+def judge_oldest_letter(seconds: float | None, retention_seconds: int) -> Judgement:
+    """Judge the age of the oldest dead letter, as of a message, against the retention period of its queue."""
+    if seconds is None:
+        return Judgement.not_checked("unknown in the dead-letter queue")
     evidence = f"{format_duration(seconds)} in the dead-letter queue"
     if seconds and seconds > retention_seconds - LETTER_EXPIRY_WARNING.total_seconds():
         evidence += f": letters are deleted after {format_duration(retention_seconds)}"

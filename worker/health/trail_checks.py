@@ -34,13 +34,10 @@ Announcer: TypeAlias = tuple[str, str]
 
 
 class TrailChecks:
-    """The trail's bucket with its notifications, and the trails that write to it.
+    """The trail's bucket with its notifications, and the trails that write to it."""
 
-    `trail_prefix` is the prefix of the trail's keys, "" to go by the trails of this account.
-    """
-
-    def __init__(self, settings: Settings, facts: AwsFacts, now: datetime, trail_prefix: str) -> None:
-        self._settings, self._facts, self._now, self._trail_prefix = settings, facts, now, trail_prefix
+    def __init__(self, settings: Settings, facts: AwsFacts, now: datetime) -> None:
+        self._settings, self._facts, self._now = settings, facts, now
 
     @property
     def _queue_arn(self) -> str:
@@ -134,7 +131,7 @@ class TrailChecks:
             yield from map(self._judge_entry, entries)
             return
         relays = require(self.relays)
-        own = OwnNotification("", self._queue_arn, self._trail_prefix)
+        own = OwnNotification("", self._queue_arn, self._settings.trail_prefix)
         obstacles = conflicts(self._notifications, own)
         evidence = f"s3://{self._facts.bucket} does not notify the queue"
         if relays:
@@ -171,7 +168,8 @@ class TrailChecks:
         filters = [key_filter(entry) for entry in entries if not unencoded_filters(entry)]
         if not filters:
             return
-        prefixes = {self._trail_prefix} if self._trail_prefix else self._prefixes_of_trails()
+        prefix = self._settings.trail_prefix
+        prefixes = {prefix} if prefix else self._prefixes_of_trails()
         if not prefixes:
             yield Judgement.not_checked(f"no trail of this account and region writes to s3://{self._facts.bucket}")
         for prefix in sorted(prefixes):

@@ -24,7 +24,7 @@ T = TypeVar("T")
 def search_all_shards(client: OpenSearch, index: str, body: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a foreign answer
     """Search, again while the cluster is busy; raises SetupError, and IndexUnavailable when a shard did not answer."""
     response: Any = _send(lambda: client.search(index=index, body=dict(body)))
-    _check_shards(response["_shards"])
+    check_shards(response["_shards"])
     return response
 
 
@@ -55,7 +55,7 @@ def search_texts(client: OpenSearch, index: str, body: Mapping[str, Any]) -> lis
         return str(text)
 
     response = msgspec.json.decode(_send(request), type=_ResponseText)
-    _check_shards(response.shards)
+    check_shards(response.shards)
     return response.hits.hits
 
 
@@ -86,7 +86,8 @@ def _send(request: Callable[[], T]) -> T:
         raise classify_error(error) from error
 
 
-def _check_shards(shards: Mapping[str, Any]) -> None:
+def check_shards(shards: Mapping[str, Any]) -> None:
+    """Raise IndexUnavailable where the `_shards` of a response say that one of them did not answer."""
     # A shard whose index was removed meanwhile counts as neither successful nor failed.
     if shards.get("failed") or shards.get("successful", shards.get("total")) != shards.get("total"):
         raise IndexUnavailable("OpenSearch could not search all of its indices: check the cluster's health")

@@ -52,7 +52,7 @@ def test_a_value_that_a_stack_does_not_have_is_not_among_its_settings() -> None:
     assert (
         deployed(IndexPartition="", RetentionDays="").settings.keys().isdisjoint({"index_partition", "retention_days"})
     )
-    assert deployed().trail_prefix == "o-1/AWSLogs/"
+    assert deployed().settings["trail_prefix"] == "o-1/AWSLogs/"
 
 
 def test_what_a_stack_does_not_have_is_never_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

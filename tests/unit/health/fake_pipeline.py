@@ -265,6 +265,7 @@ class FakeCluster:
     changed: dict[str, tuple[int, Any]] = field(default_factory=dict)
     events: list[FakeEvent] = field(default_factory=lambda: [FakeEvent()])
     requests: list[tuple[str, str]] = field(default_factory=list)
+    failed_shards: int = 0  # of each search over the events
 
     @contextmanager
     def serving(self) -> Iterator[str]:
@@ -340,7 +341,8 @@ class FakeCluster:
             "total": {"value": len(events)},
             "hits": [{"_index": event.index, "_source": event.source} for event in newest],
         }
-        return {"hits": hits, "aggregations": aggregations}
+        shards = {"total": 3, "successful": 3 - self.failed_shards, "failed": self.failed_shards}
+        return {"_shards": shards, "hits": hits, "aggregations": aggregations}
 
 
 def make_health(status: str, unassigned: int = 0, active: int = 20) -> dict[str, Any]:
@@ -449,20 +451,13 @@ class FakePipeline:
         """The parts of that report, by name."""
         return {part.name: part for part in self.status(reasons).parts}
 
-    def findings(self, loader_role: str = ROLE, trail_prefix: str = "") -> dict[str, Finding]:
+    def findings(self, loader_role: str = ROLE) -> dict[str, Finding]:
         """What `trailsink doctor` finds, by check."""
         with ExitStack() as resources:
             url = resources.enter_context(self.cluster.serving())
             client = Client(url, sign_in=lambda: None, ca_file=None, seconds=5).connect()
             resources.callback(client.close)
-            doctor = Doctor(
-                self._settings(url),
-                self._session,
-                lambda: client,
-                NOW,
-                loader_role=loader_role,
-                trail_prefix=trail_prefix,
-            )
+            doctor = Doctor(self._settings(url), self._session, lambda: client, NOW, loader_role)
             return {finding.check: finding for finding in doctor.findings()}
 
     def _session(self) -> Session:

@@ -17,12 +17,17 @@ def key(account: int, minutes: float, name: str = "x", root: str = "") -> str:
     return f"{folder}/{account:012}_CloudTrail_eu-west-1_{time:%Y%m%dT%H%M}Z_{name}.json.gz"
 
 
-def lag(uploads: dict[str, float], *indexed: str, ledger: dict[str, object] | None = None) -> dict[str, object]:
-    """The facts of the lag: uploads with their ages in minutes, the keys in the index, and the ledger's answer."""
+def lag(
+    uploads: dict[str, float], *indexed: str, ledger: dict[str, object] | None = None, prefix: str = ""
+) -> dict[str, object]:
+    """The facts of the lag: uploads with their ages in minutes, the keys in the index, and the ledger's answer.
+
+    `prefix` is the setting of what is announced.
+    """
     objects = {name: NOW - timedelta(minutes=age) for name, age in uploads.items()}
     events = [FakeEvent(key=name) for name in indexed]
     answers = {"/trailsink-files-cloudtrail-*/_search": (200, ledger)} if ledger else {}
-    pipeline = FakePipeline({"s3": FakeS3(objects=objects)}, cluster=FakeCluster(answers, events))
+    pipeline = FakePipeline({"s3": FakeS3(objects=objects)}, FakeCluster(answers, events), {"trail_prefix": prefix})
     part = pipeline.parts()["lag"]
     # Files that wait while nothing at all is indexed are a fault to `status`, which has one line for both.
     assert pipeline.findings()["files in the bucket"].status in (part.status, "warning")
@@ -123,6 +128,24 @@ def test_an_organisation_has_its_accounts_below_its_own_folder(root: str) -> Non
     name = key(3, 20).replace("AWSLogs/", root or "AWSLogs/", 1)
 
     assert lag({name: 20})["files_since"] == 1
+
+
+@pytest.mark.parametrize("prefix", ["org/AWSLogs/", "org/", "org/AWSLogs/000000000003/", "AWSLogs/x/org/AWSLogs/"])
+def test_a_prefix_that_is_announced_is_looked_at(prefix: str) -> None:
+    """A security account cannot read the trail of another one, which writes there."""
+    root = "AWSLogs/x/org/" if prefix.startswith("AWSLogs/x/") else "org/"
+
+    assert lag({key(3, 20, root=root): 20}, prefix=prefix)["files_since"] == 1
+
+
+def test_a_folder_that_is_not_announced_does_not_lag() -> None:
+    """A notification of one account brings no file of another; a backfill may have, one day."""
+    announced, other, indexed = key(3, 20), key(4, 20), key(5, 30)
+    uploads = {announced: 20.0, other: 20.0, indexed: 30.0, key(5, 20): 20.0}
+
+    facts = lag(uploads, indexed, prefix="AWSLogs/000000000003/")
+
+    assert (facts["files_since"], facts["folders"]) == (1, 1)
 
 
 def test_what_was_not_looked_at_is_said() -> None:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.unit.health.fake_pipeline import BUCKET, FOLDER, INDEX, NOW, FakeCluster, FakeEvent
+from worker.errors import IndexUnavailable
 from worker.health.cluster_facts import ClusterFacts
 from worker.health.index_facts import IndexFacts, per_minute
-from worker.health.snapshot import IndexFreshness, IndexSize, Throughput
+from worker.health.snapshot import IndexFreshness, IndexSize, Throughput, Unobserved
 from worker.opensearch.client import Client
 from worker.settings import Settings
 
@@ -37,6 +38,17 @@ def test_undated_events_do_not_count_as_the_newest() -> None:
     with facts(FakeCluster(events=[event, UNDATED])) as known:
         assert known.freshness == IndexFreshness(event.time, event.indexed_at)
         assert known.last_written == "cloudtrail-undated"
+
+
+def test_a_part_of_the_events_gives_no_fact() -> None:
+    """OpenSearch answers 200 with what the shards that it reaches hold: the newest event may be in another."""
+    with facts(FakeCluster(failed_shards=1)) as known:
+        for observed in (known.freshness, known.throughput, known.last_written):
+            assert isinstance(observed, Unobserved)
+            assert observed.why == "OpenSearch could not search all of its indices: check the cluster's health"
+        for read in (lambda: known.last_files(NOW), lambda: known.indexed_files(["s3://b/k"])):
+            with pytest.raises(IndexUnavailable):
+                read()
 
 
 def test_an_empty_index_has_neither_events_nor_a_last_index() -> None:

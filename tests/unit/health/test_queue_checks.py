@@ -139,8 +139,10 @@ def test_messages_and_letters_must_be_kept_long_enough(
     [
         (make_ages(), "not checked", "CloudWatch has no figure of the last quarter of an hour"),
         (Denied(), "not checked", "AccessDenied: may not get_metric_data"),
-        (make_ages(40), "ok", "40s in the queue, 0s in the dead-letter queue"),
-        (make_ages(7200), "fault", "2h in the queue, 0s in the dead-letter queue"),
+        (make_ages(40), "not checked", "40s in the queue, unknown in the dead-letter queue"),
+        (make_ages(None, 40), "not checked", "unknown in the queue, 40s in the dead-letter queue"),
+        (make_ages(40, 40), "ok", "40s in the queue, 40s in the dead-letter queue"),
+        (make_ages(7200), "fault", "2h in the queue, unknown in the dead-letter queue"),
         (
             make_ages(0, 12 * 86_400),
             "warning",
@@ -156,7 +158,7 @@ def test_messages_and_letters_must_be_kept_long_enough(
 def test_old_messages_and_letters_that_will_be_deleted_are_reported(
     cloudwatch: object, status: str, evidence: str
 ) -> None:
-    """A letter that nobody read in fourteen days is an event that is lost after all."""
+    """A letter that nobody read in fourteen days is an event that is lost after all. No figure is no age of 0."""
     finding = check("age of the oldest message", make_sqs(WAITING, WAITING), cloudwatch)
 
     assert (finding.status, finding.evidence) == (status, evidence)

@@ -195,7 +195,7 @@ def test_the_prefix_of_a_stack_needs_no_trail() -> None:
     """A trail of another account is not seen from here."""
     services = {"s3": notifying(entry(prefix="org/")), "cloudtrail": FakeCloudTrail([])}
 
-    found = FakePipeline(services).findings(trail_prefix="org/AWSLogs/")
+    found = FakePipeline(services, settings={"trail_prefix": "org/AWSLogs/"}).findings()
 
     assert found["prefix"].status is CheckStatus.OK
     assert found["trail"].status is CheckStatus.NOT_CHECKED
