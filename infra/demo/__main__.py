@@ -7,6 +7,7 @@ import argparse
 import gzip
 import json
 import sys
+import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass, field
@@ -280,7 +281,8 @@ class Demo:
 
     def prove(self) -> None:
         """Sign the day as CloudTrail does, delete a file from the index, and have `trailsink verify` find it."""
-        signed, keys = sign_day(self.pipeline.s3, self.pipeline.bucket, ACCOUNT, leave_out=PLANTED)
+        keys = self.pipeline.folder / "keys.json"
+        signed = sign_day(self.pipeline.s3, self.pipeline.bucket, ACCOUNT, keys, leave_out=PLANTED)
         uri = ObjectRef(self.pipeline.bucket, signed[0]).uri
         query = {"query": {"term": {"trailsink.object": uri}}}
         deleted = self.opensearch.delete_by_query(index=INDICES, body=query, refresh=True)["deleted"]
@@ -357,10 +359,13 @@ def main() -> int:
     started = time.monotonic()
     try:
         say("Starting OpenSearch and a stand-in for AWS. The first time, the server is downloaded: 71 MB.")
-        with Stack(version=arguments.version, quick=False) as stack:
+        with (
+            Stack(version=arguments.version, quick=False) as stack,
+            tempfile.TemporaryDirectory(prefix="trailsink-demo-") as folder,
+        ):
             say(f"Ready after {time.monotonic() - started:.1f} s: OpenSearch at {stack.opensearch_url},")
             say(f"S3, SQS, Lambda and CloudFormation at {stack.aws.url}.")
-            demo = Demo(pipeline(stack, PREFIX))
+            demo = Demo(pipeline(stack, PREFIX, Path(folder)))
             try:
                 correct = demo.run()
             finally:

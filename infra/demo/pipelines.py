@@ -48,10 +48,12 @@ class DemoPipeline(ABC):
     first_step = ""  # the heading
     announced_markers = frozenset[str]()  # which of the digest file and the folder marker S3 announces
 
-    def __init__(self, stack: Stack, prefix: str) -> None:
+    def __init__(self, stack: Stack, prefix: str, folder: Path) -> None:
         self.stack = stack
         self.prefix = prefix
-        self.environment = program_environment(stack.environment | {"TRAILSINK_INDEX_PREFIX": prefix})
+        self.folder = folder  # for what commands keep: not with the user's own, nor with that of another demo
+        own = {"TRAILSINK_INDEX_PREFIX": prefix, "XDG_STATE_HOME": str(folder)}
+        self.environment = program_environment(stack.environment | own)
         self.errors: list[str] = []
 
     @cached_property
@@ -140,8 +142,8 @@ class FunctionPipeline(DemoPipeline):
     first_step = "Deploy everything with one command, for a bucket that another tool uses too"
     announced_markers = frozenset({"digest"})  # the notification of the template is for *.json.gz
 
-    def __init__(self, stack: Stack, prefix: str) -> None:
-        super().__init__(stack, prefix)
+    def __init__(self, stack: Stack, prefix: str, folder: Path) -> None:
+        super().__init__(stack, prefix, folder)
         self._counted: set[str] = set()  # log events that are in earlier totals
 
     @cached_property

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
-import tempfile
 from datetime import UTC, datetime, timedelta
 from hashlib import md5, sha256
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -19,6 +17,7 @@ from worker.verify.keys import PublicKey, write_keys
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from types_boto3_s3 import S3Client
 
@@ -27,10 +26,10 @@ _FIRST, _HOURS = datetime(2023, 7, 10, 10, 49, 11, tzinfo=UTC), 5
 _HOUR = timedelta(hours=1)
 
 
-def sign_day(client: S3Client, bucket: str, prefix: str, *, leave_out: str) -> tuple[list[str], Path]:
-    """Put digests of the files below a prefix into the bucket; returns the signed keys, and a file of public keys.
+def sign_day(client: S3Client, bucket: str, prefix: str, keys: Path, *, leave_out: str) -> list[str]:
+    """Put digests of the files below a prefix into the bucket, and write a file of public keys.
 
-    Files whose key contains `leave_out` are not signed.
+    Returns the keys of the files that were signed: not of those that contain `leave_out`.
     """
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     der = key.public_key().public_bytes(Encoding.DER, PublicFormat.PKCS1)
@@ -49,9 +48,8 @@ def sign_day(client: S3Client, bucket: str, prefix: str, *, leave_out: str) -> t
     previous: dict[str, Any] = {}
     for hour in range(_HOURS):
         previous = _put_digest(client, bucket, key, public.fingerprint, contents, _FIRST + hour * _HOUR, previous)
-    path = Path(tempfile.mkdtemp(prefix="trailsink-demo-")) / "keys.json"
-    write_keys(path, [public])
-    return sorted(contents), path
+    write_keys(keys, [public])
+    return sorted(contents)
 
 
 def _put_digest(  # noqa: PLR0913, PLR0917 - what a digest holds

@@ -9,6 +9,7 @@ Nodes share the server's files (see `layout`); configuration, data and temporary
 import json
 import os
 import pwd
+import secrets
 import signal
 from pathlib import Path
 from typing import Self
@@ -32,7 +33,6 @@ Setting = str | int | float | bool
 
 SETTINGS: dict[str, Setting] = {
     "cluster.name": "trailsink-local",
-    "node.name": "local",
     "discovery.type": "single-node",
     "network.host": LOOPBACK,
     "transport.port": 0,  # any: nobody joins
@@ -75,6 +75,7 @@ class Node(Server):
         self.heap = heap
         self.quick = quick
         self._port_is_ours = port is None
+        self._name = f"local-{secrets.token_hex(8)}"  # tells it from others
         super().__init__(f"OpenSearch {version}", "opensearch", port=port, folder=folder, log=log, guarded=guarded)
 
     def start(self) -> Self:
@@ -127,7 +128,10 @@ class Node(Server):
         self._child.signal(signal.SIGCONT)
 
     def is_healthy(self) -> bool:
-        """Say whether the node answers that it can work."""
+        """Say whether this node, and no other server that got its port, answers that it can work."""
+        answer = fetch(self.url) or b""
+        if json.dumps(self._name).encode() not in answer:
+            return False
         return fetch(f"{self.url}/_cluster/health?wait_for_status=yellow&timeout=1s") is not None
 
     def _server(self) -> Path:
@@ -137,7 +141,7 @@ class Node(Server):
         for name in ("config", "data", "logs", "tmp"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
         paths = {"path.data": str(self.folder / "data"), "path.logs": str(self.folder / "logs")}
-        settings = {**SETTINGS, "http.port": self.port, **paths, **self.settings}
+        settings = {**SETTINGS, "node.name": self._name, "http.port": self.port, **paths, **self.settings}
         lines = [f"{name}: {json.dumps(value)}\n" for name, value in settings.items()]  # a JSON value is a YAML value
         (self.folder / "config/opensearch.yml").write_text("".join(lines))
         (self.folder / "config/log4j2.properties").write_text(LOGGING)

@@ -1,8 +1,17 @@
 """Free ports on the loopback interface."""
 
+import secrets
 import socket
 
+from .errors import LocalStackError
+
 LOOPBACK = "127.0.0.1"
+
+# Below the ports that systems give to connections and to servers which ask for any: Linux begins at 32768, macOS at
+# 49152. One of those could be taken while a server here is starting or restarting.
+# https://docs.kernel.org/networking/ip-sysctl.html (ip_local_port_range)
+_FIRST, _END = 20_000, 32_768
+_ATTEMPTS = 100
 
 
 def is_free(port: int) -> bool:
@@ -21,10 +30,12 @@ def is_free(port: int) -> bool:
 
 
 def free_port(preferred: int | None = None) -> int:
-    """Return the preferred port if it is free, else one that the system picks."""
+    """Return the preferred port if it is free, else any; raises LocalStackError when none is found."""
     if preferred is not None and is_free(preferred):
         return preferred
-    with socket.socket() as server:
-        server.bind((LOOPBACK, 0))
-        port: int = server.getsockname()[1]
-        return port
+    for _ in range(_ATTEMPTS):
+        # Not by `random`: tests seed it, and several processes would get the same.
+        port = _FIRST + secrets.randbelow(_END - _FIRST)
+        if is_free(port):
+            return port
+    raise LocalStackError(f"Of {_ATTEMPTS} ports from {_FIRST} to {_END - 1}, none is free.")

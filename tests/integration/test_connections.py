@@ -85,7 +85,7 @@ def over_tls(authority: Authority, cluster: Cluster) -> Iterator[Cluster]:
 
 def connect(url: str, sign_in: str, authority: Authority | None = None, proxy: str = "") -> OpenSearch:
     ca_file = authority.ca if authority else None
-    return Client(url, sign_in=SIGN_INS[sign_in], ca_file=ca_file, seconds=5, proxy=proxy).connect()
+    return Client(url, sign_in=SIGN_INS[sign_in], ca_file=ca_file, seconds=60, proxy=proxy).connect()
 
 
 # Redirects

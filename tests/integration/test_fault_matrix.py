@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import time
 import zipfile
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+from infra.local.ports import free_port
 from tests.support.event_files import event, log_file
 from tests.support.http_server import Service, listening
 from tests.support.index_documents import index
@@ -289,8 +289,7 @@ def values(bench: Bench, dashboards: str, tmp_path: Path, monkeypatch: pytest.Mo
         archive.writestr(PATH, BundleManifest("arm64", "3.13", "0.1.0").encode())
     at_hand = event()
     index(bench, [at_hand])
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        down = f"http://127.0.0.1:{closed.getsockname()[1]}"  # where nobody listens any more
+    down = f"http://127.0.0.1:{free_port()}"  # where nobody listens
     settings = bench.settings
     return {
         "queue": settings.queue_url,

@@ -22,7 +22,10 @@ from botocore.exceptions import ClientError
 from infra.local.aws import Aws
 from infra.local.child import Identity
 from infra.local.folders import sweep
+from infra.local.node import Node
 from infra.local.polling import wait_until
+from infra.local.ports import free_port
+from tests.support.http_server import serving, told
 
 if TYPE_CHECKING:
     from types_boto3_sqs import SQSClient
@@ -85,6 +88,26 @@ def stack() -> Iterator[tuple[Path, str]]:
 
 
 @needs_a_node
+def test_a_free_port_is_none_that_a_connection_gets() -> None:
+    """While a node starts, or after it was killed, the system would give it to anybody who asks."""
+    range_of_system = Path("/proc/sys/net/ipv4/ip_local_port_range")
+    first = int(range_of_system.read_text().split()[0]) if range_of_system.exists() else 49_152
+
+    ports = {free_port() for _ in range(50)}
+
+    assert len(ports) > 40  # no two processes begin with the same
+    assert max(ports) < min(first, 32_768)
+
+
+def test_another_node_at_the_same_port_is_not_taken_for_this_one(tmp_path: Path) -> None:
+    """Of two that wanted it, one answered, and the other one's tests went on until it was gone."""
+    health = told(200, {"name": "local-of-another", "status": "green"})
+    with serving(lambda *_: health) as url:
+        node = Node(port=int(url.rpartition(":")[2]), folder=tmp_path)
+
+        assert not node.is_healthy()
+
+
 def test_no_port_is_one_that_others_know(stack: tuple[Path, str]) -> None:
     """Programs of the same machine try 9200 and 4566 by habit, and nobody has to sign in: data would be deleted."""
     folder, said = stack

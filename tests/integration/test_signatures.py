@@ -327,7 +327,7 @@ def signing(url: str, credentials: Callable[[], RefreshableCredentials]) -> Bulk
     def sign() -> AWS4Auth:
         return AWS4Auth(region=REGION, service="es", refreshable_credentials=credentials())
 
-    return cluster_of(Client(url, sign_in=sign, ca_file=None, seconds=5))
+    return cluster_of(Client(url, sign_in=sign, ca_file=None, seconds=60))
 
 
 FIRST = Key("ASIAFIRST", "first-secret", "first-token")
@@ -402,7 +402,7 @@ def test_a_bundle_in_the_environment_does_not_hide_the_authority_that_is_set(
     private, another = authorities
     monkeypatch.setenv(variable, str(another.ca))
     with over_tls(private) as url:
-        receipt = deliver(cluster_of(Client(url, sign_in=SIGN_INS[how], ca_file=private.ca, seconds=5)))
+        receipt = deliver(cluster_of(Client(url, sign_in=SIGN_INS[how], ca_file=private.ca, seconds=60)))
 
     assert receipt.outcomes == [INDEXED] * 3
 
@@ -416,7 +416,7 @@ def test_a_bundle_in_the_environment_does_not_widen_whom_is_trusted(
     private, another = authorities
     monkeypatch.setenv(variable, str(private.ca))
     with over_tls(private) as url:
-        receipt = deliver(cluster_of(Client(url, sign_in=SIGN_INS[how], ca_file=another.ca, seconds=5)))
+        receipt = deliver(cluster_of(Client(url, sign_in=SIGN_INS[how], ca_file=another.ca, seconds=60)))
 
     assert {outcome.verdict for outcome in receipt.outcomes} == {Verdict.UNAVAILABLE}
     assert receipt.stop_reason == TLS_FAILURE

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
+from infra.local.ports import free_port
 from tests.support.http_server import serving, told
 from worker.opensearch.client import Client
 
@@ -35,7 +36,7 @@ def connected(answer: Answer) -> Iterator[OpenSearch]:
         return told(*answer(method, parts.path, parse_qs(parts.query), json.loads(body) if body else None))
 
     with serving(serve) as url:
-        client = Client(url, sign_in=lambda: None, ca_file=None, seconds=5).connect()
+        client = Client(url, sign_in=lambda: None, ca_file=None, seconds=60).connect()
         try:
             yield client
         finally:
@@ -44,10 +45,8 @@ def connected(answer: Answer) -> Iterator[OpenSearch]:
 
 @contextmanager
 def disconnected() -> Iterator[OpenSearch]:
-    """A client of an address where no server listens any more."""
-    with serving(lambda *_: told(200, {})) as url:
-        pass
-    client = Client(url, sign_in=lambda: None, ca_file=None, seconds=5).connect()
+    """A client of an address where no server listens."""
+    client = Client(f"http://127.0.0.1:{free_port()}", sign_in=lambda: None, ca_file=None, seconds=60).connect()
     try:
         yield client
     finally:

@@ -111,7 +111,7 @@ class _Command:
         options = self._options
         bucket = (options.bucket or "") if options.local else options.bucket or self._settings.required("bucket")
         files = self._open_files(bucket)
-        fingerprint = options.fingerprint(bucket)
+        fingerprint = options.fingerprint(self._settings, bucket)
         state_file = VerifyStateFile(state_path(os.environ, fingerprint, "verify"))
         self._resources.enter_context(state_file.lock())
         state = None if options.restart else state_file.load(fingerprint)

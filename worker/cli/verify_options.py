@@ -9,10 +9,15 @@ import click
 
 from worker.backfill.selection import Selection, time_range
 from worker.cli.options import check_times
+from worker.settings import variable
 
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
     from pathlib import Path
+
+    from worker.settings import Settings
+# The settings that decide what the files of a bucket are compared with.
+_WHERE = ("opensearch_url", "index_prefix", "filters")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +57,18 @@ class VerifyOptions:
         if self.local and (self.deep or self.load):
             raise click.UsageError("--local compares digests and files only: leave out --deep and --load.")
 
-    def fingerprint(self, bucket: str) -> dict[str, str]:
-        """Return what identifies a verification: a run with equal parameters resumes its state."""
-        names = ("prefix", "local", "account", "org", "region", "trail", "since", "until", "last", "deep", "report")
+    def fingerprint(self, settings: Settings, bucket: str) -> dict[str, str]:
+        """Return what identifies a verification: a run with equal parameters resumes its state.
+
+        What one cluster holds proves nothing of another, and what one filter left out is missing with another.
+        """
+        names = ("prefix", "account", "org", "region", "trail", "since", "until", "last", "deep", "load", "filters")
         values = {name: getattr(self, name) for name in names} | {"bucket": bucket}
+        for name in ("local", "keys", "report"):
+            path: Path | None = getattr(self, name)
+            values[name] = path and path.resolve()
+        if not self.local:
+            values |= {variable(name): getattr(settings, name) for name in _WHERE}
         return {name: str(sorted(value) if isinstance(value, tuple) else value) for name, value in values.items()}
 
     def selection(self, started: datetime) -> Selection:

@@ -198,7 +198,7 @@ class _AnswersTwoTogether(MemoryBucket):
             if self._waiting == 3:
                 self._met.set()
         if self._waiting > 1:
-            assert self._met.wait(10), "a page was waited for before the next one was requested"
+            assert self._met.wait(60), "a page was waited for before the next one was requested"
         return super().page(prefix, after)
 
 

@@ -10,6 +10,7 @@ import click
 import pytest
 
 from worker.cli.verify_options import VerifyOptions
+from worker.settings import Settings
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -38,11 +39,48 @@ def test_only_a_run_over_all_accounts_is_whole() -> None:
 
 def test_a_run_is_known_by_what_it_verifies() -> None:
     """The order of accounts is none of it, nor is the number of workers."""
-    one = VerifyOptions(account=("1" * 12, "2" * 12), workers=4).fingerprint("trail")
+    settings, same = Settings(), VerifyOptions(account=("2" * 12, "1" * 12))
+    one = VerifyOptions(account=("1" * 12, "2" * 12), workers=4).fingerprint(settings, "trail")
 
-    assert one == VerifyOptions(account=("2" * 12, "1" * 12)).fingerprint("trail")
-    assert one != VerifyOptions(account=("1" * 12,)).fingerprint("trail")
-    assert one != VerifyOptions(account=("1" * 12, "2" * 12)).fingerprint("other")
+    assert one == same.fingerprint(settings, "trail")
+    assert one != VerifyOptions(account=("1" * 12,)).fingerprint(settings, "trail")
+    assert one != same.fingerprint(settings, "other")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"opensearch_url": "https://other"}, {"index_prefix": "other"}, {"filters": "s3://b/other.json"}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_a_run_is_not_resumed_with_what_another_cluster_holds(changes: dict[str, str]) -> None:
+    """One was killed, the shell then pointed at another: half of the verdict would have been the first one's."""
+    given = {"opensearch_url": "https://one", "index_prefix": "one", "filters": "s3://b/one.json"}
+    options, offline = VerifyOptions(), VerifyOptions(local=Path("tree"), keys=Path("k"))
+    one, other = Settings(**given), Settings(**(given | changes))
+
+    assert options.fingerprint(one, "trail") != options.fingerprint(other, "trail")
+    assert offline.fingerprint(one, "trail") == offline.fingerprint(other, "trail")
+
+
+@pytest.mark.parametrize("changes", [{"load": True}, {"filters": ("f.json",)}, {"keys": Path("other")}], ids=str)
+def test_a_run_is_not_resumed_in_another_way(changes: dict[str, Any]) -> None:
+    """What was already judged would not be loaded, nor judged by these keys and filters."""
+    options: dict[str, Any] = {"keys": Path("k")}
+
+    one = VerifyOptions(**options).fingerprint(Settings(), "trail")
+
+    assert one != VerifyOptions(**(options | changes)).fingerprint(Settings(), "trail")
+
+
+def test_equal_names_in_two_folders_are_two_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two analysts, or two incidents: `--local tree` in each."""
+    known = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        known.append(VerifyOptions(local=Path("tree"), keys=Path("k")).fingerprint(Settings(), ""))
+
+    assert known[0] != known[1]
 
 
 def test_the_time_ends_now_at_the_latest() -> None:

@@ -441,7 +441,7 @@ class FakePipeline:
             url = resources.enter_context(self.cluster.serving())
 
             def connect() -> OpenSearch:
-                return Client(url, sign_in=lambda: None, ca_file=None, seconds=5).connect()
+                return Client(url, sign_in=lambda: None, ca_file=None, seconds=60).connect()
 
             settings = self._settings(url)
             probe = Probe(settings, session=self._session, connect=connect, now=lambda: NOW, reasons=reasons)
@@ -455,7 +455,7 @@ class FakePipeline:
         """What `trailsink doctor` finds, by check."""
         with ExitStack() as resources:
             url = resources.enter_context(self.cluster.serving())
-            client = Client(url, sign_in=lambda: None, ca_file=None, seconds=5).connect()
+            client = Client(url, sign_in=lambda: None, ca_file=None, seconds=60).connect()
             resources.callback(client.close)
             doctor = Doctor(self._settings(url), self._session, lambda: client, NOW, loader_role)
             return {finding.check: finding for finding in doctor.findings()}

@@ -181,7 +181,7 @@ def test_a_policy_that_nobody_asked_for_here_is_named() -> None:
 )
 def test_a_cluster_of_a_vpc_that_does_not_answer_here_may_answer_there(host: str, status: CheckStatus) -> None:
     """Most operators' machines are outside of it."""
-    client = Client(f"http://127.0.0.1:{free_port()}", sign_in=lambda: None, ca_file=None, seconds=5).connect()
+    client = Client(f"http://127.0.0.1:{free_port()}", sign_in=lambda: None, ca_file=None, seconds=60).connect()
 
     def no_session() -> Session:
         raise SetupError("No AWS region is set.")
@@ -232,7 +232,7 @@ def test_plain_http_behind_an_https_address_is_no_certificate_fault() -> None:
 
     with FakeCluster().serving() as url:
         address = url.replace("http:", "https:")
-        client = Client(address, sign_in=lambda: None, ca_file=None, seconds=5).connect()
+        client = Client(address, sign_in=lambda: None, ca_file=None, seconds=60).connect()
         doctor = Doctor(Settings(opensearch_url=address), no_session, lambda: client, NOW)
         found = {finding.check: finding for finding in doctor.findings()}
 

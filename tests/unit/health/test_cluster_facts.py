@@ -36,7 +36,7 @@ NO_HANDLER = (400, {"error": "no handler found for uri [x] and method [GET]"})
 @contextmanager
 def facts(changed: dict[str, tuple[int, Any]] | None = None, **settings: Any) -> Iterator[ClusterFacts]:
     with FakeCluster(changed or {}).serving() as url:
-        client = Client(url, sign_in=lambda: None, ca_file=None, seconds=5).connect()
+        client = Client(url, sign_in=lambda: None, ca_file=None, seconds=60).connect()
         known = ClusterFacts(Settings(**({"opensearch_url": url, "retention_days": 90} | settings)), lambda: client)
         yield known
         known.close()

@@ -25,7 +25,7 @@ UNDATED = FakeEvent("cloudtrail-undated", NOW.replace(year=2099), NOW)
 @contextmanager
 def facts(cluster: FakeCluster) -> Iterator[IndexFacts]:
     with cluster.serving() as url:
-        client = Client(url, sign_in=lambda: None, ca_file=None, seconds=5).connect()
+        client = Client(url, sign_in=lambda: None, ca_file=None, seconds=60).connect()
         known = ClusterFacts(Settings(opensearch_url=url), lambda: client)
         yield IndexFacts(known, "cloudtrail", NOW)
         known.close()

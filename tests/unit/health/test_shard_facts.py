@@ -29,7 +29,7 @@ DAY = timedelta(days=1)
 
 def usage(changes: dict[str, tuple[int, Any]], **settings: Any) -> Observed[ShardUsage | None]:
     with FakeCluster(changes).serving() as url:
-        client = Client(url, sign_in=lambda: None, ca_file=None, seconds=5).connect()
+        client = Client(url, sign_in=lambda: None, ca_file=None, seconds=60).connect()
         known = Settings(**({"opensearch_url": url} | settings))
         cluster = ClusterFacts(known, lambda: client)
         found = ShardFacts(known, cluster, IndexFacts(cluster, "cloudtrail", NOW), NOW).usage

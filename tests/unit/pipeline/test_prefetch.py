@@ -55,7 +55,7 @@ def test_a_pending_get_that_failed_is_fetched_again(pending: FakePipeline) -> No
 def test_pending_gets_that_failed_are_fetched_in_parallel(pending: FakePipeline) -> None:
     """A cluster of connections that fell silent must not be waited for one by one."""
     pending.store.fetch_mode = lambda _: FetchMode.PENDING_FAILS
-    together = threading.Barrier(8, timeout=10)
+    together = threading.Barrier(8, timeout=60)
 
     def meet(_: ObjectRef) -> None:
         together.wait()
