@@ -30,12 +30,14 @@ _Delay = Annotated[int, Field(ge=1, le=43_200)]  # of a message: "Quotas" in the
 _Threads = Annotated[int, Field(ge=1, le=64)]
 _Memory = Annotated[int, Field(ge=MiB)]
 _Replicas = Annotated[int | None, Field(ge=0, le=10)]
+_KeyPrefix = Annotated[str, StringConstraints(pattern=r"^([^/].*/)?$")]
 _AccountId = Annotated[str, StringConstraints(pattern=r"^([0-9]{12})?$")]
 
 # The patterns of settings, in words.
 _RULES: dict[int | str, str] = {
     "index_prefix": "lower-case letters, digits, - and _, starting with a letter or digit",
     "bucket_account": "the 12 digits of an account",
+    "trail_prefix": "with a slash at its end, and none at its start",
 }
 
 # Old buckets may have names that S3 does not allow any more; an ARN or an address is none.
@@ -61,7 +63,7 @@ class StoreSettings(BaseModel):
         " and all where that is not set. A notification of another bucket becomes a dead letter.",
     )
 
-    trail_prefix: str = Field(
+    trail_prefix: _KeyPrefix = Field(
         "",
         description="Prefix of the keys that are announced, such as `AWSLogs/`. `trailsink status` and `doctor` look"
         " for files there. The default is the prefixes of the account's trails.",

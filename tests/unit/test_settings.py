@@ -270,7 +270,12 @@ def test_a_queue_is_named_by_the_end_of_its_url(url: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value", "rule"),
-    [("BUCKET_ACCOUNT", "acme", "the 12 digits of an account"), ("INDEX_PREFIX", "A b", "lower-case letters, digits")],
+    [
+        ("BUCKET_ACCOUNT", "acme", "the 12 digits of an account"),
+        ("INDEX_PREFIX", "A b", "lower-case letters, digits"),
+        ("TRAIL_PREFIX", "AWSLogs", "with a slash at its end"),
+        ("TRAIL_PREFIX", "/AWSLogs/", "with a slash at its end, and none at its start"),
+    ],
 )
 def test_a_value_that_does_not_match_is_refused_with_its_rule(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, rule: str

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from worker.settings import Settings
+
 # The settings that decide what the files of a bucket are compared with.
 _WHERE = ("opensearch_url", "index_prefix", "filters")
 
