@@ -13,6 +13,7 @@ import click
 from worker import __version__
 from worker.cli.options import STACK_NAME, examples, option
 from worker.errors import TrailsinkError
+from worker.health.stack_advice import for_stack
 from worker.humanize import escape_control_characters
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100}
@@ -81,7 +82,8 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except _expected_errors() as error:
             sentence = escape_control_characters(str(error).strip().removesuffix("."))
-            raise click.ClickException(sentence if sentence.endswith("?") else f"{sentence}.") from error
+            advice = for_stack(sentence, ctx.meta.get(STACK_NAME, ""))
+            raise click.ClickException(advice if advice.endswith("?") else f"{advice}.") from error
 
 
 def _expected_errors() -> tuple[type[Exception], ...]:

@@ -19,12 +19,14 @@ from worker.aws.session import config, open_session
 from worker.backfill.checkpoint import state_folder, state_path
 from worker.backfill.listing import SourceLayout
 from worker.backfill.sources import BucketLister, LocalTree
+from worker.cli.options import stack_name
 from worker.cli.output import graceful_shutdown, print_json, print_line
 from worker.cli.sources import choose_sources
 from worker.cli.template_check import check_own_template
 from worker.cli.verify_options import VerifyOptions
 from worker.cloudtrail.filters.matching import RecordFilter
 from worker.errors import TrailsinkError
+from worker.health.stack_advice import for_stack
 from worker.humanize import format_minute, pluralize
 from worker.opensearch.verdicts import record_verdict
 from worker.settings import load_settings
@@ -96,7 +98,8 @@ def run_verification(options: VerifyOptions, stop: threading.Event | None = None
         with ExitStack() as resources:
             return _Command(options, load_settings(), resources, stop or threading.Event()).run()
     except TrailsinkError as error:
-        raise NotJudgedError(f"Not judged: {str(error).rstrip('.')}.") from error
+        sentence = for_stack(str(error).rstrip("."), stack_name())
+        raise NotJudgedError(f"Not judged: {sentence}.") from error
 
 
 class _Command:

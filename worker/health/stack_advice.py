@@ -7,8 +7,8 @@ import shlex
 
 # Commands that take `--stack`. What is said about one ("trailsink verify has recorded no verdict") is no advice.
 _COMMAND = re.compile(
-    r"\btrailsink (?:backfill|deploy|destroy|dlq list|doctor|hold apply|ledger rebuild|reindex|run|search|setup"
-    r"|verify)\b(?! (?:--stack|has|are|of|\d))"
+    r"\btrailsink (?:backfill|deploy|destroy|dlq (?:list|redrive)|doctor|hold (?:apply|list|release)|ledger rebuild"
+    r"|reindex|run|search|setup|verify)\b(?! (?:--stack|has|are|of|\d))"
 )
 
 # A stack's own parameters win over variables.

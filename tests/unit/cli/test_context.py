@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from worker.cli.context import Defaults, points_at_pipeline, read_defaults, use_account
-from worker.cli.main import _apply, main
+from worker.cli.main import LazyGroup, _apply, main
+from worker.cli.options import STACK_NAME
 from worker.errors import SetupError
 
 if TYPE_CHECKING:
@@ -111,6 +112,28 @@ def test_a_stack_before_the_command_is_that_of_the_command(name: str) -> None:
     inner = command.make_context(name, ["run"] if name == "permissions" else [], parent=context)
 
     assert inner.params["name"] == "audit"
+
+
+class FailingGroup(LazyGroup):
+    """Whatever is asked for, it fails and says what to do."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:  # noqa: ARG002
+        def fail() -> None:
+            raise SetupError("The cluster has no index template: run `trailsink setup` first.")
+
+        return click.Command(cmd_name, callback=fail)
+
+
+@pytest.mark.parametrize(("stack", "command"), [("audit", "setup --stack audit"), ("", "setup")])
+def test_what_an_error_advises_acts_on_the_stack(stack: str, command: str) -> None:
+    """Typed as it is, in a shell that points at another pipeline."""
+    context = FailingGroup(name="trailsink").make_context("trailsink", ["run"])
+    context.meta[STACK_NAME] = stack
+
+    with context, pytest.raises(click.ClickException) as raised:
+        context.command.invoke(context)
+
+    assert raised.value.message == f"The cluster has no index template: run `trailsink {command}` first."
 
 
 def test_every_command_with_settings_takes_a_stack() -> None:

@@ -33,6 +33,7 @@ HEALTH = Path(__file__).parents[3] / "worker" / "health"
             "delete old indices yourself, or trailsink deploy --stack audit --set RetentionDays=0",
         ),
         ("2 letters; trailsink dlq list names them", "2 letters; trailsink dlq list --stack audit names them"),
+        ("`trailsink hold release` ends a hold", "`trailsink hold release --stack audit` ends a hold"),
         ("trailsink verify has recorded no verdict", "trailsink verify has recorded no verdict"),
         ("", ""),
     ],
