@@ -96,8 +96,8 @@ def commands_page() -> str:
     """Return every command with its options."""
     introduction = (
         "Each command prints this, and examples, with `--help`. Exit codes: 0 done; 1 something is wrong, and one"
-        " sentence says what; 2 the command line is wrong, or the command cannot ask and `--yes` is missing. Output"
-        " to a pipe has no colour and is not truncated."
+        " sentence says what; 2 the command line is wrong, or the command cannot ask and `--yes` is missing; 3,"
+        " of `verify` only, nothing could be judged. Output to a pipe has no colour and is not truncated."
     )
     return page("Commands", introduction, _CONVENTIONS, *_commands(main, "trailsink"))
 

@@ -19,6 +19,7 @@ import pytest
 from opensearchpy import OpenSearch
 from opensearchpy.exceptions import AuthorizationException
 
+from infra.local.ports import free_port
 from infra.local.secure import ADMIN, SecureNode
 from tests.support.custom_resources import CloudFormation, environment_of, request, waiting
 from tests.support.http_server import Reply, Service, listening
@@ -404,7 +405,7 @@ def test_a_create_that_is_refused_can_be_deleted(
     """The refusal persists, but the stack must be deletable: the bucket never had an entry of ours."""
     s3_proxy.replies += [(403, error_body("AccessDenied", "Access Denied"))] * 99
 
-    failed = notify(cloudformation, "Create", trail.properties(), seconds=10)
+    failed = notify(cloudformation, "Create", trail.properties(), seconds=20)
     deletion = notify(cloudformation, "Delete", trail.properties(), id_=failed["PhysicalResourceId"])
 
     assert (failed["Status"], deletion["Status"]) == ("FAILED", "SUCCESS")
@@ -442,7 +443,7 @@ def test_a_queue_that_s3_can_never_send_to_is_reported_in_time(
 ) -> None:
     """With S3's own message, which names the destination."""
     response = notify(
-        cloudformation, "Create", trail.properties(QueueArn=trail.queue.replace(":ours", ":never")), seconds=20
+        cloudformation, "Create", trail.properties(QueueArn=trail.queue.replace(":ours", ":never")), seconds=30
     )
 
     assert response["Status"] == "FAILED"
@@ -481,7 +482,7 @@ def test_a_tool_that_never_stops_overwriting_is_reported_in_time(
     """The retries are bounded, and the reason names the cause."""
     s3_proxy.after_put += [trail.put_foreign] * 99
 
-    response = notify(cloudformation, "Create", trail.properties(), seconds=20)
+    response = notify(cloudformation, "Create", trail.properties(), seconds=30)
 
     assert response["Status"] == "FAILED"
     assert "Another client changes the notifications" in response["Reason"]
@@ -650,7 +651,7 @@ def test_a_status_that_cannot_be_read_removes_nothing(trail: TrailBucket, cloudf
     physical_id = physical_id_of(notify(cloudformation, "Create", trail.properties()))
     cloudformation.status = ""
 
-    deletion = notify(cloudformation, "Delete", trail.properties(), id_=physical_id, seconds=10)
+    deletion = notify(cloudformation, "Delete", trail.properties(), id_=physical_id, seconds=20)
 
     assert (deletion["Status"], trail.ids()) == ("FAILED", [ID])
     assert "The stack's status cannot be read: AccessDenied" in deletion["Reason"]
@@ -864,13 +865,11 @@ def test_a_cluster_that_does_not_answer_is_retried_until_the_deadline(
     bench: Bench, cloudformation: CloudFormation, kind: str
 ) -> None:
     """Then the reason says why. A Delete does not need the cluster at all."""
-    with listening(Service()) as closed:
-        pass
-    properties = cluster_properties(bench, OpensearchUrl=closed.url)
+    properties = cluster_properties(bench, OpensearchUrl=f"http://127.0.0.1:{free_port()}")
     id_ = "" if kind == "Create" else "trailsink-cluster-setup:Setup"
 
-    failed = set_up(cloudformation, kind, properties, seconds=6, id_=id_)
-    deletion = set_up(cloudformation, "Delete", properties, seconds=6, id_="made-up-1ABC")
+    failed = set_up(cloudformation, kind, properties, seconds=14, id_=id_)
+    deletion = set_up(cloudformation, "Delete", properties, seconds=14, id_="made-up-1ABC")
 
     assert (failed["Status"], deletion["Status"]) == ("FAILED", "SUCCESS")
     assert "OpenSearch does not answer" in failed["Reason"]
@@ -906,7 +905,7 @@ def test_a_domain_that_always_denies_access_is_reported_in_time(bench: Bench, cl
     """The reason says what the operator has to change."""
     refused = json.dumps({"error": {"type": "security_exception", "reason": "no permissions"}, "status": 403}).encode()
     with listening(Service(replies=[(403, refused)] * 99)) as domain:
-        response = set_up(cloudformation, "Create", cluster_properties(bench, OpensearchUrl=domain.url), seconds=8)
+        response = set_up(cloudformation, "Create", cluster_properties(bench, OpensearchUrl=domain.url), seconds=20)
 
     assert response["Status"] == "FAILED"
     assert "refuses with 403" in response["Reason"]
@@ -1043,7 +1042,7 @@ def test_a_wrong_password_is_reported(secured: SecuredCluster, cloudformation: C
     wrong = json.dumps({"username": ADMIN, "password": "wrong"})
     arn = boto3.client("secretsmanager").create_secret(Name=f"wrong-{secured.prefix}", SecretString=wrong)["ARN"]
 
-    response = set_up(cloudformation, "Create", secured.properties | {"OpensearchSecretArn": arn}, seconds=14)
+    response = set_up(cloudformation, "Create", secured.properties | {"OpensearchSecretArn": arn}, seconds=40)
 
     assert response["Status"] == "FAILED"
     assert "refuses with 401" in response["Reason"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 _TEXT_CHARACTERS = 600  # a proxy's error can be a whole page of HTML
@@ -40,7 +42,9 @@ def error_text(error: ClientError | BotoCoreError) -> str:
         return "no AWS credentials were found"
     text = str(error)
     if isinstance(error, ClientError):
-        text = f"{error_code(error)}: {error.response.get('Error', {}).get('Message', '')}"
+        details: Any = error.response.get("Error", {})
+        named = f" ({details['BucketName']})" if "BucketName" in details else ""
+        text = f"{error_code(error)}: {details.get('Message', '').rstrip('.')}{named}"
     return " ".join(text.split())[:_TEXT_CHARACTERS].rstrip(".: ")
 
 

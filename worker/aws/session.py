@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 # The name of the session in CloudTrail's records of what the role did.
 _ROLE_SESSION = "trailsink"
 
+# docs.aws.amazon.com/general/latest/gr/sqs-service.html
+_QUEUE = re.compile(r"https://sqs\.([a-z0-9-]+)\.amazonaws\.")
+
 OWNER_HEADER = "x-amz-expected-bucket-owner"
 
 
@@ -37,10 +41,15 @@ def config(*, connections: int, read_seconds: float = 30.0) -> Config:
 
 
 def open_session() -> boto3.Session:
-    """Open a session with the environment's credentials; raises SetupError when there is no region."""
+    """Open a session with the environment's credentials, in the queue's region where none is set.
+
+    Raises SetupError when there is no region.
+    """
     try:
         # boto3 itself reads only AWS_DEFAULT_REGION, and the region of a profile.
         session = boto3.Session(region_name=os.environ.get("AWS_REGION") or None)
+        if session.region_name is None and (queue := _QUEUE.match(os.environ.get("TRAILSINK_QUEUE_URL", ""))):
+            session = boto3.Session(region_name=queue[1])
     except BotoCoreError as error:
         raise SetupError(f"The AWS configuration cannot be read: {error}") from error
     if session.region_name is None:

@@ -36,7 +36,7 @@ from worker.cli.backfill_report import (
     plan_lines,
     resume_advice,
 )
-from worker.cli.output import confirm, graceful_shutdown, print_json, print_line
+from worker.cli.output import announced_wait, confirm, graceful_shutdown, print_json, print_line
 from worker.cli.sources import choose_sources
 from worker.cli.template_check import check_own_template
 from worker.cloudtrail.keys import ROOT
@@ -142,7 +142,8 @@ class BackfillCommand:
         if not (needs_inventory or (options.loads_directly and not options.dry_run)):
             return None
         client, prefix = make_client(self._settings).connect(), self._settings.index_prefix
-        check_own_template(client, self._settings)
+        with announced_wait("OpenSearch"):
+            check_own_template(client, self._settings)
         if not needs_inventory:
             return None
         inventory = IndexInventory(client, prefix, self._bucket)

@@ -13,7 +13,9 @@ from worker.deploy.preflight import NotSimulated, simulate_change
 from worker.errors import SetupError
 from worker.humanize import pluralize
 from worker.opensearch.errors import describe_error
+from worker.opensearch.partition import partition_of_indices
 from worker.opensearch.server import find_server
+from worker.pipeline.limits import Partition
 from worker.settings import load_settings
 from worker.wiring import make_client, make_selector_file
 
@@ -33,7 +35,11 @@ CLUSTER_SECONDS = 15.0
 # What the template announces, unless TrailPrefix says otherwise.
 _TRAIL_PREFIX, _SUFFIX = "AWSLogs/", ".json.gz"
 
-# Parameters that say what the bucket announces.
+# The template's default.
+_INDEX_PREFIX = "cloudtrail"
+
+# Parameters that say where events go, and what the bucket announces.
+_ENDPOINT = frozenset(("EndpointUrl", "IndexPartition", "IndexPrefix"))
 _NOTIFYING = frozenset(("TrailBucketName", "TrailPrefix", "NotificationSource"))
 
 
@@ -58,8 +64,8 @@ def check_deployment(
         _check_notifications(account, stack, merged["TrailBucketName"], merged)
     if {"FiltersBucket", "FiltersKey"} & set(parameters):
         _check_filters(existing | parameters)
-    if parameters.get("EndpointUrl"):
-        _check_endpoint(parameters)
+    if _ENDPOINT & set(parameters) and merged.get("EndpointUrl"):
+        _check_endpoint(merged)
 
 
 def check_rights(
@@ -134,13 +140,18 @@ def _check_filters(parameters: dict[str, str]) -> None:
 
 
 def _check_endpoint(parameters: dict[str, str]) -> None:
-    """Print which server answers at the endpoint; one that only the function can use is no failure."""
+    """Print which server answers at the endpoint; one that only the function can use is no failure.
+
+    Raises SetupError where the indices hold another time than the stack's partition: events would be doubled.
+    """
     url = parameters["EndpointUrl"]
     if parameters.get("Destination") == "serverless" or parameters.get("SubnetIds"):
         print_line(f"{url} was not checked: only the function has access to it.")
         return
     try:
-        server = find_server(make_client(load_settings(opensearch_url=url, request_seconds=CLUSTER_SECONDS)).connect())
+        client = make_client(load_settings(opensearch_url=url, request_seconds=CLUSTER_SECONDS)).connect()
+        server = find_server(client)
+        current = partition_of_indices(client, parameters.get("IndexPrefix", _INDEX_PREFIX))
     except OpenSearchException as error:
         print_line(
             f"{url} could not be checked from here: {describe_error(error)}; the function may still have access."
@@ -148,3 +159,8 @@ def _check_endpoint(parameters: dict[str, str]) -> None:
     else:
         kind = "compatibility" if server.compatible else "full"
         print_line(f"{server.name} {server.version} answers at {url}: {kind} mapping, because {server.why}.")
+        if current and current != parameters.get("IndexPartition", Partition.DAY):
+            raise SetupError(
+                f"Each index there holds a {current}: with another partition, what is delivered again would be indexed"
+                f" a second time. Pass --set IndexPartition={current}, or another IndexPrefix."
+            )

@@ -37,7 +37,7 @@ def down(*, clean: bool) -> None:
 
 def status() -> None:
     """Print what runs; raises SetupError unless all of it answers."""
-    if not _module("background").status(_folder(), _say):
+    if not _module("background").status(_folder(), print_line):
         raise SetupError("Not all of it answers: trailsink local up")
 
 

@@ -133,7 +133,8 @@ def main(ctx: click.Context, stack: str | None, profile: str | None, region: str
     deployed stack. Region, credentials and endpoints of AWS are boto3's own: AWS_REGION, AWS_PROFILE and so on.
     .trailsink.toml in the current folder may name stack, profile and region.
 
-    Exit codes: 0 done; 1 something is wrong, and one sentence says what; 2 the command line is wrong.
+    Exit codes: 0 done; 1 something is wrong, and one sentence says what; 2 the command line is wrong; 3, of verify
+    only, nothing could be judged.
     """
     if any(name.startswith("TRAILSINK_") for name in os.environ):
         _warn_of_unknown_settings()

@@ -114,10 +114,11 @@ def _template(client: CloudFormationClient, name: str) -> str:
 
 def stack_variables(deployed: DeployedStack) -> dict[str, str]:
     """Return the environment variables that point at a stack, "" for those that must not be set."""
-    names = [*_SETTINGS, *_BESIDE, *_ACCESS]
     settings, default = settings_of(deployed), Settings()
-    values = {name: getattr(settings, name) for name in names}
-    return {variable(name): "" if value == getattr(default, name) else str(value) for name, value in values.items()}
+    values = {name: getattr(settings, name) for name in (*_SETTINGS, *_BESIDE, *_ACCESS)}
+    # What the stack itself asks for is set even if it is the default: a retention of 0 is one, and not none.
+    left_out = {name for name in values.keys() - deployed.settings.keys() if values[name] == getattr(default, name)}
+    return {variable(name): "" if name in left_out else str(value) for name, value in values.items()}
 
 
 def settings_of(deployed: DeployedStack) -> Settings:

@@ -69,7 +69,9 @@ def describe_lag(freshness: IndexFreshness, snapshot: Snapshot) -> Line:
             text = bucket.evidence if bucket.fix == SEE_PIPELINE else advice(bucket)
             return worst([judgement.status, bucket.status]), f"{judgement.evidence}; {text}", facts
         case Unobserved():
-            return judgement.status, f"{judgement.evidence}; bucket: {lag.why}", facts
+            # Half of the answer: what was indexed last says nothing of files that nobody announced.
+            status = worst([judgement.status, CheckStatus.UNKNOWN])
+            return status, f"{judgement.evidence}; bucket: {lag.why}", facts
     return judgement.status, judgement.evidence, facts
 
 

@@ -52,7 +52,8 @@ def add_missing_fields(
     else:
         yield f"Mapping: all {len(mappings)} indices have the template's fields."
     if other_types:
-        yield f"Fields of another type cannot be changed in {', '.join(other_types)}: load these days again."
+        names = ", ".join(other_types)
+        yield f"Fields of another type cannot be changed in {names}: `trailsink doctor` names the command that does."
     profiles = Counter(str(profile_of(current.get("_meta") or {}) or "flat") for current in mappings.values())
     if len(profiles) > 1:
         shares = ", ".join(f"{count} {profile}" for profile, count in profiles.most_common())

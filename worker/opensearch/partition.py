@@ -29,7 +29,7 @@ def check_partition(
 
     A record's index follows from the partition, so loading anything again would double it.
     """
-    current = current or _partition_of_indices(client, prefix)
+    current = current or partition_of_indices(client, prefix)
     if not current or current == partition:
         return
     if not force:
@@ -45,7 +45,7 @@ def other_partition(prefix: str, current: str, partition: str) -> str:
     )
 
 
-def _partition_of_indices(client: OpenSearch, prefix: str) -> str:
+def partition_of_indices(client: OpenSearch, prefix: str) -> str:
     """Return the partition that the names of existing indices show, "" without any: older templates do not say."""
     response: Any = client.transport.perform_request(
         "GET", f"/_cat/indices/{prefix}-*", params={"format": "json", "h": "index", "ignore": _NOT_READABLE}

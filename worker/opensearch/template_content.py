@@ -14,7 +14,7 @@ from worker.errors import SetupError
 from worker.opensearch.profiles import path_fields
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from opensearchpy import OpenSearch
 
@@ -105,7 +105,8 @@ def changed_parts(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> lis
     roots += ["dynamic_properties"] if path_fields(ours) != path_fields(theirs) else []
     required = {name: value for name, value in _settings(expected).items() if name not in _OWN_CHOICE}
     settings = sorted(required.items() - _settings(actual).items())
-    return [*fields, *roots, *(name for name, _ in settings)]
+    patterns = ["index_patterns"] if set(_patterns(expected)) - set(_patterns(actual)) else []
+    return [*patterns, *fields, *roots, *(name for name, _ in settings)]
 
 
 def with_additions(body: dict[str, Any], existing: Mapping[str, Any]) -> dict[str, Any]:
@@ -146,6 +147,11 @@ def _coming_indices(prefix: str, now: datetime) -> Iterator[str]:
 def _mappings(template: Mapping[str, Any]) -> Mapping[str, Any]:
     mappings: Mapping[str, Any] = (template.get("template") or {}).get("mappings") or {}
     return mappings
+
+
+def _patterns(template: Mapping[str, Any]) -> Sequence[str]:
+    patterns: Sequence[str] = template.get("index_patterns") or ()
+    return patterns
 
 
 def _root(mappings: Mapping[str, Any], name: str) -> str:

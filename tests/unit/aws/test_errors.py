@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, NoCredentialsError
 
@@ -9,6 +11,7 @@ from worker.aws.errors import error_cause, error_code, error_text, is_missing_qu
 
 DENIED = ClientError({"Error": {"Code": "AccessDenied", "Message": "Access Denied."}}, "GetObject")
 UNKNOWN = ClientError({}, "GetObject")
+GONE: Any = {"Code": "NoSuchBucket", "Message": "The specified bucket does not exist", "BucketName": "acme"}
 TIMEOUT = ConnectTimeoutError(endpoint_url="https://s3.example.com")
 
 
@@ -16,6 +19,12 @@ TIMEOUT = ConnectTimeoutError(endpoint_url="https://s3.example.com")
     ("error", "code", "cause", "text"),
     [
         (DENIED, "AccessDenied", "s3:AccessDenied", "AccessDenied: Access Denied"),
+        (
+            ClientError({"Error": GONE}, "ListObjectsV2"),
+            "NoSuchBucket",
+            "s3:NoSuchBucket",
+            "NoSuchBucket: The specified bucket does not exist (acme)",
+        ),
         (UNKNOWN, "unknown", "s3:unknown", "unknown"),
         (TIMEOUT, "", "s3:ConnectTimeoutError", 'Connect timeout on endpoint URL: "https://s3.example.com"'),
         (NoCredentialsError(), "", "s3:NoCredentialsError", "no AWS credentials were found"),

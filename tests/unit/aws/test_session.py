@@ -41,6 +41,16 @@ def test_the_region_is_the_one_of_either_variable(monkeypatch: pytest.MonkeyPatc
     assert open_session().region_name == "eu-central-1"
 
 
+def test_without_a_region_it_is_that_of_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever has set the queue's URL has said it."""
+    monkeypatch.setenv("TRAILSINK_QUEUE_URL", "https://sqs.sa-east-1.amazonaws.com/123456789012/trailsink")
+    assert open_session().region_name == "eu-central-1"
+
+    monkeypatch.delenv("AWS_REGION", raising=False)
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    assert open_session().region_name == "sa-east-1"
+
+
 def test_without_a_region_the_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """boto3's own error comes much later, from the first client."""
     monkeypatch.delenv("AWS_REGION")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from moto import mock_aws
 
+from tests.support.opensearch_server import connected
 from worker.cli.deploy_checks import check_deployment
 from worker.deploy.account import Account
 from worker.errors import SetupError
@@ -69,6 +71,30 @@ def test_a_filter_that_is_taken_away_or_not_changed_is_not_read(s3: S3Client) ->
     del s3
     check({"FiltersBucket": "", "FiltersKey": ""}, OBJECT)
     check({"RetentionDays": "30"}, OBJECT)
+
+
+@pytest.mark.parametrize(
+    ("index", "partition", "is_refused"),
+    [
+        ("audit-2026-03-01", "month", True),
+        ("audit-2026-03", "day", True),
+        ("audit-2026-03-01", "day", False),
+        ("audit-insights", "month", False),
+    ],
+)
+@pytest.mark.usefixtures("s3")
+def test_another_partition_than_the_indices_have_is_refused(index: str, partition: str, *, is_refused: bool) -> None:
+    """An operator sets the cluster up, so no function looks: what S3 announces again would be there twice."""
+
+    def answer(_method: str, path: str, *_: Any) -> tuple[int, Any]:
+        version = {"distribution": "opensearch", "number": "3.4.0"}
+        return (200, [{"index": index}]) if path.startswith("/_cat/indices") else (200, {"version": version})
+
+    with connected(answer) as client:
+        known: Any = next(iter(client.transport.hosts))
+        existing = {"EndpointUrl": f"http://{known['host']}:{known['port']}", "IndexPrefix": "audit"}
+        with pytest.raises(SetupError, match="second time") if is_refused else nullcontext():
+            check({"IndexPartition": partition}, existing)
 
 
 @pytest.mark.parametrize("parameters", [{"TrailPrefix": "AWSLogs/"}, {"NotificationSource": "S3"}])

@@ -55,6 +55,12 @@ def test_a_value_that_a_stack_does_not_have_is_not_among_its_settings() -> None:
     assert deployed().settings["trail_prefix"] == "o-1/AWSLogs/"
 
 
+def test_a_retention_of_none_is_one_that_was_asked_for() -> None:
+    """As a variable that is not set, `setup` left the policy that deletes."""
+    assert stack_variables(deployed(RetentionDays="0"))["TRAILSINK_RETENTION_DAYS"] == "0"
+    assert stack_variables(deployed(RetentionDays=""))["TRAILSINK_RETENTION_DAYS"] == ""
+
+
 def test_what_a_stack_does_not_have_is_never_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """The shell may be pointed at another pipeline, whose queue is well."""
     for name in ("QUEUE_URL", "OPENSEARCH_URL", "BUCKET", "BUCKETS", "INDEX_PREFIX", "BUCKET_ACCOUNT"):

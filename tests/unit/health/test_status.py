@@ -136,7 +136,7 @@ DENIED = Unobserved("AccessDenied")
             {"bucket_lag": BucketLag(NOW, 4, NOW - HOURS / 6), "freshness": STALE, "queue": IDLE},
             "lag", "warning", "file 0s old",
         ),
-        ({"bucket_lag": DENIED}, "lag", "ok", "bucket: AccessDenied"),
+        ({"bucket_lag": DENIED}, "lag", "unknown", "bucket: AccessDenied"),
         ({"bucket_lag": None}, "lag", "ok", "indexed 1m ago"),
         ({"freshness": Unobserved("the cluster cannot be checked")}, "lag", "unknown", "cannot be checked"),
         ({"cluster": ClusterState("o", "yellow", 1, 5)}, "cluster", "warning", "o, 1 node, 5 unassigned shards"),

@@ -42,8 +42,8 @@ FOREIGN = SerializationError("<html>", ValueError())
         ),
         (
             PLAIN_TEXT,
-            "it does not speak TLS; is it http://",
-            "OpenSearch does not answer: it does not speak TLS; is it http://",
+            "it does not speak TLS: its address begins with http://",
+            "OpenSearch does not answer: it does not speak TLS: its address begins with http://",
         ),
         (
             DENIED,

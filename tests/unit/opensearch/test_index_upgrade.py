@@ -54,7 +54,9 @@ def test_a_field_of_another_type_is_named_and_left() -> None:
     lines, written = upgrade(**{OLD: {"a": {"type": "text"}}})
 
     assert written == [(f"/{OLD}/_mapping", {"properties": {"b": {"type": "ip"}}})]
-    assert lines[-1] == f"Fields of another type cannot be changed in {OLD}: load these days again."
+    assert lines[-1] == (
+        f"Fields of another type cannot be changed in {OLD}: `trailsink doctor` names the command that does."
+    )
 
 
 def test_a_second_run_changes_nothing() -> None:

@@ -35,6 +35,8 @@ def changed(**changes: Any) -> dict[str, Any]:
         (changed(mappings__dynamic=True), ["dynamic"]),
         (changed(mappings__properties__eventName={"type": "text"}), ["eventName"]),
         (changed(mappings__properties__team={"type": "keyword"}), []),
+        (changed() | {"index_patterns": ["trail-2026-0*"]}, ["index_patterns"]),
+        (changed() | {"index_patterns": [*index_template("trail")["index_patterns"], "more-*"]}, []),
     ],
 )
 def test_a_change_is_named_and_an_addition_is_none(template: dict[str, Any], expected: list[str]) -> None:

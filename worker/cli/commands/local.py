@@ -30,7 +30,7 @@ def local() -> None:
 _OPENSEARCH = option(
     "--opensearch",
     metavar="VERSION",
-    default_text="3.8.0",
+    default_text="3.9.0",
     example="2.19.1",
     help="Version of OpenSearch: one with a lock of its jars.",
 )
