@@ -14,7 +14,9 @@ from worker.errors import SetupError
 from worker.humanize import pluralize
 from worker.opensearch.errors import describe_error
 from worker.opensearch.partition import partition_of_indices
+from worker.opensearch.schema import name_of
 from worker.opensearch.server import find_server
+from worker.opensearch.template_content import read_templates
 from worker.pipeline.limits import Partition
 from worker.settings import load_settings
 from worker.wiring import make_client, make_selector_file
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from boto3 import Session
+    from opensearchpy import OpenSearch
 
     from worker.deploy.account import Account
     from worker.deploy.preflight import Rights
@@ -151,7 +154,6 @@ def _check_endpoint(parameters: dict[str, str]) -> None:
     try:
         client = make_client(load_settings(opensearch_url=url, request_seconds=CLUSTER_SECONDS)).connect()
         server = find_server(client)
-        current = partition_of_indices(client, parameters.get("IndexPrefix", _INDEX_PREFIX))
     except OpenSearchException as error:
         print_line(
             f"{url} could not be checked from here: {describe_error(error)}; the function may still have access."
@@ -159,8 +161,19 @@ def _check_endpoint(parameters: dict[str, str]) -> None:
     else:
         kind = "compatibility" if server.compatible else "full"
         print_line(f"{server.name} {server.version} answers at {url}: {kind} mapping, because {server.why}.")
+        current = _partition(client, parameters.get("IndexPrefix", _INDEX_PREFIX))
         if current and current != parameters.get("IndexPartition", Partition.DAY):
             raise SetupError(
                 f"Each index there holds a {current}: with another partition, what is delivered again would be indexed"
                 f" a second time. Pass --set IndexPartition={current}, or another IndexPrefix."
             )
+
+
+def _partition(client: OpenSearch, prefix: str) -> str:
+    """Return the partition that the template has, or else the indices; "" where there is none, or nobody may look."""
+    name = name_of(prefix)
+    try:
+        meta = read_templates(client, name).get(name, {}).get("_meta") or {}
+        return str(meta.get("partition") or partition_of_indices(client, prefix))
+    except OpenSearchException:
+        return ""

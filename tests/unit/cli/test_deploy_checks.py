@@ -74,21 +74,29 @@ def test_a_filter_that_is_taken_away_or_not_changed_is_not_read(s3: S3Client) ->
 
 
 @pytest.mark.parametrize(
-    ("index", "partition", "is_refused"),
+    ("index", "template", "partition", "is_refused"),
     [
-        ("audit-2026-03-01", "month", True),
-        ("audit-2026-03", "day", True),
-        ("audit-2026-03-01", "day", False),
-        ("audit-insights", "month", False),
+        ("audit-2026-03-01", "", "month", True),
+        ("audit-2026-03", "", "day", True),
+        ("audit-2026-03-01", "", "day", False),
+        ("audit-insights", "", "month", False),
+        ("audit-2026-03-01", "month", "month", False),  # `setup --force` has changed it on purpose
+        ("audit-insights", "month", "day", True),
     ],
 )
 @pytest.mark.usefixtures("s3")
-def test_another_partition_than_the_indices_have_is_refused(index: str, partition: str, *, is_refused: bool) -> None:
+def test_another_partition_than_the_indices_have_is_refused(
+    index: str, template: str, partition: str, *, is_refused: bool
+) -> None:
     """An operator sets the cluster up, so no function looks: what S3 announces again would be there twice."""
 
     def answer(_method: str, path: str, *_: Any) -> tuple[int, Any]:
-        version = {"distribution": "opensearch", "number": "3.4.0"}
-        return (200, [{"index": index}]) if path.startswith("/_cat/indices") else (200, {"version": version})
+        if path.startswith("/_cat/indices"):
+            return 200, [{"index": index}]
+        if path.startswith("/_index_template"):
+            found = {"name": "trailsink-audit", "index_template": {"_meta": {"partition": template}}}
+            return 200, {"index_templates": [found]}
+        return 200, {"version": {"distribution": "opensearch", "number": "3.4.0"}}
 
     with connected(answer) as client:
         known: Any = next(iter(client.transport.hosts))
