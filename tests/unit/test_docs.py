@@ -63,6 +63,11 @@ def test_the_readme_is_short() -> None:
     assert len(text_of(ROOT / "README.md").splitlines()) <= MAX_README_LINES
 
 
+def test_the_first_screen_says_that_this_has_not_run_on_aws() -> None:
+    """Whoever reads no further must know it; it stays until somebody has run it there."""
+    assert "has not run on AWS" in "\n".join(text_of(ROOT / "README.md").splitlines()[:15])
+
+
 @pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.name)
 def test_sentences_are_short(path: Path) -> None:
     """Most readers read English as a second language, and at night, when something is wrong."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from socket import gaierror
+
 import pytest
 from opensearchpy.exceptions import (
     AuthenticationException,
@@ -13,6 +15,7 @@ from opensearchpy.exceptions import (
     TransportError,
 )
 from opensearchpy.exceptions import ConnectionError as NoConnection
+from urllib3.exceptions import NameResolutionError
 
 from worker.errors import IndexUnavailable, SetupError
 from worker.opensearch.errors import classify_error, describe_error, first_cause, missing_permission, translate_errors
@@ -20,6 +23,7 @@ from worker.opensearch.errors import classify_error, describe_error, first_cause
 LACKS = "no permissions for [indices:data/write/bulk[s]] and User [name=ada, backend_roles=[]]"
 DISTRUST = "its certificate is not trusted (TRAILSINK_OPENSEARCH_CA_FILE names a private authority)"
 SILENT = NoConnection("N/A", "refused", OSError())
+UNKNOWN_HOST = NoConnection("N/A", "x", NameResolutionError("search.example", None, gaierror()))  # type: ignore[arg-type]
 SLOW = ConnectionTimeout("TIMEOUT", "read timed out", OSError())
 UNTRUSTED = SSLError("N/A", "certificate verify failed", OSError())
 PLAIN_TEXT = SSLError("N/A", "[SSL: WRONG_VERSION_NUMBER] wrong version number", OSError())
@@ -34,6 +38,11 @@ FOREIGN = SerializationError("<html>", ValueError())
     ("error", "clause", "sentence"),
     [
         (SILENT, "no connection", "OpenSearch does not answer: no connection"),
+        (
+            UNKNOWN_HOST,
+            "no connection: its host name is not known",
+            "OpenSearch does not answer: no connection: its host name is not known",
+        ),
         (SLOW, "the request timed out", "OpenSearch does not answer: the request timed out"),
         (
             UNTRUSTED,
