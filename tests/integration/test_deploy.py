@@ -129,6 +129,7 @@ def test_the_template_is_deployed_works_is_updated_and_leaves_nothing(bench: Ben
     assert created.returncode == 0, created.stdout + created.stderr
     assert "create SourceQueue (AWS::SQS::Queue)" in created.stdout
     assert f"answers at {bench.settings.opensearch_url}: full mapping" in created.stdout
+    assert f"\nNext: trailsink doctor --stack {STACK}\n" in created.stdout
     assert len(both) == 2
     assert {document["eventID"] for document in good} <= set(bench.documents())
     assert same.stdout.endswith(f"The stack {STACK} is up to date: no changes.\n")

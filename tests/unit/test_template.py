@@ -14,6 +14,7 @@ from cfnlint.decode.cfn_yaml import loads
 
 from infra.local import resources as local
 from worker.aws.partitions import PARTITIONS
+from worker.cli.deploy import next_commands
 from worker.deploy.cluster_handler import ClusterVariables
 from worker.deploy.custom_resource import LOOPBACK_VARIABLE
 from worker.deploy.deployed import DeployedStack
@@ -876,6 +877,27 @@ def test_the_next_commands_replace_what_another_pipeline_set() -> None:
 
     for setting in DeployedStack("trailsink", dict.fromkeys(names, "x"), "").settings:
         assert f" TRAILSINK_{setting.upper()}=" in text.replace("\n", " ")
+
+
+@pytest.mark.parametrize(
+    ("set_up", "expected"),
+    [
+        ("", "trailsink doctor --stack audit"),
+        (
+            "trailsink setup --loader-role arn:role; ",
+            "trailsink setup --stack audit --loader-role arn:role; trailsink doctor --stack audit",
+        ),
+    ],
+)
+@pytest.mark.parametrize("filters", ["", "s3://b/noise.json"])
+def test_a_deployment_ends_with_what_is_typed_next(set_up: str, expected: str, filters: str) -> None:
+    """Nobody pastes 800 characters; who needs them has `trailsink env`."""
+    text, _ = TEMPLATE["Outputs"]["NextCommands"]["Value"]["Fn::Sub"]
+    known = {"SetUp": set_up, "Filters": filters, "Prefix": "it'\\''s; a/"}
+    output = re.sub(r"\$\{([A-Za-z:]+)\}", lambda found: known.get(found[1], "x"), text).strip().replace("\n", " ")
+
+    assert next_commands(output, "audit") == expected
+    assert next_commands("", "audit") == "trailsink doctor --stack audit"
 
 
 @pytest.mark.parametrize("prefix", ["AWSLogs/", "a b/AWSLogs/", "it's; id&/(x)!/"])

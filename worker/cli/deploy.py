@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from worker.deploy.manifest import check_parameters, check_target, read_manifest
 from worker.deploy.stack import IN_REVIEW, Stack, StackOptions
 from worker.deploy.template import UPLOADED_PARAMETERS, parameter_defaults, parameter_names, template_text
 from worker.errors import SetupError
+from worker.health.stack_advice import for_stack
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 
     from worker.deploy.manifest import Contents
     from worker.deploy.stack_change import StackChange
+
+# The variables of the output NextCommands, which are one line of 800 characters.
+_EXPORT = re.compile(r"^export .* TRAILSINK_FILTERS=\S*; ")
 
 _DOMAIN = "AWS::OpenSearchService::Domain"  # what costs most
 
@@ -100,8 +105,12 @@ def _print_result(
     """Print what the stack has become; raises SetupError when a function runs other code than was uploaded."""
     if changes:
         print_line(f"The stack {stack.name} is ready.")
-        for key, value in stack.outputs().items():
+        outputs = stack.outputs()
+        commands = next_commands(outputs.pop("NextCommands", ""), stack.name)
+        for key, value in outputs.items():
             print_line(f"  {key}: {value}")
+        print_line(f"Next: {commands}")
+        print_line(f'For commands without --stack: eval "$(trailsink env --stack {stack.name})"')
     else:
         print_line(f"The stack {stack.name} is up to date: no changes.")
     if any(release.parameters.get(name, before.get(name)) != before.get(name) for name in _RETENTION if before):
@@ -111,6 +120,11 @@ def _print_result(
         _check_code(session, stack.name, release.code, "loader")
     if release.scheduled_code:
         _check_code(session, stack.name, release.scheduled_code, "scheduled")
+
+
+def next_commands(output: str, stack: str) -> str:
+    """Return the commands of the output NextCommands for a stack; what they export, `--stack` reads from it."""
+    return for_stack(_EXPORT.sub("", output) or "trailsink doctor", stack)
 
 
 def _document(account: Account, stack: Stack, changes: list[StackChange], *, plan: bool) -> dict[str, Any]:
