@@ -176,17 +176,29 @@ def depth(bench: Bench, url: str) -> int:
 
 
 @pytest.mark.usefixtures("bench")
-def test_a_deployment_that_fails_says_why_and_can_be_repeated(deploy: Deploy) -> None:
+def test_another_partition_is_refused_before_anything_is_created(deploy: Deploy) -> None:
     """The cluster's indices hold a day each: with a month, every event would be indexed a second time."""
-    failed = deploy(IndexPartition="month")
+    refused = deploy(IndexPartition="month")
+
+    assert (refused.returncode, "indexed a second time" in refused.stderr) == (1, True), refused.stderr
+    assert "ended as" not in refused.stderr
+    assert f"There is no stack {STACK}" in trailsink("doctor", "--stack", STACK).stderr
+
+
+def test_a_deployment_that_fails_says_why_and_can_be_repeated(bench: Bench, deploy: Deploy) -> None:
+    """Somebody else's template has the name of ours, and is not overwritten."""
+    name, theirs = f"trailsink-{bench.prefix}", {"index_patterns": [f"{bench.prefix}-*"], "priority": 500}
+    bench.opensearch.indices.put_index_template(name=name, body=theirs)
+    failed = deploy()
     examined = trailsink("doctor", "--stack", STACK)
     looked = trailsink("status", "--stack", STACK)
 
-    repeated = deploy(IndexPartition="day")
+    bench.opensearch.indices.delete_index_template(name=name)
+    repeated = deploy()
 
     assert failed.returncode == 1
     assert f"The stack {STACK} ended as ROLLBACK_COMPLETE. The first failure was ClusterSetup" in failed.stderr
-    assert "Set TRAILSINK_INDEX_PARTITION=day" in failed.stderr
+    assert "trailsink did not create it" in failed.stderr
     # The environment names another pipeline, which is well: it is not the stack's.
     assert examined.returncode == 1
     assert examined.stdout.startswith(f"fault        stack: the stack {STACK} is ROLLBACK_COMPLETE")
