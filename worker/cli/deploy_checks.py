@@ -10,6 +10,7 @@ from worker.aws.bucket_notifications import OwnNotification, conflicts
 from worker.cli.output import print_line
 from worker.deploy.policies import Places
 from worker.deploy.preflight import NotSimulated, simulate_change
+from worker.deploy.template import parameter_defaults, template_text
 from worker.errors import SetupError
 from worker.humanize import pluralize
 from worker.opensearch.errors import describe_error
@@ -17,7 +18,6 @@ from worker.opensearch.partition import partition_of_indices
 from worker.opensearch.schema import name_of
 from worker.opensearch.server import find_server
 from worker.opensearch.template_content import read_templates
-from worker.pipeline.limits import Partition
 from worker.settings import load_settings
 from worker.wiring import make_client, make_selector_file
 
@@ -35,11 +35,7 @@ if TYPE_CHECKING:
 # How long a check waits for the cluster: someone is watching.
 CLUSTER_SECONDS = 15.0
 
-# What the template announces, unless TrailPrefix says otherwise.
-_TRAIL_PREFIX, _SUFFIX = "AWSLogs/", ".json.gz"
-
-# The template's default.
-_INDEX_PREFIX = "cloudtrail"
+_SUFFIX = ".json.gz"  # of what the template announces
 
 # Parameters that say where events go, and what the bucket announces.
 _ENDPOINT = frozenset(("EndpointUrl", "IndexPartition", "IndexPrefix"))
@@ -59,15 +55,15 @@ def check_deployment(
     """Raise SetupError for a bucket that cannot be used; print the results of the other checks."""
     if is_new and "TrailBucketName" not in parameters:
         raise SetupError("A new stack needs the trail's bucket: pass --bucket.")
-    merged = existing | parameters
+    merged = parameter_defaults(template_text()) | existing | parameters
     if "TrailBucketName" in parameters:
-        _check_trail(account, parameters["TrailBucketName"], merged.get("TrailBucketAccount", ""))
-    changes_notification = not _NOTIFYING.isdisjoint(parameters) and merged.get("NotificationSource", "S3") == "S3"
+        _check_trail(account, parameters["TrailBucketName"], merged["TrailBucketAccount"])
+    changes_notification = not _NOTIFYING.isdisjoint(parameters) and merged["NotificationSource"] == "S3"
     if changes_notification and merged.get("TrailBucketName"):
         _check_notifications(account, stack, merged["TrailBucketName"], merged)
     if {"FiltersBucket", "FiltersKey"} & set(parameters):
-        _check_filters(existing | parameters)
-    if _ENDPOINT & set(parameters) and merged.get("EndpointUrl"):
+        _check_filters(merged)
+    if _ENDPOINT & set(parameters) and merged["EndpointUrl"]:
         _check_endpoint(merged)
 
 
@@ -120,7 +116,7 @@ def _check_trail(account: Account, bucket: str, owner: str) -> None:
 
 def _check_notifications(account: Account, stack: str, bucket: str, parameters: dict[str, str]) -> None:
     """Raise SetupError when S3 would refuse our notification, which otherwise fails at the end of the deployment."""
-    prefix = parameters.get("TrailPrefix", _TRAIL_PREFIX)
+    prefix = parameters["TrailPrefix"]
     own = OwnNotification(f"trailsink-{stack}", "", prefix, _SUFFIX)
     existing = account.notifications(bucket)
     if existing is None:
@@ -134,7 +130,7 @@ def _check_notifications(account: Account, stack: str, bucket: str, parameters: 
 
 def _check_filters(parameters: dict[str, str]) -> None:
     """Raise SetupError for selectors that the function would refuse: it would load nothing."""
-    bucket, key = parameters.get("FiltersBucket", ""), parameters.get("FiltersKey", "")
+    bucket, key = parameters["FiltersBucket"], parameters["FiltersKey"]
     if not bucket and not key:
         return
     selectors = make_selector_file(load_settings(), f"s3://{bucket}/{key}").read()
@@ -148,7 +144,7 @@ def _check_endpoint(parameters: dict[str, str]) -> None:
     Raises SetupError where the indices hold another time than the stack's partition: events would be doubled.
     """
     url = parameters["EndpointUrl"]
-    if parameters.get("Destination") == "serverless" or parameters.get("SubnetIds"):
+    if parameters["Destination"] == "serverless" or parameters["SubnetIds"]:
         print_line(f"{url} was not checked: only the function has access to it.")
         return
     try:
@@ -161,8 +157,8 @@ def _check_endpoint(parameters: dict[str, str]) -> None:
     else:
         kind = "compatibility" if server.compatible else "full"
         print_line(f"{server.name} {server.version} answers at {url}: {kind} mapping, because {server.why}.")
-        current = _partition(client, parameters.get("IndexPrefix", _INDEX_PREFIX))
-        if current and current != parameters.get("IndexPartition", Partition.DAY):
+        current = _partition(client, parameters["IndexPrefix"])
+        if current and current != parameters["IndexPartition"]:
             raise SetupError(
                 f"Each index there holds a {current}: with another partition, what is delivered again would be indexed"
                 f" a second time. Pass --set IndexPartition={current}, or another IndexPrefix."

@@ -11,9 +11,8 @@ from typing import Any
 import click
 
 from worker import __version__
-from worker.cli.options import STACK_NAME, examples, option
+from worker.cli.options import STACK_NAME, examples, option, stack_name
 from worker.errors import TrailsinkError
-from worker.health.stack_advice import for_stack
 from worker.humanize import escape_control_characters
 
 _CONTEXT = {"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 100}
@@ -82,7 +81,9 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except _expected_errors() as error:
             sentence = escape_control_characters(str(error).strip().removesuffix("."))
-            advice = for_stack(sentence, ctx.meta.get(STACK_NAME, ""))
+            from worker.health.stack_advice import for_stack  # noqa: PLC0415 - not for TAB at the prompt
+
+            advice = for_stack(sentence, stack_name())
             raise click.ClickException(advice if advice.endswith("?") else f"{advice}.") from error
 
 

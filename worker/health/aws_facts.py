@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from worker.aws.errors import is_missing_queue
 from worker.aws.session import expect_bucket_owner
+from worker.cloudtrail.keys import ROOT
 from worker.health.figures import pipeline_metrics, read_figures
 from worker.health.observe import NotObservedError, fact, require
 from worker.health.queue_attributes import QueueAttributes
@@ -117,14 +118,12 @@ class AwsFacts:
     @fact
     def oldest_message(self) -> float | None:
         """Return the age in seconds of the oldest message, None in an empty queue or where CloudWatch has no figure."""
-        queue = require(self.source_queue)
-        return self._latest("oldest_message") if queue.messages + queue.delayed else None
+        return None if require(self.source_queue).is_empty else self._latest("oldest_message")
 
     @fact
     def oldest_letter(self) -> float | None:
         """Return the age in seconds of the oldest dead letter, None for no letter or where CloudWatch has no figure."""
-        queue = require(self.dead_letter_queue)
-        return self._latest("oldest_letter") if queue.messages else None
+        return None if require(self.dead_letter_queue).is_empty else self._latest("oldest_letter")
 
     def _latest(self, metric: str) -> float | None:
         # CloudWatch is minutes behind: its figure for a queue means nothing once that is empty.
@@ -144,6 +143,13 @@ class AwsFacts:
         bucket = self.bucket
         response = self.client("cloudtrail").describe_trails()
         return [_parse_trail(trail) for trail in response["trailList"] if trail.get("S3BucketName") == bucket]
+
+    @fact
+    def trail_prefixes(self) -> set[str]:
+        """Return the prefixes of the trail's keys: of the setting, or else of this account's trails."""
+        if self._settings.trail_prefix:
+            return {self._settings.trail_prefix}
+        return {f"{trail.key_prefix}/{ROOT}" if trail.key_prefix else ROOT for trail in require(self.trails)}
 
     @fact
     def trail_states(self) -> list[TrailState]:

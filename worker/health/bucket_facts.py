@@ -107,18 +107,13 @@ class BucketFacts:
 
     def _account_folders(self) -> list[str]:
         """Return the folders of all accounts that are announced, or else of each prefix of this account's trails."""
-        names = [folder for prefix in self._prefixes() for folder in self._aws.folders(prefix + ROOT)]
+        prefixes = self._aws.trail_prefixes
+        known = set() if isinstance(prefixes, Unobserved) else prefixes
+        roots = sorted({_root_folder(prefix) for prefix in known or {ROOT}})
+        names = [folder for root in roots for folder in self._aws.folders(root)]
         organisations = [name for name in names if ORGANISATION.fullmatch(_last_part(name))]
         names += [folder for organisation in organisations for folder in self._aws.folders(organisation)]
         return [name for name in names if ACCOUNT.fullmatch(_last_part(name)) and self._is_announced(name)]
-
-    def _prefixes(self) -> list[str]:
-        """Return what comes before AWSLogs/."""
-        if announced := self._settings.trail_prefix:
-            before, is_there, _ = f"/{announced}".rpartition(f"/{ROOT}")
-            return [f"{before}/"[1:] if is_there else announced]
-        trails = [] if isinstance(self._aws.trails, Unobserved) else self._aws.trails
-        return sorted({f"{trail.key_prefix}/" if trail.key_prefix else "" for trail in trails}) or [""]
 
     def _is_announced(self, folder: str) -> bool:
         """Return whether files in a folder are announced, or in a part of it."""
@@ -146,6 +141,12 @@ class BucketFacts:
 
     def _uploads_of(self, folder: _Folder, window: timedelta) -> list[Upload]:
         return self._aws.uploads_after(folder.bucket, folder.path, _name_before(folder.path, self._now - window))
+
+
+def _root_folder(prefix: str) -> str:
+    """Return the folder AWSLogs/ that a prefix of keys lies in, or else leads to."""
+    before, is_there, _ = f"/{prefix}".rpartition(f"/{ROOT}")
+    return f"{before}/{ROOT}"[1:] if is_there else prefix + ROOT
 
 
 def _last_part(folder: str) -> str:

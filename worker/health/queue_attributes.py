@@ -50,6 +50,11 @@ class QueueAttributes:
         return self.number("ApproximateNumberOfMessagesDelayed")
 
     @property
+    def is_empty(self) -> bool:
+        """Whether it holds no message, visible or not."""
+        return not self.messages + self.delayed
+
+    @property
     def messages(self) -> int:
         """Approximate number of visible and received messages."""
         return self.waiting + self.in_flight

@@ -114,8 +114,8 @@ class QueueChecks:
             return
         message, letter = require(self._facts.oldest_message), require(self._facts.oldest_letter)
         judgements = [
-            judge_oldest_message(message if self._source.messages + self._source.delayed else 0),
-            judge_oldest_letter(letter if self._dead_letters.messages else 0, retention),
+            judge_oldest_message(0 if self._source.is_empty else message),
+            judge_oldest_letter(0 if self._dead_letters.is_empty else letter, retention),
         ]
         status = worst(judgement.status for judgement in judgements)
         evidence = ", ".join(judgement.evidence for judgement in judgements)

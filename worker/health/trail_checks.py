@@ -168,16 +168,11 @@ class TrailChecks:
         filters = [key_filter(entry) for entry in entries if not unencoded_filters(entry)]
         if not filters:
             return
-        prefix = self._settings.trail_prefix
-        prefixes = {prefix} if prefix else self._prefixes_of_trails()
+        prefixes = require(self._facts.trail_prefixes)
         if not prefixes:
             yield Judgement.not_checked(f"no trail of this account and region writes to s3://{self._facts.bucket}")
         for prefix in sorted(prefixes):
             yield _judge_prefix(prefix, filters)
-
-    def _prefixes_of_trails(self) -> set[str]:
-        trails = require(self._facts.trails)
-        return {f"{trail.key_prefix}/AWSLogs/" if trail.key_prefix else "AWSLogs/" for trail in trails}
 
     # The trail itself
 

@@ -78,7 +78,7 @@ def connection_fault(error: TransportError) -> str:
     """Return why there was no response at all."""
     if isinstance(error, SSLError):
         if speaks_no_tls(error):
-            return "it does not speak TLS: its address begins with http://"
+            return "it does not speak TLS: use http:// instead of https://"
         return "its certificate is not trusted (TRAILSINK_OPENSEARCH_CA_FILE names a private authority)"
     if any(isinstance(cause, ProxyError) for cause in _causes(error.info)):
         return "no connection through the proxy that HTTPS_PROXY or HTTP_PROXY names"

@@ -53,7 +53,7 @@ def add_missing_fields(
         yield f"Mapping: all {len(mappings)} indices have the template's fields."
     if other_types:
         names = ", ".join(other_types)
-        yield f"Fields of another type cannot be changed in {names}: `trailsink doctor` names the command that does."
+        yield f"Fields of another type cannot be changed in {names}: `trailsink doctor` shows how to rebuild them."
     profiles = Counter(str(profile_of(current.get("_meta") or {}) or "flat") for current in mappings.values())
     if len(profiles) > 1:
         shares = ", ".join(f"{count} {profile}" for profile, count in profiles.most_common())

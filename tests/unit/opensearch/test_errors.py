@@ -51,8 +51,8 @@ FOREIGN = SerializationError("<html>", ValueError())
         ),
         (
             PLAIN_TEXT,
-            "it does not speak TLS: its address begins with http://",
-            "OpenSearch does not answer: it does not speak TLS: its address begins with http://",
+            "it does not speak TLS: use http:// instead of https://",
+            "OpenSearch does not answer: it does not speak TLS: use http:// instead of https://",
         ),
         (
             DENIED,

@@ -55,7 +55,7 @@ def test_a_field_of_another_type_is_named_and_left() -> None:
 
     assert written == [(f"/{OLD}/_mapping", {"properties": {"b": {"type": "ip"}}})]
     assert lines[-1] == (
-        f"Fields of another type cannot be changed in {OLD}: `trailsink doctor` names the command that does."
+        f"Fields of another type cannot be changed in {OLD}: `trailsink doctor` shows how to rebuild them."
     )
 
 
